@@ -1,0 +1,46 @@
+/* 8-bit images: PNG and JPEG in, PNG out, resampling as PIL and PyTorch do it. */
+#ifndef VS_IMAGE_H
+#define VS_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vitscope/status.h"
+
+/* height x width x channels bytes, row-major, interleaved; channels 3 (RGB) or 1 (labels). Owns `pixels`. */
+typedef struct vs_image {
+    size_t width, height, channels;
+    uint8_t *pixels;
+} vs_image;
+
+enum { VS_IMAGE_MAX_SIDE = 32768, VS_IMAGE_MAX_PIXELS = 1 << 28 };
+
+void vs_image_release(vs_image *image); /* total: safe on a zeroed image */
+VS_NODISCARD vs_status vs_image_create(vs_image *image, size_t width, size_t height, size_t channels, vs_error *err);
+
+/* Reads PNG or JPEG (by content) as RGB: grey is replicated, alpha dropped, 16 bit reduced to 8, palette expanded.
+ * Errors name the file and what is wrong with it; sizes above the limits are refused before memory is taken. */
+VS_NODISCARD vs_status vs_image_read(vs_image *image, const char *path, vs_error *err);
+VS_NODISCARD vs_status vs_image_decode(vs_image *image, const void *bytes, size_t size, const char *label, vs_error *err);
+/* Reads an 8-bit grey or palette PNG as class indices (palette indices are kept, as PIL mode "P" does). */
+VS_NODISCARD vs_status vs_label_read(vs_image *image, const char *path, vs_error *err);
+VS_NODISCARD vs_status vs_label_decode(vs_image *image, const void *bytes, size_t size, const char *label, vs_error *err);
+/* 8-bit grey (1 channel) or RGB (3 channels) PNG, atomically. */
+VS_NODISCARD vs_status vs_png_write(const char *path, const vs_image *image, vs_error *err);
+
+typedef enum vs_filter { VS_FILTER_BILINEAR, VS_FILTER_BICUBIC } vs_filter;
+/* Resize of uint8 RGB. antialias: PIL's Image.resize (fixed-point, 8 bit between passes, horizontal first),
+ * which torchvision's antialiased uint8 path equals; not antialiased: torch interpolate(align_corners=False) on
+ * float values, rounded to nearest even and clamped (bicubic a = -0.75; vit-models.md 3.1). */
+VS_NODISCARD vs_status vs_image_resize(const vs_image *in, size_t width, size_t height, vs_filter filter, bool antialias, vs_image *out, vs_error *err);
+/* Centred crop, offset = round-half-to-even((side - size) / 2) as torchvision CenterCrop; VS_ERR_SHAPE if the image is smaller. */
+VS_NODISCARD vs_status vs_image_crop_center(const vs_image *in, size_t width, size_t height, vs_image *out, vs_error *err);
+
+/* Antialiased/non-antialiased resampling of float64 planes [rows, cols, channels] for position grids
+ * (vit-models.md 3.1): torch interpolate(size=..., mode=bicubic|bilinear, align_corners=False, antialias). scale_y, scale_x: source
+ * cells per output cell as the kernel sees them (0: in / out). */
+VS_NODISCARD vs_status vs_resample_f64(const double *in, size_t rows, size_t cols, size_t channels, size_t out_rows, size_t out_cols,
+                                       vs_filter filter, bool antialias, double scale_y, double scale_x, double *out, vs_error *err);
+
+#endif

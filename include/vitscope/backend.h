@@ -1,0 +1,171 @@
+/* Backends: one table of coarse operations, filled by ref (float64, plain loops), cpu (float32) and,
+ * where it is built, cuda. Nothing above this interface knows which one computes.
+ *
+ * Reals. A backend has one real type: double for ref, float for the others. A `vs_mat` is a row-major
+ * matrix of reals in backend memory. Several images are stacked by rows: [images * tokens, channels].
+ *
+ * Results on the host. Operations that return numbers (`minmax`, `error_sums`, ...) write into host
+ * structures that are valid after `sync`; ref and cpu write at once.
+ *
+ * Determinism. Every operation is a function of its operands and shapes alone; sums run in float64
+ * in an order that depends on the shape and the instruction set, never on the number of threads.
+ *
+ * Threads. A backend is immutable after creation and may be used by several threads at once as long as
+ * they write to different memory. */
+#ifndef VITSCOPE_BACKEND_H
+#define VITSCOPE_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vitscope/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum vs_real { VS_REAL_F32 = 4, VS_REAL_F64 = 8 } vs_real; /* the value is the size in bytes */
+
+/* rows x cols reals; row r begins at p + r * ld (elements, ld >= cols). Borrowed, never owns. */
+typedef struct vs_mat {
+    void *p;
+    size_t rows, cols, ld;
+} vs_mat;
+
+/* A uniform grid: code = clamp(rne(x / scale) + zero, qmin, qmax), value = (code - zero) * scale
+ * (study.md section 3). lo and hi are the calibrated range that defines `clipped`. */
+typedef struct vs_grid {
+    float scale;
+    int32_t zero, qmin, qmax;
+    float lo, hi;
+} vs_grid;
+
+/* Sums behind SQNR(x, y): signal = sum x^2, noise = sum (x - y)^2 over elements where y is finite. */
+typedef struct vs_error_sums {
+    double signal, noise;
+    uint64_t nonfinite; /* elements of y that are NaN or infinite */
+} vs_error_sums;
+
+/* What a quantizer did to one tensor. */
+typedef struct vs_quant_counts {
+    uint64_t zeroed;  /* values that dequantize to exactly 0 */
+    uint64_t clipped; /* x < lo or x > hi */
+} vs_quant_counts;
+
+/* Logarithmic histogram of |x|: bin 0 holds |x| < 2^VS_HIST_EXP_MIN (zero included); then
+ * VS_HIST_PER_OCTAVE equal-width bins per octave; the last bin also takes everything above,
+ * infinities and NaN. Relative bin width is at most 1/256 (0.39 %), study.md section 5. */
+enum { VS_HIST_EXP_MIN = -40, VS_HIST_EXP_MAX = 40, VS_HIST_PER_OCTAVE = 256,
+       VS_HIST_BINS = 1 + (VS_HIST_EXP_MAX - VS_HIST_EXP_MIN) * VS_HIST_PER_OCTAVE };
+
+/* Distribution of |x| of one tensor. NaN counts as the largest value. */
+typedef struct vs_abs_stats {
+    double max;            /* max |x| */
+    size_t max_row, max_col; /* its first place in row-major order */
+    double sum;            /* sum |x| */
+    uint64_t count;
+} vs_abs_stats;
+
+typedef struct vs_backend vs_backend;
+
+/* Slots hold arithmetic only: shapes are checked once by the caller that plans the run. `self` is the backend.
+ * Unless said otherwise outputs must not overlap inputs, except that out == in (same p and ld) is allowed for
+ * elementwise operations: layernorm, gelu, scale_add, affine, div_channels, fake_quant, fake_quant_rows. */
+typedef struct vs_backend_ops {
+    /* ---- memory ---- */
+    /* `count` reals, 64-byte aligned, contents undefined. NULL when there is no memory. */
+    void *(*alloc)(const vs_backend *self, size_t count);
+    void (*free)(const vs_backend *self, void *p);
+    /* host float32 -> reals (exact). */
+    vs_status (*upload)(const vs_backend *self, void *dst, const float *src, size_t count, vs_error *err);
+    vs_status (*upload_f64)(const vs_backend *self, void *dst, const double *src, size_t count, vs_error *err);
+    /* reals -> host, in the backend's own type (`real` bytes an element), packed row-major. */
+    vs_status (*download)(const vs_backend *self, void *dst, vs_mat src, vs_error *err);
+    void (*copy)(const vs_backend *self, vs_mat src, vs_mat dst);
+    /* Waits for everything issued so far and reports what went wrong on the way. */
+    vs_status (*sync)(const vs_backend *self, vs_error *err);
+
+    /* ---- forward ---- */
+    /* pixels [images, 3, h*p, w*p] -> out [images*h*w, 3*p*p]; column k*p*p + i*p + j (vit-models.md 2.2). */
+    void (*patchify)(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out);
+    /* out[i, 0..prefix-1] = prefix rows; out[i, prefix + n] = patch[i*N + n] + pos[n]; pos.p may be NULL. */
+    void (*tokens)(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out);
+    /* y = x * w^T + b; x [M,K], w [N,K], b [N] or NULL, y [M,N]. */
+    void (*linear)(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y);
+    /* Integer product: acc[m,n] = sum_k x[m,k] * w[n,k], exact in int32; x [M,K] unsigned, w [N,K] signed, packed. */
+    vs_status (*linear_i8)(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k,
+                           int32_t *acc, vs_error *err);
+    /* y = (x - mean) / sqrt(var + eps) * g + b per row, biased two-pass variance. */
+    void (*layernorm)(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y);
+    /* Per image and head a (columns a*D..): out = softmax(q k^T * scale) v. q,k,v,out [images*tokens, heads*D].
+     * `scratch` holds attention_scratch() reals. */
+    size_t (*attention_scratch)(const vs_backend *self, size_t tokens, size_t heads);
+    void (*attention)(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
+                      void *scratch, vs_mat out);
+    /* y = 0.5 x (1 + erf(x / sqrt 2)). */
+    void (*gelu)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* y = x + gamma * u, gamma [cols] or NULL for 1 (LayerScale and residual add). */
+    void (*scale_add)(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
+    /* y = x * scale[col] + shift[col] (a folded BatchNorm). */
+    void (*affine)(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
+    /* out[i] = mean over rows first..tokens-1 of image i; x [images*tokens, C], out [images, C]. */
+    void (*mean_rows)(const vs_backend *self, vs_mat x, size_t images, size_t first, vs_mat out);
+
+    /* ---- quantization ---- */
+    /* y[r,c] = x[r,c] / s[c] (SmoothQuant's explicit division). */
+    void (*div_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
+    /* y[r,c] = x[r,c] * s[c] (SmoothQuant's weights). */
+    void (*mul_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
+    /* y = dequantized codes of x; counts (may be NULL) are added to. NaN becomes code zero, infinities clamp. */
+    void (*fake_quant)(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts);
+    /* Symmetric, one float32 scale per row: y[r,c] = clamp(rne(x/s[r]), -qmax, qmax) * s[r]; codes (may be NULL)
+     * receives the packed codes. scales is a host array [rows]. */
+    void (*fake_quant_rows)(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes);
+    /* codes [rows*cols] (host, packed) of x on `grid`; qmin >= 0 is assumed (unsigned grid). */
+    void (*quantize_u8)(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes);
+
+    /* ---- statistics (host results; valid after sync) ---- */
+    /* lo[c] = min(lo[c], min_r x[r,c]), hi[c] likewise; host arrays [cols] of float64 that the caller initialised.
+     * NaN propagates into both. */
+    void (*channel_minmax)(const vs_backend *self, vs_mat x, double *lo, double *hi);
+    /* out[r] = max_c |x[r,c]|; host array [rows]. */
+    void (*row_absmax)(const vs_backend *self, vs_mat x, double *out);
+    void (*error_sums)(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out);
+    /* Fills *out; adds to hist [VS_HIST_BINS] and to energy[cols] (sum of x^2); both may be NULL. */
+    void (*abs_stats)(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy);
+    /* *below += number of |x| < threshold. */
+    void (*count_below)(const vs_backend *self, vs_mat x, double threshold, uint64_t *below);
+    /* *above += number of rows with |x[r,col]| > threshold. */
+    void (*count_above)(const vs_backend *self, vs_mat x, size_t col, double threshold, uint64_t *above);
+    /* sum_sq[c] += sum_r x[r,c]^2; host array [cols]. */
+    void (*channel_energy)(const vs_backend *self, vs_mat x, double *sum_sq);
+} vs_backend_ops;
+
+struct vs_backend {
+    const char *name;       /* "ref", "cpu", "cuda" */
+    const char *arithmetic; /* recorded in run.json: "f64", "f32" */
+    const char *isa;        /* "scalar", "avx2", "avx512" */
+    vs_real real;
+    bool host_memory; /* reals live in host memory: pointers may be read by the caller */
+    const vs_backend_ops *ops;
+    void *context; /* owned by the backend, opaque */
+};
+
+/* Opens a backend by name. VS_ERR_BACKEND names what is missing and how to get it; VS_ERR_CONFIG an unknown name.
+ * The caller frees it with vs_backend_close (NULL is allowed). */
+VS_NODISCARD vs_status vs_backend_open(vs_backend **out, const char *name, vs_error *err);
+void vs_backend_close(vs_backend *backend);
+
+/* Rows [row, row + rows) and columns [col, col + cols) of m, as a view. */
+vs_mat vs_mat_view(const vs_backend *backend, vs_mat m, size_t row, size_t rows, size_t col, size_t cols);
+
+/* The bin of |x| and the largest and smallest value of a bin (backend-independent; used by every backend). */
+size_t vs_hist_bin(double magnitude);
+double vs_hist_lower(size_t bin);
+double vs_hist_upper(size_t bin);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
