@@ -1,0 +1,52 @@
+#include <stdlib.h>
+
+#include "vitscope/vit.h"
+
+static void linear_release(vs_linear *l) {
+    free(l->w);
+    free(l->b);
+    free(l->fqn);
+}
+
+static void block_release(vs_block *b) {
+    free(b->norm1_g);
+    free(b->norm1_b);
+    linear_release(&b->qkv);
+    linear_release(&b->proj);
+    free(b->ls1);
+    free(b->norm2_g);
+    free(b->norm2_b);
+    linear_release(&b->fc1);
+    linear_release(&b->fc2);
+    free(b->ls2);
+}
+
+void vs_model_free(vs_model *m) {
+    if (!m) return;
+    for (size_t i = 0; m->blocks && i < m->arch.depth; i++) block_release(&m->blocks[i]);
+    free(m->blocks);
+    for (size_t i = 0; i < m->tensor_count; i++) free(m->tensors[i].name);
+    free(m->tensors);
+    for (size_t i = 0; i < m->class_name_count; i++) free(m->class_names[i]);
+    free(m->class_names);
+    linear_release(&m->patch);
+    linear_release(&m->head);
+    float *vectors[] = { m->cls, m->registers, m->pos, m->norm_g, m->norm_b, m->bn_g, m->bn_b, m->bn_mean, m->bn_var };
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) free(vectors[i]);
+    free(m->path);
+    free(m);
+}
+
+const vs_linear *vs_model_linear(const vs_model *m, vs_kind kind, int block) {
+    if (kind == VS_KIND_PATCH_EMBED) return &m->patch;
+    if (kind == VS_KIND_HEAD) return m->arch.head == VS_HEAD_NONE ? NULL : &m->head;
+    if (block < 0 || (size_t)block >= m->arch.depth) return NULL;
+    const vs_block *b = &m->blocks[block];
+    switch (kind) {
+    case VS_KIND_QKV: return &b->qkv;
+    case VS_KIND_PROJ: return &b->proj;
+    case VS_KIND_FC1: return &b->fc1;
+    case VS_KIND_FC2: return &b->fc2;
+    default: return NULL;
+    }
+}

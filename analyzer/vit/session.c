@@ -1,0 +1,121 @@
+#include "session.h"
+
+#include <stdlib.h>
+
+#include "position.h"
+#include "util.h"
+
+enum { ALIGN_REALS = 16 };
+
+/* Two passes over the same plan: with base NULL it only counts, then it hands out. */
+typedef struct planner {
+    char *base;
+    size_t real, used;
+    bool overflow;
+} planner;
+
+static void *take(planner *p, size_t count) {
+    size_t padded = 0;
+    if (!vs_size_add(&padded, count, ALIGN_REALS - 1)) p->overflow = true;
+    padded -= padded % ALIGN_REALS;
+    void *at = p->base ? p->base + p->used * p->real : NULL;
+    if (!vs_size_add(&p->used, p->used, padded)) p->overflow = true;
+    return at;
+}
+
+static vs_mat take_mat(planner *p, size_t rows, size_t cols) {
+    size_t count = 0;
+    if (!vs_size_mul(&count, rows, cols)) p->overflow = true;
+    return (vs_mat){ take(p, count), rows, cols, cols };
+}
+
+static void plan(vs_session *s, planner *p) {
+    const vs_arch *a = &s->model->arch;
+    const size_t b = s->options.images, c = a->width, rows = b * s->t;
+    s->pixels = take_mat(p, b * 3, s->options.height * s->options.width).p;
+    s->patches = take_mat(p, b * s->n, 3 * a->patch * a->patch);
+    s->embedded = take_mat(p, b * s->n, c);
+    s->pos = take_mat(p, s->n, c);
+    for (size_t i = 0; i < s->options.workspaces; i++)
+        s->workspaces[i] = (vs_workspace){
+            .norm1 = take_mat(p, rows, c), .qkv = take_mat(p, rows, 3 * c), .attended = take_mat(p, rows, c), .proj = take_mat(p, rows, c),
+            .norm2 = take_mat(p, rows, c), .fc1 = take_mat(p, rows, a->hidden), .gelu = take_mat(p, rows, a->hidden), .fc2 = take_mat(p, rows, c) };
+    for (size_t i = 0; i < s->options.streams; i++) s->streams[i] = take_mat(p, rows, c);
+    s->attention = take(p, s->backend->ops->attention_scratch(s->backend, s->t, a->heads));
+    s->normed = take_mat(p, rows, c);
+    const size_t head_rows = a->head == VS_HEAD_NONE ? 0 : a->head == VS_HEAD_SEGMENTATION ? b * s->n : b;
+    s->features = take_mat(p, head_rows, c);
+    s->logits = take_mat(p, head_rows, a->classes);
+    s->scratch = take(p, s->options.scratch);
+}
+
+static vs_status upload_positions(vs_session *s, vs_error *err) {
+    const size_t count = s->n * s->model->arch.width;
+    double *grid = vs_calloc(count, sizeof *grid);
+    if (!grid) return vs_fail(err, VS_ERR_NOMEM, "no memory for the position grid");
+    vs_status status = vs_position_grid(s->model, s->h, s->w, grid, err);
+    if (status == VS_OK) status = s->backend->ops->upload_f64(s->backend, s->pos.p, grid, count, err);
+    if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
+    free(grid);
+    return status;
+}
+
+vs_status vs_session_create(vs_session **out, const vs_weights *weights, const vs_session_options *options, vs_error *err) {
+    *out = NULL;
+    const vs_arch *a = &weights->model->arch;
+    if (options->height == 0 || options->width == 0 || options->height % a->patch || options->width % a->patch)
+        return vs_fail(err, VS_ERR_SHAPE, "image size %zux%zu is not a multiple of the patch size %zu", options->width, options->height, a->patch);
+    vs_session *s = vs_calloc(1, sizeof *s);
+    if (!s) return vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
+    s->backend = weights->backend;
+    s->model = weights->model;
+    s->options = *options;
+    s->h = options->height / a->patch;
+    s->w = options->width / a->patch;
+    s->n = s->h * s->w;
+    s->t = 1 + a->registers + s->n;
+    s->workspaces = vs_calloc(options->workspaces + 1, sizeof *s->workspaces);
+    s->streams = vs_calloc(options->streams + 1, sizeof *s->streams);
+    vs_status status = VS_OK;
+    if (!s->workspaces || !s->streams) {
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
+        goto out;
+    }
+    planner p = { NULL, (size_t)s->backend->real, 0, false };
+    plan(s, &p);
+    s->arena_reals = p.used;
+    size_t bytes = 0;
+    if (p.overflow || !vs_size_mul(&bytes, p.used, p.real) || !(s->arena = s->backend->ops->alloc(s->backend, p.used))) {
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session: images of %zux%zu need %.1f GB on backend %s", options->width,
+                         options->height, (double)p.used * (double)p.real / 1e9, s->backend->name);
+        goto out;
+    }
+    p = (planner){ s->arena, (size_t)s->backend->real, 0, false };
+    plan(s, &p);
+    status = upload_positions(s, err);
+out:
+    if (status != VS_OK) {
+        vs_session_free(s);
+        return status;
+    }
+    *out = s;
+    return VS_OK;
+}
+
+void vs_session_free(vs_session *s) {
+    if (!s) return;
+    if (s->arena) s->backend->ops->free(s->backend, s->arena);
+    free(s->workspaces);
+    free(s->streams);
+    free(s);
+}
+
+size_t vs_session_tokens(const vs_session *s) { return s->t; }
+size_t vs_session_grid_h(const vs_session *s) { return s->h; }
+size_t vs_session_grid_w(const vs_session *s) { return s->w; }
+size_t vs_session_bytes(const vs_session *s) { return s->arena_reals * (size_t)s->backend->real; }
+const vs_workspace *vs_session_workspace(const vs_session *s, size_t index) { return &s->workspaces[index]; }
+vs_mat vs_session_stream(const vs_session *s, size_t index) { return s->streams[index]; }
+void *vs_session_scratch(const vs_session *s) { return s->scratch; }
+vs_mat vs_session_normed(const vs_session *s) { return s->normed; }
+vs_mat vs_session_logits(const vs_session *s) { return s->logits; }

@@ -1,0 +1,221 @@
+/* Vision Transformers of the DINOv2 family and plain timm ViTs: model, weights on a backend, session, forward.
+ *
+ * The forward pass knows nothing of quantization. It shows every named tensor to a tap, which may read it or
+ * change it in place; states, statistics and capture are built on that.
+ *
+ * Shapes: B images, N = h * w patch tokens, P = 1 + registers prefix tokens, T = P + N, C width, F hidden. */
+#ifndef VITSCOPE_VIT_H
+#define VITSCOPE_VIT_H
+
+#include "vitscope/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------ architecture */
+
+/* How a code base resizes the position grid (vit-models.md 3.2). */
+typedef enum vs_position_mode {
+    VS_POSITION_SIZE_ANTIALIAS, /* timm; DINOv2 with registers */
+    VS_POSITION_OFFSET          /* DINOv2 hub without registers: scale (h + 0.1) / grid, a = -0.75 */
+} vs_position_mode;
+
+typedef enum vs_head_kind { VS_HEAD_NONE, VS_HEAD_SEGMENTATION, VS_HEAD_CLASSIFIER } vs_head_kind;
+
+typedef struct vs_arch {
+    const char *layout; /* "timm_dinov2", "dinov2_hub", "timm_vit" */
+    char name[64];      /* "vit_ti14", "dinov2_vitb14_reg", ... */
+    size_t width, depth, heads, hidden, patch, registers;
+    size_t grid;        /* the stored position grid is grid x grid */
+    bool class_position; /* the class token has a position of its own */
+    bool layer_scale;
+    vs_position_mode position;
+    double eps;         /* of every LayerNorm */
+    vs_head_kind head;
+    size_t classes;
+} vs_arch;
+
+/* ------------------------------------------------------------------ model (host, constant after loading) */
+
+/* y = x w^T + b; w [out, in], b [out] or NULL. */
+typedef struct vs_linear {
+    float *w, *b;
+    size_t out, in;
+    char *fqn; /* module name in the user's file */
+} vs_linear;
+
+typedef struct vs_block {
+    float *norm1_g, *norm1_b; /* [C] */
+    vs_linear qkv, proj;      /* [3C, C], [C, C] */
+    float *ls1;               /* [C] or NULL */
+    float *norm2_g, *norm2_b;
+    vs_linear fc1, fc2;       /* [F, C], [C, F] */
+    float *ls2;
+} vs_block;
+
+typedef struct vs_tensor_use { char *name; bool used; } vs_tensor_use;
+
+typedef struct vs_model {
+    vs_arch arch;
+    char *path, sha256[65], dtypes[64]; /* dtypes: "F16 50, F32 126" */
+    size_t parameters;                  /* in used tensors */
+    vs_tensor_use *tensors;             /* every tensor of the file */
+    size_t tensor_count;
+    char **class_names;                 /* from the file's metadata, or NULL */
+    size_t class_name_count;
+
+    vs_linear patch;                  /* [C, 3*p*p] */
+    float *cls, *registers, *pos;     /* [C], [R, C], [class_position + grid*grid, C] */
+    vs_block *blocks;                 /* [depth] */
+    float *norm_g, *norm_b;
+    float *bn_g, *bn_b, *bn_mean, *bn_var; /* [C], segmentation head */
+    double bn_eps;
+    vs_linear head;                   /* [classes, C] */
+} vs_model;
+
+/* What the user's configuration says over what was found; zeros and NULLs mean "found". */
+typedef struct vs_model_options {
+    const char *arch;
+    size_t heads;
+    double eps;
+    const char *head_path; /* a separate head file */
+    bool check_values;     /* refuse NaN and infinite weights (named, with the count) */
+    bool hash;             /* fill sha256 */
+} vs_model_options;
+
+/* Reads a checkpoint. Errors name the file and the tensor: VS_ERR_NOTFOUND, VS_ERR_FORMAT (broken file, missing
+ * tensors, wrong shapes, bad values), VS_ERR_UNSUPPORTED (a layout that is recognised but not built). */
+VS_NODISCARD vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options *options, vs_error *err);
+void vs_model_free(vs_model *model);
+
+/* ------------------------------------------------------------------ tap points */
+
+typedef enum vs_kind {
+    VS_KIND_PATCH_EMBED, /* patch_embed.proj */
+    VS_KIND_EMBED,       /* embed: tokens before block 0 */
+    VS_KIND_QKV, VS_KIND_Q, VS_KIND_K, VS_KIND_V, VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2,
+    VS_KIND_BLOCK,       /* blocks.N: residual stream after the block */
+    VS_KIND_NORM,        /* norm: all final-normed tokens */
+    VS_KIND_HEAD,        /* head.conv_seg or head.fc */
+    VS_KIND_LOGITS       /* logits at the head's own resolution */
+} vs_kind;
+
+enum { VS_BLOCK_SITES = 7 }; /* qkv q k v proj fc1 fc2 */
+
+typedef struct vs_point {
+    char name[48];
+    vs_kind kind;
+    int block; /* -1 outside blocks */
+    double macs; /* per image, 0 where nothing is multiplied */
+} vs_point;
+
+/* Points in execution order for an image of `tokens` tokens; the caller frees *points. */
+VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t tokens, vs_point **points, size_t *count, vs_error *err);
+bool vs_kind_is_linear(vs_kind kind);  /* has a weight */
+bool vs_kind_is_operand(vs_kind kind); /* q, k or v */
+const char *vs_kind_name(vs_kind kind); /* "attn.qkv", ... */
+/* The linear of a point, NULL where it has none. */
+const vs_linear *vs_model_linear(const vs_model *model, vs_kind kind, int block);
+/* "cls", "reg0", "patch(3,7)" of token `token` on a grid `grid_w` wide. */
+void vs_token_name(const vs_arch *arch, size_t token, size_t grid_w, char *text, size_t size);
+
+/* ------------------------------------------------------------------ weights on a backend */
+
+typedef struct vs_linear_weights { vs_mat w; const void *b; } vs_linear_weights;
+typedef struct vs_block_weights {
+    const void *norm1_g, *norm1_b;
+    vs_linear_weights qkv, proj;
+    const void *ls1;
+    const void *norm2_g, *norm2_b;
+    vs_linear_weights fc1, fc2;
+    const void *ls2;
+} vs_block_weights;
+
+/* A model's weights as a backend sees them. Copy the struct (and `blocks`) to run a variant: pointers are borrowed. */
+typedef struct vs_weights {
+    const vs_backend *backend;
+    const vs_model *model;
+    vs_linear_weights patch;
+    vs_mat prefix; /* [P, C]: class token (with its position), registers */
+    vs_block_weights *blocks;
+    const void *norm_g, *norm_b;
+    const void *head_scale, *head_shift; /* BatchNorm as y = x * scale + shift; NULL for other heads */
+    vs_linear_weights head;
+    void **owned; /* backend memory this object frees */
+    size_t owned_count;
+} vs_weights;
+
+/* Uploads what is not already readable by the backend (cpu reads the model's own float32 in place, so the model must
+ * outlive the weights and must not change). */
+VS_NODISCARD vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_model *model, vs_error *err);
+void vs_weights_free(vs_weights *weights);
+/* The linear weights of a kind in a block (or head, patch_embed with block -1). */
+vs_linear_weights *vs_weights_linear(vs_weights *weights, vs_kind kind, int block);
+
+/* ------------------------------------------------------------------ session: one image size, mutable memory */
+
+/* Every intermediate of one block, kept until the next block runs in this workspace. */
+typedef struct vs_workspace {
+    vs_mat norm1;    /* [B*T, C]  qkv's input */
+    vs_mat qkv;      /* [B*T, 3C] */
+    vs_mat attended; /* [B*T, C]  proj's input */
+    vs_mat proj;     /* [B*T, C] */
+    vs_mat norm2;    /* [B*T, C]  fc1's input */
+    vs_mat fc1;      /* [B*T, F] */
+    vs_mat gelu;     /* [B*T, F]  fc2's input */
+    vs_mat fc2;      /* [B*T, C] */
+} vs_workspace;
+
+typedef struct vs_session vs_session;
+
+typedef struct vs_session_options {
+    size_t images, height, width; /* height and width: multiples of the patch */
+    size_t workspaces;            /* independent block workspaces */
+    size_t streams;               /* residual streams [B*T, C] */
+    size_t scratch;               /* extra reals for the caller, from vs_session_scratch */
+} vs_session_options;
+
+/* Sizes one arena from the model and the image size and takes it at once; nothing is allocated afterwards. */
+VS_NODISCARD vs_status vs_session_create(vs_session **out, const vs_weights *weights, const vs_session_options *options, vs_error *err);
+void vs_session_free(vs_session *session);
+size_t vs_session_tokens(const vs_session *session); /* T */
+size_t vs_session_grid_h(const vs_session *session);
+size_t vs_session_grid_w(const vs_session *session);
+size_t vs_session_bytes(const vs_session *session);
+const vs_workspace *vs_session_workspace(const vs_session *session, size_t index);
+vs_mat vs_session_stream(const vs_session *session, size_t index);
+void *vs_session_scratch(const vs_session *session);
+vs_mat vs_session_normed(const vs_session *session); /* [B*T, C] after vs_forward_head */
+vs_mat vs_session_logits(const vs_session *session); /* [B*N, classes] or [B, classes] after vs_forward_head */
+
+/* ------------------------------------------------------------------ forward */
+
+/* One tensor on its way. `input`: what the layer is about to read (changing it changes the layer's input); otherwise
+ * what the layer gave. For q, k, v both show the operand, input first. x is [B*T, cols]; logits and head rows as above. */
+typedef struct vs_tap {
+    vs_kind kind;
+    int block;
+    bool input;
+    vs_mat x;
+} vs_tap;
+typedef vs_status (*vs_tap_fn)(void *context, const vs_tap *tap, vs_error *err);
+typedef struct vs_tapper { vs_tap_fn fn; void *context; } vs_tapper; /* fn NULL: nobody looks */
+
+/* pixels: host float32 [B, 3, height, width], normalised. Writes the tokens into stream `stream`. */
+VS_NODISCARD vs_status vs_forward_embed(vs_session *session, const vs_weights *weights, const float *pixels, size_t stream,
+                                        vs_tapper tapper, vs_error *err);
+/* x of stream `stream` through block `block`, in place (vit-models.md 2.4). */
+VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream, size_t block,
+                                        vs_tapper tapper, vs_error *err);
+/* Final norm and head. */
+VS_NODISCARD vs_status vs_forward_head(vs_session *session, const vs_weights *weights, size_t stream, vs_tapper tapper, vs_error *err);
+/* All of it, in workspace 0 and stream 0. */
+VS_NODISCARD vs_status vs_forward(vs_session *session, const vs_weights *weights, const float *pixels, vs_tapper tapper, vs_error *err);
+/* The attention of a block again, from operands that the caller changed: q, k, v [B*T, C] views into out [B*T, C]. */
+void vs_forward_attention(const vs_session *session, vs_mat q, vs_mat k, vs_mat v, vs_mat out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
