@@ -1,0 +1,133 @@
+/* What a study found: plain numbers, filled by the runner, read by rankings and reports. Meanings: study.md 4 to 8.
+ * dB values use INFINITY for "no noise" and -INFINITY for a non-finite output; `present` false is null. */
+#ifndef VS_RESULTS_H
+#define VS_RESULTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vitscope/status.h"
+#include "vitscope/vit.h"
+
+/* One SQNR column of one row: pooled over all elements of all images, and per image. */
+typedef struct vs_sqnr {
+    bool present;
+    double pooled, mean, std, min;
+    uint64_t nonfinite;
+} vs_sqnr;
+
+typedef enum vs_local { VS_LOCAL_WEIGHT, VS_LOCAL_ACTIVATION, VS_LOCAL_BOTH, VS_LOCAL_WEIGHT_TENSOR, VS_LOCAL_INPUT_TENSOR, VS_LOCAL_COUNT } vs_local;
+extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ... */
+
+/* Columns of one recipe (a ptq or sq state). output.*, spared.* are null until they are built. */
+typedef struct vs_row_recipe {
+    vs_sqnr local[VS_LOCAL_COUNT];
+    vs_sqnr cumulative;
+} vs_row_recipe;
+
+enum { VS_TOP_CHANNELS = 4 };
+typedef struct vs_channel_share { size_t channel; double share; } vs_channel_share;
+
+/* Distribution of |x| (study.md section 5). */
+typedef struct vs_distribution {
+    bool present;
+    double max, median, mean, p99, p999, ratio, step, zeroed, structure;
+    size_t argmax_image, argmax_token, argmax_channel;
+    const char *shape; /* "ridge", "spike", "mixed" */
+    vs_channel_share top[VS_TOP_CHANNELS];
+    size_t top_count;
+    bool quantized;    /* the three below are meaningful */
+    double qstep, qzeroed, clipped;
+} vs_distribution;
+
+typedef struct vs_row_state {
+    vs_distribution out, in;
+    bool has_shift;
+    double median_shift; /* of out, against fp32 */
+} vs_row_state;
+
+typedef struct vs_row {
+    const char *layer; /* borrowed from the points list */
+    vs_kind kind;
+    int block;
+    double macs;
+    const char *fqn[4]; /* names in the user's checkpoint */
+    size_t fqn_count;
+    bool planted;
+    vs_row_recipe *recipes; /* [recipe_count] */
+    vs_row_state *states;   /* [state_count] */
+} vs_row;
+
+/* Task metrics of one state, percent. */
+typedef struct vs_task {
+    bool has_labels, has_agreement;
+    double miou, aacc, macc, agreement;
+    double *iou; /* [classes], NAN where the class is absent */
+} vs_task;
+
+typedef struct vs_plant_result {
+    const char *kind;
+    size_t row_block;
+    char layer[48];
+    size_t *channels; /* units, in order of choice */
+    double *gain;     /* one per channel */
+    size_t count;
+} vs_plant_result;
+
+typedef struct vs_ranking {
+    const char *mode;     /* "weights", "activations", "outliers", "outliers_in", "cumulative" */
+    const char *unit;     /* "dB", "" */
+    const char *polarity; /* "lower is worse", "higher is worse" */
+    size_t *rows;         /* row indices, worst first; rows without the value are left out */
+    double *values;
+    size_t count;
+} vs_ranking;
+
+typedef struct vs_agreement { const char *a, *b; double spearman; size_t overlap10; bool defined; } vs_agreement; /* undefined rho: null */
+typedef struct vs_blind_spot { size_t row; double gap; size_t weights, activations; bool flagged; } vs_blind_spot; /* ranks from 1, 0 = none */
+typedef struct vs_harmless { size_t row, outliers, outliers_in, activations; } vs_harmless; /* ranks from 1, 0 = none */
+
+/* The rankings of one recipe with what follows from them. */
+typedef struct vs_ranking_set {
+    vs_ranking *rankings; size_t ranking_count;
+    vs_agreement *agreements; size_t agreement_count;
+    vs_blind_spot *blind; size_t blind_count;
+    vs_harmless *harmless; size_t harmless_count;
+} vs_ranking_set;
+
+typedef struct vs_results {
+    const char *name;          /* borrowed */
+    const vs_arch *arch;       /* borrowed */
+    size_t tokens, grid_w;
+    size_t analysis_images, evaluation_images;
+    const char **image_names;  /* analysis images: "scene 0", or a file name */
+    const char **state_names; size_t state_count;    /* as configured; index of fp32 below, SIZE_MAX if absent */
+    size_t fp32_state;
+    const char **recipe_names; size_t recipe_count;
+    size_t ptq_recipe, sq_recipe; /* SIZE_MAX if absent */
+    vs_row *rows; size_t row_count; /* model order */
+    vs_sqnr *output_sqnr;      /* [state_count] */
+    bool has_task;
+    vs_task *tasks;            /* [state_count] */
+    const char *const *class_names; size_t class_count;
+    vs_plant_result *plants; size_t plant_count;
+    vs_ranking_set ptq_rankings, sq_rankings;
+    double histogram_error;    /* relative, stated beside order statistics */
+    bool ref_precision;        /* 17 digits instead of 9 */
+} vs_results;
+
+/* ---- rankings.c: fills ptq_rankings and sq_rankings (study.md section 6) ---- */
+VS_NODISCARD vs_status vs_rankings_compute(vs_results *results, vs_error *err);
+void vs_ranking_set_release(vs_ranking_set *set);
+/* Spearman's rho with average ranks for ties over n pairs; NAN when undefined. */
+double vs_spearman(const double *a, const double *b, size_t n);
+
+/* ---- report_*.c: the files of study.md section 9, atomically, into the folder `dir` ---- */
+VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir, vs_error *err);     /* results.json */
+VS_NODISCARD vs_status vs_report_csv(const vs_results *results, const char *dir, vs_error *err);      /* layers.csv */
+VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char *dir, vs_error *err); /* ranking.<mode>[.sq].txt */
+/* The text of summary.txt; the caller frees it. */
+VS_NODISCARD vs_status vs_report_summary(const vs_results *results, char **text, vs_error *err);
+
+#endif
