@@ -1,5 +1,5 @@
 /* What a study found: plain numbers, filled by the runner, read by rankings and reports. Meanings: study.md 4 to 8.
- * dB values use INFINITY for "no noise" and -INFINITY for a non-finite output; `present` false is null. */
+ * dB values use HUGE_VAL for "no noise" and -HUGE_VAL for a non-finite output; `present` false is null. */
 #ifndef VS_RESULTS_H
 #define VS_RESULTS_H
 

@@ -1,0 +1,209 @@
+/* vitscope capture: signed tensors of the analysis images, for anyone's own checks. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "npy.h"
+#include "util.h"
+
+/* One file that grows by an image at a time. */
+typedef struct sink {
+    vs_kind kind;
+    int block;
+    bool input;
+    char *name;
+    vs_outfile file;
+    bool open;
+    size_t rows, cols;
+} sink;
+
+typedef struct capture {
+    const vs_study *study;
+    const vs_state *state;
+    const char *dir;
+    size_t images;
+    sink *sinks;
+    size_t sink_count;
+} capture;
+
+static vs_status begin(capture *c, sink *s, vs_mat x, vs_error *err) {
+    char *path = vs_format("%s/%s.npy", c->dir, s->name);
+    if (!path) return vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    vs_status status = vs_outfile_open(&s->file, path, err);
+    free(path);
+    if (status != VS_OK) return status;
+    s->open = true;
+    s->rows = x.rows;
+    s->cols = x.cols;
+    const vs_npy_type type = c->study->backend->real == VS_REAL_F64 ? VS_NPY_F64 : VS_NPY_F32;
+    const bool maps = s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
+    const size_t grid_w = c->study->results.grid_w;
+    const size_t flat[3] = { c->images, x.rows, x.cols }, map[4] = { c->images, x.cols, x.rows / grid_w, grid_w };
+    return maps ? vs_npy_write_header(s->file.stream, type, 4, map, err) : vs_npy_write_header(s->file.stream, type, 3, flat, err);
+}
+
+/* [pixels, classes] to [classes, pixels]. */
+static void transpose(const char *in, char *out, size_t rows, size_t cols, size_t size) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t k = 0; k < cols; k++) memcpy(out + (k * rows + r) * size, in + (r * cols + k) * size, size);
+}
+
+static vs_status append(capture *c, sink *s, vs_mat x, vs_error *err) {
+    const vs_backend *be = c->study->backend;
+    const size_t size = (size_t)be->real, count = x.rows * x.cols;
+    if (!s->open) {
+        vs_status status = begin(c, s, x, err);
+        if (status != VS_OK) return status;
+    }
+    if (s->rows != x.rows || s->cols != x.cols) return vs_fail(err, VS_ERR_SHAPE, "%s: images of different sizes cannot share one array", s->name);
+    char *host = vs_calloc(2 * count, size), *turned = host ? host + count * size : NULL;
+    vs_status status = host ? be->ops->download(be, host, x, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a tensor");
+    if (status == VS_OK) status = be->ops->sync(be, err);
+    const bool maps = s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
+    if (status == VS_OK && maps) transpose(host, turned, x.rows, x.cols, size);
+    if (status == VS_OK && fwrite(maps ? turned : host, size, count, s->file.stream) != count) status = vs_fail(err, VS_ERR_IO, "%s: cannot write", s->file.path);
+    free(host);
+    return status;
+}
+
+static vs_status on_tap(void *context, const vs_tap *tap, vs_error *err) {
+    capture *c = context;
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < c->sink_count && status == VS_OK; i++) {
+        sink *s = &c->sinks[i];
+        if (s->kind == tap->kind && s->block == tap->block && s->input == tap->input) status = append(c, s, tap->x, err);
+    }
+    vs_state_apply(c->state, c->study->backend, tap); /* after the look: `.in` is what the layer was given */
+    return status;
+}
+
+static vs_status work(void *context, const vs_job *job, vs_error *err) {
+    capture *c = context;
+    return vs_forward(job->session, c->state->weights, job->sample->pixels, (vs_tapper){ on_tap, c }, err);
+}
+
+static bool has_input(vs_kind kind) { return vs_kind_is_linear(kind) || vs_kind_is_operand(kind); }
+
+/* Next pattern of a comma list; commas inside braces belong to the pattern. */
+static char *next_pattern(const char **text) {
+    size_t n = 0, depth = 0;
+    for (; (*text)[n] && ((*text)[n] != ',' || depth); n++) {
+        if ((*text)[n] == '{') depth++;
+        else if ((*text)[n] == '}' && depth) depth--;
+    }
+    char *pattern = vs_format("%.*s", (int)n, *text);
+    *text += n + ((*text)[n] == ',');
+    return pattern;
+}
+
+static vs_status add_sink(capture *c, const vs_point *p, bool input, const char *name, vs_error *err) {
+    for (size_t i = 0; i < c->sink_count; i++)
+        if (strcmp(c->sinks[i].name, name) == 0) return VS_OK;
+    char *copy = vs_strdup(name);
+    if (!copy) return vs_fail(err, VS_ERR_NOMEM, "no memory for taps");
+    c->sinks[c->sink_count++] = (sink){ .kind = p->kind, .block = p->block, .input = input, .name = copy };
+    return VS_OK;
+}
+
+static vs_status add_matches(capture *c, const char *pattern, vs_error *err) {
+    const vs_study *s = c->study;
+    size_t hits = 0;
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < s->point_count; i++)
+        for (int input = 0; input <= (has_input(s->points[i].kind) ? 1 : 0) && status == VS_OK; input++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s%s", s->points[i].name, input ? ".in" : "");
+            if (!vs_glob_match(pattern, name)) continue;
+            hits++;
+            status = add_sink(c, &s->points[i], input == 1, name, err);
+        }
+    if (hits || status != VS_OK) return status;
+    const char **names = vs_calloc(s->point_count, sizeof *names);
+    for (size_t i = 0; names && i < s->point_count; i++) names[i] = s->points[i].name;
+    const char *near = names ? vs_nearest(pattern, names, s->point_count) : NULL;
+    status = vs_fail(err, VS_ERR_NOTFOUND, "--taps: '%s' matches no tensor%s%s%s", pattern, near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
+    free(names);
+    return status;
+}
+
+static vs_status choose_sinks(capture *c, const char *taps, vs_error *err) {
+    c->sinks = vs_calloc(2 * c->study->point_count, sizeof *c->sinks);
+    if (!c->sinks) return vs_fail(err, VS_ERR_NOMEM, "no memory for taps");
+    vs_status status = VS_OK;
+    for (const char *text = taps; *text && status == VS_OK;) {
+        char *pattern = next_pattern(&text);
+        status = pattern ? add_matches(c, pattern, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for taps");
+        free(pattern);
+    }
+    return status;
+}
+
+static vs_status choose_state(capture *c, const char *name, vs_error *err) {
+    const vs_states *states = &c->study->states;
+    for (size_t i = 0; i < states->state_count; i++)
+        if (strcmp(states->states[i].name, name) == 0) {
+            c->state = &states->states[i];
+            return VS_OK;
+        }
+    return vs_fail(err, VS_ERR_NOTFOUND, "%s: there is no state '%s' in this configuration", c->study->config->path, name);
+}
+
+static vs_status finish(capture *c, vs_status status, vs_error *err) {
+    for (size_t i = 0; i < c->sink_count; i++) {
+        sink *s = &c->sinks[i];
+        if (s->open && status == VS_OK) status = vs_outfile_commit(&s->file, err);
+        if (s->open) vs_outfile_discard(&s->file);
+        free(s->name);
+    }
+    free(c->sinks);
+    return status;
+}
+
+static vs_status capture_config(const vs_command_line *line, const vs_config *config, vs_error *err) {
+    vs_study study = { 0 };
+    vs_cli_progress progress;
+    vs_study_options options = vs_cli_study_options(line, &progress);
+    vs_status status = vs_study_open(&study, config, &options, err);
+    if (status != VS_OK) return status;
+    const char *state = line->state ? line->state : "fp32";
+    capture c = { .study = &study };
+    if (study.analysis_set.count == 0) status = vs_fail(err, VS_ERR_CONFIG, "%s: capture needs data.analysis", config->path);
+    if (status == VS_OK && strcmp(state, "fp32") == 0) {
+        static const vs_state plain = { .name = "fp32", .kind = VS_STATE_FP32 };
+        study.states.states = NULL;
+        c.state = &plain;
+    } else if (status == VS_OK) {
+        status = vs_study_prepare_states(&study, err);
+        if (status == VS_OK) status = choose_state(&c, state, err);
+    }
+    if (status == VS_OK) status = choose_sinks(&c, line->taps ? line->taps : "*", err);
+    if (status == VS_OK) {
+        vs_state float_state = *c.state;
+        if (!float_state.weights) float_state.weights = study.weights;
+        c.state = &float_state;
+        c.images = line->images ? line->images : 1;
+        if (c.images > study.analysis_set.count) c.images = study.analysis_set.count;
+        c.dir = line->out;
+        vs_runner runner = vs_study_runner(&study);
+        runner.threads = 1; /* images are appended in order */
+        status = vs_make_dirs(c.dir, err);
+        if (status == VS_OK) status = vs_run_images(&runner, &study.analysis_set, c.images, "capture", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
+    }
+    vs_cli_progress_end(&progress);
+    const size_t files = c.sink_count;
+    status = finish(&c, status, err);
+    if (status == VS_OK) printf("%zu tensors of %zu images written to %s\n", files, c.images, line->out);
+    vs_study_release(&study);
+    return status;
+}
+
+int vs_cli_capture(const vs_command_line *line) {
+    vs_error err = { 0 };
+    vs_config *config = NULL;
+    vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, &err);
+    if (status == VS_OK) status = vs_config_check_built(config, &err);
+    if (status == VS_OK) status = capture_config(line, config, &err);
+    vs_config_free(config);
+    return status == VS_OK ? 0 : vs_cli_fail(status, &err);
+}

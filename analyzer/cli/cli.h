@@ -1,0 +1,69 @@
+/* The program: the only code that reads argv, prints results or decides exit codes. */
+#ifndef VS_CLI_H
+#define VS_CLI_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "study.h"
+
+/* ---- options: one table a command drives parsing and --help ---- */
+typedef enum vs_option_id {
+    VS_OPT_OUT, VS_OPT_BACKEND, VS_OPT_SET, VS_OPT_THREADS, VS_OPT_BATCH, VS_OPT_PTQ, VS_OPT_ALPHA, VS_OPT_SDPA_SYM, VS_OPT_TAPS, VS_OPT_STATE,
+    VS_OPT_IMAGES, VS_OPT_JSON, VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE, VS_OPT_HELP
+} vs_option_id;
+
+enum { VS_MAX_OVERRIDES = 64, VS_MAX_OPERANDS = 256 };
+
+typedef struct vs_command_line {
+    const char *operands[VS_MAX_OPERANDS];
+    size_t operand_count;
+    const char *out, *backend, *taps, *state;
+    bool json, help;
+    size_t threads, batch, images, count, size; /* 0: not given */
+    unsigned long long seed;
+    vs_override overrides[VS_MAX_OVERRIDES];
+    size_t override_count;
+    char *owned[VS_MAX_OVERRIDES]; /* overrides made from other options */
+    size_t owned_count;
+} vs_command_line;
+
+typedef struct vs_command {
+    const char *name, *operands, *summary;
+    const vs_option_id *options;
+    size_t option_count, min_operands, max_operands;
+    int (*run)(const vs_command_line *line); /* gives the exit code; has printed its error */
+} vs_command;
+
+/* VS_ERR_CONFIG with one line. */
+VS_NODISCARD vs_status vs_command_parse(vs_command_line *out, const vs_command *command, int argc, char **argv, vs_error *err);
+void vs_command_line_release(vs_command_line *line);
+void vs_command_help(const vs_command *command);
+
+/* ---- commands ---- */
+int vs_cli_run(const vs_command_line *line);
+int vs_cli_capture(const vs_command_line *line);
+int vs_cli_inspect(const vs_command_line *line);
+int vs_cli_layers(const vs_command_line *line);
+int vs_cli_scenes(const vs_command_line *line);
+
+/* ---- shared by commands ---- */
+/* Prints "vitscope: message" to stderr and gives the exit code. */
+int vs_cli_fail(vs_status status, const vs_error *err);
+void vs_cli_warn(const char *format, ...) VS_PRINTF(1, 2);
+/* Set when the user asked to stop (Ctrl-C, SIGTERM); a second signal ends the program at once. */
+const volatile sig_atomic_t *vs_cli_stop(void);
+/* Rate and remaining time on stderr: one moving line on a terminal, a few plain lines otherwise. */
+typedef struct vs_cli_progress { const char *stage; double start, last; bool terminal; size_t printed; } vs_cli_progress;
+vs_progress vs_cli_progress_begin(vs_cli_progress *state);
+void vs_cli_progress_end(vs_cli_progress *state);
+/* Study options from the command line. */
+vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress);
+
+/* Files of a finished study in `dir`: reports, then pictures. */
+VS_NODISCARD vs_status vs_cli_write_run_json(const vs_study *study, const char *dir, vs_error *err);
+/* Draws surfaces and maps; *pictures counts files, *gnuplot_missing says that scripts were left instead. */
+VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, const char *dir, size_t *pictures, bool *gnuplot_missing, vs_error *err);
+
+#endif

@@ -1,0 +1,81 @@
+/* Messages, signals and progress. */
+#include <omp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "util.h"
+
+int vs_cli_fail(vs_status status, const vs_error *err) {
+    fprintf(stderr, "vitscope: %s\n", err->message[0] ? err->message : vs_status_name(status));
+    return vs_status_exit_code(status);
+}
+
+void vs_cli_warn(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("vitscope: warning: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+/* The one datum that a signal handler may touch. */
+static volatile sig_atomic_t stop_requested;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_requested = 1;
+}
+
+const volatile sig_atomic_t *vs_cli_stop(void) {
+    struct sigaction action = { .sa_handler = on_signal };
+    action.sa_flags = (int)SA_RESETHAND; /* a second signal ends the program */
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return &stop_requested;
+}
+
+static void format_time(double seconds, char *text, size_t size) {
+    if (seconds < 90) snprintf(text, size, "%.0f s", seconds);
+    else if (seconds < 5400) snprintf(text, size, "%.0f min", seconds / 60);
+    else snprintf(text, size, "%.1f h", seconds / 3600);
+}
+
+static void update(void *context, const char *stage, size_t done, size_t total) {
+    vs_cli_progress *p = context;
+    const double now = vs_now();
+    if (p->stage == NULL || strcmp(p->stage, stage) != 0 || done == 1) {
+        if (p->stage && p->terminal && p->printed) fputc('\n', stderr);
+        *p = (vs_cli_progress){ .stage = stage, .start = p->stage && strcmp(p->stage, stage) == 0 ? p->start : p->last > 0 ? p->last : now, .terminal = p->terminal };
+    }
+    const double every = p->terminal ? 0.2 : 15;
+    if (done < total && now - p->last < every && p->printed) return;
+    if (!p->terminal && !p->printed && done < total && now - p->start < every) return;
+    const double elapsed = now - p->start, rate = elapsed > 0 ? (double)done / elapsed : 0;
+    char left[32];
+    format_time(rate > 0 ? (double)(total - done) / rate : 0, left, sizeof left);
+    if (p->terminal) fprintf(stderr, "\r%-12s %zu/%zu images, %.1f/s, %s left \033[K", stage, done, total, rate, left);
+    else fprintf(stderr, "%s: %zu/%zu images, %.1f/s, %s left\n", stage, done, total, rate, left);
+    p->last = now;
+    p->printed++;
+}
+
+vs_progress vs_cli_progress_begin(vs_cli_progress *p) {
+    *p = (vs_cli_progress){ .terminal = isatty(STDERR_FILENO) != 0, .last = vs_now() };
+    return (vs_progress){ update, p };
+}
+
+void vs_cli_progress_end(vs_cli_progress *p) {
+    if (p->terminal && p->printed) fputc('\n', stderr);
+    p->printed = 0;
+}
+
+vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
+    const size_t threads = line->threads ? line->threads : (size_t)omp_get_num_procs();
+    return (vs_study_options){ .backend = line->backend, .threads = threads, .wave = line->batch ? line->batch : 2 * threads, .stop = vs_cli_stop(),
+                               .progress = vs_cli_progress_begin(progress) };
+}

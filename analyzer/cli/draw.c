@@ -1,0 +1,138 @@
+/* Pictures of a finished study. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "npy.h"
+#include "render.h"
+#include "util.h"
+
+static const char *tensor_name(vs_tensor t) { return t == VS_TENSOR_OUT ? "out" : "in"; }
+
+/* What a surface's numbers say: does the outlier survive, does the bulk? */
+static char *make_caption(const vs_study *s, const vs_surface_capture *c, const vs_surface_panel *panels) {
+    const vs_row *row = &s->results.rows[c->row];
+    for (size_t i = 1; i < s->results.state_count; i++) {
+        const vs_distribution *in = &row->states[i].in;
+        if (s->states.states[i].kind != VS_STATE_PTQ || !c->values[i]) continue;
+        if (c->tensor == VS_TENSOR_IN && in->quantized)
+            return vs_format("Input of %s: largest value %.4g, median %.3g; the step of %s is %.3g, so %.1f %% of the values become zero.", row->layer,
+                             panels[i].max, panels[i].median, panels[i].title, in->qstep, 100 * in->qzeroed);
+        const double shift = panels[0].median > 0 ? 100 * (panels[i].median / panels[0].median - 1) : 0;
+        return vs_format("Output of %s: largest value %.4g in %s and %.4g in %s; median %.3g and %.3g (%+.1f %%).", row->layer, panels[0].max,
+                         panels[0].title, panels[i].max, panels[i].title, panels[0].median, panels[i].median, shift);
+    }
+    return NULL;
+}
+
+static vs_status write_npy(const vs_study *s, const vs_surface_capture *c, const char *stem, vs_error *err) {
+    const size_t shape[2] = { c->tokens, c->channels };
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < s->results.state_count && status == VS_OK; i++) {
+        char *path = c->values[i] ? vs_format("%s.%s.npy", stem, s->results.state_names[i]) : NULL;
+        if (!path) continue;
+        status = vs_npy_write(path, VS_NPY_F32, 2, shape, c->values[i], err);
+        free(path);
+    }
+    return status;
+}
+
+static void fill_panel(const vs_study *s, const vs_surface_capture *c, size_t state, float *order, vs_surface_panel *p) {
+    const size_t n = c->tokens * c->channels;
+    const vs_distribution *in = &s->results.rows[c->row].states[state].in;
+    *p = (vs_surface_panel){ .values = c->values[state], .title = s->results.state_names[state] };
+    for (size_t i = 0; i < n; i++)
+        if ((double)c->values[state][i] > p->max) p->max = (double)c->values[state][i];
+    memcpy(order, c->values[state], n * sizeof *order);
+    p->median = vs_median_f32(order, n);
+    if (c->tensor == VS_TENSOR_IN && in->quantized) p->step = in->qstep;
+}
+
+static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, size_t *pictures, bool *missing, vs_error *err) {
+    const vs_surfaces_config *config = &s->config->surfaces;
+    const size_t states = s->results.state_count, registers = s->model->arch.registers;
+    const char *layer = s->results.rows[c->row].layer;
+    vs_surface_panel *panels = vs_calloc(states, sizeof *panels);
+    vs_token_mark *marks = vs_calloc(1 + registers, sizeof *marks);
+    char (*names)[16] = vs_calloc(1 + registers, sizeof *names);
+    float *order = vs_calloc(c->tokens * c->channels, sizeof *order);
+    char *stem = vs_format("%s/%s.%s", dir, layer, tensor_name(c->tensor));
+    char *heading = vs_format("%s  |%s|  (%s)", layer, c->tensor == VS_TENSOR_OUT ? "output" : "input", s->image_names[config->image]);
+    char *caption = NULL;
+    vs_status status = VS_OK;
+    if (!panels || !marks || !names || !order || !stem || !heading) {
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
+        goto out;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < states; i++)
+        if (c->values[i]) fill_panel(s, c, i, order, &panels[count++]);
+    for (size_t i = 0; i <= registers; i++) {
+        vs_token_name(&s->model->arch, i, s->results.grid_w, names[i], sizeof names[i]);
+        marks[i] = (vs_token_mark){ i, names[i] };
+    }
+    caption = make_caption(s, c, panels);
+    const vs_surface surface = { .heading = heading, .caption = caption, .tokens = c->tokens, .channels = c->channels, .panels = panels,
+                                 .panel_count = count, .marks = marks, .mark_count = 1 + registers, .log_z = config->log_z };
+    const vs_render_options options = { .png = config->png, .svg = config->svg };
+    vs_render_outcome outcome = VS_RENDERED;
+    status = vs_surface_draw(&surface, stem, &options, &outcome, err);
+    if (status == VS_OK && outcome == VS_RENDER_NO_GNUPLOT) *missing = true;
+    else if (status == VS_OK) *pictures += (size_t)config->png + (size_t)config->svg;
+    if (status == VS_OK && config->npy) status = write_npy(s, c, stem, err);
+out:
+    free(panels);
+    free(marks);
+    free(names);
+    free(order);
+    free(stem);
+    free(heading);
+    free(caption);
+    return status;
+}
+
+/* "scene 3" and "a/b.jpg" as a file name. */
+static void file_name(const char *name, char *text, size_t size) {
+    size_t i = 0;
+    for (; name[i] && i + 1 < size; i++) text[i] = strchr(" /\\", name[i]) ? '_' : name[i];
+    text[i] = '\0';
+    char *dot = strrchr(text, '.');
+    if (dot) *dot = '\0';
+}
+
+static vs_status draw_map(const vs_study *s, const vs_map_capture *m, const char *dir, vs_error *err) {
+    const size_t states = s->results.state_count;
+    vs_map_panel *panels = vs_calloc(2 + states, sizeof *panels);
+    if (!panels) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    size_t n = 0;
+    panels[n++] = (vs_map_panel){ .title = m->name, .rgb = m->rgb };
+    if (m->labels) panels[n++] = (vs_map_panel){ .title = "label", .classes = m->labels };
+    for (size_t i = 0; i < states; i++) panels[n++] = (vs_map_panel){ .title = s->results.state_names[i], .classes = m->maps[i] };
+    const vs_map_sheet sheet = { m->width, m->height, panels, n, s->results.class_names, s->results.class_count };
+    char name[128];
+    file_name(m->name, name, sizeof name);
+    char *path = vs_format("%s/%s.png", dir, name);
+    vs_status status = path ? vs_map_draw(&sheet, path, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    free(path);
+    free(panels);
+    return status;
+}
+
+vs_status vs_cli_draw(const vs_study *s, const char *dir, size_t *pictures, bool *gnuplot_missing, vs_error *err) {
+    char *surfaces = vs_path_join(dir, "surfaces"), *maps = vs_path_join(dir, "maps");
+    vs_status status = surfaces && maps ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    if (status == VS_OK && s->capture_count) status = vs_make_dirs(surfaces, err);
+    if (status == VS_OK && s->evaluation.capture_count) status = vs_make_dirs(maps, err);
+    for (size_t i = 0; i < s->capture_count && status == VS_OK; i++) {
+        if (s->options.stop && *s->options.stop) status = vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+        else status = draw_surface(s, &s->captures[i], surfaces, pictures, gnuplot_missing, err);
+    }
+    for (size_t i = 0; i < s->evaluation.capture_count && status == VS_OK; i++) {
+        status = draw_map(s, &s->evaluation.captures[i], maps, err);
+        *pictures += status == VS_OK;
+    }
+    free(surfaces);
+    free(maps);
+    return status;
+}

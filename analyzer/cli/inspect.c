@@ -1,0 +1,115 @@
+/* vitscope inspect and vitscope layers. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli.h"
+#include "util.h"
+
+static const char *head_name(vs_head_kind head) {
+    return head == VS_HEAD_SEGMENTATION ? "segmentation (BatchNorm + 1x1)" : head == VS_HEAD_CLASSIFIER ? "classifier" : "none";
+}
+
+static const char *position_name(const vs_arch *a) {
+    return a->position == VS_POSITION_OFFSET ? "bicubic, offset 0.1 (DINOv2 hub)" : "bicubic, antialiased, by size";
+}
+
+static size_t count_ignored(const vs_model *m) {
+    size_t n = 0;
+    for (size_t i = 0; i < m->tensor_count; i++) n += !m->tensors[i].used;
+    return n;
+}
+
+static void print_text(const vs_model *m) {
+    const vs_arch *a = &m->arch;
+    printf("%s\n", m->path);
+    printf("  layout        %s\n  architecture  %s\n", a->layout, a->name);
+    printf("  geometry      width %zu, %zu blocks, %zu heads of %zu, hidden %zu, patch %zu, %zu registers\n", a->width, a->depth, a->heads,
+           a->width / a->heads, a->hidden, a->patch, a->registers);
+    printf("  positions     %zux%zu grid (%zu px), %s\n", a->grid, a->grid, a->grid * a->patch, position_name(a));
+    printf("  LayerScale    %s, LayerNorm eps %g\n", a->layer_scale ? "yes" : "no", a->eps);
+    printf("  head          %s", head_name(a->head));
+    if (a->head != VS_HEAD_NONE) printf(", %zu classes", a->classes);
+    printf("\n  parameters    %zu\n  tensors       %s\n", m->parameters, m->dtypes);
+    const size_t ignored = count_ignored(m);
+    printf("  used          %zu of %zu%s\n", m->tensor_count - ignored, m->tensor_count, ignored ? "; ignored:" : "");
+    for (size_t i = 0; i < m->tensor_count; i++)
+        if (!m->tensors[i].used) printf("    %s\n", m->tensors[i].name);
+}
+
+static json_t *make_json(const vs_model *m) {
+    const vs_arch *a = &m->arch;
+    json_t *ignored = json_array();
+    for (size_t i = 0; i < m->tensor_count; i++)
+        if (!m->tensors[i].used) json_array_append_new(ignored, json_string(m->tensors[i].name));
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:s, s:I, s:I, s:s, s:I, s:o, s:[]}", "file", m->path, "layout", a->layout,
+                     "arch", a->name, "width", (json_int_t)a->width, "depth", (json_int_t)a->depth, "heads", (json_int_t)a->heads, "hidden",
+                     (json_int_t)a->hidden, "patch", (json_int_t)a->patch, "registers", (json_int_t)a->registers, "grid", (json_int_t)a->grid,
+                     "layer_scale", (int)a->layer_scale, "eps", a->eps, "head",
+                     a->head == VS_HEAD_SEGMENTATION ? "segmentation" : a->head == VS_HEAD_CLASSIFIER ? "classifier" : "none", "classes",
+                     (json_int_t)a->classes, "parameters", (json_int_t)m->parameters, "dtypes", m->dtypes, "used",
+                     (json_int_t)(m->tensor_count - count_ignored(m)), "ignored", ignored, "missing");
+}
+
+int vs_cli_inspect(const vs_command_line *line) {
+    json_t *all = line->json ? json_array() : NULL;
+    int code = 0;
+    for (size_t i = 0; i < line->operand_count; i++) {
+        vs_error err = { 0 };
+        vs_model *m = NULL;
+        const vs_model_options options = { .check_values = true };
+        const vs_status status = vs_model_load(&m, line->operands[i], &options, &err);
+        if (status != VS_OK) {
+            const int failed = vs_cli_fail(status, &err);
+            if (code == 0) code = failed;
+            continue;
+        }
+        if (all) json_array_append_new(all, make_json(m));
+        else print_text(m);
+        vs_model_free(m);
+    }
+    if (all) {
+        char *text = json_dumps(line->operand_count == 1 && json_array_size(all) == 1 ? json_array_get(all, 0) : all, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        if (text) puts(text);
+        free(text);
+        json_decref(all);
+    }
+    return code;
+}
+
+static vs_status list_layers(const vs_command_line *line, vs_error *err) {
+    vs_config *config = NULL;
+    vs_model *m = NULL;
+    vs_point *points = NULL;
+    size_t count = 0;
+    vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, err);
+    if (status == VS_OK) {
+        const vs_model_options options = { .arch = config->model.arch, .heads = (size_t)config->model.heads, .eps = config->model.eps, .head_path = config->model.head };
+        status = vs_model_load(&m, config->model.checkpoint, &options, err);
+    }
+    if (status == VS_OK) status = vs_points_make(m, 1 + m->arch.registers + m->arch.grid * m->arch.grid, &points, &count, err);
+    json_t *all = line->json ? json_array() : NULL;
+    for (size_t i = 0; i < count && status == VS_OK; i++) {
+        const vs_point *p = &points[i];
+        const vs_linear *l = vs_model_linear(m, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
+        if (!l) continue;
+        if (all) json_array_append_new(all, json_pack("{s:s, s:[s], s:I}", "layer", p->name, "fqn", l->fqn, "macs", (json_int_t)p->macs));
+        else printf("%-28s %s\n", p->name, l->fqn);
+    }
+    if (all) {
+        char *text = json_dumps(all, JSON_INDENT(1));
+        if (text) puts(text);
+        free(text);
+        json_decref(all);
+    }
+    free(points);
+    vs_model_free(m);
+    vs_config_free(config);
+    return status;
+}
+
+int vs_cli_layers(const vs_command_line *line) {
+    vs_error err = { 0 };
+    const vs_status status = list_layers(line, &err);
+    return status == VS_OK ? 0 : vs_cli_fail(status, &err);
+}

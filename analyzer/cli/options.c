@@ -1,0 +1,150 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "util.h"
+
+typedef struct option { const char *flag, *argument, *help; } option;
+
+static const option options[] = {
+    [VS_OPT_OUT] = { "--out", "DIR", "where results go (default: output)" },
+    [VS_OPT_BACKEND] = { "--backend", "NAME", "cpu (float32, default) or ref (float64, slow: the oracle)" },
+    [VS_OPT_SET] = { "--set", "KEY=VALUE", "override a configuration key, e.g. --set analyze.images=2; may be repeated" },
+    [VS_OPT_THREADS] = { "--threads", "N", "images at work at once (default: all processors); results do not depend on it" },
+    [VS_OPT_BATCH] = { "--batch", "N", "images whose results are held before they are pooled; results do not depend on it" },
+    [VS_OPT_PTQ] = { "--ptq", "KIND", "run the states fp32 and KIND: plain, sq" },
+    [VS_OPT_ALPHA] = { "--alpha", "A", "SmoothQuant's alpha of the state sq" },
+    [VS_OPT_SDPA_SYM] = { "--sdpa_sym", NULL, "quantize Q and K per tensor, symmetric (the default)" },
+    [VS_OPT_TAPS] = { "--taps", "GLOB[,GLOB]", "tensors to write: layer names, NAME.in, embed, blocks.N, norm, logits (default: *)" },
+    [VS_OPT_STATE] = { "--state", "NAME", "state to run (default: fp32)" },
+    [VS_OPT_IMAGES] = { "--images", "N", "how many of the analysis images (default: 1)" },
+    [VS_OPT_JSON] = { "--json", NULL, "print JSON" },
+    [VS_OPT_COUNT] = { "--count", "N", "how many scenes (default: 8)" },
+    [VS_OPT_SEED] = { "--seed", "S", "seed of the scenes (default: 1)" },
+    [VS_OPT_SIZE] = { "--size", "PX", "side of a scene in pixels (default: 224)" },
+    [VS_OPT_HELP] = { "--help", NULL, "this text" },
+};
+
+void vs_command_help(const vs_command *c) {
+    printf("usage: vitscope %s %s%s\n\n%s\n\n", c->name, c->operands, c->option_count > 1 ? " [options]" : "", c->summary);
+    for (size_t i = 0; i < c->option_count; i++) {
+        const option *o = &options[c->options[i]];
+        char left[64];
+        snprintf(left, sizeof left, "%s%s%s", o->flag, o->argument ? " " : "", o->argument ? o->argument : "");
+        printf("  %-26s %s\n", left, o->help);
+    }
+}
+
+static vs_status parse_number(const char *flag, const char *text, unsigned long long low, unsigned long long high, unsigned long long *out, vs_error *err) {
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long v = strtoull(text, &end, 10);
+    if (errno || end == text || *end || text[0] == '-' || v < low || v > high)
+        return vs_fail(err, VS_ERR_CONFIG, "%s: '%s' is not a whole number from %llu to %llu", flag, text, low, high);
+    *out = v;
+    return VS_OK;
+}
+
+static vs_status parse_size(const char *flag, const char *text, size_t high, size_t *out, vs_error *err) {
+    unsigned long long v = 0;
+    vs_status status = parse_number(flag, text, 1, high, &v, err);
+    *out = (size_t)v;
+    return status;
+}
+
+static vs_status add_override(vs_command_line *l, const char *text, vs_error *err) {
+    if (l->override_count == VS_MAX_OVERRIDES) return vs_fail(err, VS_ERR_CONFIG, "more than %d overrides", VS_MAX_OVERRIDES);
+    l->overrides[l->override_count++].text = text;
+    return VS_OK;
+}
+
+static vs_status add_made_override(vs_command_line *l, char *text, vs_error *err) {
+    if (!text || l->owned_count == VS_MAX_OVERRIDES) {
+        free(text);
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for options");
+    }
+    l->owned[l->owned_count++] = text;
+    return add_override(l, text, err);
+}
+
+/* The reproduced study's own flag. */
+static vs_status parse_ptq(vs_command_line *l, const char *kind, vs_error *err) {
+    const char *const names[][2] = { { "plain", "ptq" }, { "sq", "sq" }, { "sq-ph", "sqph" } };
+    for (size_t i = 0; i < 3; i++)
+        if (strcmp(kind, names[i][0]) == 0) return add_made_override(l, vs_format("states=[fp32, %s]", names[i][1]), err);
+    return vs_fail(err, VS_ERR_CONFIG, "--ptq: '%s' is none of plain, sq, sq-ph", kind);
+}
+
+static vs_status apply(vs_command_line *l, vs_option_id id, const char *value, vs_error *err) {
+    const char *flag = options[id].flag;
+    switch (id) {
+    case VS_OPT_OUT: l->out = value; return VS_OK;
+    case VS_OPT_BACKEND: l->backend = value; return VS_OK;
+    case VS_OPT_SET: return add_override(l, value, err);
+    case VS_OPT_THREADS: return parse_size(flag, value, 1024, &l->threads, err);
+    case VS_OPT_BATCH: return parse_size(flag, value, 4096, &l->batch, err);
+    case VS_OPT_PTQ: return parse_ptq(l, value, err);
+    case VS_OPT_ALPHA: return add_made_override(l, vs_format("states.sq.alpha=%s", value), err);
+    case VS_OPT_SDPA_SYM: return add_override(l, "recipe.qk=per_tensor_sym", err);
+    case VS_OPT_TAPS: l->taps = value; return VS_OK;
+    case VS_OPT_STATE: l->state = value; return VS_OK;
+    case VS_OPT_IMAGES: return parse_size(flag, value, 1u << 20, &l->images, err);
+    case VS_OPT_JSON: l->json = true; return VS_OK;
+    case VS_OPT_COUNT: return parse_size(flag, value, 1u << 20, &l->count, err);
+    case VS_OPT_SEED: return parse_number(flag, value, 0, ~0ull, &l->seed, err);
+    case VS_OPT_SIZE: return parse_size(flag, value, 4096, &l->size, err);
+    case VS_OPT_HELP: l->help = true; return VS_OK;
+    }
+    return VS_OK;
+}
+
+static vs_status unknown_option(const vs_command *c, const char *flag, vs_error *err) {
+    const char *names[32];
+    size_t n = 0;
+    for (; n < c->option_count && n < 32; n++) names[n] = options[c->options[n]].flag;
+    const char *near = vs_nearest(flag, names, n);
+    return vs_fail(err, VS_ERR_CONFIG, "%s: unknown option '%s'%s%s%s; see vitscope %s --help", c->name, flag, near ? "; did you mean '" : "",
+                   near ? near : "", near ? "'?" : "", c->name);
+}
+
+vs_status vs_command_parse(vs_command_line *l, const vs_command *c, int argc, char **argv, vs_error *err) {
+    *l = (vs_command_line){ .out = "output", .backend = "cpu", .seed = 1 };
+    bool only_operands = false;
+    for (int i = 0; i < argc; i++) {
+        const char *arg = argv[i];
+        if (only_operands || arg[0] != '-' || arg[1] == '\0') {
+            if (l->operand_count == VS_MAX_OPERANDS) return vs_fail(err, VS_ERR_CONFIG, "%s: more than %d files", c->name, VS_MAX_OPERANDS);
+            l->operands[l->operand_count++] = arg;
+            continue;
+        }
+        if (strcmp(arg, "--") == 0) {
+            only_operands = true;
+            continue;
+        }
+        const size_t length = strcspn(arg, "=");
+        const vs_option_id *id = NULL;
+        for (size_t k = 0; k < c->option_count && !id; k++) {
+            const char *flag = options[c->options[k]].flag;
+            if (strlen(flag) == length && strncmp(flag, arg, length) == 0) id = &c->options[k];
+        }
+        if (!id) return unknown_option(c, arg, err);
+        const char *value = arg[length] == '=' ? arg + length + 1 : NULL;
+        const bool wants = options[*id].argument != NULL;
+        if (!wants && value) return vs_fail(err, VS_ERR_CONFIG, "%s: %s takes no value", c->name, options[*id].flag);
+        if (wants && !value && ++i == argc) return vs_fail(err, VS_ERR_CONFIG, "%s: %s needs a value: %s", c->name, arg, options[*id].argument);
+        if (wants && !value) value = argv[i];
+        vs_status status = apply(l, *id, value, err);
+        if (status != VS_OK) return status;
+    }
+    if (l->help) return VS_OK;
+    if (l->operand_count < c->min_operands || l->operand_count > c->max_operands)
+        return vs_fail(err, VS_ERR_CONFIG, "usage: vitscope %s %s; see vitscope %s --help", c->name, c->operands, c->name);
+    return VS_OK;
+}
+
+void vs_command_line_release(vs_command_line *l) {
+    for (size_t i = 0; i < l->owned_count; i++) free(l->owned[i]);
+    l->owned_count = 0;
+}

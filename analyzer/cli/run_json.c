@@ -1,0 +1,58 @@
+/* run.json: how the results came about. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "cli.h"
+#include "util.h"
+
+/* SHA-256 over the names of a set in order: the same list gives the same sum. */
+static void hash_names(const vs_imageset *set, char hex[65]) {
+    vs_sha256 sha;
+    uint8_t digest[32];
+    vs_sha256_init(&sha);
+    for (size_t i = 0; i < set->count; i++) {
+        char *name = vs_imageset_name(set, i);
+        if (name) vs_sha256_update(&sha, name, strlen(name) + 1);
+        free(name);
+    }
+    vs_sha256_final(&sha, digest);
+    vs_hex(digest, sizeof digest, hex);
+}
+
+static json_t *describe_set(const vs_imageset *set) {
+    if (set->count == 0) return json_null();
+    char hex[65];
+    hash_names(set, hex);
+    json_t *o = json_pack("{s:I, s:s}", "images", (json_int_t)set->count, "list_sha256", hex);
+    if (o && set->config->scenes.set) json_object_set_new(o, "scenes_seed", json_integer((json_int_t)set->config->scenes.seed));
+    return o;
+}
+
+static json_t *describe_stages(const vs_study *s) {
+    json_t *o = json_object();
+    for (size_t i = 0; o && i < s->stage_count; i++) json_object_set_new(o, s->stages[i].stage, json_real(s->stages[i].seconds));
+    return o;
+}
+
+vs_status vs_cli_write_run_json(const vs_study *s, const char *dir, vs_error *err) {
+    struct rusage usage;
+    memset(&usage, 0, sizeof usage);
+    getrusage(RUSAGE_SELF, &usage);
+    char *dump = vs_config_dump_json(s->config), *path = vs_path_join(dir, "run.json"), *text = NULL;
+    json_t *config = dump ? json_loads(dump, 0, NULL) : NULL;
+    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}", "vitscope", VS_VERSION, "name",
+                             s->config->name, "backend", s->backend->name, "arithmetic", s->backend->arithmetic, "isa", s->backend->isa, "threads",
+                             (json_int_t)s->options.threads, "batch", (json_int_t)s->options.wave, "config", config ? config : json_null(), "checkpoint",
+                             "path", s->model->path, "sha256", s->model->sha256, "sets", "calibration", describe_set(&s->calibration_set), "analysis",
+                             describe_set(&s->analysis_set), "evaluation", describe_set(&s->evaluation_set), "seconds", describe_stages(s), "peak_bytes",
+                             (json_int_t)usage.ru_maxrss * 1024);
+    if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    vs_status status = path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
+    json_decref(root);
+    free(text);
+    free(path);
+    free(dump);
+    return status;
+}

@@ -1,0 +1,32 @@
+/* One pass over the analysis images: the float model and every state side by side, block by block, with each layer
+ * also quantized alone (study.md sections 4 and 5). Nothing grows with the number of images. */
+#ifndef VS_ANALYSIS_H
+#define VS_ANALYSIS_H
+
+#include "pool.h"
+#include "record.h"
+#include "state.h"
+
+typedef enum vs_tensor { VS_TENSOR_OUT, VS_TENSOR_IN, VS_TENSOR_COUNT } vs_tensor;
+
+/* |x| of one layer's tensor in every state, for one image. */
+typedef struct vs_surface_capture {
+    size_t row;
+    vs_tensor tensor;
+    size_t tokens, channels;
+    float **values;          /* [state_count], each [tokens * channels]; signed values' magnitudes */
+} vs_surface_capture;
+
+typedef struct vs_analysis_options {
+    size_t images;                 /* of the set, from the first */
+    bool weight, activation, both; /* local modes */
+    bool cumulative;
+    vs_surface_capture *captures;  /* row and tensor are set by the caller; the rest is filled */
+    size_t capture_count, capture_image;
+} vs_analysis_options;
+
+/* Fills every row's recipes and states and output_sqnr of `results`, whose rows, states and recipes are in place. */
+VS_NODISCARD vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
+                                  const vs_analysis_options *options, vs_error *err);
+
+#endif

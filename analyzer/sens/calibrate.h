@@ -1,0 +1,10 @@
+/* Ranges of every quantized tensor over the calibration set, in the float model (study.md section 3). */
+#ifndef VS_CALIBRATE_H
+#define VS_CALIBRATE_H
+
+#include "pool.h"
+#include "quant.h"
+
+VS_NODISCARD vs_status vs_calibrate(vs_calibration **out, const vs_runner *runner, const vs_imageset *set, vs_error *err);
+
+#endif

@@ -1,0 +1,146 @@
+#include "evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+typedef struct context {
+    const vs_runner *runner;
+    const vs_imageset *set;
+    const vs_states *states;
+    vs_evaluation *out;
+    vs_confusion *counts; /* [threads * state_count]; integer sums, so who counted does not matter */
+    bool *labels_missing; /* [threads] */
+} context;
+
+/* The state's map of one image: the logits resized to the image, or one class for a classifier. */
+static vs_status predict(const context *c, const vs_job *job, const vs_state *state, uint16_t *map, vs_error *err) {
+    const vs_backend *be = c->runner->weights->backend;
+    vs_state_tap tap = { state, be };
+    vs_status status = vs_forward(job->session, state->weights, job->sample->pixels, vs_state_tapper(&tap), err);
+    if (status != VS_OK) return status;
+    const vs_mat logits = vs_session_logits(job->session);
+    void *host = vs_calloc(logits.rows * logits.cols, (size_t)be->real);
+    if (!host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
+    status = be->ops->download(be, host, logits, err);
+    if (status == VS_OK) status = be->ops->sync(be, err);
+    const bool maps = c->runner->weights->model->arch.head == VS_HEAD_SEGMENTATION;
+    const size_t h = maps ? vs_session_grid_h(job->session) : 1, w = maps ? vs_session_grid_w(job->session) : 1;
+    const size_t height = maps ? job->sample->image.height : 1, width = maps ? job->sample->image.width : 1;
+    if (status == VS_OK) status = vs_predict_map(host, be->real, h, w, logits.cols, height, width, map, err);
+    free(host);
+    return status;
+}
+
+static vs_status capture_map(vs_map_capture *m, size_t state, const uint16_t *map, vs_error *err) {
+    m->maps[state] = vs_calloc(m->width * m->height, 1);
+    if (!m->maps[state]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    for (size_t i = 0; i < m->width * m->height; i++) m->maps[state][i] = map[i] > 254 ? 255 : (uint8_t)map[i];
+    return VS_OK;
+}
+
+static vs_status begin_capture(const context *c, const vs_job *job, vs_map_capture *m, vs_error *err) {
+    const vs_image *im = &job->sample->image;
+    const size_t n = im->width * im->height;
+    *m = (vs_map_capture){ vs_imageset_name(c->set, job->index), im->width, im->height, vs_calloc(3 * n, 1), NULL, vs_calloc(c->states->state_count, sizeof(uint8_t *)) };
+    if (!m->name || !m->rgb || !m->maps) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    memcpy(m->rgb, im->pixels, 3 * n);
+    if (!job->sample->labels) return VS_OK;
+    m->labels = vs_calloc(n, 1);
+    if (!m->labels) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    memcpy(m->labels, job->sample->labels, n);
+    return VS_OK;
+}
+
+static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
+    const context *c = ctx;
+    const bool maps = c->runner->weights->model->arch.head == VS_HEAD_SEGMENTATION;
+    const size_t pixels = maps ? job->sample->image.width * job->sample->image.height : 1;
+    const size_t states = c->states->state_count;
+    uint16_t *map = vs_calloc(2 * pixels, sizeof *map), *float_map = map ? map + pixels : NULL;
+    vs_map_capture *capture = maps && job->index < c->out->capture_count ? &c->out->captures[job->index] : NULL;
+    vs_status status = map ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    if (status == VS_OK && capture) status = begin_capture(c, job, capture, err);
+    if (maps && !job->sample->labels) c->labels_missing[job->worker] = true;
+    for (size_t s = 0; s < states && status == VS_OK; s++) {
+        if (c->runner->stop && *c->runner->stop) {
+            status = vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+            break;
+        }
+        status = predict(c, job, &c->states->states[s], s == 0 ? float_map : map, err);
+        const uint16_t *shown = s == 0 ? float_map : map;
+        if (status == VS_OK) vs_confusion_add(&c->counts[job->worker * states + s], shown, float_map, maps ? job->sample->labels : NULL, pixels);
+        if (status == VS_OK && capture) status = capture_map(capture, s, shown, err);
+    }
+    free(map);
+    return status;
+}
+
+static double percent(uint64_t part, uint64_t whole) { return whole ? 100 * (double)part / (double)whole : (double)NAN; }
+
+static vs_status finish(vs_task *t, const vs_confusion *c, bool has_labels, vs_error *err) {
+    *t = (vs_task){ .has_labels = has_labels, .has_agreement = true, .agreement = percent(c->agree, c->pixels) };
+    t->iou = vs_calloc(c->classes, sizeof *t->iou);
+    if (!t->iou) return vs_fail(err, VS_ERR_NOMEM, "no memory for task metrics");
+    double iou = 0, acc = 0;
+    size_t ious = 0, accs = 0;
+    uint64_t intersect = 0, labelled = 0;
+    for (size_t k = 0; k < c->classes; k++) {
+        const uint64_t unite = c->predicted[k] + c->labelled[k] - c->intersect[k];
+        t->iou[k] = percent(c->intersect[k], unite);
+        intersect += c->intersect[k];
+        labelled += c->labelled[k];
+        if (unite) {
+            iou += t->iou[k];
+            ious++;
+        }
+        if (c->labelled[k]) {
+            acc += percent(c->intersect[k], c->labelled[k]);
+            accs++;
+        }
+    }
+    t->miou = ious ? iou / (double)ious : 0;
+    t->macc = accs ? acc / (double)accs : 0;
+    t->aacc = labelled ? percent(intersect, labelled) : 0;
+    return VS_OK;
+}
+
+vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep, vs_error *err) {
+    const vs_arch *a = &runner->weights->model->arch;
+    const size_t n = states->state_count, parts = runner->threads * n;
+    *out = (vs_evaluation){ .state_count = n, .classes = a->classes, .tasks = vs_calloc(n, sizeof *out->tasks) };
+    out->capture_count = a->head == VS_HEAD_SEGMENTATION ? keep < set->count ? keep : set->count : 0;
+    out->captures = vs_calloc(out->capture_count + 1, sizeof *out->captures);
+    context c = { runner, set, states, out, vs_calloc(parts, sizeof *c.counts), vs_calloc(runner->threads, sizeof *c.labels_missing) };
+    vs_status status = out->tasks && out->captures && c.counts && c.labels_missing ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
+    for (size_t i = 0; i < parts && status == VS_OK; i++) status = vs_confusion_create(&c.counts[i], a->classes, err);
+    if (status == VS_OK) status = vs_run_images(runner, set, set->count, "evaluation", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
+    bool has_labels = a->head == VS_HEAD_SEGMENTATION;
+    for (size_t i = 0; c.labels_missing && i < runner->threads; i++) has_labels &= !c.labels_missing[i];
+    for (size_t s = 0; s < n && status == VS_OK; s++) {
+        for (size_t i = 1; i < runner->threads; i++) vs_confusion_merge(&c.counts[s], &c.counts[i * n + s]);
+        status = finish(&out->tasks[s], &c.counts[s], has_labels, err);
+    }
+    for (size_t i = 0; c.counts && i < parts; i++) vs_confusion_release(&c.counts[i]);
+    free(c.counts);
+    free(c.labels_missing);
+    if (status != VS_OK) vs_evaluation_release(out);
+    return status;
+}
+
+void vs_evaluation_release(vs_evaluation *e) {
+    for (size_t i = 0; e->tasks && i < e->state_count; i++) free(e->tasks[i].iou);
+    for (size_t i = 0; e->captures && i < e->capture_count; i++) {
+        vs_map_capture *m = &e->captures[i];
+        for (size_t s = 0; m->maps && s < e->state_count; s++) free(m->maps[s]);
+        free(m->maps);
+        free(m->name);
+        free(m->rgb);
+        free(m->labels);
+    }
+    free(e->captures);
+    free(e->tasks);
+    *e = (vs_evaluation){ 0 };
+}

@@ -1,0 +1,24 @@
+/* Class maps from logits, and the counts that task metrics are made of (vit-models.md 5.1, 6.3). */
+#ifndef VS_PREDICT_H
+#define VS_PREDICT_H
+
+#include "pool.h"
+
+/* Resizes logits [h*w, classes] (row-major, `real` type) bilinearly (align_corners false) to height x width and takes the
+ * largest class of each pixel, the lowest index on ties. NaN counts as largest. classes out [height*width]. */
+VS_NODISCARD vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height, size_t width,
+                                      uint16_t *out, vs_error *err);
+
+/* Areas of intersection, prediction and label per class, summed over a set; and pixels equal to another map. */
+typedef struct vs_confusion {
+    size_t classes;
+    uint64_t *intersect, *predicted, *labelled; /* [classes] */
+    uint64_t agree, pixels;                     /* against the float map, all pixels */
+} vs_confusion;
+VS_NODISCARD vs_status vs_confusion_create(vs_confusion *c, size_t classes, vs_error *err);
+void vs_confusion_release(vs_confusion *c);
+/* labels: 255 and classes beyond the head's are ignored. NULL: none. */
+void vs_confusion_add(vs_confusion *c, const uint16_t *map, const uint16_t *float_map, const uint8_t *labels, size_t pixels);
+void vs_confusion_merge(vs_confusion *into, const vs_confusion *from);
+
+#endif

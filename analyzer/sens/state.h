@@ -1,0 +1,36 @@
+/* States (the whole model, quantized one way) and recipes (states whose layers are also measured one at a time). */
+#ifndef VS_STATE_H
+#define VS_STATE_H
+
+#include "quant.h"
+
+/* A model to run: which weights, and what is done to the inputs of its layers. */
+typedef struct vs_state {
+    const char *name; /* borrowed from the configuration */
+    vs_state_kind kind;
+    const vs_weights *weights; /* the float model's or a variant's */
+    const vs_variant *variant; /* its sites quantize the inputs; NULL: inputs stay float */
+} vs_state;
+
+/* All states and recipes of a run. states[0] is always fp32. Several states share a variant: `weights` and `acts` are
+ * halves of plain ptq. */
+typedef struct vs_states {
+    vs_state *states;
+    size_t state_count;
+    vs_state *recipes; /* ptq and sq states measured layer by layer */
+    size_t *recipe_state; /* the recipe's index in states, SIZE_MAX when it is not run as a whole model */
+    size_t recipe_count;
+    vs_variant **variants;
+    size_t variant_count;
+} vs_states;
+
+VS_NODISCARD vs_status vs_states_create(vs_states *out, const vs_config *config, const vs_weights *base, const vs_calibration *calibration, vs_error *err);
+void vs_states_release(vs_states *states);
+
+/* The state's own change to a tensor that a layer is about to read, in place: division by s, then its grid. */
+void vs_state_apply(const vs_state *state, const vs_backend *backend, const vs_tap *tap);
+/* A tapper that applies a state (context: vs_state_tap) and nothing else. */
+typedef struct vs_state_tap { const vs_state *state; const vs_backend *backend; } vs_state_tap;
+vs_tapper vs_state_tapper(vs_state_tap *context);
+
+#endif

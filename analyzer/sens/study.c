@@ -1,0 +1,297 @@
+#include "study.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "calibrate.h"
+#include "util.h"
+
+enum { KEPT_MAPS = 4 };
+
+static void begin_stage(vs_study *s, const char *name) {
+    if (s->stage_count < VS_MAX_STAGES) s->stages[s->stage_count++] = (vs_stage_time){ name, 0 };
+    s->stage_start = vs_now();
+}
+
+static void end_stage(vs_study *s) {
+    if (s->stage_count) s->stages[s->stage_count - 1].seconds = vs_now() - s->stage_start;
+}
+
+vs_runner vs_study_runner(const vs_study *s) {
+    return (vs_runner){ s->weights, s->options.threads, s->options.wave, s->options.stop, s->options.progress };
+}
+
+static vs_status open_sets(vs_study *s, vs_error *err) {
+    const vs_config *c = s->config;
+    const size_t patch = s->model->arch.patch;
+    vs_status status = VS_OK;
+    if (c->data.calibration.set) status = vs_imageset_open(&s->calibration_set, c, &c->data.calibration, "calibration", patch, err);
+    if (status == VS_OK && c->data.analysis.set) status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
+    if (status == VS_OK && c->data.evaluation.set) status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
+    if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
+        status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);
+    return status;
+}
+
+static vs_status plant(vs_study *s, vs_error *err) {
+    if (s->config->model.plant_count == 0) return VS_OK;
+    if (s->calibration_set.count == 0)
+        return vs_config_fail(s->config, s->config->model.plants[0].mark, err, "model.plant needs data.calibration: units are chosen on those images");
+    vs_plant_target target = { s->model, s->backend, vs_study_runner(s) };
+    return vs_plant(&target, s->config, &s->calibration_set, &s->results.plants, &s->results.plant_count, err);
+}
+
+static vs_status no_such_layer(const vs_study *s, const char *pattern, vs_mark mark, vs_error *err) {
+    const char **names = vs_calloc(s->point_count, sizeof *names);
+    if (!names) return vs_fail(err, VS_ERR_NOMEM, "no memory for layer names");
+    for (size_t i = 0; i < s->point_count; i++) names[i] = s->points[i].name;
+    const char *near = vs_nearest(pattern, names, s->point_count);
+    vs_status status = vs_fail(err, VS_ERR_NOTFOUND, "%s:%d:%d: '%s' matches no layer of %s%s%s%s", s->config->path, mark.line, mark.column, pattern,
+                               s->model->arch.name, near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
+    free(names);
+    return status;
+}
+
+static bool is_row(const vs_point *p) { return p->kind >= VS_KIND_QKV && p->kind <= VS_KIND_FC2; }
+
+static bool in_list(const vs_string_list *globs, const char *name) {
+    for (size_t i = 0; i < globs->count; i++)
+        if (vs_glob_match(globs->items[i], name)) return true;
+    return false;
+}
+
+/* Every pattern must match something. */
+static vs_status check_globs(const vs_study *s, const vs_string_list *globs, vs_error *err) {
+    for (size_t i = 0; i < globs->count; i++) {
+        bool hit = false;
+        for (size_t p = 0; p < s->point_count && !hit; p++) hit = is_row(&s->points[p]) && vs_glob_match(globs->items[i], s->points[p].name);
+        if (!hit) return no_such_layer(s, globs->items[i], globs->marks[i], err);
+    }
+    return VS_OK;
+}
+
+static bool is_planted(const vs_results *r, const char *layer) {
+    for (size_t i = 0; i < r->plant_count; i++)
+        if (strcmp(r->plants[i].layer, layer) == 0) return true;
+    return false;
+}
+
+static vs_status fill_rows(vs_study *s, vs_error *err) {
+    vs_results *r = &s->results;
+    r->rows = vs_calloc(s->point_count, sizeof *r->rows);
+    if (!r->rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for the table of layers");
+    for (size_t i = 0; i < s->point_count; i++) {
+        const vs_point *p = &s->points[i];
+        if (!is_row(p) || !in_list(&s->config->analyze.layers, p->name)) continue;
+        vs_row *row = &r->rows[r->row_count++];
+        *row = (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
+        const vs_linear *l = vs_model_linear(s->model, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
+        row->fqn[row->fqn_count++] = l->fqn;
+    }
+    return VS_OK;
+}
+
+/* Surfaces are drawn of rows; a surface of a layer that is not analyzed is still captured, so rows must cover both. */
+static vs_status plan_surfaces(vs_study *s, vs_error *err) {
+    const vs_surfaces_config *c = &s->config->surfaces;
+    vs_status status = check_globs(s, &c->layers, err);
+    if (status != VS_OK || c->layers.count == 0) return status;
+    s->captures = vs_calloc(s->results.row_count * VS_TENSOR_COUNT + 1, sizeof *s->captures);
+    if (!s->captures) return vs_fail(err, VS_ERR_NOMEM, "no memory for surfaces");
+    for (size_t r = 0; r < s->results.row_count; r++)
+        for (int t = 0; t < VS_TENSOR_COUNT; t++)
+            if (in_list(&c->layers, s->results.rows[r].layer) && (t == VS_TENSOR_OUT ? c->tensor_out : c->tensor_in))
+                s->captures[s->capture_count++] = (vs_surface_capture){ .row = r, .tensor = (vs_tensor)t };
+    return VS_OK;
+}
+
+/* The size of the first analysis (or calibration, or evaluation) image decides the numbers that depend on it. */
+static vs_status measure_geometry(vs_study *s, vs_error *err) {
+    const vs_imageset *sets[] = { &s->analysis_set, &s->calibration_set, &s->evaluation_set };
+    const vs_arch *a = &s->model->arch;
+    size_t h = a->grid, w = a->grid;
+    for (size_t i = 0; i < 3; i++) {
+        if (sets[i]->count == 0) continue;
+        vs_sample sample;
+        vs_status status = vs_imageset_get(sets[i], 0, &sample, err);
+        if (status != VS_OK) return status;
+        h = sample.image.height / a->patch;
+        w = sample.image.width / a->patch;
+        vs_sample_release(&sample);
+        break;
+    }
+    s->results.tokens = 1 + a->registers + h * w;
+    s->results.grid_w = w;
+    return vs_points_make(s->model, s->results.tokens, &s->points, &s->point_count, err);
+}
+
+static vs_status open_model(vs_study *s, vs_error *err) {
+    const vs_config *c = s->config;
+    const vs_model_options options = { .arch = c->model.arch, .heads = (size_t)c->model.heads, .eps = c->model.eps, .head_path = c->model.head,
+                                       .check_values = true, .hash = true };
+    vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
+    if (status == VS_ERR_NOTFOUND) vs_error_prefix(err, "%s:%d:%d: ", c->path, c->model.checkpoint_mark.line, c->model.checkpoint_mark.column);
+    return status;
+}
+
+vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
+    *s = (vs_study){ .config = config, .options = *options };
+    vs_results *r = &s->results;
+    begin_stage(s, "load");
+    vs_status status = vs_backend_open(&s->backend, options->backend, err);
+    if (status == VS_OK) status = open_model(s, err);
+    if (status == VS_OK) status = open_sets(s, err);
+    if (status == VS_OK) status = measure_geometry(s, err);
+    if (status == VS_OK) status = check_globs(s, &config->analyze.layers, err);
+    if (status == VS_OK) status = check_globs(s, &config->surfaces.layers, err);
+    end_stage(s);
+    if (status == VS_OK && config->model.plant_count) {
+        begin_stage(s, "planting");
+        status = plant(s, err);
+        end_stage(s);
+    }
+    if (status == VS_OK) status = vs_weights_bind(&s->weights, s->backend, s->model, err);
+    if (status == VS_OK) status = fill_rows(s, err);
+    if (status == VS_OK) status = plan_surfaces(s, err);
+    r->name = config->name;
+    r->arch = s->model ? &s->model->arch : NULL;
+    r->ref_precision = s->backend && s->backend->real == VS_REAL_F64;
+    r->histogram_error = 0.5 / VS_HIST_PER_OCTAVE;
+    r->fp32_state = 0;
+    r->ptq_recipe = r->sq_recipe = SIZE_MAX;
+    if (status != VS_OK) vs_study_release(s);
+    return status;
+}
+
+static bool needs_calibration(const vs_config *c) {
+    for (size_t i = 0; i < c->state_count; i++)
+        if (c->states[i].kind != VS_STATE_FP32) return true;
+    return c->data.analysis.set && c->analyze.recipes.count > 0;
+}
+
+/* Names and per-row arrays for the states and recipes. */
+static vs_status name_states(vs_study *s, vs_error *err) {
+    vs_results *r = &s->results;
+    r->state_count = s->states.state_count;
+    r->recipe_count = s->states.recipe_count;
+    r->state_names = vs_calloc(r->state_count, sizeof *r->state_names);
+    r->recipe_names = vs_calloc(r->recipe_count + 1, sizeof *r->recipe_names);
+    r->output_sqnr = vs_calloc(r->state_count, sizeof *r->output_sqnr);
+    if (!r->state_names || !r->recipe_names || !r->output_sqnr) return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
+    for (size_t i = 0; i < r->state_count; i++) r->state_names[i] = s->states.states[i].name;
+    for (size_t i = 0; i < r->recipe_count; i++) {
+        r->recipe_names[i] = s->states.recipes[i].name;
+        size_t *first = s->states.recipes[i].kind == VS_STATE_PTQ ? &r->ptq_recipe : &r->sq_recipe;
+        if (*first == SIZE_MAX) *first = i;
+    }
+    for (size_t i = 0; i < r->row_count; i++) {
+        r->rows[i].recipes = vs_calloc(r->recipe_count + 1, sizeof *r->rows[i].recipes);
+        r->rows[i].states = vs_calloc(r->state_count, sizeof *r->rows[i].states);
+        if (!r->rows[i].recipes || !r->rows[i].states) return vs_fail(err, VS_ERR_NOMEM, "no memory for the table of layers");
+    }
+    for (size_t i = 0; i < s->capture_count; i++) {
+        s->captures[i].values = vs_calloc(r->state_count, sizeof *s->captures[i].values);
+        if (!s->captures[i].values) return vs_fail(err, VS_ERR_NOMEM, "no memory for surfaces");
+    }
+    return VS_OK;
+}
+
+vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
+    const vs_runner runner = vs_study_runner(s);
+    if (needs_calibration(s->config)) {
+        if (s->calibration_set.count == 0) return vs_fail(err, VS_ERR_CONFIG, "%s: quantized states need data.calibration", s->config->path);
+        begin_stage(s, "calibration");
+        vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
+        end_stage(s);
+        if (status != VS_OK) return status;
+    }
+    vs_config without = *s->config; /* nothing to measure layer by layer: no variants for recipes either */
+    if (s->analysis_set.count == 0) without.analyze.recipes.count = 0;
+    vs_status status = vs_states_create(&s->states, &without, s->weights, s->calibration, err);
+    return status == VS_OK ? name_states(s, err) : status;
+}
+
+static vs_status name_images(vs_study *s, size_t count, vs_error *err) {
+    vs_results *r = &s->results;
+    s->image_names = vs_calloc(count + 1, sizeof *s->image_names);
+    r->image_names = vs_calloc(count + 1, sizeof *r->image_names);
+    if (!s->image_names || !r->image_names) return vs_fail(err, VS_ERR_NOMEM, "no memory for image names");
+    for (size_t i = 0; i < count; i++) {
+        r->image_names[i] = s->image_names[i] = vs_imageset_name(&s->analysis_set, i);
+        if (!s->image_names[i]) return vs_fail(err, VS_ERR_NOMEM, "no memory for image names");
+    }
+    r->analysis_images = count;
+    return VS_OK;
+}
+
+static vs_status analyze(vs_study *s, const vs_runner *runner, vs_error *err) {
+    const vs_analyze_config *c = &s->config->analyze;
+    size_t images = s->analysis_set.count;
+    if (c->images > 0 && (size_t)c->images < images) images = (size_t)c->images;
+    if (s->capture_count && (size_t)s->config->surfaces.image >= images)
+        return vs_fail(err, VS_ERR_CONFIG, "%s: surfaces.image is %lld but only %zu images are analyzed", s->config->path,
+                       (long long)s->config->surfaces.image, images);
+    const vs_analysis_options options = { .images = images, .weight = c->mode_weight, .activation = c->mode_activation, .both = c->mode_both,
+                                          .cumulative = c->cumulative, .captures = s->captures, .capture_count = s->capture_count,
+                                          .capture_image = (size_t)s->config->surfaces.image };
+    vs_status status = name_images(s, images, err);
+    if (status == VS_OK) status = vs_analyze(&s->results, runner, &s->analysis_set, &s->states, &options, err);
+    return status;
+}
+
+vs_status vs_study_run(vs_study *s, vs_error *err) {
+    const vs_runner runner = vs_study_runner(s);
+    vs_results *r = &s->results;
+    vs_status status = vs_study_prepare_states(s, err);
+    if (status == VS_OK && s->analysis_set.count) {
+        begin_stage(s, "analysis");
+        status = analyze(s, &runner, err);
+        end_stage(s);
+    }
+    if (status == VS_OK && s->evaluation_set.count && s->model->arch.head != VS_HEAD_NONE) {
+        begin_stage(s, "evaluation");
+        status = vs_evaluate(&s->evaluation, &runner, &s->evaluation_set, &s->states, KEPT_MAPS, err);
+        end_stage(s);
+        r->has_task = status == VS_OK;
+        r->tasks = s->evaluation.tasks;
+        r->class_count = s->evaluation.classes;
+        r->evaluation_images = s->evaluation_set.count;
+        if (s->model->class_name_count == r->class_count) r->class_names = (const char *const *)s->model->class_names;
+    }
+    return status == VS_OK ? vs_rankings_compute(r, err) : status;
+}
+
+void vs_study_release(vs_study *s) {
+    vs_results *r = &s->results;
+    vs_ranking_set_release(&r->ptq_rankings);
+    vs_ranking_set_release(&r->sq_rankings);
+    for (size_t i = 0; r->rows && i < r->row_count; i++) {
+        free(r->rows[i].recipes);
+        free(r->rows[i].states);
+    }
+    for (size_t i = 0; s->image_names && i < r->analysis_images; i++) free(s->image_names[i]);
+    for (size_t i = 0; s->captures && i < s->capture_count; i++) {
+        for (size_t k = 0; s->captures[i].values && k < r->state_count; k++) free(s->captures[i].values[k]);
+        free(s->captures[i].values);
+    }
+    free(s->captures);
+    free(s->image_names);
+    free(r->image_names);
+    free(r->rows);
+    free(r->state_names);
+    free(r->recipe_names);
+    free(r->output_sqnr);
+    vs_plants_free(r->plants, r->plant_count);
+    vs_evaluation_release(&s->evaluation);
+    vs_states_release(&s->states);
+    vs_calibration_free(s->calibration);
+    vs_imageset_release(&s->calibration_set);
+    vs_imageset_release(&s->analysis_set);
+    vs_imageset_release(&s->evaluation_set);
+    vs_weights_free(s->weights);
+    free(s->points);
+    vs_model_free(s->model);
+    vs_backend_close(s->backend);
+    *s = (vs_study){ 0 };
+}

@@ -1,0 +1,54 @@
+/* A whole study: from a configuration to results in memory. Files and pictures are the caller's business. */
+#ifndef VS_STUDY_H
+#define VS_STUDY_H
+
+#include "analysis.h"
+#include "config.h"
+#include "evaluate.h"
+#include "plant.h"
+#include "results.h"
+
+typedef struct vs_study_options {
+    const char *backend; /* "cpu", "ref" */
+    size_t threads, wave;
+    const volatile sig_atomic_t *stop;
+    vs_progress progress;
+} vs_study_options;
+
+typedef struct vs_stage_time { const char *stage; double seconds; } vs_stage_time;
+enum { VS_MAX_STAGES = 16 };
+
+typedef struct vs_study {
+    const vs_config *config; /* borrowed */
+    vs_backend *backend;
+    vs_model *model;
+    vs_weights *weights;
+    vs_imageset calibration_set, analysis_set, evaluation_set;
+    vs_calibration *calibration;
+    vs_states states;
+    vs_point *points;
+    size_t point_count;
+    vs_surface_capture *captures;
+    size_t capture_count;
+    vs_evaluation evaluation;
+    vs_results results; /* its names and numbers are owned by the study */
+    char **image_names;
+    vs_stage_time stages[VS_MAX_STAGES];
+    size_t stage_count;
+    double stage_start;
+    vs_study_options options;
+} vs_study;
+
+/* Opens backend, model and image sets; plants; checks names and sizes. Everything that can be wrong in a configuration
+ * is found here, before the long work. */
+VS_NODISCARD vs_status vs_study_open(vs_study *study, const vs_config *config, const vs_study_options *options, vs_error *err);
+/* Calibration, analysis, evaluation, rankings. */
+VS_NODISCARD vs_status vs_study_run(vs_study *study, vs_error *err);
+void vs_study_release(vs_study *study);
+
+/* The runner of a study's float model (for capture and benchmarks). */
+vs_runner vs_study_runner(const vs_study *study);
+/* Calibration and states only, without analysis (for capture of a quantized state). */
+VS_NODISCARD vs_status vs_study_prepare_states(vs_study *study, vs_error *err);
+
+#endif
