@@ -22,8 +22,8 @@ vs_status vs_calibration_create(vs_calibration **out, const vs_arch *arch, vs_er
         if (!r->lo) goto nomem;
         r->hi = r->lo + r->channels;
         for (size_t j = 0; j < r->channels; j++) {
-            r->lo[j] = INFINITY;
-            r->hi[j] = -INFINITY;
+            r->lo[j] = HUGE_VAL;
+            r->hi[j] = -HUGE_VAL;
         }
     }
     *out = c;

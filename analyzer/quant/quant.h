@@ -55,18 +55,17 @@ typedef struct vs_variant {
     const vs_backend *backend;
     vs_weights weights; /* the base's, with quantized linears in place; `owned` is the variant's */
     vs_site *sites;     /* [depth * VS_BLOCK_SITES] */
-    float **row_scales; /* [depth * VS_BLOCK_SITES]: weight scales [out], NULL where weights stay float */
+    float **row_scales; /* [depth * VS_BLOCK_SITES]: weight scales [out], NULL for operands */
     vs_error_sums *weight_sums; /* [depth * VS_BLOCK_SITES]: W (or W*s) against its quantized self */
     size_t depth;
 } vs_variant;
 
-/* What is quantized in a variant. */
 typedef struct vs_variant_options {
-    bool weights, activations, smooth;
+    bool smooth; /* SmoothQuant at every quantized linear */
     double alpha;
 } vs_variant_options;
 
-/* Builds the variant of `base` for a recipe. Takes one float copy of every linear's weights on the backend. */
+/* Builds the variant of `base` with weights, inputs and operands quantized as the recipe says. Takes one float copy of every linear's weights on the backend. */
 VS_NODISCARD vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_calibration *calibration,
                                          const vs_recipe_config *recipe, const vs_variant_options *options, vs_error *err);
 void vs_variant_free(vs_variant *variant);

@@ -29,8 +29,8 @@ static vs_status own_reals(builder *b, size_t count, void **out) {
 /* Smallest and largest x_j / s_j over the calibration set. Division by a positive number is monotonic, rounding
  * included, so the extremes of x give the extremes of x / s without a second pass over the images. */
 static void smoothed_range(const vs_channel_range *r, const float *s, vs_real real, double *lo, double *hi) {
-    *lo = INFINITY;
-    *hi = -INFINITY;
+    *lo = HUGE_VAL;
+    *hi = -HUGE_VAL;
     for (size_t j = 0; j < r->channels; j++) {
         double l = r->lo[j], h = r->hi[j];
         if (s && real == VS_REAL_F32) {
@@ -57,7 +57,6 @@ static vs_status build_linear_input(builder *b, vs_site *site, const vs_linear *
         if (status == VS_OK) status = be->ops->upload(be, site->smooth, site->smooth_host, l->in, b->err);
         if (status != VS_OK) return status;
     }
-    if (!b->options->activations) return VS_OK;
     double lo, hi;
     smoothed_range(range, site->smooth_host, be->real, &lo, &hi);
     site->grids = vs_calloc(1, sizeof *site->grids);
@@ -122,13 +121,11 @@ static vs_status build_block(builder *b, int block) {
         const vs_kind kind = linear_kinds[i];
         const size_t index = vs_site_index(kind, block);
         vs_site *site = &b->v->sites[index];
-        vs_status status = VS_OK;
-        if (b->options->activations || b->options->smooth)
-            status = build_linear_input(b, site, vs_model_linear(b->model, kind, block), vs_calibration_range(b->calibration, kind, block));
-        if (status == VS_OK && b->options->weights) status = build_linear_weight(b, index, kind, block, site);
+        vs_status status = build_linear_input(b, site, vs_model_linear(b->model, kind, block), vs_calibration_range(b->calibration, kind, block));
+        if (status == VS_OK) status = build_linear_weight(b, index, kind, block, site);
         if (status != VS_OK) return status;
     }
-    for (vs_kind kind = VS_KIND_Q; b->options->activations && kind <= VS_KIND_V; kind++) {
+    for (vs_kind kind = VS_KIND_Q; kind <= VS_KIND_V; kind++) {
         vs_status status = build_operand(b, &b->v->sites[vs_site_index(kind, block)], kind, vs_calibration_range(b->calibration, kind, block));
         if (status != VS_OK) return status;
     }

@@ -73,6 +73,8 @@ typedef struct vs_backend vs_backend;
  * Unless said otherwise outputs must not overlap inputs, except that out == in (same p and ld) is allowed for
  * elementwise operations: layernorm, gelu, scale_add, affine, div_channels, fake_quant, fake_quant_rows. */
 typedef struct vs_backend_ops {
+    void (*close)(vs_backend *self);
+
     /* ---- memory ---- */
     /* `count` reals, 64-byte aligned, contents undefined. NULL when there is no memory. */
     void *(*alloc)(const vs_backend *self, size_t count);
@@ -109,8 +111,6 @@ typedef struct vs_backend_ops {
     void (*scale_add)(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
     /* y = x * scale[col] + shift[col] (a folded BatchNorm). */
     void (*affine)(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
-    /* out[i] = mean over rows first..tokens-1 of image i; x [images*tokens, C], out [images, C]. */
-    void (*mean_rows)(const vs_backend *self, vs_mat x, size_t images, size_t first, vs_mat out);
 
     /* ---- quantization ---- */
     /* y[r,c] = x[r,c] / s[c] (SmoothQuant's explicit division). */

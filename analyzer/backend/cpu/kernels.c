@@ -1,0 +1,239 @@
+/* Compiled once per instruction set with VS_KERNEL_TABLE naming the table. Plain loops that compilers vectorize:
+ * no branches inside, ternaries instead of fmin/fmax, reductions marked. Error bounds are those tests/ops hold:
+ * exp 2e-7 relative, erfc 4e-7 relative where it is above 1e-7. */
+#include "kernels.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "histogram.h"
+
+static inline float bits_to_float(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^x for x <= 88; below -87 it is 0. r = x - n ln 2 in two parts; a polynomial for (e^r - 1 - r) / r^2. */
+static inline float exp_f32(float x) {
+    const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    const float n = rintf(clamped * 1.44269504f);
+    const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+    const float p = ((((1.989928508e-4f * r + 1.393365035e-3f) * r + 8.333298470e-3f) * r + 4.166646491e-2f) * r + 1.666666672e-1f) * r + 0.5f;
+    const float e = (p * r * r + r) + 1.0f;
+    const float scaled = e * bits_to_float((uint32_t)((int32_t)n + 127) << 23);
+    return x < -87.0f ? 0.0f : scaled;
+}
+
+/* erfc(t) = e^(-t^2) z P(z), z = 1 / (1 + t / 2), t >= 0.99 (a fit of degree 8, error 1.2e-9 of P). */
+static inline float erfc_tail(float t) {
+    const float z = 1.0f / (1.0f + 0.5f * t);
+    float p = -4.308825520e-2f;
+    p = p * z + 2.358508103e-1f;
+    p = p * z - 4.265999442e-1f;
+    p = p * z + 2.389673102e-1f;
+    p = p * z - 1.307448540e-2f;
+    p = p * z + 2.004896654e-1f;
+    p = p * z + 2.431237278e-1f;
+    p = p * z + 2.824139489e-1f;
+    p = p * z + 2.820830181e-1f;
+    return exp_f32(-t * t) * (p * z);
+}
+
+/* erf(t) = t P(t^2), 0 <= t <= 1. */
+static inline float erf_head(float t) {
+    const float s = t * t;
+    float p = 7.882497098e-5f;
+    p = p * s - 8.018854989e-4f;
+    p = p * s + 5.189311942e-3f;
+    p = p * s - 2.685432880e-2f;
+    p = p * s + 1.128359746e-1f;
+    p = p * s - 3.761262690e-1f;
+    p = p * s + 1.128379166e+0f;
+    return t * p;
+}
+
+static void add_bias(float *y, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] += b[i];
+}
+
+/* Two passes; sums in float64 so that a large mean or an outlier channel costs no digits. */
+static void layernorm(const float *x, const float *g, const float *b, float eps, float *y, size_t n) {
+    double sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += (double)x[i];
+    const float mean = (float)(sum / (double)n);
+#pragma omp simd reduction(+ : squares)
+    for (size_t i = 0; i < n; i++) {
+        const float d = x[i] - mean;
+        squares += (double)d * (double)d;
+    }
+    const float inverse = (float)(1.0 / sqrt(squares / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) * inverse * g[i] + b[i];
+}
+
+static void softmax(float *s, float scale, size_t n) {
+    float max = -FLT_MAX;
+    for (size_t i = 0; i < n; i++) s[i] *= scale;
+#pragma omp simd reduction(max : max)
+    for (size_t i = 0; i < n; i++) max = s[i] > max ? s[i] : max;
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        const float e = exp_f32(s[i] - max);
+        s[i] = e;
+        sum += (double)e;
+    }
+    const float inverse = (float)(1.0 / sum);
+    for (size_t i = 0; i < n; i++) s[i] *= inverse;
+}
+
+static void gelu(const float *x, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float v = x[i], t = fabsf(v) * 0.707106781f;
+        const float head = 1.0f - erf_head(t < 1.0f ? t : 1.0f), tail = erfc_tail(t > 1.0f ? t : 1.0f);
+        const float half_erfc = 0.5f * (t < 1.0f ? head : tail); /* of |v| */
+        const float phi = v < 0.0f ? half_erfc : 1.0f - half_erfc;
+        y[i] = v * phi;
+    }
+}
+
+static void scale_add(const float *x, const float *u, const float *gamma, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] + gamma[i] * u[i];
+}
+
+static void affine(const float *x, const float *a, const float *b, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * a[i] + b[i];
+}
+
+static void divide(const float *x, const float *s, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] / s[i];
+}
+
+static void multiply(const float *x, const float *s, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * s[i];
+}
+
+/* clamp(rne(x / s) + z, qmin, qmax) as a float; NaN becomes z. Clamping x / s first is the same and keeps it finite. */
+static inline float code_of(float x, float scale, float zero, float qmin, float qmax) {
+    const float level = rintf(x / scale), lo = qmin - zero, hi = qmax - zero;
+    const float clamped = level < lo ? lo : level > hi ? hi : level;
+    return (clamped == clamped ? clamped : 0.0f) + zero;
+}
+
+static void fake_quant(const float *x, const vs_grid *g, float *y, size_t n) {
+    const float s = g->scale, z = (float)g->zero, lo = (float)g->qmin, hi = (float)g->qmax;
+    for (size_t i = 0; i < n; i++) y[i] = (code_of(x[i], s, z, lo, hi) - z) * s;
+}
+
+static void fake_quant_counted(const float *x, const vs_grid *g, float *y, size_t n, vs_quant_counts *counts) {
+    const float s = g->scale, z = (float)g->zero, lo = (float)g->qmin, hi = (float)g->qmax, range_lo = g->lo, range_hi = g->hi;
+    uint32_t zeroed = 0, clipped = 0;
+#pragma omp simd reduction(+ : zeroed, clipped)
+    for (size_t i = 0; i < n; i++) {
+        const float v = x[i], level = code_of(v, s, z, lo, hi) - z;
+        zeroed += level == 0.0f ? 1u : 0u;
+        clipped += v < range_lo ? 1u : 0u;
+        clipped += v > range_hi ? 1u : 0u;
+        y[i] = level * s;
+    }
+    counts->zeroed += zeroed;
+    counts->clipped += clipped;
+}
+
+static void quantize_u8(const float *x, const vs_grid *g, uint8_t *codes, size_t n) {
+    const float s = g->scale, z = (float)g->zero, lo = (float)g->qmin, hi = (float)g->qmax;
+    for (size_t i = 0; i < n; i++) codes[i] = (uint8_t)(int32_t)code_of(x[i], s, z, lo, hi);
+}
+
+static void quantize_s8(const float *x, const vs_grid *g, int8_t *codes, size_t n) {
+    const float s = g->scale, z = (float)g->zero, lo = (float)g->qmin, hi = (float)g->qmax;
+    for (size_t i = 0; i < n; i++) codes[i] = (int8_t)(int32_t)code_of(x[i], s, z, lo, hi);
+}
+
+/* NaN if any is NaN. */
+static float absmax(const float *x, size_t n) {
+    uint32_t max = 0; /* magnitudes order like their bits; NaN above all */
+#pragma omp simd reduction(max : max)
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = vs_float_bits(x[i]) & 0x7fffffffu;
+        max = bits > max ? bits : max;
+    }
+    return bits_to_float(max);
+}
+
+static void error_sums(const float *x, const float *y, size_t n, vs_error_sums *sums) {
+    double signal = 0, noise = 0;
+    uint64_t nonfinite = 0;
+#pragma omp simd reduction(+ : signal, noise, nonfinite)
+    for (size_t i = 0; i < n; i++) {
+        const int finite = fabsf(y[i]) <= FLT_MAX;
+        const double a = finite ? (double)x[i] : 0, d = finite ? (double)x[i] - (double)y[i] : 0;
+        signal += a * a;
+        noise += d * d;
+        nonfinite += finite ? 0u : 1u;
+    }
+    sums->signal += signal;
+    sums->noise += noise;
+    sums->nonfinite += nonfinite;
+}
+
+static void minmax_strip(const float *x, size_t ld, size_t rows, size_t cols, float *lo, float *hi) {
+    float low[VS_STRIP], high[VS_STRIP];
+    for (size_t c = 0; c < cols; c++) {
+        low[c] = lo[c];
+        high[c] = hi[c];
+    }
+    for (size_t r = 0; r < rows; r++) {
+        const float *row = x + r * ld;
+#pragma omp simd
+        for (size_t c = 0; c < cols; c++) { /* a NaN is taken and then stays: no comparison with it is true */
+            const float v = row[c];
+            low[c] = !(v >= low[c]) && low[c] == low[c] ? v : low[c];
+            high[c] = !(v <= high[c]) && high[c] == high[c] ? v : high[c];
+        }
+    }
+    for (size_t c = 0; c < cols; c++) {
+        lo[c] = low[c];
+        hi[c] = high[c];
+    }
+}
+
+static double sum_abs(const float *x, size_t n) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += (double)fabsf(x[i]);
+    return sum;
+}
+
+static void add_squares(const float *x, double *energy, size_t n) {
+    for (size_t i = 0; i < n; i++) energy[i] += (double)x[i] * (double)x[i];
+}
+
+static uint64_t count_below(const float *x, float threshold, size_t n) {
+    uint32_t count = 0;
+#pragma omp simd reduction(+ : count)
+    for (size_t i = 0; i < n; i++) count += fabsf(x[i]) < threshold ? 1u : 0u;
+    return count;
+}
+
+static void histogram(const float *x, uint32_t *bins, size_t n) {
+    enum { CHUNK = 256 };
+    uint32_t keys[CHUNK];
+    const uint32_t first = ((uint32_t)(127 + VS_HIST_EXP_MIN) << 8) - 1; /* key of bin 1 is first + 1 */
+    for (size_t i = 0; i < n; i += CHUNK) {
+        const size_t m = n - i < CHUNK ? n - i : CHUNK;
+        for (size_t j = 0; j < m; j++) {
+            const uint32_t key = (vs_float_bits(x[i + j]) & 0x7fffffffu) >> 15, above = key > first ? key - first : 0u;
+            keys[j] = above < VS_HIST_BINS ? above : VS_HIST_BINS - 1u;
+        }
+        for (size_t j = 0; j < m; j++) bins[keys[j]]++;
+    }
+}
+
+const vs_kernels VS_KERNEL_TABLE = {
+    .isa = VS_KERNEL_ISA, .add_bias = add_bias, .layernorm = layernorm, .softmax = softmax, .gelu = gelu, .scale_add = scale_add, .affine = affine, .divide = divide,
+    .multiply = multiply, .fake_quant = fake_quant, .fake_quant_counted = fake_quant_counted, .quantize_u8 = quantize_u8,
+    .quantize_s8 = quantize_s8, .absmax = absmax, .error_sums = error_sums, .minmax_strip = minmax_strip, .sum_abs = sum_abs,
+    .add_squares = add_squares, .count_below = count_below, .histogram = histogram,
+};

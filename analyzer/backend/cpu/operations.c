@@ -1,0 +1,204 @@
+/* Slots as loops over rows of the vector kernels. */
+#include <math.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "histogram.h"
+
+static void patchify(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out) {
+    (void)self;
+    const float *in = pixels;
+    for (size_t b = 0; b < images; b++)
+        for (size_t r = 0; r < h; r++)
+            for (size_t s = 0; s < w; s++) {
+                float *row = vs_cpu_row(out, (b * h + r) * w + s);
+                for (size_t k = 0; k < 3; k++)
+                    for (size_t i = 0; i < p; i++)
+                        memcpy(row + (k * p + i) * p, in + ((b * 3 + k) * h * p + r * p + i) * w * p + s * p, p * sizeof *row);
+            }
+}
+
+static void tokens(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out) {
+    const vs_kernels *k = vs_cpu_kernels(self);
+    const size_t n = patch.rows / images, t = prefix.rows + n, bytes = out.cols * sizeof(float);
+    for (size_t b = 0; b < images; b++) {
+        for (size_t i = 0; i < prefix.rows; i++) memcpy(vs_cpu_row(out, b * t + i), vs_cpu_row(prefix, i), bytes);
+        for (size_t i = 0; i < n; i++) {
+            float *row = vs_cpu_row(out, b * t + prefix.rows + i);
+            memcpy(row, vs_cpu_row(patch, b * n + i), bytes);
+            if (pos.p) k->add_bias(row, vs_cpu_row(pos, i), out.cols);
+        }
+    }
+}
+
+static void linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y) {
+    vs_cpu_product(x, w, false, y);
+    for (size_t r = 0; b && r < y.rows; r++) vs_cpu_kernels(self)->add_bias(vs_cpu_row(y, r), b, y.cols);
+}
+
+static void layernorm(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->layernorm(vs_cpu_row(x, r), g, b, (float)eps, vs_cpu_row(y, r), x.cols);
+}
+
+/* Queries are taken a panel at a time, so that a panel of scores stays in cache; the panel's size is fixed, and with it
+ * the shapes of the products. */
+enum { PANEL = 128 };
+
+static size_t attention_scratch(const vs_backend *self, size_t t, size_t heads) {
+    (void)self;
+    (void)heads;
+    return PANEL * t;
+}
+
+static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale, void *scratch, vs_mat out) {
+    const size_t t = q.rows / images, d = q.cols / heads;
+    for (size_t b = 0; b < images; b++)
+        for (size_t a = 0; a < heads; a++) {
+            const vs_mat kh = vs_mat_view(self, k, b * t, t, a * d, d), vh = vs_mat_view(self, v, b * t, t, a * d, d);
+            for (size_t first = 0; first < t; first += PANEL) {
+                const size_t rows = t - first < PANEL ? t - first : PANEL;
+                const vs_mat scores = { scratch, rows, t, t };
+                vs_cpu_product(vs_mat_view(self, q, b * t + first, rows, a * d, d), kh, false, scores);
+                for (size_t r = 0; r < rows; r++) vs_cpu_kernels(self)->softmax(vs_cpu_row(scores, r), (float)scale, t);
+                vs_cpu_product(scores, vh, true, vs_mat_view(self, out, b * t + first, rows, a * d, d));
+            }
+        }
+}
+
+static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->gelu(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols);
+}
+
+static void scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y) {
+    for (size_t r = 0; r < x.rows; r++) {
+        if (gamma) {
+            vs_cpu_kernels(self)->scale_add(vs_cpu_row(x, r), vs_cpu_row(u, r), gamma, vs_cpu_row(y, r), x.cols);
+            continue;
+        }
+        float *out = vs_cpu_row(y, r);
+        if (out != vs_cpu_row(x, r)) memcpy(out, vs_cpu_row(x, r), x.cols * sizeof *out);
+        vs_cpu_kernels(self)->add_bias(out, vs_cpu_row(u, r), x.cols);
+    }
+}
+
+static void affine(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->affine(vs_cpu_row(x, r), scale, shift, vs_cpu_row(y, r), x.cols);
+}
+
+static void div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->divide(vs_cpu_row(x, r), s, vs_cpu_row(y, r), x.cols);
+}
+
+static void mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->multiply(vs_cpu_row(x, r), s, vs_cpu_row(y, r), x.cols);
+}
+
+static void fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts) {
+    const vs_kernels *k = vs_cpu_kernels(self);
+    for (size_t r = 0; r < x.rows; r++) {
+        if (counts) k->fake_quant_counted(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols, counts);
+        else k->fake_quant(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols);
+    }
+}
+
+static void fake_quant_rows(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes) {
+    for (size_t r = 0; r < x.rows; r++) {
+        const vs_grid grid = { .scale = scales[r], .qmin = -qmax, .qmax = qmax };
+        if (codes) vs_cpu_kernels(self)->quantize_s8(vs_cpu_row(x, r), &grid, codes + r * x.cols, x.cols);
+        vs_cpu_kernels(self)->fake_quant(vs_cpu_row(x, r), &grid, vs_cpu_row(y, r), x.cols);
+    }
+}
+
+static void quantize_u8(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->quantize_u8(vs_cpu_row(x, r), grid, codes + r * x.cols, x.cols);
+}
+
+static void channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi) {
+    for (size_t c = 0; c < x.cols; c += VS_STRIP) {
+        const size_t n = x.cols - c < VS_STRIP ? x.cols - c : VS_STRIP;
+        float low[VS_STRIP], high[VS_STRIP];
+        for (size_t i = 0; i < n; i++) { /* exact: they are float32 values or infinities */
+            low[i] = (float)lo[c + i];
+            high[i] = (float)hi[c + i];
+        }
+        vs_cpu_kernels(self)->minmax_strip((const float *)x.p + c, x.ld, x.rows, n, low, high);
+        for (size_t i = 0; i < n; i++) {
+            lo[c + i] = (double)low[i];
+            hi[c + i] = (double)high[i];
+        }
+    }
+}
+
+static void row_absmax(const vs_backend *self, vs_mat x, double *out) {
+    for (size_t r = 0; r < x.rows; r++) out[r] = (double)vs_cpu_kernels(self)->absmax(vs_cpu_row(x, r), x.cols);
+}
+
+static void error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out) {
+    *out = (vs_error_sums){ 0 };
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->error_sums(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols, out);
+}
+
+static bool larger(float a, double than) { return (double)a > than || (isnan(a) && !isnan(than)); }
+
+static void abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy) {
+    const vs_kernels *k = vs_cpu_kernels(self);
+    *out = (vs_abs_stats){ .max = -1, .count = x.rows * x.cols };
+    uint32_t bins[VS_HIST_BINS];
+    if (hist) memset(bins, 0, sizeof bins);
+    for (size_t r = 0; r < x.rows; r++) {
+        const float *row = vs_cpu_row(x, r);
+        const float max = k->absmax(row, x.cols);
+        if (larger(max, out->max)) {
+            out->max = (double)max;
+            out->max_row = r;
+            for (size_t c = x.cols; c-- > 0;)
+                if (fabsf(row[c]) == max || (isnan(row[c]) && isnan(max))) out->max_col = c;
+        }
+        out->sum += k->sum_abs(row, x.cols);
+        if (hist) k->histogram(row, bins, x.cols);
+        if (energy) k->add_squares(row, energy, x.cols);
+    }
+    for (size_t i = 0; hist && i < VS_HIST_BINS; i++) hist[i] += bins[i];
+    if (out->count == 0) out->max = 0;
+}
+
+static void count_below(const vs_backend *self, vs_mat x, double threshold, uint64_t *below) {
+    /* |x| < threshold for a float x is |x| < the smallest float that is not below it */
+    float limit = (float)threshold;
+    if ((double)limit < threshold) limit = nextafterf(limit, HUGE_VALF);
+    for (size_t r = 0; r < x.rows; r++) *below += vs_cpu_kernels(self)->count_below(vs_cpu_row(x, r), limit, x.cols);
+}
+
+static void count_above(const vs_backend *self, vs_mat x, size_t col, double threshold, uint64_t *above) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++) *above += (double)fabsf(vs_cpu_row(x, r)[col]) > threshold;
+}
+
+static void channel_energy(const vs_backend *self, vs_mat x, double *sum_sq) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->add_squares(vs_cpu_row(x, r), sum_sq, x.cols);
+}
+
+void vs_cpu_fill_operations(vs_backend_ops *o) {
+    o->patchify = patchify;
+    o->tokens = tokens;
+    o->linear = linear;
+    o->linear_i8 = vs_cpu_linear_i8;
+    o->layernorm = layernorm;
+    o->attention_scratch = attention_scratch;
+    o->attention = attention;
+    o->gelu = gelu;
+    o->scale_add = scale_add;
+    o->affine = affine;
+    o->div_channels = div_channels;
+    o->mul_channels = mul_channels;
+    o->fake_quant = fake_quant;
+    o->fake_quant_rows = fake_quant_rows;
+    o->quantize_u8 = quantize_u8;
+    o->channel_minmax = channel_minmax;
+    o->row_absmax = row_absmax;
+    o->error_sums = error_sums;
+    o->abs_stats = abs_stats;
+    o->count_below = count_below;
+    o->count_above = count_above;
+    o->channel_energy = channel_energy;
+}

@@ -1,0 +1,24 @@
+/* The bins of vs_hist_bin, inline for the loops that fill them. */
+#ifndef VS_HISTOGRAM_H
+#define VS_HISTOGRAM_H
+
+#include <string.h>
+
+#include "vitscope/backend.h"
+
+/* Bin of a magnitude given as float bits (sign cleared): exponent and the first eight mantissa bits in order. */
+static inline size_t vs_hist_bin_bits(uint32_t bits) {
+    const uint32_t first = (uint32_t)(127 + VS_HIST_EXP_MIN) << 8; /* (exponent, mantissa / 2^15) of 2^VS_HIST_EXP_MIN */
+    const uint32_t key = bits >> 15;
+    if (key < first) return 0;
+    const size_t bin = (size_t)(key - first) + 1;
+    return bin < VS_HIST_BINS ? bin : VS_HIST_BINS - 1;
+}
+
+static inline uint32_t vs_float_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+#endif

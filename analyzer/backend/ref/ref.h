@@ -1,0 +1,37 @@
+/* Operations of the reference backend, by file; and how it reads a matrix. */
+#ifndef VS_REF_H
+#define VS_REF_H
+
+#include "vitscope/backend.h"
+
+static inline double *vs_ref_row(vs_mat m, size_t r) { return (double *)m.p + r * m.ld; }
+
+/* forward.c */
+void vs_ref_patchify(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out);
+void vs_ref_tokens(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out);
+void vs_ref_linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y);
+vs_status vs_ref_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc, vs_error *err);
+void vs_ref_layernorm(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y);
+size_t vs_ref_attention_scratch(const vs_backend *self, size_t tokens, size_t heads);
+void vs_ref_attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale, void *scratch, vs_mat out);
+void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_ref_scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
+void vs_ref_affine(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
+
+/* quantize.c */
+void vs_ref_div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
+void vs_ref_mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
+void vs_ref_fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts);
+void vs_ref_fake_quant_rows(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes);
+void vs_ref_quantize_u8(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes);
+
+/* statistics.c */
+void vs_ref_channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi);
+void vs_ref_row_absmax(const vs_backend *self, vs_mat x, double *out);
+void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out);
+void vs_ref_abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy);
+void vs_ref_count_below(const vs_backend *self, vs_mat x, double threshold, uint64_t *below);
+void vs_ref_count_above(const vs_backend *self, vs_mat x, size_t col, double threshold, uint64_t *above);
+void vs_ref_channel_energy(const vs_backend *self, vs_mat x, double *sum_sq);
+
+#endif

@@ -1,0 +1,72 @@
+/* Sums and extremes of study.md sections 4 and 5. */
+#include <math.h>
+
+#include "ref.h"
+
+void vs_ref_channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) {
+            const double v = vs_ref_row(x, r)[c];
+            if (v < lo[c] || isnan(v)) lo[c] = v; /* once NaN it stays */
+            if (v > hi[c] || isnan(v)) hi[c] = v;
+        }
+}
+
+void vs_ref_row_absmax(const vs_backend *self, vs_mat x, double *out) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++) {
+        out[r] = 0;
+        for (size_t c = 0; c < x.cols; c++) out[r] = fmax(out[r], fabs(vs_ref_row(x, r)[c]));
+    }
+}
+
+void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out) {
+    (void)self;
+    *out = (vs_error_sums){ 0 };
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) {
+            const double a = vs_ref_row(x, r)[c], b = vs_ref_row(y, r)[c];
+            if (!isfinite(b)) {
+                out->nonfinite++;
+                continue;
+            }
+            out->signal += a * a;
+            out->noise += (a - b) * (a - b);
+        }
+}
+
+void vs_ref_abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy) {
+    (void)self;
+    *out = (vs_abs_stats){ .max = -1, .count = x.rows * x.cols };
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) {
+            const double v = fabs(vs_ref_row(x, r)[c]);
+            if (v > out->max || (isnan(v) && !isnan(out->max))) {
+                out->max = v;
+                out->max_row = r;
+                out->max_col = c;
+            }
+            out->sum += v;
+            if (hist) hist[vs_hist_bin(v)]++;
+            if (energy) energy[c] += v * v;
+        }
+    if (out->count == 0) out->max = 0;
+}
+
+void vs_ref_count_below(const vs_backend *self, vs_mat x, double threshold, uint64_t *below) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) *below += fabs(vs_ref_row(x, r)[c]) < threshold;
+}
+
+void vs_ref_count_above(const vs_backend *self, vs_mat x, size_t col, double threshold, uint64_t *above) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++) *above += fabs(vs_ref_row(x, r)[col]) > threshold;
+}
+
+void vs_ref_channel_energy(const vs_backend *self, vs_mat x, double *sum_sq) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) sum_sq[c] += vs_ref_row(x, r)[c] * vs_ref_row(x, r)[c];
+}
