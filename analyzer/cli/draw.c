@@ -74,7 +74,7 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
     }
     caption = make_caption(s, c, panels);
     const vs_surface surface = { .heading = heading, .caption = caption, .tokens = c->tokens, .channels = c->channels, .panels = panels,
-                                 .panel_count = count, .marks = marks, .mark_count = 1 + registers, .log_z = config->log_z };
+                                 .panel_count = count, .marks = marks, .mark_count = 1 + registers, .log_z = config->z == VS_Z_LOG };
     const vs_render_options options = { .png = config->png, .svg = config->svg };
     vs_render_outcome outcome = VS_RENDERED;
     status = vs_surface_draw(&surface, stem, &options, &outcome, err);

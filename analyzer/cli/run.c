@@ -8,10 +8,11 @@
 #include "util.h"
 
 static void warn_unbuilt(const vs_config *c) {
-    if (c->analyze.output)
-        vs_cli_warn("%s:%d:%d: analyze.output is not built yet: its values are null", c->path, c->analyze.output_mark.line, c->analyze.output_mark.column);
-    if (c->analyze.spared)
-        vs_cli_warn("%s:%d:%d: analyze.spared is not built yet: its values are null", c->path, c->analyze.spared_mark.line, c->analyze.spared_mark.column);
+    const struct { bool asked; const char *key; } columns[] = { { c->analyze.output, "analyze.output" }, { c->analyze.spared, "analyze.spared" } };
+    for (size_t i = 0; i < 2; i++) {
+        const vs_mark at = vs_config_mark(c, columns[i].key);
+        if (columns[i].asked) vs_cli_warn("%s:%d:%d: %s is not built yet: its values are null", c->path, at.line, at.column, columns[i].key);
+    }
 }
 
 /* The output folder must be writable before the long work begins. */

@@ -70,25 +70,29 @@ typedef struct vs_analyze_config {
     vs_string_list recipes;  /* default [ptq, sq] */
     bool mode_weight, mode_activation, mode_both;
     bool output, spared, cumulative;
-    vs_mark output_mark, spared_mark;
     vs_string_list layers;   /* globs; default "*" */
     int64_t images;          /* 0: all of the analysis set */
 } vs_analyze_config;
 
+typedef enum vs_z_scale { VS_Z_LINEAR, VS_Z_LOG } vs_z_scale;
 typedef struct vs_surfaces_config {
     vs_string_list layers;   /* default empty: none */
     bool tensor_out, tensor_in; /* default both */
     int64_t image;           /* index in the analysis set, 0 */
     bool png, svg;           /* default both */
-    bool log_z, npy;         /* default false; npy: raw matrices too */
+    vs_z_scale z;            /* linear */
+    bool npy;                /* raw matrices too */
 } vs_surfaces_config;
+
+typedef struct vs_node vs_node; /* the parsed YAML, config's own */
 
 typedef struct vs_config {
     char *path;              /* of the file, for messages */
+    vs_node *root;           /* what was written, kept for places in messages */
+    int64_t version;
     char *name;
     struct {
         char *checkpoint, *head; /* resolved against the config's folder */
-        vs_mark checkpoint_mark;
         char *arch;              /* NULL: found from the file */
         int64_t heads;           /* 0: found */
         double eps;              /* 0: found */
@@ -112,6 +116,9 @@ VS_NODISCARD vs_status vs_config_parse(vs_config **out, const char *text, size_t
                                        const vs_override *overrides, size_t override_count, vs_error *err);
 void vs_config_free(vs_config *config);
 
+/* VS_ERR_UNSUPPORTED, naming the place, if the configuration asks for something that is not built yet. */
+VS_NODISCARD vs_status vs_config_check_built(const vs_config *config, vs_error *err);
+
 /* VS_ERR_CONFIG with "path:line:column: message". */
 vs_status vs_config_fail(const vs_config *config, vs_mark mark, vs_error *err, const char *format, ...) VS_PRINTF(4, 5);
 
@@ -119,6 +126,9 @@ vs_status vs_config_fail(const vs_config *config, vs_mark mark, vs_error *err, c
 char *vs_config_dump_json(const vs_config *config);
 /* The configuration reference in Markdown, from the descriptor table: the body of docs/config.md. */
 vs_status vs_config_write_reference(FILE *stream, vs_error *err);
+
+/* Where the value of a key such as "recipe.qk" stands; line 0 if it was not written. */
+vs_mark vs_config_mark(const vs_config *config, const char *key);
 
 const char *vs_state_kind_name(vs_state_kind kind);
 const char *vs_plant_kind_name(vs_plant_kind kind);

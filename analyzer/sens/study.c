@@ -131,7 +131,8 @@ static vs_status open_model(vs_study *s, vs_error *err) {
     const vs_model_options options = { .arch = c->model.arch, .heads = (size_t)c->model.heads, .eps = c->model.eps, .head_path = c->model.head,
                                        .check_values = true, .hash = true };
     vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
-    if (status == VS_ERR_NOTFOUND) vs_error_prefix(err, "%s:%d:%d: ", c->path, c->model.checkpoint_mark.line, c->model.checkpoint_mark.column);
+    const vs_mark at = vs_config_mark(c, "model.checkpoint");
+    if (status == VS_ERR_NOTFOUND) vs_error_prefix(err, "%s:%d:%d: ", c->path, at.line, at.column);
     return status;
 }
 

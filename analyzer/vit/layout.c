@@ -112,8 +112,8 @@ static vs_status detect_head(vs_layout *l, const vs_tensorfile *file, const vs_t
         a->head = VS_HEAD_NONE;
         return VS_OK;
     }
-    if (w->ndim < 2 || w->shape[0] == 0 || w->shape[1] != a->width)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' does not fit the backbone: expected [classes, %zu]", vs_tensorfile_path(from), w->name, a->width);
+    if (!w || w->ndim < 2 || w->shape[0] == 0 || w->shape[1] != a->width)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the weight of head '%s' does not fit the backbone: expected [classes, %zu]", vs_tensorfile_path(from), l->head_prefix, a->width);
     a->classes = w->shape[0];
     return VS_OK;
 }
@@ -129,8 +129,8 @@ vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_ten
         return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: SwiGLU feed-forward layers are not built yet", path);
 
     const vs_tensor_entry *conv = find(file, l->prefix, "patch_embed.proj.weight");
-    if (conv->ndim != 4 || conv->shape[0] == 0 || conv->shape[1] != 3 || conv->shape[2] == 0 || conv->shape[2] != conv->shape[3])
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [width, 3, patch, patch]", path, conv->name);
+    if (!conv || conv->ndim != 4 || conv->shape[0] == 0 || conv->shape[1] != 3 || conv->shape[2] == 0 || conv->shape[2] != conv->shape[3])
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%spatch_embed.proj.weight' has a wrong shape: expected [width, 3, patch, patch]", path, l->prefix);
     a->width = conv->shape[0];
     a->patch = conv->shape[2];
     a->depth = count_blocks(file, l->prefix);

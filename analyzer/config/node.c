@@ -1,0 +1,196 @@
+#include "node.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "util.h"
+
+enum { MAX_DEPTH = 32, MAX_NODES = 100000 };
+static const size_t max_bytes = (size_t)1 << 20;
+
+void vs_node_free(vs_node *n) {
+    if (!n) return;
+    for (size_t i = 0; i < n->count; i++) { /* depth is bounded by the parser */
+        vs_node_free(n->items[i]);
+        if (n->keys) free(n->keys[i]);
+    }
+    free(n->items);
+    free(n->keys);
+    free(n->key_marks);
+    free(n->text);
+    free(n);
+}
+
+vs_node *vs_node_get(const vs_node *map, const char *key) {
+    for (size_t i = 0; map && map->kind == VS_NODE_MAP && i < map->count; i++)
+        if (strcmp(map->keys[i], key) == 0) return map->items[i];
+    return NULL;
+}
+
+/* Room for one more item (and key). */
+static bool make_room(vs_node *n) {
+    size_t a = n->capacity, b = n->capacity, c = n->capacity;
+    if (!vs_grow((void **)&n->items, &a, n->count + 1, sizeof *n->items)) return false;
+    if (n->kind == VS_NODE_MAP) {
+        if (!vs_grow((void **)&n->keys, &b, n->count + 1, sizeof *n->keys)) return false;
+        if (!vs_grow((void **)&n->key_marks, &c, n->count + 1, sizeof *n->key_marks)) return false;
+    }
+    n->capacity = a;
+    return true;
+}
+
+vs_status vs_node_set(vs_node *map, const char *key, vs_mark key_mark, vs_node *value, vs_error *err) {
+    for (size_t i = 0; i < map->count; i++)
+        if (strcmp(map->keys[i], key) == 0) {
+            vs_node_free(map->items[i]);
+            map->items[i] = value;
+            return VS_OK;
+        }
+    char *copy = make_room(map) ? vs_strdup(key) : NULL;
+    if (!copy) return vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
+    map->keys[map->count] = copy;
+    map->key_marks[map->count] = key_mark;
+    map->items[map->count++] = value;
+    return VS_OK;
+}
+
+typedef struct reader {
+    yaml_parser_t parser;
+    const char *label;
+    size_t nodes;
+    vs_error *err;
+} reader;
+
+static vs_mark mark_of(yaml_mark_t m) { return (vs_mark){ (int)m.line + 1, (int)m.column + 1 }; }
+
+static vs_status fail_at(const reader *r, vs_mark at, const char *what) {
+    return vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: %s", r->label, at.line, at.column, what);
+}
+
+static vs_status next(reader *r, yaml_event_t *event) {
+    if (yaml_parser_parse(&r->parser, event)) return VS_OK;
+    const vs_mark at = mark_of(r->parser.problem_mark);
+    const char *problem = r->parser.problem ? r->parser.problem : "not YAML";
+    if (r->parser.error == YAML_MEMORY_ERROR) return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
+    return vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: %s%s%s", r->label, at.line, at.column, problem, r->parser.context ? " " : "",
+                   r->parser.context ? r->parser.context : "");
+}
+
+static vs_status read_node(reader *r, const yaml_event_t *first, size_t depth, vs_node **out);
+
+static vs_status read_map(reader *r, vs_node *n, size_t depth) {
+    for (;;) {
+        yaml_event_t event;
+        vs_status status = next(r, &event);
+        if (status != VS_OK) return status;
+        if (event.type == YAML_MAPPING_END_EVENT) {
+            yaml_event_delete(&event);
+            return VS_OK;
+        }
+        const vs_mark at = mark_of(event.start_mark);
+        vs_node *key = NULL, *value = NULL;
+        status = event.type == YAML_SCALAR_EVENT ? read_node(r, &event, depth + 1, &key) : fail_at(r, at, "a key must be plain text");
+        yaml_event_delete(&event);
+        if (status == VS_OK && vs_node_get(n, key->text))
+            status = vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: key '%.100s' appears twice", r->label, at.line, at.column, key->text);
+        if (status == VS_OK) status = next(r, &event);
+        if (status == VS_OK) {
+            status = read_node(r, &event, depth + 1, &value);
+            yaml_event_delete(&event);
+        }
+        if (status == VS_OK) status = vs_node_set(n, key->text, at, value, r->err);
+        if (status != VS_OK) vs_node_free(value);
+        vs_node_free(key);
+        if (status != VS_OK) return status;
+    }
+}
+
+static vs_status read_list(reader *r, vs_node *n, size_t depth) {
+    for (;;) {
+        yaml_event_t event;
+        vs_status status = next(r, &event);
+        if (status != VS_OK) return status;
+        if (event.type == YAML_SEQUENCE_END_EVENT) {
+            yaml_event_delete(&event);
+            return VS_OK;
+        }
+        vs_node *item = NULL;
+        status = read_node(r, &event, depth + 1, &item);
+        yaml_event_delete(&event);
+        if (status == VS_OK && !make_room(n)) {
+            vs_node_free(item);
+            status = vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
+        }
+        if (status != VS_OK) return status;
+        n->items[n->count++] = item;
+    }
+}
+
+static vs_status read_node(reader *r, const yaml_event_t *e, size_t depth, vs_node **out) {
+    *out = NULL;
+    const vs_mark at = mark_of(e->start_mark);
+    if (depth > MAX_DEPTH) return fail_at(r, at, "nested too deeply");
+    if (++r->nodes > MAX_NODES) return fail_at(r, at, "too many values");
+    const bool scalar = e->type == YAML_SCALAR_EVENT, list = e->type == YAML_SEQUENCE_START_EVENT, map = e->type == YAML_MAPPING_START_EVENT;
+    if (e->type == YAML_ALIAS_EVENT) return fail_at(r, at, "aliases are not allowed");
+    if (!scalar && !list && !map) return fail_at(r, at, "a value is missing");
+    if ((scalar && e->data.scalar.anchor) || (list && e->data.sequence_start.anchor) || (map && e->data.mapping_start.anchor))
+        return fail_at(r, at, "anchors are not allowed");
+    if ((scalar && e->data.scalar.tag) || (list && e->data.sequence_start.tag) || (map && e->data.mapping_start.tag))
+        return fail_at(r, at, "tags are not allowed");
+    vs_node *n = vs_calloc(1, sizeof *n);
+    if (!n) return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
+    n->kind = scalar ? VS_NODE_SCALAR : list ? VS_NODE_LIST : VS_NODE_MAP;
+    n->mark = at;
+    vs_status status = VS_OK;
+    if (scalar) {
+        n->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+        if (memchr(e->data.scalar.value, '\0', e->data.scalar.length)) status = fail_at(r, at, "a NUL character");
+        else if (!(n->text = vs_strdup((const char *)e->data.scalar.value))) status = vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
+    } else {
+        status = list ? read_list(r, n, depth) : read_map(r, n, depth);
+    }
+    if (status != VS_OK) {
+        vs_node_free(n);
+        return status;
+    }
+    *out = n;
+    return VS_OK;
+}
+
+/* Passes an event that carries nothing for us (stream and document starts). */
+static vs_status skip(reader *r, yaml_event_type_t want, const char *otherwise) {
+    yaml_event_t event;
+    vs_status status = next(r, &event);
+    if (status != VS_OK) return status;
+    const vs_mark at = mark_of(event.start_mark);
+    if (event.type != want) status = fail_at(r, at, otherwise);
+    yaml_event_delete(&event);
+    return status;
+}
+
+vs_status vs_node_parse(vs_node **out, const char *text, size_t size, const char *label, vs_error *err) {
+    *out = NULL;
+    if (size > max_bytes) return vs_fail(err, VS_ERR_CONFIG, "%s:1:1: a configuration of more than 1 MiB", label);
+    reader r = { .label = label, .err = err };
+    if (!yaml_parser_initialize(&r.parser)) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, size);
+    vs_node *root = NULL;
+    yaml_event_t event;
+    vs_status status = skip(&r, YAML_STREAM_START_EVENT, "not YAML");
+    if (status == VS_OK) status = skip(&r, YAML_DOCUMENT_START_EVENT, "the configuration is empty");
+    if (status == VS_OK && (status = next(&r, &event)) == VS_OK) {
+        status = read_node(&r, &event, 0, &root);
+        yaml_event_delete(&event);
+    }
+    if (status == VS_OK) status = skip(&r, YAML_DOCUMENT_END_EVENT, "the document does not end here");
+    if (status == VS_OK) status = skip(&r, YAML_STREAM_END_EVENT, "a second document");
+    yaml_parser_delete(&r.parser);
+    if (status != VS_OK) {
+        vs_node_free(root);
+        return status;
+    }
+    *out = root;
+    return VS_OK;
+}

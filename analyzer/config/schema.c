@@ -1,0 +1,161 @@
+#include "schema.h"
+
+#define AT(member) offsetof(vs_config, member)
+#define IN(type, member) offsetof(type, member)
+
+const char *const vs_state_names[] = { "fp32", "ptq", "sq", "sqph", "weights", "acts", "fp16", NULL };
+const char *const vs_plant_names[] = { "spike", "hidden", "norm1", "norm2", "value", "key", "residual", NULL };
+
+const char *vs_state_kind_name(vs_state_kind kind) { return vs_state_names[kind]; }
+const char *vs_plant_kind_name(vs_plant_kind kind) { return vs_plant_names[kind]; }
+
+static const char *const filters[] = { "bilinear", "bicubic", NULL };
+static const char *const weights_schemes[] = { "per_channel", "per_tensor", NULL };
+static const char *const inputs_schemes[] = { "per_tensor_asym", "per_tensor_sym", "per_token", NULL };
+static const char *const qk_schemes[] = { "per_tensor_sym", "per_head_sym", "per_tensor_asym", "none", NULL };
+static const char *const v_schemes[] = { "per_head_sym", "per_tensor_sym", "none", NULL };
+static const char *const p_schemes[] = { "none", "u8", NULL };
+static const char *const scopes[] = { "all", "norm", NULL };
+static const char *const modes[] = { "weight", "activation", "both", NULL };
+static const char *const tensors[] = { "out", "in", NULL };
+static const char *const formats[] = { "png", "svg", NULL };
+static const char *const z_scales[] = { "linear", "log", NULL };
+
+const vs_field vs_plant_fields[] = {
+    { .key = "kind", .type = VS_FIELD_ENUM, .offset = IN(vs_plant_config, kind), .names = vs_plant_names, .required = true, .doc = "what is planted (spike and hidden are built)" },
+    { .key = "blocks", .type = VS_FIELD_BLOCKS, .offset = IN(vs_plant_config, blocks), .doc = "block indices, or all (default)" },
+    { .key = "units", .type = VS_FIELD_INT, .offset = IN(vs_plant_config, units), .min = 1, .max = 65536, .fallback = "1", .doc = "hidden units a block" },
+    { .key = "ratio", .type = VS_FIELD_NUMBER, .offset = IN(vs_plant_config, ratio), .min = 1e-6, .max = 1e9, .fallback = "256", .doc = "spike: the planted value over the block's largest GELU output" },
+    { .key = "gain", .type = VS_FIELD_NUMBER, .offset = IN(vs_plant_config, gain), .min = 1e-6, .max = 1e9, .fallback = "256", .doc = "the other kinds: factor" },
+    { .key = NULL },
+};
+
+const vs_field vs_state_fields[] = {
+    { .key = "name", .type = VS_FIELD_NAME, .offset = IN(vs_state_config, name), .doc = "key in results and files (default: the kind)" },
+    { .key = "alpha", .type = VS_FIELD_NUMBER, .offset = IN(vs_state_config, alpha), .min = 0, .max = 1, .fallback = "0.5", .doc = "sq: how much difficulty moves from activations to weights" },
+    { .key = "scope", .type = VS_FIELD_ENUM, .offset = IN(vs_state_config, scope), .names = scopes, .fallback = "all", .doc = "sq: every quantized linear, or those behind a norm (not built yet)" },
+    { .key = NULL },
+};
+
+static const vs_field scenes_fields[] = {
+    { .key = "seed", .type = VS_FIELD_UINT, .offset = IN(vs_scenes_config, seed), .min = 0, .max = 9007199254740992.0, .required = true, .doc = "seed of the generator" },
+    { .key = "count", .type = VS_FIELD_INT, .offset = IN(vs_scenes_config, count), .min = 1, .max = 1e6, .required = true, .doc = "how many scenes" },
+    { .key = "size", .type = VS_FIELD_INT, .offset = IN(vs_scenes_config, size), .min = 32, .max = 4096, .fallback = "224", .doc = "side in pixels" },
+    { .key = NULL },
+};
+
+static const vs_field sample_fields[] = {
+    { .key = "count", .type = VS_FIELD_INT, .offset = IN(vs_set_config, sample.count), .min = 1, .max = 1e9, .required = true, .doc = "how many of the list, drawn at random" },
+    { .key = "seed", .type = VS_FIELD_UINT, .offset = IN(vs_set_config, sample.seed), .min = 0, .max = 9007199254740992.0, .fallback = "0", .doc = "seed of the draw" },
+    { .key = NULL },
+};
+
+static const vs_field set_fields[] = {
+    { .key = "scenes", .type = VS_FIELD_MAP, .offset = IN(vs_set_config, scenes), .fields = scenes_fields, .present = IN(vs_set_config, scenes.set) + 1, .doc = "generated images with labels" },
+    { .key = "images", .type = VS_FIELD_PATH, .offset = IN(vs_set_config, images), .doc = "a folder, a glob, a .txt list or one image" },
+    { .key = "labels", .type = VS_FIELD_PATH, .offset = IN(vs_set_config, labels), .doc = "folder of label maps: PNG of the image's stem, grey or palette, 255 ignored" },
+    { .key = "protocol", .type = VS_FIELD_TEXT, .offset = IN(vs_set_config, protocol), .doc = "evaluation protocol of a data set (not built yet)" },
+    { .key = "offset", .type = VS_FIELD_INT, .offset = IN(vs_set_config, offset), .min = 0, .max = 1e9, .fallback = "0", .doc = "skip so many of the sorted list" },
+    { .key = "count", .type = VS_FIELD_INT, .offset = IN(vs_set_config, count), .min = 1, .max = 1e9, .doc = "take at most so many (default: all)" },
+    { .key = "sample", .type = VS_FIELD_MAP, .offset = 0, .fields = sample_fields, .present = IN(vs_set_config, sample.set) + 1, .doc = "a seeded random part of the list" },
+    { .key = NULL },
+};
+
+static const vs_field resize_fields[] = {
+    { .key = "short", .type = VS_FIELD_INT, .offset = AT(data.preprocess.resize.short_side), .min = 1, .max = 32768, .required = true, .doc = "length of the short side" },
+    { .key = "filter", .type = VS_FIELD_ENUM, .offset = AT(data.preprocess.resize.filter), .names = filters, .fallback = "bilinear", .doc = "kernel" },
+    { .key = "antialias", .type = VS_FIELD_BOOL, .offset = AT(data.preprocess.resize.antialias), .fallback = "true", .doc = "PIL's and torchvision's antialiasing" },
+    { .key = NULL },
+};
+
+static const vs_field crop_fields[] = {
+    { .key = "center", .type = VS_FIELD_INT, .offset = AT(data.preprocess.crop_center), .min = 1, .max = 32768, .required = true, .doc = "side of a centred square" },
+    { .key = NULL },
+};
+
+static const vs_field preprocess_fields[] = {
+    { .key = "mean", .type = VS_FIELD_TRIPLE, .offset = AT(data.preprocess.mean), .min = -1e6, .max = 1e6, .fallback = "[123.675, 116.28, 103.53]", .doc = "RGB mean on the 0-255 scale" },
+    { .key = "std", .type = VS_FIELD_TRIPLE, .offset = AT(data.preprocess.std), .min = 1e-6, .max = 1e6, .fallback = "[58.395, 57.12, 57.375]", .doc = "RGB standard deviation on the 0-255 scale" },
+    { .key = "resize", .type = VS_FIELD_NONE_OR_MAP, .fields = resize_fields, .doc = "resize before the crop (default: none)" },
+    { .key = "crop", .type = VS_FIELD_NONE_OR_MAP, .fields = crop_fields, .doc = "crop (default: none)" },
+    { .key = NULL },
+};
+
+#define SET_FIELD(name, text) \
+    { .key = #name, .type = VS_FIELD_MAP, .offset = AT(data.name), .fields = set_fields, .present = AT(data.name.set) + 1, .mark = AT(data.name.mark) + 1, .doc = text }
+
+static const vs_field data_fields[] = {
+    SET_FIELD(calibration, "images whose ranges set the grids"),
+    SET_FIELD(analysis, "images on which SQNR, statistics and surfaces are taken"),
+    SET_FIELD(evaluation, "images for the task metric"),
+    { .key = "preprocess", .type = VS_FIELD_MAP, .fields = preprocess_fields, .doc = "from file to model input" },
+    { .key = "allow_overlap", .type = VS_FIELD_BOOL, .offset = AT(data.allow_overlap), .fallback = "false", .doc = "accept analysis images that are calibration images" },
+    { .key = NULL },
+};
+
+static const vs_field model_fields[] = {
+    { .key = "checkpoint", .type = VS_FIELD_PATH, .offset = AT(model.checkpoint), .required = true, .doc = "safetensors file of the model" },
+    { .key = "head", .type = VS_FIELD_PATH, .offset = AT(model.head), .doc = "safetensors file of a separate head" },
+    { .key = "arch", .type = VS_FIELD_TEXT, .offset = AT(model.arch), .doc = "name to show instead of the one found" },
+    { .key = "heads", .type = VS_FIELD_INT, .offset = AT(model.heads), .min = 1, .max = 1024, .doc = "attention heads (default: from the width)" },
+    { .key = "eps", .type = VS_FIELD_NUMBER, .offset = AT(model.eps), .min = 1e-15, .max = 1, .doc = "LayerNorm epsilon (default: the family's)" },
+    { .key = "plant", .type = VS_FIELD_PLANTS, .offset = AT(model.plants), .doc = "outliers to plant: a list of maps (below)" },
+    { .key = NULL },
+};
+
+static const vs_field bits_fields[] = {
+    { .key = "weights", .type = VS_FIELD_INT, .offset = AT(recipe.bits_weights), .min = 2, .max = 8, .fallback = "8", .doc = "bit width" },
+    { .key = "inputs", .type = VS_FIELD_INT, .offset = AT(recipe.bits_inputs), .min = 2, .max = 8, .fallback = "8", .doc = "bit width" },
+    { .key = "qk", .type = VS_FIELD_INT, .offset = AT(recipe.bits_qk), .min = 2, .max = 8, .fallback = "8", .doc = "bit width" },
+    { .key = "v", .type = VS_FIELD_INT, .offset = AT(recipe.bits_v), .min = 2, .max = 8, .fallback = "8", .doc = "bit width" },
+    { .key = NULL },
+};
+
+static const vs_field recipe_fields[] = {
+    { .key = "weights", .type = VS_FIELD_ENUM, .offset = AT(recipe.weights), .names = weights_schemes, .fallback = "per_channel", .doc = "weights of linears, symmetric" },
+    { .key = "inputs", .type = VS_FIELD_ENUM, .offset = AT(recipe.inputs), .names = inputs_schemes, .fallback = "per_tensor_asym", .doc = "inputs of linears" },
+    { .key = "qk", .type = VS_FIELD_ENUM, .offset = AT(recipe.qk), .names = qk_schemes, .fallback = "per_tensor_sym", .doc = "attention operands q and k" },
+    { .key = "v", .type = VS_FIELD_ENUM, .offset = AT(recipe.v), .names = v_schemes, .fallback = "per_head_sym", .doc = "attention operand v" },
+    { .key = "p", .type = VS_FIELD_ENUM, .offset = AT(recipe.p), .names = p_schemes, .fallback = "none", .doc = "attention probabilities" },
+    { .key = "patch_embed", .type = VS_FIELD_BOOL, .offset = AT(recipe.patch_embed), .fallback = "false", .doc = "quantize the patch embedding" },
+    { .key = "head", .type = VS_FIELD_BOOL, .offset = AT(recipe.head), .fallback = "false", .doc = "quantize the head" },
+    { .key = "bits", .type = VS_FIELD_MAP, .fields = bits_fields, .doc = "bit widths" },
+    { .key = "observer", .type = VS_FIELD_OBSERVER, .offset = AT(recipe.observer), .fallback = "minmax", .doc = "minmax, mse or {percentile: 99.99}: how ranges follow from the calibration set" },
+    { .key = NULL },
+};
+
+static const vs_field analyze_fields[] = {
+    { .key = "recipes", .type = VS_FIELD_STRINGS, .offset = AT(analyze.recipes), .fallback = "[ptq, sq]", .doc = "names of ptq and sq states whose layers are measured one at a time" },
+    { .key = "modes", .type = VS_FIELD_FLAGS, .offset = AT(analyze.mode_weight), .names = modes, .fallback = "[weight, activation, both]", .doc = "what is quantized in the local columns" },
+    { .key = "output", .type = VS_FIELD_BOOL, .offset = AT(analyze.output), .fallback = "false", .doc = "each layer's damage at the model's output (not built yet)" },
+    { .key = "spared", .type = VS_FIELD_BOOL, .offset = AT(analyze.spared), .fallback = "false", .doc = "every layer but one quantized (not built yet)" },
+    { .key = "cumulative", .type = VS_FIELD_BOOL, .offset = AT(analyze.cumulative), .fallback = "true", .doc = "SQNR of every layer in the quantized model" },
+    { .key = "layers", .type = VS_FIELD_STRINGS, .offset = AT(analyze.layers), .fallback = "\"*\"", .doc = "globs over layer names" },
+    { .key = "images", .type = VS_FIELD_INT, .offset = AT(analyze.images), .min = 1, .max = 1e9, .doc = "at most so many analysis images (default: all)" },
+    { .key = NULL },
+};
+
+static const vs_field surfaces_fields[] = {
+    { .key = "layers", .type = VS_FIELD_STRINGS, .offset = AT(surfaces.layers), .fallback = "[]", .doc = "globs of layers to draw" },
+    { .key = "tensors", .type = VS_FIELD_FLAGS, .offset = AT(surfaces.tensor_out), .names = tensors, .fallback = "[out, in]", .doc = "a layer's output, what its quantizer reads" },
+    { .key = "image", .type = VS_FIELD_INT, .offset = AT(surfaces.image), .min = 0, .max = 1e9, .fallback = "0", .doc = "index of the analysis image" },
+    { .key = "formats", .type = VS_FIELD_FLAGS, .offset = AT(surfaces.png), .names = formats, .fallback = "[png, svg]", .doc = "file formats" },
+    { .key = "z", .type = VS_FIELD_ENUM, .offset = AT(surfaces.z), .names = z_scales, .fallback = "linear", .doc = "height axis" },
+    { .key = "npy", .type = VS_FIELD_BOOL, .offset = AT(surfaces.npy), .fallback = "false", .doc = "write the raw matrices too" },
+    { .key = NULL },
+};
+
+const vs_field vs_config_fields[] = {
+    { .key = "version", .type = VS_FIELD_INT, .offset = AT(version), .min = 1, .max = 1, .required = true, .doc = "1" },
+    { .key = "name", .type = VS_FIELD_NAME, .offset = AT(name), .required = true, .doc = "of the run: its folder under --out" },
+    { .key = "model", .type = VS_FIELD_MAP, .fields = model_fields, .required = true, .doc = "what is studied" },
+    { .key = "data", .type = VS_FIELD_MAP, .fields = data_fields, .doc = "three image sets" },
+    { .key = "recipe", .type = VS_FIELD_MAP, .fields = recipe_fields, .doc = "how tensors are quantized" },
+    { .key = "states", .type = VS_FIELD_STATES, .offset = AT(states), .fallback = "[fp32, sq, ptq]", .doc = "models to run whole: a list of kinds, or of {kind: {...}} (below)" },
+    { .key = "analyze", .type = VS_FIELD_MAP, .fields = analyze_fields, .doc = "what is measured" },
+    { .key = "surfaces", .type = VS_FIELD_MAP, .fields = surfaces_fields, .doc = "what is drawn" },
+    { .key = "fp16", .type = VS_FIELD_IGNORED, .doc = "half-precision diagnosis (not built yet)" },
+    { .key = "defaults", .type = VS_FIELD_IGNORED, .doc = "batch files (not built yet)" },
+    { .key = "runs", .type = VS_FIELD_IGNORED, .doc = "batch files (not built yet)" },
+    { .key = NULL },
+};

@@ -1,0 +1,217 @@
+/* safetensors, as strict as its reference reader (vit-models.md 7.1). */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tensorfile.h"
+#include "util.h"
+
+static const size_t max_header = 100000000; /* the format's own limit */
+
+struct vs_tensorfile {
+    char *path;
+    const uint8_t *bytes;
+    size_t size;
+    void *map; /* NULL when the bytes are the caller's */
+    json_t *header;
+    vs_tensor_entry *entries; /* by offset */
+    size_t count;
+    vs_meta_entry *meta;
+    size_t meta_count;
+};
+
+static const struct { const char *name; vs_dtype dtype; size_t bits; } dtypes[] = {
+    { "F32", VS_DTYPE_F32, 32 },        { "F16", VS_DTYPE_F16, 16 },       { "BF16", VS_DTYPE_BF16, 16 },          { "F64", VS_DTYPE_F64, 64 },
+    { "I64", VS_DTYPE_I64, 64 },        { "U64", VS_DTYPE_OTHER, 64 },     { "I32", VS_DTYPE_OTHER, 32 },          { "U32", VS_DTYPE_OTHER, 32 },
+    { "I16", VS_DTYPE_OTHER, 16 },      { "U16", VS_DTYPE_OTHER, 16 },     { "I8", VS_DTYPE_OTHER, 8 },            { "U8", VS_DTYPE_OTHER, 8 },
+    { "BOOL", VS_DTYPE_OTHER, 8 },      { "F8_E5M2", VS_DTYPE_OTHER, 8 },  { "F8_E4M3", VS_DTYPE_OTHER, 8 },       { "F8_E8M0", VS_DTYPE_OTHER, 8 },
+    { "F8_E4M3FNUZ", VS_DTYPE_OTHER, 8 }, { "F8_E5M2FNUZ", VS_DTYPE_OTHER, 8 }, { "C64", VS_DTYPE_OTHER, 64 },  { "F4", VS_DTYPE_OTHER, 4 },
+    { "F6_E2M3", VS_DTYPE_OTHER, 6 },   { "F6_E3M2", VS_DTYPE_OTHER, 6 },
+};
+
+static bool to_size(const json_t *value, size_t *out) {
+    if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
+    *out = (size_t)json_integer_value(value);
+    return true;
+}
+
+static vs_status bad_entry(const vs_tensorfile *f, const char *name, const char *what, vs_error *err) {
+    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': %s", f->path, name, what);
+}
+
+/* Shape, type and byte range of one tensor; the range is checked against the others later. */
+static vs_status read_entry(vs_tensorfile *f, const char *name, const json_t *o, size_t data, vs_error *err) {
+    vs_tensor_entry *t = &f->entries[f->count];
+    *t = (vs_tensor_entry){ .name = name, .count = 1 };
+    const json_t *dtype = json_object_get(o, "dtype"), *shape = json_object_get(o, "shape"), *offsets = json_object_get(o, "data_offsets");
+    if (!json_is_object(o) || json_object_size(o) != 3 || !json_is_string(dtype) || !json_is_array(shape) || json_array_size(offsets) != 2)
+        return bad_entry(f, name, "needs exactly dtype, shape and two data_offsets", err);
+    size_t bits = 0;
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        if (strcmp(json_string_value(dtype), dtypes[i].name) == 0) {
+            t->dtype = dtypes[i].dtype;
+            t->dtype_name = dtypes[i].name;
+            bits = dtypes[i].bits;
+        }
+    if (bits == 0) return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': unknown type '%.40s'", f->path, name, json_string_value(dtype));
+    t->ndim = json_array_size(shape);
+    if (t->ndim > VS_MAX_DIMS) return bad_entry(f, name, "has more than 8 dimensions", err);
+    for (size_t i = 0; i < t->ndim; i++)
+        if (!to_size(json_array_get(shape, i), &t->shape[i]) || !vs_size_mul(&t->count, t->count, t->shape[i]))
+            return bad_entry(f, name, "has an impossible shape", err);
+    size_t begin = 0, end = 0, total_bits = 0;
+    if (!to_size(json_array_get(offsets, 0), &begin) || !to_size(json_array_get(offsets, 1), &end) || begin > end)
+        return bad_entry(f, name, "has impossible data_offsets", err);
+    if (end > f->size - data)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s' ends at byte %zu of the data, which has %zu: the file is truncated or its header lies", f->path,
+                       name, end, f->size - data);
+    t->size = end - begin;
+    if (!vs_size_mul(&total_bits, t->count, bits) || total_bits % 8 != 0 || total_bits / 8 != t->size)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': %zu values of %s do not fill its %zu bytes", f->path, name, t->count, t->dtype_name, t->size);
+    t->bytes = f->bytes + data + begin;
+    f->count++;
+    return VS_OK;
+}
+
+static vs_status read_meta(vs_tensorfile *f, json_t *o, vs_error *err) {
+    if (!json_is_object(o)) return vs_fail(err, VS_ERR_FORMAT, "%s: __metadata__ is no map of strings", f->path);
+    f->meta = vs_calloc(json_object_size(o), sizeof *f->meta);
+    if (!f->meta) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", f->path);
+    const char *key;
+    json_t *value;
+    json_object_foreach(o, key, value) {
+        if (!json_is_string(value)) return vs_fail(err, VS_ERR_FORMAT, "%s: __metadata__ '%.200s' is no string", f->path, key);
+        f->meta[f->meta_count++] = (vs_meta_entry){ key, json_string_value(value) };
+    }
+    return VS_OK;
+}
+
+static int by_offset(const void *a, const void *b) {
+    const vs_tensor_entry *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
+    if (x->size != y->size) return x->size < y->size ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* Ranges follow each other without holes or overlaps and cover the whole buffer. */
+static vs_status check_cover(const vs_tensorfile *f, size_t data, vs_error *err) {
+    size_t at = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        const size_t begin = (size_t)(f->entries[i].bytes - f->bytes) - data;
+        if (begin != at)
+            return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s' begins at byte %zu of the data where %zu is expected: tensors %s", f->path,
+                           f->entries[i].name, begin, at, begin < at ? "overlap" : "leave a hole");
+        at += f->entries[i].size;
+    }
+    if (at != f->size - data)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the tensors end at byte %zu of the data, which has %zu", f->path, at, f->size - data);
+    return VS_OK;
+}
+
+static vs_status parse(vs_tensorfile *f, vs_error *err) {
+    if (f->size < 8) return vs_fail(err, VS_ERR_FORMAT, "%s: %zu bytes are no safetensors file", f->path, f->size);
+    uint64_t length = 0;
+    for (size_t i = 8; i-- > 0;) length = length << 8 | f->bytes[i];
+    if (length > max_header) return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes, more than the format's 100000000", f->path, (unsigned long long)length);
+    if (length > f->size - 8)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes but only %zu follow: the file is truncated", f->path, (unsigned long long)length, f->size - 8);
+    const char *text = (const char *)f->bytes + 8;
+    if (length == 0 || text[0] != '{') return vs_fail(err, VS_ERR_FORMAT, "%s: the header at byte 8 does not begin with '{'", f->path);
+    json_error_t at;
+    f->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &at);
+    if (!f->header) return vs_fail(err, VS_ERR_FORMAT, "%s: broken header at byte %d: %s", f->path, 8 + at.position, at.text);
+    if (!json_is_object(f->header)) return vs_fail(err, VS_ERR_FORMAT, "%s: the header is no JSON object", f->path);
+    f->entries = vs_calloc(json_object_size(f->header), sizeof *f->entries);
+    if (!f->entries) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory for its tensors", f->path);
+    const size_t data = 8 + (size_t)length;
+    const char *name;
+    json_t *value;
+    json_object_foreach(f->header, name, value) {
+        vs_status status = strcmp(name, "__metadata__") == 0 ? read_meta(f, value, err) : read_entry(f, name, value, data, err);
+        if (status != VS_OK) return status;
+    }
+    qsort(f->entries, f->count, sizeof *f->entries, by_offset);
+    return check_cover(f, data, err);
+}
+
+static vs_status map_file(vs_tensorfile *f, vs_error *err) {
+    const int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", f->path, strerror(errno));
+    struct stat info;
+    vs_status status = VS_OK;
+    if (fstat(fd, &info) != 0) status = vs_fail(err, VS_ERR_IO, "%s: %s", f->path, strerror(errno));
+    else if (!S_ISREG(info.st_mode)) status = vs_fail(err, VS_ERR_IO, "%s: not a file", f->path);
+    else if (info.st_size == 0) status = vs_fail(err, VS_ERR_FORMAT, "%s: the file is empty", f->path);
+    else {
+        f->size = (size_t)info.st_size;
+        void *map = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) status = vs_fail(err, VS_ERR_IO, "%s: cannot map: %s", f->path, strerror(errno));
+        else f->bytes = f->map = map;
+    }
+    (void)close(fd);
+    return status;
+}
+
+static vs_status make(vs_tensorfile **out, const char *label, const void *bytes, size_t size, vs_error *err) {
+    *out = NULL;
+    vs_tensorfile *f = vs_calloc(1, sizeof *f);
+    if (!f || !(f->path = vs_strdup(label))) {
+        free(f);
+        return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
+    }
+    f->bytes = bytes;
+    f->size = size;
+    vs_status status = bytes ? VS_OK : map_file(f, err);
+    if (status == VS_OK) status = parse(f, err);
+    if (status != VS_OK) {
+        vs_tensorfile_close(f);
+        return status;
+    }
+    *out = f;
+    return VS_OK;
+}
+
+vs_status vs_tensorfile_open(vs_tensorfile **out, const char *path, vs_error *err) { return make(out, path, NULL, 0, err); }
+
+vs_status vs_tensorfile_from_memory(vs_tensorfile **out, const void *bytes, size_t size, const char *label, vs_error *err) {
+    static const uint8_t nothing = 0;
+    return make(out, label, size ? bytes : &nothing, size, err);
+}
+
+void vs_tensorfile_close(vs_tensorfile *f) {
+    if (!f) return;
+    json_decref(f->header);
+    if (f->map) munmap(f->map, f->size);
+    free(f->entries);
+    free(f->meta);
+    free(f->path);
+    free(f);
+}
+
+const char *vs_tensorfile_path(const vs_tensorfile *f) { return f->path; }
+size_t vs_tensorfile_count(const vs_tensorfile *f) { return f->count; }
+const vs_tensor_entry *vs_tensorfile_at(const vs_tensorfile *f, size_t i) { return &f->entries[i]; }
+size_t vs_tensorfile_meta_count(const vs_tensorfile *f) { return f->meta_count; }
+const vs_meta_entry *vs_tensorfile_meta_at(const vs_tensorfile *f, size_t i) { return &f->meta[i]; }
+
+const vs_tensor_entry *vs_tensorfile_find(const vs_tensorfile *f, const char *name) {
+    for (size_t i = 0; i < f->count; i++)
+        if (strcmp(f->entries[i].name, name) == 0) return &f->entries[i];
+    return NULL;
+}
+
+vs_status vs_tensorfile_sha256(const vs_tensorfile *f, char hex[65], vs_error *err) {
+    (void)err;
+    vs_sha256 sha;
+    uint8_t digest[32];
+    vs_sha256_init(&sha);
+    vs_sha256_update(&sha, f->bytes, f->size);
+    vs_sha256_final(&sha, digest);
+    vs_hex(digest, sizeof digest, hex);
+    return VS_OK;
+}
