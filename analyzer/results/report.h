@@ -1,0 +1,18 @@
+/* What the reports share. */
+#ifndef VS_REPORT_H
+#define VS_REPORT_H
+
+#include "results.h"
+
+/* A growing text. `failed` is set when memory runs out; then everything after is ignored. */
+typedef struct vs_text { char *bytes; size_t size, capacity; bool failed; } vs_text;
+void vs_text_add(vs_text *text, const char *format, ...) VS_PRINTF(2, 3);
+
+/* The number of digits that numbers have in files. */
+int vs_report_digits(const vs_results *results);
+/* A number as files spell it: "inf", "-inf", "" for NaN, else `digits` significant digits. */
+void vs_report_number(char *text, size_t size, double value, int digits);
+/* Writes bytes to dir/name atomically. */
+VS_NODISCARD vs_status vs_report_write(const char *dir, const char *name, const char *bytes, size_t size, vs_error *err);
+
+#endif
