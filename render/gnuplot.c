@@ -68,12 +68,15 @@ static bool write_all(int fd, const char *bytes, size_t size) {
     return ok;
 }
 
-static void first_line(FILE *complaints, char *text, size_t size) {
+/* gnuplot echoes the line, points at the place with a caret, then says what is wrong: the last line counts. */
+static void complaint(FILE *from, char *text, size_t size) {
+    char line[300];
     text[0] = '\0';
-    rewind(complaints);
-    while (fgets(text, (int)size, complaints)) {
-        text[strcspn(text, "\r\n")] = '\0';
-        if (text[strspn(text, " \t^")]) return;
+    rewind(from);
+    while (fgets(line, sizeof line, from)) {
+        line[strcspn(line, "\r\n")] = '\0';
+        const char *start = line + strspn(line, " \t^");
+        if (*start) snprintf(text, size, "%s", start);
     }
 }
 
@@ -113,7 +116,7 @@ vs_status vs_gnuplot_run(const char *program, const char *script, size_t size, b
         else status = vs_fail(err, VS_ERR_IO, "cannot start %s: %s", program, strerror(exec_errno));
     } else if (!written || !WIFEXITED(code) || WEXITSTATUS(code) != 0) {
         char line[300];
-        first_line(complaints, line, sizeof line);
+        complaint(complaints, line, sizeof line);
         status = vs_fail(err, VS_ERR_IO, "%s failed: %s", program, line[0] ? line : "it said nothing");
     }
 out:

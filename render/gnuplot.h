@@ -5,7 +5,7 @@
 #include "render.h"
 
 /* Runs `program` (NULL: gnuplot on PATH) on a script. VS_OK with *missing set when there is no such program;
- * VS_ERR_IO with the first line of its complaint when it fails. */
+ * VS_ERR_IO with its complaint when it fails. */
 VS_NODISCARD vs_status vs_gnuplot_run(const char *program, const char *script, size_t size, bool *missing, vs_error *err);
 
 /* A growing script. `failed` is set when memory runs out. */

@@ -39,7 +39,7 @@ typedef enum vs_render_outcome { VS_RENDERED, VS_RENDER_NO_GNUPLOT } vs_render_o
 
 /* Draws the panels side by side on one z and one colour scale into <stem>.png and <stem>.svg.
  * Without gnuplot: VS_OK, *outcome says so, and <stem>.gp (script with its data inline) is left for later.
- * gnuplot failing is VS_ERR_IO with its first line of complaint. */
+ * gnuplot failing is VS_ERR_IO with its complaint. */
 VS_NODISCARD vs_status vs_surface_draw(const vs_surface *surface, const char *stem, const vs_render_options *options,
                                        vs_render_outcome *outcome, vs_error *err);
 

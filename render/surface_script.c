@@ -7,7 +7,7 @@
 
 #include "util.h"
 
-enum { PANEL_WIDTH = 500, COLORBOX_WIDTH = 90, FIGURE_HEIGHT = 500, MAX_TOKENS = 110, MAX_CHANNELS = 150, CAPTION_LETTER = 7 };
+enum { PANEL_WIDTH = 430, COLORBOX_WIDTH = 90, FIGURE_HEIGHT = 480, MAX_TOKENS = 110, MAX_CHANNELS = 150, CAPTION_LETTER = 7 };
 static const double log_decades = 5; /* a log axis shows so many below the maximum */
 
 vs_figure vs_surface_figure(const vs_surface *s) { return (vs_figure){ PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH, FIGURE_HEIGHT }; }
@@ -32,6 +32,12 @@ static size_t tick_step(size_t n) {
             if (n / (nice[i] * decade) <= 5) return nice[i] * decade;
 }
 
+/* The same for a height: 1, 2 or 5 times a power of ten. */
+static double round_step(double top) {
+    const double decade = pow(10, floor(log10(top / 5)));
+    return top / 5 <= 2 * decade ? 2 * decade : top / 5 <= 5 * decade ? 5 * decade : 10 * decade;
+}
+
 static void add_palette(vs_script *o) { /* viridis, its published anchor colours: even in lightness, readable in grey */
     vs_script_add(o, "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 '#5ec962', 7 '#addc30', 8 '#fde725')\n");
 }
@@ -39,13 +45,13 @@ static void add_palette(vs_script *o) { /* viridis, its published anchor colours
 static void add_axes(vs_script *o, const vs_surface *s, double low, double top, bool visible) {
     const double last_token = s->tokens > 1 ? (double)(s->tokens - 1) : 1, last_channel = s->channels > 1 ? (double)(s->channels - 1) : 1;
     vs_script_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%g:%g]\nset cbrange [%g:%g]\n", last_token, last_channel, low, top, low, top);
-    vs_script_add(o, "set xyplane at %g\nset view 62, 322, 1, 1\n", low);
+    vs_script_add(o, "set xyplane at %g\nset view 58, 325, 1, 1.1\n", low);
     if (s->log_z) vs_script_add(o, "set logscale z\nset logscale cb\n");
     if (!visible) {
         vs_script_add(o, "unset border\nunset tics\nunset colorbox\n");
         return;
     }
-    vs_script_add(o, "set border 127 lc rgb '#909090' lw 0.6\nset grid x y z vertical lc rgb '#e0e0e0' lw 0.5\nset tics textcolor rgb '#303030' font ',9'\n");
+    vs_script_add(o, "set border 21 lc rgb '#909090' lw 0.6\nset tics textcolor rgb '#303030' font ',9'\n");
     vs_script_add(o, "set xlabel 'token' offset 0,-0.4 font ',10'\nset ylabel 'channel' offset 0,-0.4 font ',10'\n");
     const size_t token_step = tick_step(s->tokens), channel_step = tick_step(s->channels);
     vs_script_add(o, "set xtics offset -0.2,-0.3 (");
@@ -56,7 +62,9 @@ static void add_axes(vs_script *o, const vs_surface *s, double low, double top, 
     }
     for (size_t t = token_step; t < s->tokens; t += token_step) vs_script_add(o, "%s'%zu' %zu", t > token_step ? ", " : "", t, t);
     if (token_step >= s->tokens) vs_script_add(o, "'' 0");
-    vs_script_add(o, ")\nset ytics offset 0.4,-0.3 %zu\nset ztics font ',9'\n", channel_step);
+    vs_script_add(o, ")\nset ytics offset 0.4,-0.3 %zu,%zu\n", channel_step, channel_step);
+    if (s->log_z) vs_script_add(o, "set ztics 10 format '%%.0e'\nset cbtics 10 format '%%.0e'\n");
+    else vs_script_add(o, "set ztics %g\nset cbtics %g\n", round_step(top), round_step(top));
 }
 
 /* One panel's cells: rows of channels with their coordinates, as gnuplot's nonuniform matrix. */
@@ -125,8 +133,8 @@ static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer,
     const vs_figure figure = vs_surface_figure(s);
     const vs_surface_panel *panel = &s->panels[p];
     const double left = (double)(PANEL_WIDTH * p) / (double)figure.width, width = (double)PANEL_WIDTH / (double)figure.width;
-    vs_script_add(o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset bmargin at screen 0.17\nset tmargin at screen 0.80\n", left + 0.14 * width,
-                  left + 0.92 * width);
+    vs_script_add(o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset bmargin at screen 0.30\nset tmargin at screen 0.80\n", left + 0.27 * width,
+                  left + 0.83 * width);
     if (layer != VS_LAYER_RASTER) {
         char title[256];
         snprintf(title, sizeof title, "max %.4g    median %.3g", panel->max, panel->median);
@@ -161,13 +169,13 @@ vs_status vs_surface_script(vs_script *o, const vs_surface *s, vs_surface_layer 
     const vs_figure figure = vs_surface_figure(s);
     const double top = top_of(s), low = s->log_z ? top * pow(10, -log_decades) : 0;
     if (layer == VS_LAYER_VECTOR)
-        vs_script_add(o, "set terminal svg size %zu,%zu font 'sans,11' background 'none' noenhanced\n", figure.width, figure.height);
+        vs_script_add(o, "set terminal svg size %zu,%zu font 'sans,11' noenhanced\n", figure.width, figure.height);
     else
         vs_script_add(o, "set terminal pngcairo size %zu,%zu font 'sans,11' fontscale %zu linewidth %zu noenhanced %s\n", figure.width * zoom, figure.height * zoom, zoom,
                       zoom, layer == VS_LAYER_RASTER ? "transparent" : "background 'white'");
     vs_script_add(o, "set output ");
     vs_script_quote(o, path);
-    vs_script_add(o, "\nset encoding utf8\nset pm3d depthorder corners2color max border lw 0.15 lc rgb '#303030'\nunset key\n");
+    vs_script_add(o, "\nset encoding utf8\nset pm3d depthorder corners2color max border lw 0.1 lc rgb '#202020'\nunset key\n");
     add_palette(o);
     vs_status status = VS_OK;
     for (size_t p = 0; p < s->panel_count && layer != VS_LAYER_VECTOR && status == VS_OK; p++) {

@@ -1,4 +1,5 @@
 /* Pictures of a finished study. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
         if (c->values[i]) fill_panel(s, c, i, order, &panels[count++]);
     for (size_t i = 0; i <= registers; i++) {
         vs_token_name(&s->model->arch, i, s->results.grid_w, names[i], sizeof names[i]);
+        for (char *p = names[i]; *p; p++) *p = (char)toupper((unsigned char)*p);
         marks[i] = (vs_token_mark){ i, names[i] };
     }
     caption = make_caption(s, c, panels);
