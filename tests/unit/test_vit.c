@@ -1,0 +1,138 @@
+/* Checkpoints that must be refused, and names. Good checkpoints are the golden tests' business. */
+#include "check.h"
+#include "tensorfile.h"
+#include "util.h"
+#include "vitscope/vit.h"
+
+static char dir[256], path[300];
+
+typedef struct edit { const char *drop, *reshape, *nan; } edit;
+
+static size_t add(char *header, size_t used, size_t room, const char *name, const char *shape, size_t count, size_t *at, const edit *e) {
+    if (e->drop && strcmp(name, e->drop) == 0) return used;
+    if (e->reshape && strcmp(name, e->reshape) == 0) shape = count % 2 == 0 ? "2,1" : "1", count = count % 2 == 0 ? 2 : 1;
+    used += (size_t)snprintf(header + used, room - used, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}", used > 1 ? "," : "", name, shape, *at, *at + 4 * count);
+    *at += 4 * count;
+    return used;
+}
+
+/* A one-block timm ViT of width 64, patch 4, grid 2. */
+static void write_model(const edit *e) {
+    static const struct { const char *name, *shape; size_t count; } tensors[] = {
+        { "patch_embed.proj.weight", "64,3,4,4", 3072 }, { "patch_embed.proj.bias", "64", 64 }, { "cls_token", "1,1,64", 64 }, { "pos_embed", "1,5,64", 320 },
+        { "blocks.0.norm1.weight", "64", 64 }, { "blocks.0.norm1.bias", "64", 64 }, { "blocks.0.attn.qkv.weight", "192,64", 12288 }, { "blocks.0.attn.qkv.bias", "192", 192 },
+        { "blocks.0.attn.proj.weight", "64,64", 4096 }, { "blocks.0.attn.proj.bias", "64", 64 }, { "blocks.0.norm2.weight", "64", 64 }, { "blocks.0.norm2.bias", "64", 64 },
+        { "blocks.0.mlp.fc1.weight", "128,64", 8192 }, { "blocks.0.mlp.fc1.bias", "128", 128 }, { "blocks.0.mlp.fc2.weight", "64,128", 8192 }, { "blocks.0.mlp.fc2.bias", "64", 64 },
+        { "norm.weight", "64", 64 }, { "norm.bias", "64", 64 }, { "unused.thing", "3", 3 } };
+    char header[4096] = "{";
+    size_t used = 1, at = 0;
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) used = add(header, used, sizeof header, tensors[i].name, tensors[i].shape, tensors[i].count, &at, e);
+    header[used++] = '}';
+    char *bytes = vs_calloc(8 + used + at, 1);
+    for (size_t i = 0; i < 8; i++) bytes[i] = (char)(used >> (8 * i));
+    memcpy(bytes + 8, header, used);
+    if (e->nan) {
+        const float bad[2] = { NAN, INFINITY };
+        memcpy(bytes + 8 + used, bad, sizeof bad); /* the first tensor's first values */
+    }
+    vs_error err = { 0 };
+    assert_int_equal(vs_write_file(path, bytes, 8 + used + at, &err), VS_OK);
+    free(bytes);
+}
+
+static vs_status load(const edit *e, const vs_model_options *options, vs_model **m, vs_error *err) {
+    *err = (vs_error){ 0 };
+    write_model(e);
+    return vs_model_load(m, path, options, err);
+}
+
+static void geometry_is_found(void **state) {
+    (void)state;
+    vs_model *m = NULL;
+    vs_error err;
+    const vs_model_options options = { .check_values = true, .hash = true };
+    assert_int_equal(load(&(edit){ 0 }, &options, &m, &err), VS_OK);
+    assert_int_equal(m->arch.width, 64);
+    assert_int_equal(m->arch.heads, 1);
+    assert_int_equal(m->arch.grid, 2);
+    assert_true(m->arch.class_position);
+    assert_string_equal(m->arch.layout, "timm_vit");
+    assert_int_equal(m->arch.head, VS_HEAD_NONE);
+    assert_int_equal(strlen(m->sha256), 64);
+    assert_false(m->tensors[m->tensor_count - 1].used);
+    vs_point *points = NULL;
+    size_t count = 0;
+    assert_int_equal(vs_points_make(m, 5, &points, &count, &err), VS_OK);
+    assert_int_equal(count, 2 + 8 + 1);
+    assert_string_equal(points[2].name, "blocks.0.attn.qkv");
+    check_close(points[2].macs, 5.0 * 64 * 192, 0);
+    check_close(points[3].macs, 5.0 * 5 * 64 / 2, 0);
+    free(points);
+    char text[32];
+    vs_token_name(&m->arch, 0, 2, text, sizeof text);
+    assert_string_equal(text, "cls");
+    vs_token_name(&m->arch, 4, 2, text, sizeof text);
+    assert_string_equal(text, "patch(1,1)");
+    vs_model_free(m);
+}
+
+static void bad_checkpoints_are_refused(void **state) {
+    (void)state;
+    static const struct { edit e; vs_model_options options; vs_status status; const char *part; } cases[] = {
+        { { .drop = "norm.bias" }, { 0 }, VS_ERR_FORMAT, "1 tensor is missing, the first is 'norm.bias'" },
+        { { .drop = "blocks.0.mlp.fc2.weight" }, { 0 }, VS_ERR_FORMAT, "'blocks.0.mlp.fc2.weight'" },
+        { { .drop = "patch_embed.proj.weight" }, { 0 }, VS_ERR_FORMAT, "no Vision Transformer found" },
+        { { .drop = "pos_embed" }, { 0 }, VS_ERR_UNSUPPORTED, "not built yet" },
+        { { .drop = "blocks.0.norm1.weight" }, { 0 }, VS_ERR_FORMAT, "blocks.0.norm1.weight" },
+        { { .reshape = "blocks.0.attn.proj.weight" }, { 0 }, VS_ERR_FORMAT, "has shape [2, 1] where [64, 64] is needed" },
+        { { .nan = "yes" }, { .check_values = true }, VS_ERR_FORMAT, "'patch_embed.proj.weight' has 1 NaN and 1 infinite values" },
+        { { 0 }, { .heads = 7 }, VS_ERR_CONFIG, "set model.heads" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        const vs_status status = load(&cases[i].e, &cases[i].options, &m, &err);
+        check_error(status, &err, cases[i].status, cases[i].part);
+        assert_non_null(strstr(err.message, path));
+        assert_null(m);
+    }
+}
+
+static void sizes_must_fit_the_patch(void **state) {
+    (void)state;
+    vs_model *m = NULL;
+    vs_backend *backend = NULL;
+    vs_weights *weights = NULL;
+    vs_session *session = NULL;
+    vs_error err;
+    assert_int_equal(load(&(edit){ 0 }, &(vs_model_options){ 0 }, &m, &err), VS_OK);
+    assert_int_equal(vs_backend_open(&backend, "cpu", &err), VS_OK);
+    assert_int_equal(vs_weights_bind(&weights, backend, m, &err), VS_OK);
+    const vs_session_options bad = { .images = 1, .height = 10, .width = 8, .workspaces = 1, .streams = 1 };
+    check_error(vs_session_create(&session, weights, &bad, &err), &err, VS_ERR_SHAPE, "8x10 is not a multiple of the patch size 4");
+    err = (vs_error){ 0 };
+    const vs_session_options huge = { .images = (size_t)1 << 40, .height = 8, .width = 8, .workspaces = 1, .streams = 1 };
+    check_error(vs_session_create(&session, weights, &huge, &err), &err, VS_ERR_NOMEM, "images of 8x8 need");
+    vs_weights_free(weights);
+    vs_backend_close(backend);
+    vs_model_free(m);
+    err = (vs_error){ 0 };
+    check_error(vs_backend_open(&backend, "cuda", &err), &err, VS_ERR_BACKEND, "cuda");
+}
+
+static int set_up(void **state) {
+    (void)state;
+    make_temp_dir(dir, sizeof dir);
+    snprintf(path, sizeof path, "%s/m.safetensors", dir);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    unlink(path);
+    return rmdir(dir);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(geometry_is_found), cmocka_unit_test(bad_checkpoints_are_refused), cmocka_unit_test(sizes_must_fit_the_patch) };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
