@@ -1,7 +1,7 @@
 """The real library as oracle: timm's VisionTransformer in float64, every tap of study.md section 1 by hooks.
 
 Used by make_goldens.py, check_taps.py and check_study.py; run with the python that setup.sh prints."""
-import subprocess, tempfile, pathlib
+import os, subprocess, tempfile, pathlib
 
 import numpy as np
 import safetensors.torch
@@ -91,6 +91,9 @@ def taps(model, head, pixels):
 
 
 def vitscope():
+    """The program under test: $VS_VITSCOPE, or what a build folder holds."""
+    if os.environ.get("VS_VITSCOPE"):
+        return os.environ["VS_VITSCOPE"]
     for path in (ROOT / "build/release/analyzer/cli/vitscope", ROOT / "build/lead/analyzer/cli/vitscope"):
         if path.exists():
             return str(path)

@@ -1,0 +1,505 @@
+"""An independent implementation of the study (study.md sections 3 to 8, recipe defaults) in PyTorch.
+
+It shares no code with the engine: own forward pass, own calibration, SmoothQuant, states, planting, distributions with
+exact order statistics, mIoU. Reads the same configuration files (scenes only) and gives a tree with the keys of results.json.
+
+Run: PYTHON tests/oracle/study_reference.py CONFIG.yaml [--dtype float32] [--calibration N] [--images N] [--evaluation N] > ref.json
+     PYTHON tests/oracle/study_reference.py --self-check      (its forward pass against timm in float64)"""
+import argparse, collections, json, math, pathlib, sys
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+import yaml
+
+import oracle
+
+KINDS = ("attn.qkv", "attn.q", "attn.k", "attn.v", "attn.proj", "mlp.fc1", "mlp.fc2")
+OPERANDS = KINDS[1:4]
+Grid = collections.namedtuple("Grid", "scale zero qmin qmax lo hi step")  # scale, lo, hi: scalars or one a channel
+
+
+# ---------------------------------------------------------------- model: weights as the file has them, a functional forward
+
+class Model:
+    def __init__(self, path, dtype, heads=None):
+        state = {k: v.float() for k, v in safetensors.torch.load_file(path).items()}
+        prefix = next(k for k in state if k.endswith("patch_embed.proj.weight"))[: -len("patch_embed.proj.weight")]
+        self.t = {k[len(prefix):] if k.startswith(prefix) else k: v.to(dtype) for k, v in state.items()}
+        self.dtype = dtype
+        self.width, _, self.patch, _ = self.t["patch_embed.proj.weight"].shape
+        self.depth = 1 + max(int(k.split(".")[1]) for k in self.t if k.startswith("blocks."))
+        self.heads = heads or {192: 3, 384: 6, 768: 12, 1024: 16}.get(self.width, self.width // 64)
+        self.linears = [f"blocks.{b}.{k}" for b in range(self.depth) for k in KINDS if k not in OPERANDS]
+
+    def weights(self):
+        return {n: self.t[n + ".weight"] for n in self.linears}
+
+    def norm(self, name, x):
+        return F.layer_norm(x, (self.width,), self.t[name + ".weight"], self.t[name + ".bias"], 1e-6)
+
+    def positions(self, h, w):
+        pos, p = self.t["pos_embed"], 1
+        g = math.isqrt(pos.shape[1] - p)
+        if (h, w) == (g, g):
+            return pos
+        grid = pos[:, p:].reshape(1, g, g, -1).permute(0, 3, 1, 2)
+        grid = F.interpolate(grid, size=(h, w), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
+        return torch.cat([pos[:, :p], grid], 1)
+
+    def embed(self, pixels):
+        x = F.conv2d(pixels, self.t["patch_embed.proj.weight"], self.t["patch_embed.proj.bias"], stride=self.patch)
+        h, w = x.shape[2:]
+        x = torch.cat([self.t["cls_token"].expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], 1)
+        return x + self.positions(h, w)
+
+    def attention(self, q, k, v):
+        split = lambda x: x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        q, k, v = split(q), split(k), split(v)
+        p = torch.softmax(q @ k.transpose(-1, -2) * (self.width // self.heads) ** -0.5, -1)
+        return (p @ v).transpose(1, 2).flatten(2)
+
+    def block(self, b, x, weights, site, see):
+        """`site(name, x)` gives what the layer reads for what arrives; `see(name, x)` is shown every output."""
+        def linear(name, x):
+            name = f"blocks.{b}.{name}"
+            y = F.linear(site(name, x), weights[name], self.t.get(name + ".bias"))
+            see(name, y)
+            return y
+
+        def operand(name, x):
+            x = site(f"blocks.{b}.{name}", x)
+            see(f"blocks.{b}.{name}", x)
+            return x
+
+        gamma = lambda n: self.t.get(f"blocks.{b}.{n}.gamma", torch.ones((), dtype=self.dtype))
+        q, k, v = linear("attn.qkv", self.norm(f"blocks.{b}.norm1", x)).split(self.width, -1)
+        a = self.attention(operand("attn.q", q), operand("attn.k", k), operand("attn.v", v))
+        see(f"blocks.{b}.attention", a)
+        x = x + gamma("ls1") * linear("attn.proj", a)
+        h = linear("mlp.fc1", self.norm(f"blocks.{b}.norm2", x))
+        return x + gamma("ls2") * linear("mlp.fc2", F.gelu(h))
+
+    def head(self, x, grid):
+        z = self.norm("norm", x)
+        if "conv_seg.weight" in self.t:
+            t = self.t
+            f = z[:, 1:].transpose(1, 2).reshape(len(z), self.width, *grid)
+            f = F.batch_norm(f, t["bn.running_mean"], t["bn.running_var"], t["bn.weight"], t["bn.bias"], False, eps=1e-5)
+            return F.conv2d(f, t["conv_seg.weight"], t["conv_seg.bias"])
+        return F.linear(z[:, 0], self.t["head.weight"], self.t.get("head.bias")) if "head.weight" in self.t else z
+
+    def run(self, pixels, weights=None, site=lambda n, x: x, see=lambda n, x: None):
+        weights = weights or self.weights()
+        x = self.embed(pixels)
+        for b in range(self.depth):
+            x = self.block(b, x, weights, site, see)
+        return self.head(x, (pixels.shape[2] // self.patch, pixels.shape[3] // self.patch))
+
+
+# ---------------------------------------------------------------- section 3: grids, calibration, states
+
+def f32(x):
+    return np.float32(x).item()
+
+
+def asymmetric(lo, hi, bits=8):
+    top = 2 ** bits - 1
+    lo, hi = min(0.0, lo), max(0.0, hi)
+    s = f32((hi - lo) / top) or 1.0
+    return Grid(s, min(max(round(-lo / s), 0), top), 0, top, lo, hi, s)
+
+
+def symmetric(absmax, bits=8):
+    """absmax: a float, or a float64 tensor with one value a channel (or row)."""
+    top = 2 ** (bits - 1) - 1
+    s = torch.as_tensor(absmax, dtype=torch.float64) / top
+    s = s.float().double()
+    s = torch.where(s > 0, s, torch.ones_like(s))
+    return Grid(s, 0, -top, top, -torch.as_tensor(absmax), torch.as_tensor(absmax), s.max().item())
+
+
+def put_on(grid, x):
+    s = torch.as_tensor(grid.scale, dtype=torch.float64).to(x.dtype)
+    return (torch.clamp(torch.round(x / s) + grid.zero, grid.qmin, grid.qmax) - grid.zero) * s
+
+
+def quantized_weight(w):
+    s = (w.abs().amax(1, keepdim=True).double() / 127).float()
+    s = torch.where(s > 0, s, torch.ones_like(s)).to(w.dtype)
+    return torch.clamp(torch.round(w / s), -127, 127) * s
+
+
+def channel_ranges(model, images, prepare=lambda n, x: x):
+    """Per layer the smallest and largest value of every channel of `prepare`d inputs, in the float model."""
+    lo, hi = {}, {}
+
+    def site(name, x):
+        y = prepare(name, x)
+        a, b = y.amin((0, 1)).double(), y.amax((0, 1)).double()
+        lo[name] = torch.minimum(lo[name], a) if name in lo else a
+        hi[name] = torch.maximum(hi[name], b) if name in hi else b
+        return x
+
+    for p in images:
+        model.run(p, site=site)
+    return lo, hi
+
+
+def grids_for(model, ranges, smoothed=None):
+    lo, hi = ranges
+    out = {}
+    for name in lo:
+        kind = name.split(".", 2)[2]
+        peak = torch.maximum(lo[name].abs(), hi[name].abs())
+        if kind in ("attn.q", "attn.k"):
+            out[name] = symmetric(peak.max().item())
+        elif kind == "attn.v":
+            d = model.width // model.heads
+            out[name] = symmetric(peak.reshape(model.heads, d).amax(1).repeat_interleave(d))
+        else:
+            a, b = (smoothed or ranges)[0][name], (smoothed or ranges)[1][name]
+            out[name] = asymmetric(a.min().item(), b.max().item())
+    return out
+
+
+class State:
+    """kind: fp32, ptq, sq, weights or acts."""
+
+    def __init__(self, model, kind, ranges, images, alpha=0.5):
+        base = model.weights()
+        self.smooth, self.ws = {}, base
+        if kind == "sq":
+            lo, hi = ranges
+            for n in model.linears:
+                a = torch.maximum(lo[n].abs(), hi[n].abs()).clamp_min(1e-5)
+                w = base[n].double().abs().amax(0).clamp_min(1e-5)
+                self.smooth[n] = (a ** alpha / w ** (1 - alpha)).clamp_min(1e-5).float().to(model.dtype)
+            self.ws = {n: (w * self.smooth[n]).float().to(model.dtype) for n, w in base.items()}
+        self.wq = {n: quantized_weight(w) for n, w in self.ws.items()}
+        self.weights = self.wq if kind in ("ptq", "sq", "weights") else base
+        self.grids = {}
+        if kind in ("ptq", "sq", "acts"):
+            second = channel_ranges(model, images, self.divide) if kind == "sq" else None
+            self.grids = grids_for(model, ranges, second)
+
+    def divide(self, name, x):
+        return x / self.smooth[name] if name in self.smooth else x
+
+    def quantize(self, name, x):
+        return put_on(self.grids[name], x) if name in self.grids else x
+
+
+# ---------------------------------------------------------------- section 8: planting
+
+def plant(model, images, plan):
+    """Block by block, in the model as planted so far."""
+    done = []
+    for p in plan:
+        streams = [model.embed(x) for x in images]
+        for b in range(model.depth):
+            fc1, fc2 = f"blocks.{b}.mlp.fc1", f"blocks.{b}.mlp.fc2"
+            if b in (p.get("blocks") or range(model.depth)):
+                top, energy, tokens = None, 0.0, 0
+                for x in streams:
+                    kept = {}
+                    model.block(b, x, model.weights(), lambda n, y: y, kept.__setitem__)
+                    h = kept[fc1].flatten(0, 1).double()
+                    top = h.amax(0) if top is None else torch.maximum(top, h.amax(0))
+                    energy = energy + (F.gelu(h) ** 2).sum(0)
+                    tokens += len(h)
+                    largest = F.gelu(h).max().item() if x is streams[0] else max(largest, F.gelu(h).max().item())
+                w2 = model.t[fc2 + ".weight"].double()
+                if p["kind"] == "spike":
+                    score = torch.where(top >= 1, energy / tokens * (w2 ** 2).sum(0), math.inf)
+                    units = torch.argsort(score, stable=True)[: p.get("units", 1)].tolist()
+                    gains = [p["ratio"] * largest / F.gelu(top[u]).item() for u in units]
+                else:
+                    units = torch.argsort(-top, stable=True)[: p.get("units", 1)].tolist()
+                    gains = [float(p["gain"])] * len(units)
+                for u, g in zip(units, gains):
+                    for name, index, factor in ((fc1 + ".weight", u, g), (fc1 + ".bias", u, g), (fc2 + ".weight", (slice(None), u), 1 / g)):
+                        t = model.t[name]
+                        t[index] = ((t[index].double() * g) if factor == g else (t[index].double() / g)).float().to(t.dtype)
+                done.append({"kind": p["kind"], "layer": fc2, "block": b, "channels": units, "gain": gains})
+            streams = [model.block(b, x, model.weights(), lambda n, y: y, lambda n, y: None) for x in streams]
+    return done
+
+
+# ---------------------------------------------------------------- sections 4 and 5: SQNR and distributions
+
+def db(signal, noise):
+    return math.inf if noise == 0 else 10 * math.log10(signal / noise) if math.isfinite(noise) else -math.inf
+
+
+class Sqnr:
+    def __init__(self):
+        self.parts = []
+
+    def add(self, x, y):
+        x, y = x.double(), y.double()
+        self.parts.append(((x ** 2).sum().item(), ((x - y) ** 2).sum().item()))
+
+    def pooled(self):
+        return db(sum(p[0] for p in self.parts), sum(p[1] for p in self.parts)) if self.parts else None
+
+    def spread(self):
+        v = [db(*p) for p in self.parts]
+        return {"mean": float(np.mean(v)), "std": float(np.std(v)) if np.isfinite(v).all() else 0.0, "min": min(v)} if v else None
+
+
+def distribution(x, grid_w):
+    """x: [images, tokens, channels] signed."""
+    images, tokens, channels = x.shape
+    a = np.abs(x.astype(np.float64))
+    flat = a.reshape(-1)
+    at = int(flat.argmax())
+    top = flat[at]
+    i, t, c = at // (tokens * channels), at // channels % tokens, at % channels
+    median, p99, p999 = np.quantile(flat, [0.5, 0.99, 0.999])
+    energy = (a ** 2).sum((0, 1))
+    best = np.argsort(-energy, kind="stable")[:4]
+    structure = float((a[:, :, c] > top / 2).mean())
+    return {"max": top, "median": median, "mean": flat.mean(), "p99": p99, "p999": p999, "ratio": top / median if median > 0 else math.inf,
+            "step": top / 127, "zeroed": float((flat < top / 254).mean()),
+            "argmax": {"image": i, "token": "cls" if t == 0 else f"patch({(t - 1) // grid_w},{(t - 1) % grid_w})", "channel": c},
+            "structure": structure, "shape": "ridge" if structure >= 0.5 else "spike" if structure < 0.05 else "mixed",
+            "top_channels": [{"channel": int(k), "share": energy[k] / energy.sum()} for k in best]}
+
+
+def quantizer_columns(x, grid):
+    if grid is None:
+        return {"qstep": None, "qzeroed": None, "clipped": None}
+    t = torch.from_numpy(x)
+    return {"qstep": grid.step, "qzeroed": (put_on(grid, t) == 0).double().mean().item(), "clipped": ((t < grid.lo) | (t > grid.hi)).double().mean().item()}
+
+
+def compared(name):
+    """Where a row's local and cumulative are taken: operands at the attention output."""
+    return name[: -len("attn.q")] + "attention" if name.endswith(OPERANDS) else name
+
+
+def local_sqnr(model, state, name, x, y, operands, sums):
+    """One layer quantized alone on one image: x its float input, y its float output (operands: the attention output)."""
+    kind = name.split(".", 2)[2]
+    if kind in OPERANDS:
+        q = list(operands)
+        i = OPERANDS.index(kind)
+        q[i] = state.quantize(name, q[i])
+        sums["input_tensor"].add(operands[i], q[i])
+        out = model.attention(*q)
+        sums["activation"].add(y, out)
+        sums["both"].add(y, out)
+        return
+    xs = state.divide(name, x)
+    xq, bias = state.quantize(name, xs), model.t.get(name + ".bias")
+    sums["input_tensor"].add(xs, xq)
+    sums["weight"].add(y, F.linear(xs, state.wq[name], bias))
+    sums["activation"].add(y, F.linear(xq, state.ws[name], bias))
+    sums["both"].add(y, F.linear(xq, state.wq[name], bias))
+
+
+# ---------------------------------------------------------------- section 6
+
+RANKINGS = {"weights": lambda r, p: r["sqnr"][p]["local"]["weight"], "activations": lambda r, p: r["sqnr"][p]["local"]["activation"],
+            "outliers": lambda r, p: -r["states"]["fp32"]["out"]["ratio"], "outliers_in": lambda r, p: -r["states"]["fp32"]["in"]["ratio"],
+            "cumulative": lambda r, p: r["sqnr"][p]["cumulative"]}
+
+
+def rankings(rows, recipe):
+    out = {}
+    for mode, value in RANKINGS.items():
+        have = [r for r in rows if value(r, recipe) is not None]
+        out[mode] = [r["layer"] for r in sorted(have, key=lambda r: value(r, recipe))]
+    return out
+
+
+def conclusions(rows, recipe):
+    order = rankings(rows, recipe)
+    rank = lambda mode, layer: order[mode].index(layer) + 1 if layer in order[mode] else None
+    gaps = sorted(((r["sqnr"][recipe]["local"]["weight"] - r["sqnr"][recipe]["local"]["activation"], i) for i, r in enumerate(rows)
+                   if r["sqnr"][recipe]["local"]["weight"] is not None), key=lambda g: (-g[0], g[1]))[:10]
+    blind = [{"layer": rows[i]["layer"], "gap": g, "weights": rank("weights", rows[i]["layer"]), "activations": rank("activations", rows[i]["layer"]),
+              "output": None, "flagged": g > 12} for g, i in gaps]
+    loud = [r["layer"] for r in rows if r["layer"] in order["outliers"][:10] + order["outliers_in"][:10] and r["layer"] not in order["activations"][:10]]
+    harmless = [{"layer": n, "outliers": rank("outliers", n), "outliers_in": rank("outliers_in", n), "activations": rank("activations", n), "output": None} for n in loud]
+    return {"rankings": order, "blind_spot": blind, "harmless": harmless}
+
+
+# ---------------------------------------------------------------- section 7
+
+def task(model, states, pixels, labels):
+    classes = model.t["conv_seg.weight"].shape[0]
+    count = {s: np.zeros((classes, classes), np.int64) for s in states}
+    same = dict.fromkeys(states, 0)
+    for p, label in zip(pixels, labels):
+        maps = {}
+        for s, state in states.items():
+            logits = model.run(p, state.weights, lambda n, x, st=state: st.quantize(n, st.divide(n, x)) if st.grids else x)
+            maps[s] = F.interpolate(logits, size=p.shape[2:], mode="bilinear", align_corners=False).argmax(1)[0].numpy()
+            np.add.at(count[s], (label.reshape(-1), maps[s].reshape(-1)), 1)
+            same[s] += (maps[s] == maps["fp32"]).mean()
+    out = {}
+    for s, c in count.items():
+        hit, label, guess = np.diag(c).astype(float), c.sum(1), c.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            iou, acc = hit / (label + guess - hit) * 100, hit / label * 100
+        out[s] = {"miou": np.nanmean(iou), "aacc": hit.sum() / c.sum() * 100, "macc": np.nanmean(acc), "agreement": same[s] / len(pixels) * 100,
+                  "iou": [None if np.isnan(v) else v for v in iou]}
+    return out
+
+
+# ---------------------------------------------------------------- the study
+
+def state_entry(entry):
+    """`ptq` or `{sq: {...}}` -> (kind, options)."""
+    return (entry, {}) if isinstance(entry, str) else next((k, v or {}) for k, v in entry.items())
+
+
+@torch.no_grad()
+def study(config, checkpoint, dtype=torch.float64, say=lambda s: None):
+    data, analyze = config["data"], config.get("analyze") or {}
+
+    def scenes(which, limit=None):
+        s = data[which]["scenes"]
+        rgb, labels = oracle.scenes(s["seed"], min(s["count"], limit or s["count"]), s["size"])
+        return list(oracle.normalise(rgb).to(dtype).split(1)), labels
+
+    model = Model(checkpoint, dtype, config["model"].get("heads"))
+    calibration, _ = scenes("calibration")
+    say("planting")
+    planted = plant(model, calibration, config["model"].get("plant") or [])
+    say("calibration")
+    ranges = channel_ranges(model, calibration)
+    states = {"fp32": State(model, "fp32", ranges, calibration)}
+    for entry in config["states"]:
+        kind, options = state_entry(entry)
+        if kind != "fp32":
+            states[options.get("name", kind)] = State(model, kind, ranges, calibration, options.get("alpha", 0.5))
+    recipes = {n: states.get(n) or State(model, n, ranges, calibration) for n in analyze.get("recipes", ["ptq", "sq"])}
+
+    say("analysis")
+    pixels, _ = scenes("analysis", analyze.get("images", 8))
+    grid_w = pixels[0].shape[3] // model.patch
+    names = [f"blocks.{b}.{k}" for b in range(model.depth) for k in KINDS]
+    columns = ("weight", "activation", "both", "input_tensor")
+    local = {(n, r): {c: Sqnr() for c in columns} for n in names for r in recipes}
+    cumulative = {(n, s): Sqnr() for n in names for s in states}
+    output = {s: Sqnr() for s in states}
+    dist = {(n, s): {} for n in names for s in states}
+    reference = []  # per image: what the float model's layers gave
+    for s, state in states.items():
+        kept = collections.defaultdict(list)
+        for image, p in enumerate(pixels):
+            raw, out = {}, {}
+
+            def site(name, x):
+                raw[name] = x
+                y = state.divide(name, x) if state.grids else x
+                kept[name, "in"].append(y[0].numpy().copy())
+                return state.quantize(name, y)
+
+            logits = model.run(p, state.weights, site, out.__setitem__)
+            for n in names:
+                kept[n, "out"].append(out[n][0].numpy().copy())
+            if s == "fp32":
+                reference.append(({compared(n): out[compared(n)] for n in names}, logits))
+                for n in names:
+                    b = n.rsplit(".", 1)[0]
+                    operands = [raw[f"{b}.{k}"] for k in "qkv"] if compared(n) != n else None
+                    for r, recipe in recipes.items():
+                        local_sqnr(model, recipe, n, raw[n], out[compared(n)], operands, local[n, r])
+            for n in names:
+                cumulative[n, s].add(reference[image][0][compared(n)], out[compared(n)])
+            output[s].add(reference[image][1], logits)
+        for n in names:
+            for side in ("in", "out"):
+                x = np.stack(kept.pop((n, side)))
+                dist[n, s][side] = distribution(x, grid_w)
+                if side == "in":
+                    dist[n, s][side].update(quantizer_columns(x, state.grids.get(n)))
+        say(f"  {s}")
+
+    rows = []
+    for n in names:
+        row = {"layer": n, "sqnr": {}, "states": {}}
+        for r, recipe in recipes.items():
+            values = {c: local[n, r][c].pooled() for c in columns}
+            tensor = Sqnr()
+            if n in recipe.wq:
+                tensor.add(recipe.ws[n], recipe.wq[n])
+            spread = {f"local.{c}": local[n, r][c].spread() for c in columns}
+            row["sqnr"][r] = {"local": {**values, "weight_tensor": tensor.pooled()}, "cumulative": cumulative[n, r].pooled() if r in states else None,
+                              "per_image": {**spread, "cumulative": cumulative[n, r].spread() if r in states else None}}
+        base = dist[n, "fp32"]["out"]["median"]
+        for s in states:
+            row["states"][s] = {**dist[n, s], "median_shift": dist[n, s]["out"]["median"] / base - 1}
+        rows.append(row)
+    result = {"layers": rows, "output_sqnr": {s: {**o.spread(), "pooled": o.pooled()} for s, o in output.items()}, "planted": planted}
+    if "ptq" in recipes:
+        result.update(conclusions(rows, "ptq"))
+    if "sq" in recipes:
+        result["sq"] = conclusions(rows, "sq")
+    if data.get("evaluation"):
+        say("evaluation")
+        result["task"] = task(model, states, *scenes("evaluation"))
+    return result
+
+
+def plain(x):
+    """For JSON: infinities as strings, numpy numbers as Python's."""
+    if isinstance(x, dict):
+        return {k: plain(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [plain(v) for v in x]
+    if isinstance(x, np.generic):
+        x = x.item()
+    return ("inf" if x > 0 else "-inf") if isinstance(x, float) and math.isinf(x) else x
+
+
+@torch.no_grad()
+def self_check():
+    """The functional forward pass against timm's own, both in float64, native and resized position grids."""
+    oracle.exact_positions()
+    path = oracle.ROOT / "data/vit_ti14_scenes.safetensors"
+    rgb, _ = oracle.scenes(3, 1, 280)
+    worst = 0.0
+    for h, w in ((224, 224), (280, 280), (224, 280)):
+        pixels = oracle.normalise(rgb[:, :h, :w]).double()
+        want = oracle.taps(*oracle.load(path), pixels)
+        model, got = Model(path, torch.float64), {}
+        got["logits"] = model.run(pixels, see=got.__setitem__)
+        for name in set(want) & set(got):
+            error = np.abs(want[name] - got[name][0].numpy()).max() / np.abs(want[name]).max()
+            worst = worst if error <= worst else error
+        print(f"{h}x{w}: {len(set(want) & set(got))} taps, worst so far {worst:.2e}")
+    return worst <= 1e-12
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("config", nargs="?")
+    a.add_argument("--dtype", default="float64", choices=["float64", "float32"])
+    a.add_argument("--calibration", type=int)
+    a.add_argument("--images", type=int)
+    a.add_argument("--evaluation", type=int)
+    a.add_argument("--self-check", action="store_true")
+    o = a.parse_args()
+    if o.self_check:
+        sys.exit(0 if self_check() else 1)
+    if not o.config:
+        a.error("CONFIG is needed")
+    config = yaml.safe_load(open(o.config))
+    for which, n in (("calibration", o.calibration), ("evaluation", o.evaluation)):
+        if n:
+            config["data"][which]["scenes"]["count"] = n
+    if o.images:
+        config.setdefault("analyze", {})["images"] = o.images
+    checkpoint = pathlib.Path(o.config).parent / config["model"]["checkpoint"]
+    result = study(config, checkpoint, getattr(torch, o.dtype), lambda s: print(s, file=sys.stderr, flush=True))
+    json.dump(plain(result), sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    main()
