@@ -4,7 +4,10 @@
 #include <string.h>
 
 /* Seven rows of five dots, the leftmost dot in bit 4. */
-typedef struct glyph { char letter; uint8_t rows[VS_FONT_HEIGHT]; } glyph;
+typedef struct glyph {
+    char letter;
+    uint8_t rows[VS_FONT_HEIGHT];
+} glyph;
 
 static const glyph glyphs[] = {
     { 'A', { 14, 17, 17, 31, 17, 17, 17 } }, { 'B', { 30, 17, 17, 30, 17, 17, 30 } }, { 'C', { 15, 16, 16, 16, 16, 16, 15 } },
@@ -35,14 +38,16 @@ static const glyph *find(char c) {
 
 size_t vs_font_width(const char *text, size_t scale) { return strlen(text) * VS_FONT_ADVANCE * scale; }
 
-void vs_font_draw(uint8_t *rgb, size_t width, size_t height, size_t x, size_t y, size_t scale, const uint8_t color[3], const char *text) {
+void vs_font_draw(uint8_t *rgb, size_t width, size_t height, size_t x, size_t y, size_t scale, const uint8_t color[3],
+                  const char *text) {
     for (; *text; text++, x += VS_FONT_ADVANCE * scale) {
         if (*text == ' ') continue;
         const glyph *g = find(*text);
         for (size_t dy = 0; dy < VS_FONT_HEIGHT * scale; dy++)
             for (size_t dx = 0; dx < VS_FONT_WIDTH * scale; dx++) {
                 const size_t px = x + dx, py = y + dy;
-                if (px < width && py < height && (g->rows[dy / scale] >> (VS_FONT_WIDTH - 1 - dx / scale) & 1)) memcpy(rgb + 3 * (py * width + px), color, 3);
+                if (px < width && py < height && (g->rows[dy / scale] >> (VS_FONT_WIDTH - 1 - dx / scale) & 1))
+                    memcpy(rgb + 3 * (py * width + px), color, 3);
             }
     }
 }

@@ -19,8 +19,10 @@ void vs_script_add(vs_script *s, const char *format, ...) {
     va_start(args, format);
     va_copy(again, args);
     const int n = vsnprintf(NULL, 0, format, args);
-    if (n < 0 || !vs_grow((void **)&s->bytes, &s->capacity, s->size + (size_t)n + 1, 1)) s->failed = true;
-    else s->size += (size_t)vsnprintf(s->bytes + s->size, (size_t)n + 1, format, again);
+    if (n < 0 || !vs_grow((void **)&s->bytes, &s->capacity, s->size + (size_t)n + 1, 1))
+        s->failed = true;
+    else
+        s->size += (size_t)vsnprintf(s->bytes + s->size, (size_t)n + 1, format, again);
     va_end(again);
     va_end(args);
 }
@@ -92,7 +94,8 @@ vs_status vs_gnuplot_run(const char *program, const char *script, size_t size, b
     *missing = false;
     if (!program) program = "gnuplot";
     FILE *complaints = tmpfile();
-    if (!complaints || pipe(in) != 0 || pipe(report) != 0 || fcntl(in[1], F_SETFD, FD_CLOEXEC) != 0 || fcntl(report[1], F_SETFD, FD_CLOEXEC) != 0) {
+    if (!complaints || pipe(in) != 0 || pipe(report) != 0 || fcntl(in[1], F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl(report[1], F_SETFD, FD_CLOEXEC) != 0) {
         status = vs_fail(err, VS_ERR_IO, "cannot start %s: %s", program, strerror(errno));
         goto out;
     }
@@ -112,8 +115,10 @@ vs_status vs_gnuplot_run(const char *program, const char *script, size_t size, b
     in[1] = -1;
     const int code = wait_for(child);
     if (exec_failed) {
-        if (exec_errno == ENOENT || exec_errno == EACCES) *missing = true;
-        else status = vs_fail(err, VS_ERR_IO, "cannot start %s: %s", program, strerror(exec_errno));
+        if (exec_errno == ENOENT || exec_errno == EACCES)
+            *missing = true;
+        else
+            status = vs_fail(err, VS_ERR_IO, "cannot start %s: %s", program, strerror(exec_errno));
     } else if (!written || !WIFEXITED(code) || WEXITSTATUS(code) != 0) {
         char line[300];
         complaint(complaints, line, sizeof line);

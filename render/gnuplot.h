@@ -9,7 +9,11 @@
 VS_NODISCARD vs_status vs_gnuplot_run(const char *program, const char *script, size_t size, bool *missing, vs_error *err);
 
 /* A growing script. `failed` is set when memory runs out. */
-typedef struct vs_script { char *bytes; size_t size, capacity; bool failed; } vs_script;
+typedef struct vs_script {
+    char *bytes;
+    size_t size, capacity;
+    bool failed;
+} vs_script;
 void vs_script_add(vs_script *script, const char *format, ...) VS_PRINTF(2, 3);
 /* 'text' in gnuplot's single quotes, in which nothing is expanded; control characters become spaces. */
 void vs_script_quote(vs_script *script, const char *text);

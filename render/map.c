@@ -10,7 +10,9 @@
 enum { GAP = 12, TITLE = 30, SCALE = 2, SWATCH = 14, LEGEND_LINE = 24, MIN_PANEL = 224 };
 static const uint8_t ink[3] = { 30, 30, 30 }, ignored[3] = { 150, 150, 150 };
 
-typedef struct layout { size_t zoom, panel_w, panel_h, width, height, legend_top, legend_columns, legend_cell; } layout;
+typedef struct layout {
+    size_t zoom, panel_w, panel_h, width, height, legend_top, legend_columns, legend_cell;
+} layout;
 
 static bool used_class(const vs_map_sheet *s, size_t k) {
     for (size_t p = 0; p < s->panel_count; p++)
@@ -20,8 +22,10 @@ static bool used_class(const vs_map_sheet *s, size_t k) {
 }
 
 static void name_class(const vs_map_sheet *s, size_t k, char *text, size_t size) {
-    if (s->class_names) snprintf(text, size, "%s", s->class_names[k]);
-    else snprintf(text, size, "class %zu", k);
+    if (s->class_names)
+        snprintf(text, size, "%s", s->class_names[k]);
+    else
+        snprintf(text, size, "class %zu", k);
 }
 
 static layout plan(const vs_map_sheet *s, size_t legend_count) {
@@ -49,9 +53,12 @@ static void draw_panel(const vs_map_sheet *s, const vs_map_panel *p, const layou
         for (size_t x = 0; x < l->panel_w; x++) {
             const size_t i = y / l->zoom * s->width + x / l->zoom;
             uint8_t *to = out->pixels + 3 * ((TITLE + y) * out->width + left + x);
-            if (p->rgb) memcpy(to, p->rgb + 3 * i, 3);
-            else if (p->classes && p->classes[i] == 255) memcpy(to, ignored, 3);
-            else if (p->classes) vs_class_color(p->classes[i], to);
+            if (p->rgb)
+                memcpy(to, p->rgb + 3 * i, 3);
+            else if (p->classes && p->classes[i] == 255)
+                memcpy(to, ignored, 3);
+            else if (p->classes)
+                vs_class_color(p->classes[i], to);
         }
 }
 
@@ -63,7 +70,8 @@ static void draw_legend(const vs_map_sheet *s, const layout *l, vs_image *out) {
         char name[64];
         name_class(s, k, name, sizeof name);
         for (size_t dy = 0; dy < SWATCH; dy++)
-            for (size_t dx = 0; dx < SWATCH && x + dx < out->width; dx++) vs_class_color(k, out->pixels + 3 * ((y + dy) * out->width + x + dx));
+            for (size_t dx = 0; dx < SWATCH && x + dx < out->width; dx++)
+                vs_class_color(k, out->pixels + 3 * ((y + dy) * out->width + x + dx));
         vs_font_draw(out->pixels, out->width, out->height, x + SWATCH + 8, y, SCALE, ink, name);
         n++;
     }

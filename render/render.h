@@ -11,17 +11,20 @@
 /* One |x| surface: values [tokens, channels] row-major, non-negative (NaN and infinities are drawn at the top). Borrowed. */
 typedef struct vs_surface_panel {
     const float *values;
-    const char *title;   /* "fp32", "ptq", "sq 0.5" */
-    double max, median;  /* of these values, for the title */
-    double step;         /* > 0: drawn as a translucent plane (the quantizer's step) */
+    const char *title;  /* "fp32", "ptq", "sq 0.5" */
+    double max, median; /* of these values, for the title */
+    double step;        /* > 0: drawn as a translucent plane (the quantizer's step) */
 } vs_surface_panel;
 
 /* A token worth marking on the axis: "cls" at 0, "reg0" at 1... */
-typedef struct vs_token_mark { size_t token; const char *name; } vs_token_mark;
+typedef struct vs_token_mark {
+    size_t token;
+    const char *name;
+} vs_token_mark;
 
 typedef struct vs_surface {
-    const char *heading;  /* "blocks.11.mlp.fc2  |output|, scene 0" */
-    const char *caption;  /* a sentence made from the numbers by the caller; may be NULL */
+    const char *heading; /* "blocks.11.mlp.fc2  |output|, scene 0" */
+    const char *caption; /* a sentence made from the numbers by the caller; may be NULL */
     size_t tokens, channels;
     const vs_surface_panel *panels;
     size_t panel_count;
@@ -31,7 +34,7 @@ typedef struct vs_surface {
 } vs_surface;
 
 typedef struct vs_render_options {
-    const char *gnuplot;  /* program, NULL for "gnuplot" on PATH */
+    const char *gnuplot; /* program, NULL for "gnuplot" on PATH */
     bool png, svg;
 } vs_render_options;
 

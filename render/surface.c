@@ -31,7 +31,8 @@ static vs_status draw_layer(drawing *d, vs_surface_layer layer, const char *path
 static vs_status draw_png(drawing *d, vs_error *err) {
     char *path = vs_format("%s.png", d->stem), *part = vs_format("%s.png.part", d->stem);
     vs_status status = path && part ? draw_layer(d, VS_LAYER_ALL, part, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    if (status == VS_OK && !d->missing && rename(part, path) != 0) status = vs_fail(err, VS_ERR_IO, "%s: cannot rename into place: %s", path, strerror(errno));
+    if (status == VS_OK && !d->missing && rename(part, path) != 0)
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot rename into place: %s", path, strerror(errno));
     if (part) unlink(part);
     free(path);
     free(part);
@@ -39,9 +40,11 @@ static vs_status draw_png(drawing *d, vs_error *err) {
 }
 
 static vs_status draw_svg(drawing *d, vs_error *err) {
-    char *path = vs_format("%s.svg", d->stem), *raster = vs_format("%s.raster.part", d->stem), *vector = vs_format("%s.vector.part", d->stem);
+    char *path = vs_format("%s.svg", d->stem), *raster = vs_format("%s.raster.part", d->stem),
+         *vector = vs_format("%s.vector.part", d->stem);
     const vs_figure figure = vs_surface_figure(d->surface);
-    vs_status status = path && raster && vector ? draw_layer(d, VS_LAYER_RASTER, raster, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    vs_status status = path && raster && vector ? draw_layer(d, VS_LAYER_RASTER, raster, err)
+                                                : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK && !d->missing) status = draw_layer(d, VS_LAYER_VECTOR, vector, err);
     if (status == VS_OK && !d->missing) status = vs_svg_underlay(vector, raster, figure.width, figure.height, path, err);
     if (raster) unlink(raster);
@@ -57,7 +60,8 @@ static vs_status leave_script(drawing *d, vs_error *err) {
     vs_script script = { 0 };
     const char *slash = strrchr(d->stem, '/');
     char *path = vs_format("%s.gp", d->stem), *png = vs_format("%s.png", slash ? slash + 1 : d->stem);
-    vs_status status = path && png ? vs_surface_script(&script, d->surface, VS_LAYER_ALL, ZOOM, png, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    vs_status status = path && png ? vs_surface_script(&script, d->surface, VS_LAYER_ALL, ZOOM, png, err)
+                                   : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK) status = vs_write_file(path, script.bytes, script.size, err);
     free(script.bytes);
     free(path);
@@ -65,10 +69,12 @@ static vs_status leave_script(drawing *d, vs_error *err) {
     return status;
 }
 
-vs_status vs_surface_draw(const vs_surface *surface, const char *stem, const vs_render_options *options, vs_render_outcome *outcome, vs_error *err) {
+vs_status vs_surface_draw(const vs_surface *surface, const char *stem, const vs_render_options *options,
+                          vs_render_outcome *outcome, vs_error *err) {
     drawing d = { surface, options, stem, false };
     *outcome = VS_RENDERED;
-    if (surface->panel_count == 0 || surface->tokens == 0 || surface->channels == 0) return vs_fail(err, VS_ERR_SHAPE, "%s: nothing to draw", stem);
+    if (surface->panel_count == 0 || surface->tokens == 0 || surface->channels == 0)
+        return vs_fail(err, VS_ERR_SHAPE, "%s: nothing to draw", stem);
     vs_status status = options->png ? draw_png(&d, err) : VS_OK;
     if (status == VS_OK && !d.missing && options->svg) status = draw_svg(&d, err);
     if (status == VS_OK && d.missing) {

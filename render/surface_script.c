@@ -10,7 +10,9 @@
 enum { PANEL_WIDTH = 430, COLORBOX_WIDTH = 90, FIGURE_HEIGHT = 480, MAX_TOKENS = 110, MAX_CHANNELS = 150, CAPTION_LETTER = 7 };
 static const double log_decades = 5; /* a log axis shows so many below the maximum */
 
-vs_figure vs_surface_figure(const vs_surface *s) { return (vs_figure){ PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH, FIGURE_HEIGHT }; }
+vs_figure vs_surface_figure(const vs_surface *s) {
+    return (vs_figure){ PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH, FIGURE_HEIGHT };
+}
 
 /* The common scale: the largest finite value of all panels and their steps. */
 static double top_of(const vs_surface *s) {
@@ -39,12 +41,15 @@ static double round_step(double top) {
 }
 
 static void add_palette(vs_script *o) { /* viridis, its published anchor colours: even in lightness, readable in grey */
-    vs_script_add(o, "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 '#5ec962', 7 '#addc30', 8 '#fde725')\n");
+    vs_script_add(o, "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 "
+                     "'#5ec962', 7 '#addc30', 8 '#fde725')\n");
 }
 
 static void add_axes(vs_script *o, const vs_surface *s, double low, double top, bool visible) {
-    const double last_token = s->tokens > 1 ? (double)(s->tokens - 1) : 1, last_channel = s->channels > 1 ? (double)(s->channels - 1) : 1;
-    vs_script_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%g:%g]\nset cbrange [%g:%g]\n", last_token, last_channel, low, top, low, top);
+    const double last_token = s->tokens > 1 ? (double)(s->tokens - 1) : 1,
+                 last_channel = s->channels > 1 ? (double)(s->channels - 1) : 1;
+    vs_script_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%g:%g]\nset cbrange [%g:%g]\n", last_token, last_channel,
+                  low, top, low, top);
     vs_script_add(o, "set xyplane at %g\nset view 58, 325, 1, 1.1\n", low);
     if (s->log_z) vs_script_add(o, "set logscale z\nset logscale cb\n");
     if (!visible) {
@@ -63,8 +68,10 @@ static void add_axes(vs_script *o, const vs_surface *s, double low, double top, 
     for (size_t t = token_step; t < s->tokens; t += token_step) vs_script_add(o, "%s'%zu' %zu", t > token_step ? ", " : "", t, t);
     if (token_step >= s->tokens) vs_script_add(o, "'' 0");
     vs_script_add(o, ")\nset ytics offset 0.4,-0.3 %zu,%zu\n", channel_step, channel_step);
-    if (s->log_z) vs_script_add(o, "set ztics 10 format '%%.0e'\nset cbtics 10 format '%%.0e'\n");
-    else vs_script_add(o, "set ztics %g\nset cbtics %g\n", round_step(top), round_step(top));
+    if (s->log_z)
+        vs_script_add(o, "set ztics 10 format '%%.0e'\nset cbtics 10 format '%%.0e'\n");
+    else
+        vs_script_add(o, "set ztics %g\nset cbtics %g\n", round_step(top), round_step(top));
 }
 
 /* One panel's cells: rows of channels with their coordinates, as gnuplot's nonuniform matrix. */
@@ -94,7 +101,8 @@ static vs_status add_data(vs_script *o, const vs_surface *s, size_t panel, doubl
 /* A plane as a mesh that the surface can hide and pierce. */
 static void add_step_plane(vs_script *o, const vs_surface *s, size_t panel) {
     enum { LINES = 8 };
-    const double step = s->panels[panel].step, x = s->tokens > 1 ? (double)(s->tokens - 1) : 1, y = s->channels > 1 ? (double)(s->channels - 1) : 1;
+    const double step = s->panels[panel].step, x = s->tokens > 1 ? (double)(s->tokens - 1) : 1,
+                 y = s->channels > 1 ? (double)(s->channels - 1) : 1;
     vs_script_add(o, "$s%zu << EOD\n%d", panel, LINES + 1);
     for (int i = 0; i <= LINES; i++) vs_script_add(o, " %g", x * i / LINES);
     vs_script_add(o, "\n");
@@ -133,14 +141,16 @@ static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer,
     const vs_figure figure = vs_surface_figure(s);
     const vs_surface_panel *panel = &s->panels[p];
     const double left = (double)(PANEL_WIDTH * p) / (double)figure.width, width = (double)PANEL_WIDTH / (double)figure.width;
-    vs_script_add(o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset bmargin at screen 0.30\nset tmargin at screen 0.80\n", left + 0.27 * width,
-                  left + 0.83 * width);
+    vs_script_add(
+        o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset bmargin at screen 0.30\nset tmargin at screen 0.80\n",
+        left + 0.27 * width, left + 0.83 * width);
     if (layer != VS_LAYER_RASTER) {
         char title[256];
         snprintf(title, sizeof title, "max %.4g    median %.3g", panel->max, panel->median);
         vs_script_add(o, "set label 11 ");
         vs_script_quote(o, panel->title);
-        vs_script_add(o, " at screen %.5f,0.885 center font ',13' tc rgb '#101010' noenhanced\nset label 12 ", left + 0.53 * width);
+        vs_script_add(o, " at screen %.5f,0.885 center font ',13' tc rgb '#101010' noenhanced\nset label 12 ",
+                      left + 0.53 * width);
         vs_script_quote(o, title);
         vs_script_add(o, " at screen %.5f,0.842 center font ',10' tc rgb '#404040'\n", left + 0.53 * width);
         if (panel->step > 0) {
@@ -154,8 +164,10 @@ static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer,
     }
     const bool last = p + 1 == s->panel_count;
     if (layer != VS_LAYER_RASTER && last)
-        vs_script_add(o, "set colorbox user origin screen %.5f,0.22 size screen %.5f,0.5 noborder\n", 1 - 0.80 * COLORBOX_WIDTH / (double)figure.width, 14.0 / (double)figure.width);
-    else vs_script_add(o, "unset colorbox\n");
+        vs_script_add(o, "set colorbox user origin screen %.5f,0.22 size screen %.5f,0.5 noborder\n",
+                      1 - 0.80 * COLORBOX_WIDTH / (double)figure.width, 14.0 / (double)figure.width);
+    else
+        vs_script_add(o, "unset colorbox\n");
     if (layer == VS_LAYER_VECTOR) { /* an invisible surface keeps the axes and the colour bar */
         vs_script_add(o, "splot $corner nonuniform matrix using 1:2:(%.6g):(%.6g) with pm3d notitle\n", low, low);
         return;
@@ -165,14 +177,16 @@ static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer,
     vs_script_add(o, "\n");
 }
 
-vs_status vs_surface_script(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path, vs_error *err) {
+vs_status vs_surface_script(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path,
+                            vs_error *err) {
     const vs_figure figure = vs_surface_figure(s);
     const double top = top_of(s), low = s->log_z ? top * pow(10, -log_decades) : 0;
     if (layer == VS_LAYER_VECTOR)
         vs_script_add(o, "set terminal svg size %zu,%zu font 'sans,11' noenhanced\n", figure.width, figure.height);
     else
-        vs_script_add(o, "set terminal pngcairo size %zu,%zu font 'sans,11' fontscale %zu linewidth %zu noenhanced %s\n", figure.width * zoom, figure.height * zoom, zoom,
-                      zoom, layer == VS_LAYER_RASTER ? "transparent" : "background 'white'");
+        vs_script_add(o, "set terminal pngcairo size %zu,%zu font 'sans,11' fontscale %zu linewidth %zu noenhanced %s\n",
+                      figure.width * zoom, figure.height * zoom, zoom, zoom,
+                      layer == VS_LAYER_RASTER ? "transparent" : "background 'white'");
     vs_script_add(o, "set output ");
     vs_script_quote(o, path);
     vs_script_add(o, "\nset encoding utf8\nset pm3d depthorder corners2color max border lw 0.1 lc rgb '#202020'\nunset key\n");

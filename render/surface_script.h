@@ -5,16 +5,19 @@
 #include "gnuplot.h"
 
 /* Figure size in pixels (PNG) and user units (SVG). */
-typedef struct vs_figure { size_t width, height; } vs_figure;
+typedef struct vs_figure {
+    size_t width, height;
+} vs_figure;
 vs_figure vs_surface_figure(const vs_surface *surface);
 
 typedef enum vs_surface_layer {
-    VS_LAYER_ALL,     /* everything, for PNG */
-    VS_LAYER_RASTER,  /* surfaces alone, for the picture inside an SVG */
-    VS_LAYER_VECTOR   /* axes and text alone, as SVG */
+    VS_LAYER_ALL,    /* everything, for PNG */
+    VS_LAYER_RASTER, /* surfaces alone, for the picture inside an SVG */
+    VS_LAYER_VECTOR  /* axes and text alone, as SVG */
 } vs_surface_layer;
 
 /* Appends the script that draws `layer` into `path` at `zoom` times the figure's size. */
-VS_NODISCARD vs_status vs_surface_script(vs_script *script, const vs_surface *surface, vs_surface_layer layer, size_t zoom, const char *path, vs_error *err);
+VS_NODISCARD vs_status vs_surface_script(vs_script *script, const vs_surface *surface, vs_surface_layer layer, size_t zoom,
+                                         const char *path, vs_error *err);
 
 #endif

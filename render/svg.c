@@ -11,8 +11,10 @@ static void write_base64(FILE *out, const uint8_t *bytes, size_t size) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < size; i += 3) {
         const size_t left = size - i;
-        const uint32_t v = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
-        const char group[4] = { digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=', left > 2 ? digits[v & 63] : '=' };
+        const uint32_t v =
+            (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
+        const char group[4] = { digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
+                                left > 2 ? digits[v & 63] : '=' };
         (void)fwrite(group, 1, 4, out); /* commit looks at the stream's error */
     }
 }
@@ -33,7 +35,9 @@ vs_status vs_svg_underlay(const char *vector, const char *raster, size_t width, 
     if (status != VS_OK) goto out;
     const size_t head = (size_t)(end + 1 - svg);
     (void)fwrite(svg, 1, head, file.stream);
-    fprintf(file.stream, "\n<rect width=\"%zu\" height=\"%zu\" fill=\"white\"/>\n<image width=\"%zu\" height=\"%zu\" preserveAspectRatio=\"none\" href=\"data:image/png;base64,",
+    fprintf(file.stream,
+            "\n<rect width=\"%zu\" height=\"%zu\" fill=\"white\"/>\n<image width=\"%zu\" height=\"%zu\" "
+            "preserveAspectRatio=\"none\" href=\"data:image/png;base64,",
             width, height, width, height);
     write_base64(file.stream, (const uint8_t *)png, png_size);
     fputs("\"/>", file.stream);

@@ -7,8 +7,7 @@ vs_status vs_backend_open(vs_backend **out, const char *name, vs_error *err) {
     *out = NULL;
     if (strcmp(name, "ref") == 0) return vs_ref_open(out, err);
     if (strcmp(name, "cpu") == 0) return vs_cpu_open(out, err);
-    if (strcmp(name, "cuda") == 0)
-        return vs_fail(err, VS_ERR_BACKEND, "this vitscope has no backend 'cuda'; use --backend cpu");
+    if (strcmp(name, "cuda") == 0) return vs_fail(err, VS_ERR_BACKEND, "this vitscope has no backend 'cuda'; use --backend cpu");
     return vs_fail(err, VS_ERR_BACKEND, "there is no backend '%s'; known: cpu, ref", name);
 }
 

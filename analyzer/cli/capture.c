@@ -40,7 +40,8 @@ static vs_status begin(capture *c, sink *s, vs_mat x, vs_error *err) {
     const bool maps = s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
     const size_t grid_w = c->study->results.grid_w;
     const size_t flat[3] = { c->images, x.rows, x.cols }, map[4] = { c->images, x.cols, x.rows / grid_w, grid_w };
-    return maps ? vs_npy_write_header(s->file.stream, type, 4, map, err) : vs_npy_write_header(s->file.stream, type, 3, flat, err);
+    return maps ? vs_npy_write_header(s->file.stream, type, 4, map, err)
+                : vs_npy_write_header(s->file.stream, type, 3, flat, err);
 }
 
 /* [pixels, classes] to [classes, pixels]. */
@@ -56,13 +57,15 @@ static vs_status append(capture *c, sink *s, vs_mat x, vs_error *err) {
         vs_status status = begin(c, s, x, err);
         if (status != VS_OK) return status;
     }
-    if (s->rows != x.rows || s->cols != x.cols) return vs_fail(err, VS_ERR_SHAPE, "%s: images of different sizes cannot share one array", s->name);
+    if (s->rows != x.rows || s->cols != x.cols)
+        return vs_fail(err, VS_ERR_SHAPE, "%s: images of different sizes cannot share one array", s->name);
     char *host = vs_calloc(2 * count, size), *turned = host ? host + count * size : NULL;
     vs_status status = host ? be->ops->download(be, host, x, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a tensor");
     if (status == VS_OK) status = be->ops->sync(be, err);
     const bool maps = s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
     if (status == VS_OK && maps) transpose(host, turned, x.rows, x.cols, size);
-    if (status == VS_OK && fwrite(maps ? turned : host, size, count, s->file.stream) != count) status = vs_fail(err, VS_ERR_IO, "%s: cannot write", s->file.path);
+    if (status == VS_OK && fwrite(maps ? turned : host, size, count, s->file.stream) != count)
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot write", s->file.path);
     free(host);
     return status;
 }
@@ -89,8 +92,10 @@ static bool has_input(vs_kind kind) { return vs_kind_is_linear(kind) || vs_kind_
 static char *next_pattern(const char **text) {
     size_t n = 0, depth = 0;
     for (; (*text)[n] && ((*text)[n] != ',' || depth); n++) {
-        if ((*text)[n] == '{') depth++;
-        else if ((*text)[n] == '}' && depth) depth--;
+        if ((*text)[n] == '{')
+            depth++;
+        else if ((*text)[n] == '}' && depth)
+            depth--;
     }
     char *pattern = vs_format("%.*s", (int)n, *text);
     *text += n + ((*text)[n] == ',');
@@ -122,7 +127,8 @@ static vs_status add_matches(capture *c, const char *pattern, vs_error *err) {
     const char **names = vs_calloc(s->point_count, sizeof *names);
     for (size_t i = 0; names && i < s->point_count; i++) names[i] = s->points[i].name;
     const char *near = names ? vs_nearest(pattern, names, s->point_count) : NULL;
-    status = vs_fail(err, VS_ERR_NOTFOUND, "--taps: '%s' matches no tensor%s%s%s", pattern, near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
+    status = vs_fail(err, VS_ERR_NOTFOUND, "--taps: '%s' matches no tensor%s%s%s", pattern, near ? "; the nearest is '" : "",
+                     near ? near : "", near ? "'" : "");
     free(names);
     return status;
 }
@@ -188,7 +194,9 @@ static vs_status capture_config(const vs_command_line *line, const vs_config *co
         vs_runner runner = vs_study_runner(&study);
         runner.threads = 1; /* images are appended in order */
         status = vs_make_dirs(c.dir, err);
-        if (status == VS_OK) status = vs_run_images(&runner, &study.analysis_set, c.images, "capture", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
+        if (status == VS_OK)
+            status = vs_run_images(&runner, &study.analysis_set, c.images, "capture", (vs_session_needs){ 1, 1, NULL }, work,
+                                   NULL, &c, err);
     }
     vs_cli_progress_end(&progress);
     const size_t files = c.sink_count;

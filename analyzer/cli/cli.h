@@ -10,8 +10,22 @@
 
 /* ---- options: one table a command drives parsing and --help ---- */
 typedef enum vs_option_id {
-    VS_OPT_OUT, VS_OPT_BACKEND, VS_OPT_SET, VS_OPT_THREADS, VS_OPT_BATCH, VS_OPT_PTQ, VS_OPT_ALPHA, VS_OPT_SDPA_SYM, VS_OPT_TAPS, VS_OPT_STATE,
-    VS_OPT_IMAGES, VS_OPT_JSON, VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE, VS_OPT_HELP
+    VS_OPT_OUT,
+    VS_OPT_BACKEND,
+    VS_OPT_SET,
+    VS_OPT_THREADS,
+    VS_OPT_BATCH,
+    VS_OPT_PTQ,
+    VS_OPT_ALPHA,
+    VS_OPT_SDPA_SYM,
+    VS_OPT_TAPS,
+    VS_OPT_STATE,
+    VS_OPT_IMAGES,
+    VS_OPT_JSON,
+    VS_OPT_COUNT,
+    VS_OPT_SEED,
+    VS_OPT_SIZE,
+    VS_OPT_HELP
 } vs_option_id;
 
 enum { VS_MAX_OVERRIDES = 64, VS_MAX_OPERANDS = 256 };
@@ -55,7 +69,12 @@ void vs_cli_warn(const char *format, ...) VS_PRINTF(1, 2);
 /* Set when the user asked to stop (Ctrl-C, SIGTERM); a second signal ends the program at once. */
 const volatile sig_atomic_t *vs_cli_stop(void);
 /* Rate and remaining time on stderr: one moving line on a terminal, a few plain lines otherwise. */
-typedef struct vs_cli_progress { const char *stage; double start, last; bool terminal; size_t printed; } vs_cli_progress;
+typedef struct vs_cli_progress {
+    const char *stage;
+    double start, last;
+    bool terminal;
+    size_t printed;
+} vs_cli_progress;
 vs_progress vs_cli_progress_begin(vs_cli_progress *state);
 void vs_cli_progress_end(vs_cli_progress *state);
 /* Study options from the command line. */
@@ -64,6 +83,7 @@ vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progre
 /* Files of a finished study in `dir`: reports, then pictures. */
 VS_NODISCARD vs_status vs_cli_write_run_json(const vs_study *study, const char *dir, vs_error *err);
 /* Draws surfaces and maps; *pictures counts files, *gnuplot_missing says that scripts were left instead. */
-VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, const char *dir, size_t *pictures, bool *gnuplot_missing, vs_error *err);
+VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, const char *dir, size_t *pictures, bool *gnuplot_missing,
+                                   vs_error *err);
 
 #endif

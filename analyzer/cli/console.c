@@ -40,9 +40,12 @@ const volatile sig_atomic_t *vs_cli_stop(void) {
 }
 
 static void format_time(double seconds, char *text, size_t size) {
-    if (seconds < 90) snprintf(text, size, "%.0f s", seconds);
-    else if (seconds < 5400) snprintf(text, size, "%.0f min", seconds / 60);
-    else snprintf(text, size, "%.1f h", seconds / 3600);
+    if (seconds < 90)
+        snprintf(text, size, "%.0f s", seconds);
+    else if (seconds < 5400)
+        snprintf(text, size, "%.0f min", seconds / 60);
+    else
+        snprintf(text, size, "%.1f h", seconds / 3600);
 }
 
 static void update(void *context, const char *stage, size_t done, size_t total) {
@@ -50,7 +53,11 @@ static void update(void *context, const char *stage, size_t done, size_t total) 
     const double now = vs_now();
     if (p->stage == NULL || strcmp(p->stage, stage) != 0 || done == 1) {
         if (p->stage && p->terminal && p->printed) fputc('\n', stderr);
-        *p = (vs_cli_progress){ .stage = stage, .start = p->stage && strcmp(p->stage, stage) == 0 ? p->start : p->last > 0 ? p->last : now, .terminal = p->terminal };
+        *p = (vs_cli_progress){ .stage = stage,
+                                .start = p->stage && strcmp(p->stage, stage) == 0 ? p->start
+                                         : p->last > 0                            ? p->last
+                                                                                  : now,
+                                .terminal = p->terminal };
     }
     const double every = p->terminal ? 0.2 : 15;
     if (done < total && now - p->last < every && p->printed) return;
@@ -58,8 +65,10 @@ static void update(void *context, const char *stage, size_t done, size_t total) 
     const double elapsed = now - p->start, rate = elapsed > 0 ? (double)done / elapsed : 0;
     char left[32];
     format_time(rate > 0 ? (double)(total - done) / rate : 0, left, sizeof left);
-    if (p->terminal) fprintf(stderr, "\r%-12s %zu/%zu images, %.1f/s, %s left \033[K", stage, done, total, rate, left);
-    else fprintf(stderr, "%s: %zu/%zu images, %.1f/s, %s left\n", stage, done, total, rate, left);
+    if (p->terminal)
+        fprintf(stderr, "\r%-12s %zu/%zu images, %.1f/s, %s left \033[K", stage, done, total, rate, left);
+    else
+        fprintf(stderr, "%s: %zu/%zu images, %.1f/s, %s left\n", stage, done, total, rate, left);
     p->last = now;
     p->printed++;
 }
@@ -76,6 +85,9 @@ void vs_cli_progress_end(vs_cli_progress *p) {
 
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
     const size_t threads = line->threads ? line->threads : (size_t)omp_get_num_procs();
-    return (vs_study_options){ .backend = line->backend, .threads = threads, .wave = line->batch ? line->batch : 2 * threads, .stop = vs_cli_stop(),
+    return (vs_study_options){ .backend = line->backend,
+                               .threads = threads,
+                               .wave = line->batch ? line->batch : 2 * threads,
+                               .stop = vs_cli_stop(),
                                .progress = vs_cli_progress_begin(progress) };
 }

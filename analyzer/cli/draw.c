@@ -18,11 +18,13 @@ static char *make_caption(const vs_study *s, const vs_surface_capture *c, const 
         const vs_distribution *in = &row->states[i].in;
         if (s->states.states[i].kind != VS_STATE_PTQ || !c->values[i]) continue;
         if (c->tensor == VS_TENSOR_IN && in->quantized)
-            return vs_format("Input of %s: largest value %.4g, median %.3g; the step of %s is %.3g, so %.1f %% of the values become zero.", row->layer,
-                             panels[i].max, panels[i].median, panels[i].title, in->qstep, 100 * in->qzeroed);
+            return vs_format(
+                "Input of %s: largest value %.4g, median %.3g; the step of %s is %.3g, so %.1f %% of the values become zero.",
+                row->layer, panels[i].max, panels[i].median, panels[i].title, in->qstep, 100 * in->qzeroed);
         const double shift = panels[0].median > 0 ? 100 * (panels[i].median / panels[0].median - 1) : 0;
-        return vs_format("Output of %s: largest value %.4g in %s and %.4g in %s; median %.3g and %.3g (%+.1f %%).", row->layer, panels[0].max,
-                         panels[0].title, panels[i].max, panels[i].title, panels[0].median, panels[i].median, shift);
+        return vs_format("Output of %s: largest value %.4g in %s and %.4g in %s; median %.3g and %.3g (%+.1f %%).", row->layer,
+                         panels[0].max, panels[0].title, panels[i].max, panels[i].title, panels[0].median, panels[i].median,
+                         shift);
     }
     return NULL;
 }
@@ -50,16 +52,18 @@ static void fill_panel(const vs_study *s, const vs_surface_capture *c, size_t st
     if (c->tensor == VS_TENSOR_IN && in->quantized) p->step = in->qstep;
 }
 
-static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, size_t *pictures, bool *missing, vs_error *err) {
+static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, size_t *pictures, bool *missing,
+                              vs_error *err) {
     const vs_surfaces_config *config = &s->config->surfaces;
     const size_t states = s->results.state_count, registers = s->model->arch.registers;
     const char *layer = s->results.rows[c->row].layer;
     vs_surface_panel *panels = vs_calloc(states, sizeof *panels);
     vs_token_mark *marks = vs_calloc(1 + registers, sizeof *marks);
-    char (*names)[16] = vs_calloc(1 + registers, sizeof *names);
+    char(*names)[16] = vs_calloc(1 + registers, sizeof *names);
     float *order = vs_calloc(c->tokens * c->channels, sizeof *order);
     char *stem = vs_format("%s/%s.%s", dir, layer, tensor_name(c->tensor));
-    char *heading = vs_format("%s  |%s|  (%s)", layer, c->tensor == VS_TENSOR_OUT ? "output" : "input", s->image_names[config->image]);
+    char *heading =
+        vs_format("%s  |%s|  (%s)", layer, c->tensor == VS_TENSOR_OUT ? "output" : "input", s->image_names[config->image]);
     char *caption = NULL;
     vs_status status = VS_OK;
     if (!panels || !marks || !names || !order || !stem || !heading) {
@@ -75,13 +79,22 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
         marks[i] = (vs_token_mark){ i, names[i] };
     }
     caption = make_caption(s, c, panels);
-    const vs_surface surface = { .heading = heading, .caption = caption, .tokens = c->tokens, .channels = c->channels, .panels = panels,
-                                 .panel_count = count, .marks = marks, .mark_count = 1 + registers, .log_z = config->z == VS_Z_LOG };
+    const vs_surface surface = { .heading = heading,
+                                 .caption = caption,
+                                 .tokens = c->tokens,
+                                 .channels = c->channels,
+                                 .panels = panels,
+                                 .panel_count = count,
+                                 .marks = marks,
+                                 .mark_count = 1 + registers,
+                                 .log_z = config->z == VS_Z_LOG };
     const vs_render_options options = { .png = config->png, .svg = config->svg };
     vs_render_outcome outcome = VS_RENDERED;
     status = vs_surface_draw(&surface, stem, &options, &outcome, err);
-    if (status == VS_OK && outcome == VS_RENDER_NO_GNUPLOT) *missing = true;
-    else if (status == VS_OK) *pictures += (size_t)config->png + (size_t)config->svg;
+    if (status == VS_OK && outcome == VS_RENDER_NO_GNUPLOT)
+        *missing = true;
+    else if (status == VS_OK)
+        *pictures += (size_t)config->png + (size_t)config->svg;
     if (status == VS_OK && config->npy) status = write_npy(s, c, stem, err);
 out:
     free(panels);
@@ -127,8 +140,10 @@ vs_status vs_cli_draw(const vs_study *s, const char *dir, size_t *pictures, bool
     if (status == VS_OK && s->capture_count) status = vs_make_dirs(surfaces, err);
     if (status == VS_OK && s->evaluation.capture_count) status = vs_make_dirs(maps, err);
     for (size_t i = 0; i < s->capture_count && status == VS_OK; i++) {
-        if (s->options.stop && *s->options.stop) status = vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
-        else status = draw_surface(s, &s->captures[i], surfaces, pictures, gnuplot_missing, err);
+        if (s->options.stop && *s->options.stop)
+            status = vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+        else
+            status = draw_surface(s, &s->captures[i], surfaces, pictures, gnuplot_missing, err);
     }
     for (size_t i = 0; i < s->evaluation.capture_count && status == VS_OK; i++) {
         status = draw_map(s, &s->evaluation.captures[i], maps, err);

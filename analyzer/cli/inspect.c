@@ -24,8 +24,8 @@ static void print_text(const vs_model *m) {
     const vs_arch *a = &m->arch;
     printf("%s\n", m->path);
     printf("  layout        %s\n  architecture  %s\n", a->layout, a->name);
-    printf("  geometry      width %zu, %zu blocks, %zu heads of %zu, hidden %zu, patch %zu, %zu registers\n", a->width, a->depth, a->heads,
-           a->width / a->heads, a->hidden, a->patch, a->registers);
+    printf("  geometry      width %zu, %zu blocks, %zu heads of %zu, hidden %zu, patch %zu, %zu registers\n", a->width, a->depth,
+           a->heads, a->width / a->heads, a->hidden, a->patch, a->registers);
     printf("  positions     %zux%zu grid (%zu px), %s\n", a->grid, a->grid, a->grid * a->patch, position_name(a));
     printf("  LayerScale    %s, LayerNorm eps %g\n", a->layer_scale ? "yes" : "no", a->eps);
     printf("  head          %s", head_name(a->head));
@@ -42,12 +42,15 @@ static json_t *make_json(const vs_model *m) {
     json_t *ignored = json_array();
     for (size_t i = 0; i < m->tensor_count; i++)
         if (!m->tensors[i].used) json_array_append_new(ignored, json_string(m->tensors[i].name));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:s, s:I, s:I, s:s, s:I, s:o, s:[]}", "file", m->path, "layout", a->layout,
-                     "arch", a->name, "width", (json_int_t)a->width, "depth", (json_int_t)a->depth, "heads", (json_int_t)a->heads, "hidden",
-                     (json_int_t)a->hidden, "patch", (json_int_t)a->patch, "registers", (json_int_t)a->registers, "grid", (json_int_t)a->grid,
-                     "layer_scale", (int)a->layer_scale, "eps", a->eps, "head",
-                     a->head == VS_HEAD_SEGMENTATION ? "segmentation" : a->head == VS_HEAD_CLASSIFIER ? "classifier" : "none", "classes",
-                     (json_int_t)a->classes, "parameters", (json_int_t)m->parameters, "dtypes", m->dtypes, "used",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:s, s:I, s:I, s:s, s:I, s:o, s:[]}", "file",
+                     m->path, "layout", a->layout, "arch", a->name, "width", (json_int_t)a->width, "depth", (json_int_t)a->depth,
+                     "heads", (json_int_t)a->heads, "hidden", (json_int_t)a->hidden, "patch", (json_int_t)a->patch, "registers",
+                     (json_int_t)a->registers, "grid", (json_int_t)a->grid, "layer_scale", (int)a->layer_scale, "eps", a->eps,
+                     "head",
+                     a->head == VS_HEAD_SEGMENTATION ? "segmentation"
+                     : a->head == VS_HEAD_CLASSIFIER ? "classifier"
+                                                     : "none",
+                     "classes", (json_int_t)a->classes, "parameters", (json_int_t)m->parameters, "dtypes", m->dtypes, "used",
                      (json_int_t)(m->tensor_count - count_ignored(m)), "ignored", ignored, "missing");
 }
 
@@ -64,12 +67,15 @@ int vs_cli_inspect(const vs_command_line *line) {
             if (code == 0) code = failed;
             continue;
         }
-        if (all) json_array_append_new(all, make_json(m));
-        else print_text(m);
+        if (all)
+            json_array_append_new(all, make_json(m));
+        else
+            print_text(m);
         vs_model_free(m);
     }
     if (all) {
-        char *text = json_dumps(line->operand_count == 1 && json_array_size(all) == 1 ? json_array_get(all, 0) : all, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        char *text = json_dumps(line->operand_count == 1 && json_array_size(all) == 1 ? json_array_get(all, 0) : all,
+                                JSON_INDENT(1) | JSON_REAL_PRECISION(9));
         if (text) puts(text);
         free(text);
         json_decref(all);
@@ -84,7 +90,10 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
     size_t count = 0;
     vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, err);
     if (status == VS_OK) {
-        const vs_model_options options = { .arch = config->model.arch, .heads = (size_t)config->model.heads, .eps = config->model.eps, .head_path = config->model.head };
+        const vs_model_options options = { .arch = config->model.arch,
+                                           .heads = (size_t)config->model.heads,
+                                           .eps = config->model.eps,
+                                           .head_path = config->model.head };
         status = vs_model_load(&m, config->model.checkpoint, &options, err);
     }
     if (status == VS_OK) status = vs_points_make(m, 1 + m->arch.registers + m->arch.grid * m->arch.grid, &points, &count, err);
@@ -93,8 +102,11 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
         const vs_point *p = &points[i];
         const vs_linear *l = vs_model_linear(m, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
         if (!l) continue;
-        if (all) json_array_append_new(all, json_pack("{s:s, s:[s], s:I}", "layer", p->name, "fqn", l->fqn, "macs", (json_int_t)p->macs));
-        else printf("%-28s %s\n", p->name, l->fqn);
+        if (all)
+            json_array_append_new(all,
+                                  json_pack("{s:s, s:[s], s:I}", "layer", p->name, "fqn", l->fqn, "macs", (json_int_t)p->macs));
+        else
+            printf("%-28s %s\n", p->name, l->fqn);
     }
     if (all) {
         char *text = json_dumps(all, JSON_INDENT(1));

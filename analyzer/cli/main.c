@@ -4,27 +4,36 @@
 #include "cli.h"
 #include "util.h"
 
-static const vs_option_id run_options[] = { VS_OPT_OUT, VS_OPT_BACKEND, VS_OPT_SET, VS_OPT_PTQ, VS_OPT_ALPHA, VS_OPT_SDPA_SYM, VS_OPT_THREADS, VS_OPT_BATCH, VS_OPT_HELP };
-static const vs_option_id capture_options[] = { VS_OPT_TAPS, VS_OPT_STATE, VS_OPT_IMAGES, VS_OPT_OUT, VS_OPT_BACKEND, VS_OPT_SET, VS_OPT_THREADS, VS_OPT_HELP };
+static const vs_option_id run_options[] = { VS_OPT_OUT,      VS_OPT_BACKEND, VS_OPT_SET,   VS_OPT_PTQ, VS_OPT_ALPHA,
+                                            VS_OPT_SDPA_SYM, VS_OPT_THREADS, VS_OPT_BATCH, VS_OPT_HELP };
+static const vs_option_id capture_options[] = { VS_OPT_TAPS,    VS_OPT_STATE, VS_OPT_IMAGES,  VS_OPT_OUT,
+                                                VS_OPT_BACKEND, VS_OPT_SET,   VS_OPT_THREADS, VS_OPT_HELP };
 static const vs_option_id inspect_options[] = { VS_OPT_JSON, VS_OPT_HELP };
 static const vs_option_id layers_options[] = { VS_OPT_SET, VS_OPT_JSON, VS_OPT_HELP };
 static const vs_option_id scenes_options[] = { VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE, VS_OPT_HELP };
 #define OPTIONS(list) list, sizeof list / sizeof *list
 
 static const vs_command commands[] = {
-    { "run", "CONFIG...", "Runs the studies that the configurations describe: tables, rankings and pictures.", OPTIONS(run_options), 1, VS_MAX_OPERANDS, vs_cli_run },
-    { "capture", "CONFIG", "Writes tensors of the analysis images as .npy files.", OPTIONS(capture_options), 1, 1, vs_cli_capture },
-    { "inspect", "CHECKPOINT...", "Says what a checkpoint holds: layout, geometry, heads, tensors.", OPTIONS(inspect_options), 1, VS_MAX_OPERANDS, vs_cli_inspect },
+    { "run", "CONFIG...", "Runs the studies that the configurations describe: tables, rankings and pictures.",
+      OPTIONS(run_options), 1, VS_MAX_OPERANDS, vs_cli_run },
+    { "capture", "CONFIG", "Writes tensors of the analysis images as .npy files.", OPTIONS(capture_options), 1, 1,
+      vs_cli_capture },
+    { "inspect", "CHECKPOINT...", "Says what a checkpoint holds: layout, geometry, heads, tensors.", OPTIONS(inspect_options), 1,
+      VS_MAX_OPERANDS, vs_cli_inspect },
     { "layers", "CONFIG", "Lists the layers that patterns can name.", OPTIONS(layers_options), 1, 1, vs_cli_layers },
-    { "scenes", "DIR", "Writes procedural test scenes: DIR/images/*.png and DIR/labels/*.png.", OPTIONS(scenes_options), 1, 1, vs_cli_scenes },
+    { "scenes", "DIR", "Writes procedural test scenes: DIR/images/*.png and DIR/labels/*.png.", OPTIONS(scenes_options), 1, 1,
+      vs_cli_scenes },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void usage(void) {
-    puts("vitscope: why does this Vision Transformer break when it is quantized, and which layers do it?\n\nusage: vitscope COMMAND ...\n");
-    for (size_t i = 0; i < COMMANDS; i++) printf("  %-8s %-14s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
+    puts("vitscope: why does this Vision Transformer break when it is quantized, and which layers do it?\n\nusage: vitscope "
+         "COMMAND ...\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        printf("  %-8s %-14s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
     puts("\nvitscope COMMAND --help lists the options of a command.\n"
-         "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a named layer or file not found, 4 no such backend here, 130 interrupted.");
+         "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a named layer or file not found, 4 no such backend here, "
+         "130 interrupted.");
 }
 
 int main(int argc, char **argv) {
@@ -44,9 +53,12 @@ int main(int argc, char **argv) {
         vs_command_line line;
         vs_status status = vs_command_parse(&line, &commands[i], argc - 2, argv + 2, &err);
         int code = 0;
-        if (status != VS_OK) code = vs_cli_fail(status, &err);
-        else if (line.help) vs_command_help(&commands[i]);
-        else code = commands[i].run(&line);
+        if (status != VS_OK)
+            code = vs_cli_fail(status, &err);
+        else if (line.help)
+            vs_command_help(&commands[i]);
+        else
+            code = commands[i].run(&line);
         vs_command_line_release(&line);
         if (fflush(stdout) != 0 && code == 0) {
             fputs("vitscope: cannot write to standard output\n", stderr);
@@ -56,6 +68,7 @@ int main(int argc, char **argv) {
     }
     const char *near = argc >= 2 ? vs_nearest(argv[1], names, COMMANDS) : NULL;
     vs_status status = argc < 2 ? vs_fail(&err, VS_ERR_CONFIG, "no command given; see vitscope --help")
-                                : vs_fail(&err, VS_ERR_CONFIG, "unknown command '%s'%s%s%s; see vitscope --help", argv[1], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                                : vs_fail(&err, VS_ERR_CONFIG, "unknown command '%s'%s%s%s; see vitscope --help", argv[1],
+                                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     return vs_cli_fail(status, &err);
 }

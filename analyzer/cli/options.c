@@ -6,7 +6,9 @@
 #include "cli.h"
 #include "util.h"
 
-typedef struct option { const char *flag, *argument, *help; } option;
+typedef struct option {
+    const char *flag, *argument, *help;
+} option;
 
 static const option options[] = {
     [VS_OPT_OUT] = { "--out", "DIR", "where results go (default: output)" },
@@ -17,7 +19,8 @@ static const option options[] = {
     [VS_OPT_PTQ] = { "--ptq", "KIND", "run the states fp32 and KIND: plain, sq" },
     [VS_OPT_ALPHA] = { "--alpha", "A", "SmoothQuant's alpha of the state sq" },
     [VS_OPT_SDPA_SYM] = { "--sdpa_sym", NULL, "quantize Q and K per tensor, symmetric (the default)" },
-    [VS_OPT_TAPS] = { "--taps", "GLOB[,GLOB]", "tensors to write: layer names, NAME.in, embed, blocks.N, norm, logits (default: *)" },
+    [VS_OPT_TAPS] = { "--taps", "GLOB[,GLOB]",
+                      "tensors to write: layer names, NAME.in, embed, blocks.N, norm, logits (default: *)" },
     [VS_OPT_STATE] = { "--state", "NAME", "state to run (default: fp32)" },
     [VS_OPT_IMAGES] = { "--images", "N", "how many of the analysis images (default: 1)" },
     [VS_OPT_JSON] = { "--json", NULL, "print JSON" },
@@ -37,7 +40,8 @@ void vs_command_help(const vs_command *c) {
     }
 }
 
-static vs_status parse_number(const char *flag, const char *text, unsigned long long low, unsigned long long high, unsigned long long *out, vs_error *err) {
+static vs_status parse_number(const char *flag, const char *text, unsigned long long low, unsigned long long high,
+                              unsigned long long *out, vs_error *err) {
     char *end = NULL;
     errno = 0;
     const unsigned long long v = strtoull(text, &end, 10);
@@ -105,8 +109,8 @@ static vs_status unknown_option(const vs_command *c, const char *flag, vs_error 
     size_t n = 0;
     for (; n < c->option_count && n < 32; n++) names[n] = options[c->options[n]].flag;
     const char *near = vs_nearest(flag, names, n);
-    return vs_fail(err, VS_ERR_CONFIG, "%s: unknown option '%s'%s%s%s; see vitscope %s --help", c->name, flag, near ? "; did you mean '" : "",
-                   near ? near : "", near ? "'?" : "", c->name);
+    return vs_fail(err, VS_ERR_CONFIG, "%s: unknown option '%s'%s%s%s; see vitscope %s --help", c->name, flag,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", c->name);
 }
 
 vs_status vs_command_parse(vs_command_line *l, const vs_command *c, int argc, char **argv, vs_error *err) {
@@ -115,7 +119,8 @@ vs_status vs_command_parse(vs_command_line *l, const vs_command *c, int argc, ch
     for (int i = 0; i < argc; i++) {
         const char *arg = argv[i];
         if (only_operands || arg[0] != '-' || arg[1] == '\0') {
-            if (l->operand_count == VS_MAX_OPERANDS) return vs_fail(err, VS_ERR_CONFIG, "%s: more than %d files", c->name, VS_MAX_OPERANDS);
+            if (l->operand_count == VS_MAX_OPERANDS)
+                return vs_fail(err, VS_ERR_CONFIG, "%s: more than %d files", c->name, VS_MAX_OPERANDS);
             l->operands[l->operand_count++] = arg;
             continue;
         }
@@ -133,7 +138,8 @@ vs_status vs_command_parse(vs_command_line *l, const vs_command *c, int argc, ch
         const char *value = arg[length] == '=' ? arg + length + 1 : NULL;
         const bool wants = options[*id].argument != NULL;
         if (!wants && value) return vs_fail(err, VS_ERR_CONFIG, "%s: %s takes no value", c->name, options[*id].flag);
-        if (wants && !value && ++i == argc) return vs_fail(err, VS_ERR_CONFIG, "%s: %s needs a value: %s", c->name, arg, options[*id].argument);
+        if (wants && !value && ++i == argc)
+            return vs_fail(err, VS_ERR_CONFIG, "%s: %s needs a value: %s", c->name, arg, options[*id].argument);
         if (wants && !value) value = argv[i];
         vs_status status = apply(l, *id, value, err);
         if (status != VS_OK) return status;

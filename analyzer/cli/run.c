@@ -8,10 +8,14 @@
 #include "util.h"
 
 static void warn_unbuilt(const vs_config *c) {
-    const struct { bool asked; const char *key; } columns[] = { { c->analyze.output, "analyze.output" }, { c->analyze.spared, "analyze.spared" } };
+    const struct {
+        bool asked;
+        const char *key;
+    } columns[] = { { c->analyze.output, "analyze.output" }, { c->analyze.spared, "analyze.spared" } };
     for (size_t i = 0; i < 2; i++) {
         const vs_mark at = vs_config_mark(c, columns[i].key);
-        if (columns[i].asked) vs_cli_warn("%s:%d:%d: %s is not built yet: its values are null", c->path, at.line, at.column, columns[i].key);
+        if (columns[i].asked)
+            vs_cli_warn("%s:%d:%d: %s is not built yet: its values are null", c->path, at.line, at.column, columns[i].key);
     }
 }
 
@@ -20,7 +24,8 @@ static vs_status prepare_folder(const char *out, const char *name, char **dir, v
     *dir = vs_path_join(out, name);
     if (!*dir) return vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     vs_status status = vs_make_dirs(*dir, err);
-    if (status == VS_OK && access(*dir, W_OK | X_OK) != 0) status = vs_fail(err, VS_ERR_IO, "%s: the folder cannot be written", *dir);
+    if (status == VS_OK && access(*dir, W_OK | X_OK) != 0)
+        status = vs_fail(err, VS_ERR_IO, "%s: the folder cannot be written", *dir);
     return status;
 }
 
@@ -45,7 +50,9 @@ static vs_status write_all(const vs_study *s, const char *dir, vs_error *err) {
     if (status == VS_OK) status = vs_cli_draw(s, dir, &pictures, &gnuplot_missing, err);
     if (status != VS_OK) return status;
     if (gnuplot_missing)
-        vs_cli_warn("gnuplot is not installed: surfaces were left as scripts with their data (%s/surfaces/*.gp); install gnuplot and run them", dir);
+        vs_cli_warn("gnuplot is not installed: surfaces were left as scripts with their data (%s/surfaces/*.gp); install gnuplot "
+                    "and run them",
+                    dir);
     printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
     if (pictures) printf("Pictures: %s/surfaces, %s/maps (%zu files)\n", dir, dir, pictures);
     fputc('\n', stdout);

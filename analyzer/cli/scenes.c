@@ -10,7 +10,8 @@
 
 static vs_status write_scene(const char *dir, unsigned long long seed, size_t index, size_t size, vs_error *err) {
     vs_image rgb = { 0 }, labels = { 0 };
-    char *image_path = vs_format("%s/images/scene_%04zu.png", dir, index), *label_path = vs_format("%s/labels/scene_%04zu.png", dir, index);
+    char *image_path = vs_format("%s/images/scene_%04zu.png", dir, index),
+         *label_path = vs_format("%s/labels/scene_%04zu.png", dir, index);
     vs_status status = image_path && label_path ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK) status = vs_image_create(&rgb, size, size, 3, err);
     if (status == VS_OK) status = vs_image_create(&labels, size, size, 1, err);

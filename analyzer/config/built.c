@@ -3,12 +3,16 @@
 #include "node.h"
 
 static vs_status unbuilt(const vs_config *c, vs_mark at, vs_error *err, const char *what, const char *value) {
-    return vs_fail(err, VS_ERR_UNSUPPORTED, "%s:%d:%d: %s%s%s is not built yet", c->path, at.line, at.column, what, *value ? " " : "", value);
+    return vs_fail(err, VS_ERR_UNSUPPORTED, "%s:%d:%d: %s%s%s is not built yet", c->path, at.line, at.column, what,
+                   *value ? " " : "", value);
 }
 
 vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
     const vs_recipe_config *r = &c->recipe;
-    const struct { bool asked; const char *key; } values[] = {
+    const struct {
+        bool asked;
+        const char *key;
+    } values[] = {
         { r->weights != VS_WEIGHTS_PER_CHANNEL, "recipe.weights" },
         { r->inputs != VS_INPUTS_PER_TENSOR_ASYM, "recipe.inputs" },
         { r->qk != VS_QK_PER_TENSOR_SYM, "recipe.qk" },
@@ -29,12 +33,14 @@ vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
         if (values[i].asked) return unbuilt(c, vs_config_mark(c, values[i].key), err, "this value of", values[i].key);
     for (size_t i = 0; i < c->state_count; i++) {
         const vs_state_config *s = &c->states[i];
-        if (s->kind == VS_STATE_SQPH || s->kind == VS_STATE_FP16) return unbuilt(c, s->mark, err, "state", vs_state_kind_name(s->kind));
+        if (s->kind == VS_STATE_SQPH || s->kind == VS_STATE_FP16)
+            return unbuilt(c, s->mark, err, "state", vs_state_kind_name(s->kind));
         if (s->scope != VS_SCOPE_ALL) return unbuilt(c, s->mark, err, "SmoothQuant scope", "norm");
     }
     for (size_t i = 0; i < c->model.plant_count; i++) {
         const vs_plant_config *p = &c->model.plants[i];
-        if (p->kind != VS_PLANT_SPIKE && p->kind != VS_PLANT_HIDDEN) return unbuilt(c, p->mark, err, "planting kind", vs_plant_kind_name(p->kind));
+        if (p->kind != VS_PLANT_SPIKE && p->kind != VS_PLANT_HIDDEN)
+            return unbuilt(c, p->mark, err, "planting kind", vs_plant_kind_name(p->kind));
     }
     return VS_OK;
 }

@@ -11,36 +11,63 @@
 #include "vitscope/status.h"
 
 /* Where a value stands in its file, for messages of later stages ("blocks.99 matches no layer"). line 0: a default or --set. */
-typedef struct vs_mark { int line, column; } vs_mark;
+typedef struct vs_mark {
+    int line, column;
+} vs_mark;
 
-typedef struct vs_string_list { char **items; vs_mark *marks; size_t count, capacity; } vs_string_list;
+typedef struct vs_string_list {
+    char **items;
+    vs_mark *marks;
+    size_t count, capacity;
+} vs_string_list;
 
-typedef enum vs_plant_kind { VS_PLANT_SPIKE, VS_PLANT_HIDDEN, VS_PLANT_NORM1, VS_PLANT_NORM2, VS_PLANT_VALUE, VS_PLANT_KEY, VS_PLANT_RESIDUAL } vs_plant_kind;
+typedef enum vs_plant_kind {
+    VS_PLANT_SPIKE,
+    VS_PLANT_HIDDEN,
+    VS_PLANT_NORM1,
+    VS_PLANT_NORM2,
+    VS_PLANT_VALUE,
+    VS_PLANT_KEY,
+    VS_PLANT_RESIDUAL
+} vs_plant_kind;
 typedef struct vs_plant_config {
     vs_plant_kind kind;
-    int64_t *blocks; size_t block_count; /* empty: all blocks */
-    int64_t units;   /* 1 */
-    double ratio;    /* spike; 256 */
-    double gain;     /* the others; 256 */
+    int64_t *blocks;
+    size_t block_count; /* empty: all blocks */
+    int64_t units;      /* 1 */
+    double ratio;       /* spike; 256 */
+    double gain;        /* the others; 256 */
     vs_mark mark;
 } vs_plant_config;
 
-typedef struct vs_scenes_config { bool set; uint64_t seed; int64_t count, size; } vs_scenes_config;
-typedef struct vs_set_config {      /* one of data.calibration, analysis, evaluation */
-    bool set;                       /* the key is present */
+typedef struct vs_scenes_config {
+    bool set;
+    uint64_t seed;
+    int64_t count, size;
+} vs_scenes_config;
+typedef struct vs_set_config { /* one of data.calibration, analysis, evaluation */
+    bool set;                  /* the key is present */
     vs_scenes_config scenes;
-    char *images;                   /* resolved against the config's folder; NULL when scenes are used */
-    char *labels, *protocol;        /* NULL when absent */
-    int64_t offset, count;          /* count 0: all */
-    struct { bool set; int64_t count; uint64_t seed; } sample;
+    char *images;            /* resolved against the config's folder; NULL when scenes are used */
+    char *labels, *protocol; /* NULL when absent */
+    int64_t offset, count;   /* count 0: all */
+    struct {
+        bool set;
+        int64_t count;
+        uint64_t seed;
+    } sample;
     vs_mark mark;
 } vs_set_config;
 
 typedef enum vs_resize_filter { VS_RESIZE_BILINEAR, VS_RESIZE_BICUBIC } vs_resize_filter;
 typedef struct vs_preprocess_config {
-    double mean[3], std[3];         /* 0-255 scale */
-    struct { int64_t short_side; vs_resize_filter filter; bool antialias; } resize; /* short_side 0: none */
-    int64_t crop_center;            /* 0: none */
+    double mean[3], std[3]; /* 0-255 scale */
+    struct {
+        int64_t short_side;
+        vs_resize_filter filter;
+        bool antialias;
+    } resize;            /* short_side 0: none */
+    int64_t crop_center; /* 0: none */
 } vs_preprocess_config;
 
 typedef enum vs_weights_scheme { VS_WEIGHTS_PER_CHANNEL, VS_WEIGHTS_PER_TENSOR } vs_weights_scheme;
@@ -50,45 +77,58 @@ typedef enum vs_v_scheme { VS_V_PER_HEAD_SYM, VS_V_PER_TENSOR_SYM, VS_V_NONE } v
 typedef enum vs_p_scheme { VS_P_NONE, VS_P_U8 } vs_p_scheme;
 typedef enum vs_observer_kind { VS_OBSERVER_MINMAX, VS_OBSERVER_PERCENTILE, VS_OBSERVER_MSE } vs_observer_kind;
 typedef struct vs_recipe_config {
-    vs_weights_scheme weights; vs_inputs_scheme inputs; vs_qk_scheme qk; vs_v_scheme v; vs_p_scheme p;
+    vs_weights_scheme weights;
+    vs_inputs_scheme inputs;
+    vs_qk_scheme qk;
+    vs_v_scheme v;
+    vs_p_scheme p;
     bool patch_embed, head;
     int64_t bits_weights, bits_inputs, bits_qk, bits_v; /* 2..8, default 8 */
-    vs_observer_kind observer; double percentile;       /* 99.99 */
+    vs_observer_kind observer;
+    double percentile; /* 99.99 */
 } vs_recipe_config;
 
-typedef enum vs_state_kind { VS_STATE_FP32, VS_STATE_PTQ, VS_STATE_SQ, VS_STATE_SQPH, VS_STATE_WEIGHTS, VS_STATE_ACTS, VS_STATE_FP16 } vs_state_kind;
+typedef enum vs_state_kind {
+    VS_STATE_FP32,
+    VS_STATE_PTQ,
+    VS_STATE_SQ,
+    VS_STATE_SQPH,
+    VS_STATE_WEIGHTS,
+    VS_STATE_ACTS,
+    VS_STATE_FP16
+} vs_state_kind;
 typedef enum vs_smooth_scope { VS_SCOPE_ALL, VS_SCOPE_NORM } vs_smooth_scope;
 typedef struct vs_state_config {
     vs_state_kind kind;
-    char *name;              /* defaults to the kind's name */
-    double alpha;            /* sq: 0.5 */
-    vs_smooth_scope scope;   /* sq: all */
+    char *name;            /* defaults to the kind's name */
+    double alpha;          /* sq: 0.5 */
+    vs_smooth_scope scope; /* sq: all */
     vs_mark mark;
 } vs_state_config;
 
 typedef struct vs_analyze_config {
-    vs_string_list recipes;  /* default [ptq, sq] */
+    vs_string_list recipes; /* default [ptq, sq] */
     bool mode_weight, mode_activation, mode_both;
     bool output, spared, cumulative;
-    vs_string_list layers;   /* globs; default "*" */
-    int64_t images;          /* 0: all of the analysis set */
+    vs_string_list layers; /* globs; default "*" */
+    int64_t images;        /* 0: all of the analysis set */
 } vs_analyze_config;
 
 typedef enum vs_z_scale { VS_Z_LINEAR, VS_Z_LOG } vs_z_scale;
 typedef struct vs_surfaces_config {
-    vs_string_list layers;   /* default empty: none */
+    vs_string_list layers;      /* default empty: none */
     bool tensor_out, tensor_in; /* default both */
-    int64_t image;           /* index in the analysis set, 0 */
-    bool png, svg;           /* default both */
-    vs_z_scale z;            /* linear */
-    bool npy;                /* raw matrices too */
+    int64_t image;              /* index in the analysis set, 0 */
+    bool png, svg;              /* default both */
+    vs_z_scale z;               /* linear */
+    bool npy;                   /* raw matrices too */
 } vs_surfaces_config;
 
 typedef struct vs_node vs_node; /* the parsed YAML, config's own */
 
 typedef struct vs_config {
-    char *path;              /* of the file, for messages */
-    vs_node *root;           /* what was written, kept for places in messages */
+    char *path;    /* of the file, for messages */
+    vs_node *root; /* what was written, kept for places in messages */
     int64_t version;
     char *name;
     struct {
@@ -96,21 +136,30 @@ typedef struct vs_config {
         char *arch;              /* NULL: found from the file */
         int64_t heads;           /* 0: found */
         double eps;              /* 0: found */
-        vs_plant_config *plants; size_t plant_count;
+        vs_plant_config *plants;
+        size_t plant_count;
     } model;
-    struct { vs_set_config calibration, analysis, evaluation; vs_preprocess_config preprocess; bool allow_overlap; } data;
+    struct {
+        vs_set_config calibration, analysis, evaluation;
+        vs_preprocess_config preprocess;
+        bool allow_overlap;
+    } data;
     vs_recipe_config recipe;
-    vs_state_config *states; size_t state_count; /* default [fp32, sq, ptq] */
+    vs_state_config *states;
+    size_t state_count; /* default [fp32, sq, ptq] */
     vs_analyze_config analyze;
     vs_surfaces_config surfaces;
 } vs_config;
 
 /* An override `a.b=c` (c is YAML), or a study.md flag rewritten as one. */
-typedef struct vs_override { const char *text; } vs_override;
+typedef struct vs_override {
+    const char *text;
+} vs_override;
 
 /* Reads, checks and completes a configuration. Every message begins with file:line:column (for overrides: "--set a.b=c: ").
  * Keys, types, ranges and enumerations are all checked here; VS_ERR_CONFIG, VS_ERR_NOTFOUND, VS_ERR_IO. */
-VS_NODISCARD vs_status vs_config_load(vs_config **out, const char *path, const vs_override *overrides, size_t override_count, vs_error *err);
+VS_NODISCARD vs_status vs_config_load(vs_config **out, const char *path, const vs_override *overrides, size_t override_count,
+                                      vs_error *err);
 /* The same from memory (fuzzing, tests); paths are relative to the folder of `label`. */
 VS_NODISCARD vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const char *label,
                                        const vs_override *overrides, size_t override_count, vs_error *err);

@@ -36,7 +36,8 @@ static json_t *dump_states(const vs_config *c) {
 
 static json_t *dump_plants(const vs_config *c) {
     json_t *a = json_array();
-    for (size_t i = 0; i < c->model.plant_count; i++) json_array_append_new(a, dump_map(vs_plant_fields, (const char *)&c->model.plants[i]));
+    for (size_t i = 0; i < c->model.plant_count; i++)
+        json_array_append_new(a, dump_map(vs_plant_fields, (const char *)&c->model.plants[i]));
     return a;
 }
 
@@ -58,7 +59,10 @@ static json_t *dump_field(const vs_field *f, const char *base) {
     case VS_FIELD_TEXT:
     case VS_FIELD_NAME:
     case VS_FIELD_PATH: return text_or_null(*(char *const *)at);
-    case VS_FIELD_INT: return *(const int64_t *)at ? json_integer(*(const int64_t *)at) : f->min > 0 && !f->fallback ? json_null() : json_integer(0);
+    case VS_FIELD_INT:
+        return *(const int64_t *)at         ? json_integer(*(const int64_t *)at)
+               : f->min > 0 && !f->fallback ? json_null()
+                                            : json_integer(0);
     case VS_FIELD_UINT: return json_integer((json_int_t) * (const uint64_t *)at);
     case VS_FIELD_NUMBER: return f->min > 0 && !(*(const double *)at > 0) ? json_null() : json_real(*(const double *)at);
     case VS_FIELD_BOOL: return json_boolean(*(const bool *)at);
@@ -82,7 +86,8 @@ static json_t *dump_field(const vs_field *f, const char *base) {
         const vs_field *first = f->fields; /* the required number is zero when the map is absent */
         return *(const int64_t *)(const void *)(base + first->offset) ? dump_map(f->fields, base) : json_string("none");
     }
-    case VS_FIELD_MAP: return f->present && !*(const bool *)(const void *)(base + f->present - 1) ? json_null() : dump_map(f->fields, at);
+    case VS_FIELD_MAP:
+        return f->present && !*(const bool *)(const void *)(base + f->present - 1) ? json_null() : dump_map(f->fields, at);
     }
     return json_null();
 }

@@ -38,7 +38,8 @@ static vs_status apply_overrides(vs_node *root, const vs_override *overrides, si
     return VS_OK;
 }
 
-vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const char *label, const vs_override *overrides, size_t override_count, vs_error *err) {
+vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const char *label, const vs_override *overrides,
+                          size_t override_count, vs_error *err) {
     *out = NULL;
     vs_config *c = vs_calloc(1, sizeof *c);
     if (!c || !(c->path = vs_strdup(label))) {
@@ -47,11 +48,13 @@ vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const 
     }
     vs_reader r = { .path = label, .err = err, .override = override_count ? overrides[override_count - 1].text : NULL };
     vs_status status = vs_node_parse(&c->root, text, size, label, err);
-    if (status == VS_OK && c->root->kind != VS_NODE_MAP) status = vs_read_fail(&r, c->root->mark, "the configuration must be a map");
+    if (status == VS_OK && c->root->kind != VS_NODE_MAP)
+        status = vs_read_fail(&r, c->root->mark, "the configuration must be a map");
     if (status == VS_OK) status = apply_overrides(c->root, overrides, override_count, err);
     const bool batch = status == VS_OK && vs_node_get(c->root, "runs");
-    if (batch) status = vs_fail(err, VS_ERR_UNSUPPORTED, "%s:%d:%d: batch files ('runs') are not built yet", label, vs_node_get(c->root, "runs")->mark.line,
-                                vs_node_get(c->root, "runs")->mark.column);
+    if (batch)
+        status = vs_fail(err, VS_ERR_UNSUPPORTED, "%s:%d:%d: batch files ('runs') are not built yet", label,
+                         vs_node_get(c->root, "runs")->mark.line, vs_node_get(c->root, "runs")->mark.column);
     if (status == VS_OK) status = vs_read_map(&r, vs_config_fields, c->root, c->root->mark, "", c);
     if (status == VS_OK) status = check_set(&r, "calibration", &c->data.calibration);
     if (status == VS_OK) status = check_set(&r, "analysis", &c->data.analysis);

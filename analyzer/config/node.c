@@ -90,10 +90,12 @@ static vs_status read_map(reader *r, vs_node *n, size_t depth) {
         }
         const vs_mark at = mark_of(event.start_mark);
         vs_node *key = NULL, *value = NULL;
-        status = event.type == YAML_SCALAR_EVENT ? read_node(r, &event, depth + 1, &key) : fail_at(r, at, "a key must be plain text");
+        status =
+            event.type == YAML_SCALAR_EVENT ? read_node(r, &event, depth + 1, &key) : fail_at(r, at, "a key must be plain text");
         yaml_event_delete(&event);
         if (status == VS_OK && vs_node_get(n, key->text))
-            status = vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: key '%.100s' appears twice", r->label, at.line, at.column, key->text);
+            status =
+                vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: key '%.100s' appears twice", r->label, at.line, at.column, key->text);
         if (status == VS_OK) status = next(r, &event);
         if (status == VS_OK) {
             status = read_node(r, &event, depth + 1, &value);
@@ -132,7 +134,8 @@ static vs_status read_node(reader *r, const yaml_event_t *e, size_t depth, vs_no
     const vs_mark at = mark_of(e->start_mark);
     if (depth > MAX_DEPTH) return fail_at(r, at, "nested too deeply");
     if (++r->nodes > MAX_NODES) return fail_at(r, at, "too many values");
-    const bool scalar = e->type == YAML_SCALAR_EVENT, list = e->type == YAML_SEQUENCE_START_EVENT, map = e->type == YAML_MAPPING_START_EVENT;
+    const bool scalar = e->type == YAML_SCALAR_EVENT, list = e->type == YAML_SEQUENCE_START_EVENT,
+               map = e->type == YAML_MAPPING_START_EVENT;
     if (e->type == YAML_ALIAS_EVENT) return fail_at(r, at, "aliases are not allowed");
     if (!scalar && !list && !map) return fail_at(r, at, "a value is missing");
     if ((scalar && e->data.scalar.anchor) || (list && e->data.sequence_start.anchor) || (map && e->data.mapping_start.anchor))
@@ -146,8 +149,10 @@ static vs_status read_node(reader *r, const yaml_event_t *e, size_t depth, vs_no
     vs_status status = VS_OK;
     if (scalar) {
         n->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-        if (memchr(e->data.scalar.value, '\0', e->data.scalar.length)) status = fail_at(r, at, "a NUL character");
-        else if (!(n->text = vs_strdup((const char *)e->data.scalar.value))) status = vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
+        if (memchr(e->data.scalar.value, '\0', e->data.scalar.length))
+            status = fail_at(r, at, "a NUL character");
+        else if (!(n->text = vs_strdup((const char *)e->data.scalar.value)))
+            status = vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
     } else {
         status = list ? read_list(r, n, depth) : read_map(r, n, depth);
     }

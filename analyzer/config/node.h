@@ -8,12 +8,12 @@ typedef enum vs_node_kind { VS_NODE_SCALAR, VS_NODE_LIST, VS_NODE_MAP } vs_node_
 
 struct vs_node {
     vs_node_kind kind;
-    char *text;          /* scalar */
+    char *text; /* scalar */
     bool quoted;
-    vs_mark mark;        /* line 0: from an override */
-    char **keys;         /* map */
+    vs_mark mark; /* line 0: from an override */
+    char **keys;  /* map */
     vs_mark *key_marks;
-    vs_node **items;     /* list, map */
+    vs_node **items; /* list, map */
     size_t count, capacity;
 };
 

@@ -55,7 +55,8 @@ vs_status vs_node_override(vs_node *root, const char *text, vs_error *err) {
     if (!equals || equals == text) return vs_fail(err, VS_ERR_CONFIG, "--set %s: expected KEY=VALUE", text);
     char *path = vs_format("%.*s", (int)(equals - text), text), *label = vs_format("--set %s", text);
     vs_node *value = NULL, *at = root;
-    vs_status status = path && label ? vs_node_parse(&value, equals + 1, strlen(equals + 1), label, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
+    vs_status status = path && label ? vs_node_parse(&value, equals + 1, strlen(equals + 1), label, err)
+                                     : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
     if (status != VS_OK) goto out;
     clear_marks(value);
     char *key = path;
@@ -64,7 +65,8 @@ vs_status vs_node_override(vs_node *root, const char *text, vs_error *err) {
         vs_node *child = vs_node_get(at, key);
         if (!child) {
             child = make(VS_NODE_MAP, NULL);
-            status = child ? vs_node_set(at, key, (vs_mark){ 0, 0 }, child, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
+            status = child ? vs_node_set(at, key, (vs_mark){ 0, 0 }, child, err)
+                           : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
             if (status != VS_OK) vs_node_free(child);
         }
         if (status != VS_OK) break;

@@ -34,7 +34,8 @@ static void join(char *text, size_t size, const char *const *names) {
         used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
 }
 
-static vs_status unknown(const vs_reader *r, vs_mark at, const char *what, const char *got, const char *where, const char *const *known, size_t count) {
+static vs_status unknown(const vs_reader *r, vs_mark at, const char *what, const char *got, const char *where,
+                         const char *const *known, size_t count) {
     const char *near = vs_nearest(got, known, count);
     if (near) return vs_read_fail(r, at, "unknown %s '%.100s' in %s; did you mean '%s'?", what, got, where, near);
     char list[400];
@@ -80,7 +81,9 @@ static vs_status read_name(const vs_reader *r, const vs_node *n, const char *whe
     if (status != VS_OK) return status;
     const size_t good = strspn(n->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
     if (good == 0 || n->text[good] || n->text[0] == '.' || good > 100)
-        return vs_read_fail(r, n->mark, "%s '%.60s' must be letters, digits, '.', '_', '-' (at most 100, no leading dot): it names files", where, n->text);
+        return vs_read_fail(r, n->mark,
+                            "%s '%.60s' must be letters, digits, '.', '_', '-' (at most 100, no leading dot): it names files",
+                            where, n->text);
     return read_text(r, n, where, out);
 }
 
@@ -126,7 +129,8 @@ static vs_status read_triple(const vs_reader *r, const vs_node *n, const char *w
 
 static vs_status add_string(const vs_reader *r, const vs_node *n, const char *where, vs_string_list *list) {
     size_t a = list->capacity, b = list->capacity;
-    if (!vs_grow((void **)&list->items, &a, list->count + 1, sizeof *list->items) || !vs_grow((void **)&list->marks, &b, list->count + 1, sizeof *list->marks))
+    if (!vs_grow((void **)&list->items, &a, list->count + 1, sizeof *list->items) ||
+        !vs_grow((void **)&list->marks, &b, list->count + 1, sizeof *list->marks))
         return no_memory(r);
     list->capacity = a;
     vs_status status = read_text(r, n, where, &list->items[list->count]);
@@ -197,7 +201,8 @@ static vs_status read_state(const vs_reader *r, const vs_node *n, vs_state_confi
     vs_status status = vs_read_map(r, vs_state_fields, options, n->mark, kind, s);
     const bool smooth = s->kind == VS_STATE_SQ || s->kind == VS_STATE_SQPH;
     for (size_t i = 0; status == VS_OK && options && i < options->count; i++)
-        if (!smooth && strcmp(options->keys[i], "name") != 0) status = vs_read_fail(r, options->key_marks[i], "state %s has no %s", kind, options->keys[i]);
+        if (!smooth && strcmp(options->keys[i], "name") != 0)
+            status = vs_read_fail(r, options->key_marks[i], "state %s has no %s", kind, options->keys[i]);
     if (status == VS_OK && !s->name && !(s->name = vs_strdup(kind))) status = no_memory(r);
     return status;
 }
@@ -210,7 +215,8 @@ static vs_status read_states(const vs_reader *r, const vs_node *n, const char *w
         vs_state_config *s = &config->states[config->state_count++];
         status = read_state(r, n->items[i], s);
         for (size_t k = 0; status == VS_OK && k < i; k++)
-            if (strcmp(config->states[k].name, s->name) == 0) status = vs_read_fail(r, s->mark, "two states are called '%s'; give one a name:", s->name);
+            if (strcmp(config->states[k].name, s->name) == 0)
+                status = vs_read_fail(r, s->mark, "two states are called '%s'; give one a name:", s->name);
     }
     return status;
 }
@@ -226,7 +232,8 @@ static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node
     case VS_FIELD_PATH: {
         char *text = NULL;
         status = read_text(r, n, where, &text);
-        if (status == VS_OK && !(*(char **)to = n->mark.line ? vs_path_relative_to(r->path, text) : vs_strdup(text))) status = no_memory(r);
+        if (status == VS_OK && !(*(char **)to = n->mark.line ? vs_path_relative_to(r->path, text) : vs_strdup(text)))
+            status = no_memory(r);
         free(text);
         return status;
     }
@@ -264,7 +271,8 @@ static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node
 }
 
 static vs_status read_default(const vs_reader *r, const vs_field *f, const char *where, char *base) {
-    if (f->type == VS_FIELD_MAP && !f->present) return vs_read_map(r, f->fields, NULL, (vs_mark){ 0, 0 }, where, base + f->offset);
+    if (f->type == VS_FIELD_MAP && !f->present)
+        return vs_read_map(r, f->fields, NULL, (vs_mark){ 0, 0 }, where, base + f->offset);
     if (!f->fallback) return VS_OK;
     vs_node *n = NULL;
     vs_status status = vs_node_parse(&n, f->fallback, strlen(f->fallback), "default", r->err);
@@ -285,16 +293,20 @@ vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node 
     for (size_t i = 0; status == VS_OK && map && i < map->count; i++) {
         bool found = false;
         for (size_t k = 0; k < count; k++) found |= strcmp(known[k], map->keys[i]) == 0;
-        if (!found) status = unknown(r, map->key_marks[i], "key", map->keys[i], *where ? where : "the configuration", known, count);
+        if (!found)
+            status = unknown(r, map->key_marks[i], "key", map->keys[i], *where ? where : "the configuration", known, count);
     }
     for (size_t k = 0; status == VS_OK && k < count; k++) {
         const vs_field *f = &fields[k];
         char name[160];
         snprintf(name, sizeof name, "%s%s%s", where, *where ? "." : "", f->key);
         const vs_node *n = map ? vs_node_get(map, f->key) : NULL;
-        if (n) status = read_field(r, f, n, name, base);
-        else if (f->required) status = vs_read_fail(r, at.line ? at : (vs_mark){ 1, 1 }, "%s is missing", name);
-        else status = read_default(r, f, name, base);
+        if (n)
+            status = read_field(r, f, n, name, base);
+        else if (f->required)
+            status = vs_read_fail(r, at.line ? at : (vs_mark){ 1, 1 }, "%s is missing", name);
+        else
+            status = read_default(r, f, name, base);
     }
     return status;
 }
@@ -302,8 +314,10 @@ vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node 
 void vs_release_fields(const vs_field *fields, void *base) {
     for (const vs_field *f = fields; f->key; f++) {
         char *at = (char *)base + f->offset;
-        if (f->type == VS_FIELD_TEXT || f->type == VS_FIELD_NAME || f->type == VS_FIELD_PATH) free(*(char **)(void *)at);
-        else if (f->type == VS_FIELD_MAP) vs_release_fields(f->fields, at);
+        if (f->type == VS_FIELD_TEXT || f->type == VS_FIELD_NAME || f->type == VS_FIELD_PATH)
+            free(*(char **)(void *)at);
+        else if (f->type == VS_FIELD_MAP)
+            vs_release_fields(f->fields, at);
         else if (f->type == VS_FIELD_STRINGS) {
             vs_string_list *list = (vs_string_list *)(void *)at;
             for (size_t i = 0; i < list->count; i++) free(list->items[i]);

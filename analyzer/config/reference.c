@@ -35,7 +35,11 @@ static void write_rows(FILE *out, const vs_field *fields, const char *prefix) {
         snprintf(name, sizeof name, "%s%s", prefix, f->key);
         fprintf(out, "| `%s` | ", name);
         write_type(out, f);
-        fprintf(out, " | %s%s%s | %s |\n", f->fallback ? "`" : "", f->fallback ? f->fallback : f->required ? "required" : "", f->fallback ? "`" : "", f->doc);
+        fprintf(out, " | %s%s%s | %s |\n", f->fallback ? "`" : "",
+                f->fallback   ? f->fallback
+                : f->required ? "required"
+                              : "",
+                f->fallback ? "`" : "", f->doc);
         if (!f->fields) continue;
         char inner[130];
         snprintf(inner, sizeof inner, "%s.", name);
@@ -46,9 +50,11 @@ static void write_rows(FILE *out, const vs_field *fields, const char *prefix) {
 static const char *const table_head = "| key | value | default | meaning |\n|---|---|---|---|\n";
 
 vs_status vs_config_write_reference(FILE *out, vs_error *err) {
-    fputs("# Configuration reference\n\nMade from the parser's own table by `vs_config_reference`; a test compares the two. Paths are relative to the configuration file.\n"
+    fputs("# Configuration reference\n\nMade from the parser's own table by `vs_config_reference`; a test compares the two. "
+          "Paths are relative to the configuration file.\n"
           "Any key can be overridden with `--set a.b=value`; `--set states.sq.alpha=0.6` reaches into the state called `sq`.\n"
-          "Unknown and repeated keys, wrong types and values out of range are errors that name file, line and column. `fp32` is run even if `states` leaves it out.\n\n",
+          "Unknown and repeated keys, wrong types and values out of range are errors that name file, line and column. `fp32` is "
+          "run even if `states` leaves it out.\n\n",
           out);
     fputs(table_head, out);
     write_rows(out, vs_config_fields, "");

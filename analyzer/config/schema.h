@@ -6,32 +6,37 @@
 #include "node.h"
 
 typedef enum vs_field_type {
-    VS_FIELD_TEXT, VS_FIELD_NAME, VS_FIELD_PATH, /* char *; a path is made relative to the file's folder */
-    VS_FIELD_INT,                  /* int64_t */
-    VS_FIELD_UINT,                 /* uint64_t */
-    VS_FIELD_NUMBER,               /* double */
+    VS_FIELD_TEXT,
+    VS_FIELD_NAME,
+    VS_FIELD_PATH,   /* char *; a path is made relative to the file's folder */
+    VS_FIELD_INT,    /* int64_t */
+    VS_FIELD_UINT,   /* uint64_t */
+    VS_FIELD_NUMBER, /* double */
     VS_FIELD_BOOL,
-    VS_FIELD_ENUM,                 /* an enum counted from 0 in the order of `names` */
-    VS_FIELD_FLAGS,                /* a list of names; bools one after the other */
-    VS_FIELD_TRIPLE,               /* double[3] */
-    VS_FIELD_STRINGS,              /* vs_string_list: one or a list */
-    VS_FIELD_MAP,                  /* `fields` relative to the same base plus `offset` */
-    VS_FIELD_NONE_OR_MAP,          /* the word none, or a map */
-    VS_FIELD_OBSERVER, VS_FIELD_STATES, VS_FIELD_PLANTS, VS_FIELD_BLOCKS,
-    VS_FIELD_IGNORED               /* known, read by later parts of the program, not built yet */
+    VS_FIELD_ENUM,        /* an enum counted from 0 in the order of `names` */
+    VS_FIELD_FLAGS,       /* a list of names; bools one after the other */
+    VS_FIELD_TRIPLE,      /* double[3] */
+    VS_FIELD_STRINGS,     /* vs_string_list: one or a list */
+    VS_FIELD_MAP,         /* `fields` relative to the same base plus `offset` */
+    VS_FIELD_NONE_OR_MAP, /* the word none, or a map */
+    VS_FIELD_OBSERVER,
+    VS_FIELD_STATES,
+    VS_FIELD_PLANTS,
+    VS_FIELD_BLOCKS,
+    VS_FIELD_IGNORED /* known, read by later parts of the program, not built yet */
 } vs_field_type;
 
 typedef struct vs_field {
     const char *key;
     vs_field_type type;
     size_t offset;
-    double min, max;            /* numbers */
-    const char *const *names;   /* enum, flags; ends with NULL */
+    double min, max;               /* numbers */
+    const char *const *names;      /* enum, flags; ends with NULL */
     const struct vs_field *fields; /* maps; ends with a NULL key */
-    size_t present;             /* maps: offset + 1 of a bool that says the key was written; 0: none */
-    size_t mark;                /* offset + 1 of a vs_mark; 0: none */
+    size_t present;                /* maps: offset + 1 of a bool that says the key was written; 0: none */
+    size_t mark;                   /* offset + 1 of a vs_mark; 0: none */
     bool required;
-    const char *fallback;       /* default as YAML; NULL: nothing */
+    const char *fallback; /* default as YAML; NULL: nothing */
     const char *doc;
 } vs_field;
 
@@ -47,7 +52,8 @@ typedef struct vs_reader {
 } vs_reader;
 
 /* read.c: reads `map` (NULL: nothing written) by `fields` into base, defaults included. */
-VS_NODISCARD vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node *map, vs_mark at, const char *where, void *base);
+VS_NODISCARD vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node *map, vs_mark at, const char *where,
+                                   void *base);
 void vs_release_fields(const vs_field *fields, void *base);
 vs_status vs_read_fail(const vs_reader *r, vs_mark at, const char *format, ...) VS_PRINTF(3, 4);
 

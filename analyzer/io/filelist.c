@@ -77,8 +77,10 @@ static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const 
 static void drop_duplicates(vs_filelist *list) {
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
-        if (kept && strcmp(list->paths[kept - 1], list->paths[i]) == 0) free(list->paths[i]);
-        else list->paths[kept++] = list->paths[i];
+        if (kept && strcmp(list->paths[kept - 1], list->paths[i]) == 0)
+            free(list->paths[i]);
+        else
+            list->paths[kept++] = list->paths[i];
     }
     list->count = kept;
 }
@@ -88,9 +90,12 @@ vs_status vs_filelist_make(vs_filelist *list, const char *source, vs_error *err)
     struct stat info;
     vs_status status;
     if (stat(source, &info) == 0) {
-        if (S_ISDIR(info.st_mode)) status = read_folder(list, source, err);
-        else if (ends_with(source, ".txt")) status = read_list(list, source, err);
-        else status = add(list, vs_strdup(source), err);
+        if (S_ISDIR(info.st_mode))
+            status = read_folder(list, source, err);
+        else if (ends_with(source, ".txt"))
+            status = read_list(list, source, err);
+        else
+            status = add(list, vs_strdup(source), err);
     } else if (strpbrk(source, "*?[")) {
         status = read_glob(list, source, err);
     } else {

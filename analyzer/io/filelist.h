@@ -12,7 +12,8 @@ typedef struct vs_filelist {
 } vs_filelist;
 
 /* `source`: a folder (its *.png *.jpg *.jpeg, any case, not recursive), a glob, a .txt list (a path a line, relative to
- * the list, # comments), or one image. VS_ERR_NOTFOUND if nothing is there, naming the source. Sorted by path bytes, no duplicates. */
+ * the list, # comments), or one image. VS_ERR_NOTFOUND if nothing is there, naming the source. Sorted by path bytes, no
+ * duplicates. */
 VS_NODISCARD vs_status vs_filelist_make(vs_filelist *list, const char *source, vs_error *err);
 void vs_filelist_release(vs_filelist *list);
 /* The file in `folder` that has the stem of `image` and ends in .png (label maps). New string in *out. */

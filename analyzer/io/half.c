@@ -37,7 +37,8 @@ vs_status vs_tensor_to_f32(const vs_tensor_entry *t, float *out, vs_error *err) 
             out[i] = (float)d;
             break;
         }
-        default: return vs_fail(err, VS_ERR_UNSUPPORTED, "tensor '%s' has type %s, which is no weight type", t->name, t->dtype_name);
+        default:
+            return vs_fail(err, VS_ERR_UNSUPPORTED, "tensor '%s' has type %s, which is no weight type", t->name, t->dtype_name);
         }
     return VS_OK;
 }

@@ -26,8 +26,8 @@ vs_status vs_image_create(vs_image *image, size_t width, size_t height, size_t c
 vs_status vs_image_check_size(size_t width, size_t height, const char *label, vs_error *err) {
     if (width == 0 || height == 0) return vs_fail(err, VS_ERR_FORMAT, "%s: the image is empty", label);
     if (width > VS_IMAGE_MAX_SIDE || height > VS_IMAGE_MAX_SIDE || width * height > VS_IMAGE_MAX_PIXELS)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: an image of %zux%zu is larger than the limit of %d a side and %d pixels", label, width, height,
-                       VS_IMAGE_MAX_SIDE, VS_IMAGE_MAX_PIXELS);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: an image of %zux%zu is larger than the limit of %d a side and %d pixels", label,
+                       width, height, VS_IMAGE_MAX_SIDE, VS_IMAGE_MAX_PIXELS);
     return VS_OK;
 }
 
@@ -70,11 +70,13 @@ vs_status vs_label_read(vs_image *image, const char *path, vs_error *err) {
 vs_status vs_image_crop_center(const vs_image *in, size_t width, size_t height, vs_image *out, vs_error *err) {
     *out = (vs_image){ 0 };
     if (in->width < width || in->height < height)
-        return vs_fail(err, VS_ERR_SHAPE, "an image of %zux%zu is smaller than the crop of %zux%zu", in->width, in->height, width, height);
+        return vs_fail(err, VS_ERR_SHAPE, "an image of %zux%zu is smaller than the crop of %zux%zu", in->width, in->height, width,
+                       height);
     vs_status status = vs_image_create(out, width, height, in->channels, err);
     if (status != VS_OK) return status;
     const size_t left = (size_t)rint((double)(in->width - width) / 2), top = (size_t)rint((double)(in->height - height) / 2);
     for (size_t y = 0; y < height; y++)
-        memcpy(out->pixels + y * width * in->channels, in->pixels + ((top + y) * in->width + left) * in->channels, width * in->channels);
+        memcpy(out->pixels + y * width * in->channels, in->pixels + ((top + y) * in->width + left) * in->channels,
+               width * in->channels);
     return VS_OK;
 }

@@ -44,7 +44,8 @@ static bool decode(jpeg_state *s, const uint8_t *bytes, size_t size, const char 
     const size_t row = (size_t)s->jpeg.output_width * 3;
     s->pixels = vs_calloc(s->jpeg.output_height, row);
     if (!s->pixels) {
-        *status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory for an image of %ux%u", label, s->jpeg.output_width, s->jpeg.output_height);
+        *status =
+            vs_fail(err, VS_ERR_NOMEM, "%s: no memory for an image of %ux%u", label, s->jpeg.output_width, s->jpeg.output_height);
         return true;
     }
     while (s->jpeg.output_scanline < s->jpeg.output_height) {
@@ -63,9 +64,12 @@ vs_status vs_jpeg_decode(vs_image *image, const uint8_t *bytes, size_t size, con
     s->errors.error_exit = on_error;
     s->errors.emit_message = on_message;
     s->jpeg.client_data = s;
-    if (!decode(s, bytes, size, label, &status, err)) status = vs_fail(err, VS_ERR_FORMAT, "%s: broken JPEG: %s", label, s->message);
-    if (status == VS_OK) *image = (vs_image){ s->jpeg.output_width, s->jpeg.output_height, 3, s->pixels };
-    else free(s->pixels);
+    if (!decode(s, bytes, size, label, &status, err))
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: broken JPEG: %s", label, s->message);
+    if (status == VS_OK)
+        *image = (vs_image){ s->jpeg.output_width, s->jpeg.output_height, 3, s->pixels };
+    else
+        free(s->pixels);
     jpeg_destroy_decompress(&s->jpeg);
     free(s);
     return status;

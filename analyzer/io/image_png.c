@@ -44,7 +44,8 @@ static void on_read(png_structp png, png_bytep to, size_t n) {
 static void set_transforms(png_structp png, png_infop info, bool indices) {
     const png_byte type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
     if (indices) {
-        if (type != PNG_COLOR_TYPE_GRAY && type != PNG_COLOR_TYPE_PALETTE) png_error(png, "a label map must be grey or palette, 8 bits or fewer");
+        if (type != PNG_COLOR_TYPE_GRAY && type != PNG_COLOR_TYPE_PALETTE)
+            png_error(png, "a label map must be grey or palette, 8 bits or fewer");
         if (depth == 16) png_error(png, "a label map must have 8 bits or fewer");
         png_set_packing(png);
         return;
@@ -92,12 +93,16 @@ vs_status vs_png_decode(vs_image *image, const uint8_t *bytes, size_t size, cons
     s->size = size;
     s->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, s, on_error, on_warning);
     if (s->png) s->info = png_create_info_struct(s->png);
-    if (!s->info) status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
-    else if (!decode(s, label, indices, &status, err)) status = vs_fail(err, VS_ERR_FORMAT, "%s: broken PNG near byte %zu: %s", label, s->at, s->message);
+    if (!s->info)
+        status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
+    else if (!decode(s, label, indices, &status, err))
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: broken PNG near byte %zu: %s", label, s->at, s->message);
     png_destroy_read_struct(&s->png, &s->info, NULL);
     free(s->rows);
-    if (status == VS_OK) *image = (vs_image){ s->width, s->height, s->channels, s->pixels };
-    else free(s->pixels);
+    if (status == VS_OK)
+        *image = (vs_image){ s->width, s->height, s->channels, s->pixels };
+    else
+        free(s->pixels);
     free(s);
     return status;
 }
@@ -105,8 +110,9 @@ vs_status vs_png_decode(vs_image *image, const uint8_t *bytes, size_t size, cons
 static bool encode(png_state *s, const vs_image *image) {
     if (setjmp(png_jmpbuf(s->png))) return false;
     png_init_io(s->png, s->out);
-    png_set_IHDR(s->png, s->info, (png_uint_32)image->width, (png_uint_32)image->height, 8, image->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(s->png, s->info, (png_uint_32)image->width, (png_uint_32)image->height, 8,
+                 image->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(s->png, s->info);
     for (size_t y = 0; y < image->height; y++) png_write_row(s->png, image->pixels + y * image->width * image->channels);
     png_write_end(s->png, NULL);
@@ -123,8 +129,10 @@ vs_status vs_png_write(const char *path, const vs_image *image, vs_error *err) {
         s->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, s, on_error, on_warning);
         if (s->png) s->info = png_create_info_struct(s->png);
     }
-    if (!s || !s->info) status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", path);
-    else if (!encode(s, image)) status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, s->message);
+    if (!s || !s->info)
+        status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", path);
+    else if (!encode(s, image))
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, s->message);
     if (s) png_destroy_write_struct(&s->png, &s->info);
     free(s);
     if (status == VS_OK) return vs_outfile_commit(&file, err);

@@ -10,8 +10,10 @@ enum { ALIGN = 64, MAX_HEADER = 512 };
 
 vs_status vs_npy_write_header(FILE *stream, vs_npy_type type, size_t ndim, const size_t *shape, vs_error *err) {
     char text[MAX_HEADER];
-    size_t n = (size_t)snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", type == VS_NPY_F64 ? "<f8" : "<f4");
-    for (size_t i = 0; i < ndim && n < sizeof text; i++) n += (size_t)snprintf(text + n, sizeof text - n, "%zu%s", shape[i], ndim == 1 || i + 1 < ndim ? "," : "");
+    size_t n = (size_t)snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (",
+                                type == VS_NPY_F64 ? "<f8" : "<f4");
+    for (size_t i = 0; i < ndim && n < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%zu%s", shape[i], ndim == 1 || i + 1 < ndim ? "," : "");
     if (n < sizeof text) n += (size_t)snprintf(text + n, sizeof text - n, "), }");
     const size_t padded = (10 + n + 1 + ALIGN - 1) / ALIGN * ALIGN - 10;
     if (padded >= sizeof text) return vs_fail(err, VS_ERR_SHAPE, "an array of %zu dimensions does not fit an npy header", ndim);

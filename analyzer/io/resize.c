@@ -9,7 +9,7 @@
 typedef struct taps {
     size_t out, width; /* width: room for taps of one cell */
     size_t *first, *count;
-    double *weights;   /* [out * width] */
+    double *weights; /* [out * width] */
 } taps;
 
 static void taps_release(taps *t) {
@@ -88,23 +88,27 @@ static vs_status make_taps(taps *t, size_t in, size_t out, vs_filter filter, boo
     return antialias ? taps_antialias(t, in, out, filter, scale, err) : taps_plain(t, in, out, filter, scale, err);
 }
 
-vs_status vs_resample_f64(const double *in, size_t rows, size_t cols, size_t channels, size_t out_rows, size_t out_cols, vs_filter filter, bool antialias,
-                          double scale_y, double scale_x, double *out, vs_error *err) {
+vs_status vs_resample_f64(const double *in, size_t rows, size_t cols, size_t channels, size_t out_rows, size_t out_cols,
+                          vs_filter filter, bool antialias, double scale_y, double scale_x, double *out, vs_error *err) {
     taps tx = { 0 }, ty = { 0 };
     double *half = NULL;
-    if (rows == 0 || cols == 0 || out_rows == 0 || out_cols == 0) return vs_fail(err, VS_ERR_SHAPE, "cannot resample an empty grid");
+    if (rows == 0 || cols == 0 || out_rows == 0 || out_cols == 0)
+        return vs_fail(err, VS_ERR_SHAPE, "cannot resample an empty grid");
     vs_status status = make_taps(&tx, cols, out_cols, filter, antialias, scale_x, err);
     if (status == VS_OK) status = make_taps(&ty, rows, out_rows, filter, antialias, scale_y, err);
-    if (status == VS_OK && !(half = vs_calloc(rows * out_cols * channels, sizeof *half))) status = vs_fail(err, VS_ERR_NOMEM, "no memory for resampling");
+    if (status == VS_OK && !(half = vs_calloc(rows * out_cols * channels, sizeof *half)))
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for resampling");
     for (size_t y = 0; y < rows && status == VS_OK; y++) /* width first, then height */
         for (size_t x = 0; x < out_cols; x++)
             for (size_t k = 0; k < tx.count[x]; k++)
                 for (size_t c = 0; c < channels; c++)
-                    half[(y * out_cols + x) * channels + c] += tx.weights[x * tx.width + k] * in[(y * cols + tx.first[x] + k) * channels + c];
+                    half[(y * out_cols + x) * channels + c] +=
+                        tx.weights[x * tx.width + k] * in[(y * cols + tx.first[x] + k) * channels + c];
     for (size_t y = 0; y < out_rows && status == VS_OK; y++)
         for (size_t i = 0; i < out_cols * channels; i++) {
             double sum = 0;
-            for (size_t k = 0; k < ty.count[y]; k++) sum += ty.weights[y * ty.width + k] * half[(ty.first[y] + k) * out_cols * channels + i];
+            for (size_t k = 0; k < ty.count[y]; k++)
+                sum += ty.weights[y * ty.width + k] * half[(ty.first[y] + k) * out_cols * channels + i];
             out[y * out_cols * channels + i] = sum;
         }
     free(half);
@@ -116,7 +120,8 @@ vs_status vs_resample_f64(const double *in, size_t rows, size_t cols, size_t cha
 /* PIL's 8-bit path: weights in fixed point with 22 bits, each pass rounded and clamped to 8 bits. */
 enum { PRECISION = 32 - 8 - 2 };
 
-static void pass_u8(const uint8_t *in, size_t stride, uint8_t *out, size_t out_stride, size_t channels, const taps *t, const int32_t *fixed) {
+static void pass_u8(const uint8_t *in, size_t stride, uint8_t *out, size_t out_stride, size_t channels, const taps *t,
+                    const int32_t *fixed) {
     for (size_t i = 0; i < t->out; i++)
         for (size_t c = 0; c < channels; c++) {
             int32_t sum = 1 << (PRECISION - 1);
@@ -142,7 +147,8 @@ static vs_status resize_antialias(const vs_image *in, vs_filter filter, vs_image
     const size_t ch = in->channels;
     vs_status status = make_taps(&tx, in->width, out->width, filter, true, 0, err);
     if (status == VS_OK) status = make_taps(&ty, in->height, out->height, filter, true, 0, err);
-    if (status == VS_OK && (!(fx = fixed_weights(&tx)) || !(fy = fixed_weights(&ty)))) status = vs_fail(err, VS_ERR_NOMEM, "no memory for resampling");
+    if (status == VS_OK && (!(fx = fixed_weights(&tx)) || !(fy = fixed_weights(&ty))))
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for resampling");
     if (status == VS_OK) status = vs_image_create(&half, out->width, in->height, ch, err);
     const bool skip_x = in->width == out->width, skip_y = in->height == out->height; /* PIL leaves an equal side alone */
     for (size_t y = 0; y < in->height && status == VS_OK; y++) {
@@ -150,14 +156,16 @@ static vs_status resize_antialias(const vs_image *in, vs_filter filter, vs_image
         uint8_t *to = half.pixels + y * out->width * ch;
         if (skip_x)
             for (size_t i = 0; i < out->width * ch; i++) to[i] = row[i];
-        else pass_u8(row, ch, to, ch, ch, &tx, fx);
+        else
+            pass_u8(row, ch, to, ch, ch, &tx, fx);
     }
     for (size_t x = 0; x < out->width && status == VS_OK; x++) {
         const size_t stride = out->width * ch;
         if (skip_y)
             for (size_t y = 0; y < out->height; y++)
                 for (size_t c = 0; c < ch; c++) out->pixels[y * stride + x * ch + c] = half.pixels[y * stride + x * ch + c];
-        else pass_u8(half.pixels + x * ch, stride, out->pixels + x * ch, stride, ch, &ty, fy);
+        else
+            pass_u8(half.pixels + x * ch, stride, out->pixels + x * ch, stride, ch, &ty, fy);
     }
     vs_image_release(&half);
     free(fx);
@@ -172,14 +180,17 @@ static vs_status resize_plain(const vs_image *in, vs_filter filter, vs_image *ou
     double *from = vs_calloc(n, sizeof *from), *to = vs_calloc(m, sizeof *to);
     vs_status status = from && to ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for resampling");
     for (size_t i = 0; i < n && status == VS_OK; i++) from[i] = in->pixels[i];
-    if (status == VS_OK) status = vs_resample_f64(from, in->height, in->width, in->channels, out->height, out->width, filter, false, 0, 0, to, err);
+    if (status == VS_OK)
+        status =
+            vs_resample_f64(from, in->height, in->width, in->channels, out->height, out->width, filter, false, 0, 0, to, err);
     for (size_t i = 0; i < m && status == VS_OK; i++) out->pixels[i] = (uint8_t)fmin(fmax(rint(to[i]), 0), 255);
     free(from);
     free(to);
     return status;
 }
 
-vs_status vs_image_resize(const vs_image *in, size_t width, size_t height, vs_filter filter, bool antialias, vs_image *out, vs_error *err) {
+vs_status vs_image_resize(const vs_image *in, size_t width, size_t height, vs_filter filter, bool antialias, vs_image *out,
+                          vs_error *err) {
     *out = (vs_image){ 0 };
     if (width == 0 || height == 0 || width > VS_IMAGE_MAX_SIDE || height > VS_IMAGE_MAX_SIDE)
         return vs_fail(err, VS_ERR_SHAPE, "cannot resize an image of %zux%zu to %zux%zu", in->width, in->height, width, height);

@@ -25,13 +25,19 @@ struct vs_tensorfile {
     size_t meta_count;
 };
 
-static const struct { const char *name; vs_dtype dtype; size_t bits; } dtypes[] = {
-    { "F32", VS_DTYPE_F32, 32 },        { "F16", VS_DTYPE_F16, 16 },       { "BF16", VS_DTYPE_BF16, 16 },          { "F64", VS_DTYPE_F64, 64 },
-    { "I64", VS_DTYPE_I64, 64 },        { "U64", VS_DTYPE_OTHER, 64 },     { "I32", VS_DTYPE_OTHER, 32 },          { "U32", VS_DTYPE_OTHER, 32 },
-    { "I16", VS_DTYPE_OTHER, 16 },      { "U16", VS_DTYPE_OTHER, 16 },     { "I8", VS_DTYPE_OTHER, 8 },            { "U8", VS_DTYPE_OTHER, 8 },
-    { "BOOL", VS_DTYPE_OTHER, 8 },      { "F8_E5M2", VS_DTYPE_OTHER, 8 },  { "F8_E4M3", VS_DTYPE_OTHER, 8 },       { "F8_E8M0", VS_DTYPE_OTHER, 8 },
-    { "F8_E4M3FNUZ", VS_DTYPE_OTHER, 8 }, { "F8_E5M2FNUZ", VS_DTYPE_OTHER, 8 }, { "C64", VS_DTYPE_OTHER, 64 },  { "F4", VS_DTYPE_OTHER, 4 },
-    { "F6_E2M3", VS_DTYPE_OTHER, 6 },   { "F6_E3M2", VS_DTYPE_OTHER, 6 },
+static const struct {
+    const char *name;
+    vs_dtype dtype;
+    size_t bits;
+} dtypes[] = {
+    { "F32", VS_DTYPE_F32, 32 },      { "F16", VS_DTYPE_F16, 16 },          { "BF16", VS_DTYPE_BF16, 16 },
+    { "F64", VS_DTYPE_F64, 64 },      { "I64", VS_DTYPE_I64, 64 },          { "U64", VS_DTYPE_OTHER, 64 },
+    { "I32", VS_DTYPE_OTHER, 32 },    { "U32", VS_DTYPE_OTHER, 32 },        { "I16", VS_DTYPE_OTHER, 16 },
+    { "U16", VS_DTYPE_OTHER, 16 },    { "I8", VS_DTYPE_OTHER, 8 },          { "U8", VS_DTYPE_OTHER, 8 },
+    { "BOOL", VS_DTYPE_OTHER, 8 },    { "F8_E5M2", VS_DTYPE_OTHER, 8 },     { "F8_E4M3", VS_DTYPE_OTHER, 8 },
+    { "F8_E8M0", VS_DTYPE_OTHER, 8 }, { "F8_E4M3FNUZ", VS_DTYPE_OTHER, 8 }, { "F8_E5M2FNUZ", VS_DTYPE_OTHER, 8 },
+    { "C64", VS_DTYPE_OTHER, 64 },    { "F4", VS_DTYPE_OTHER, 4 },          { "F6_E2M3", VS_DTYPE_OTHER, 6 },
+    { "F6_E3M2", VS_DTYPE_OTHER, 6 },
 };
 
 static bool to_size(const json_t *value, size_t *out) {
@@ -48,8 +54,10 @@ static vs_status bad_entry(const vs_tensorfile *f, const char *name, const char 
 static vs_status read_entry(vs_tensorfile *f, const char *name, const json_t *o, size_t data, vs_error *err) {
     vs_tensor_entry *t = &f->entries[f->count];
     *t = (vs_tensor_entry){ .name = name, .count = 1 };
-    const json_t *dtype = json_object_get(o, "dtype"), *shape = json_object_get(o, "shape"), *offsets = json_object_get(o, "data_offsets");
-    if (!json_is_object(o) || json_object_size(o) != 3 || !json_is_string(dtype) || !json_is_array(shape) || json_array_size(offsets) != 2)
+    const json_t *dtype = json_object_get(o, "dtype"), *shape = json_object_get(o, "shape"),
+                 *offsets = json_object_get(o, "data_offsets");
+    if (!json_is_object(o) || json_object_size(o) != 3 || !json_is_string(dtype) || !json_is_array(shape) ||
+        json_array_size(offsets) != 2)
         return bad_entry(f, name, "needs exactly dtype, shape and two data_offsets", err);
     size_t bits = 0;
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
@@ -58,7 +66,8 @@ static vs_status read_entry(vs_tensorfile *f, const char *name, const json_t *o,
             t->dtype_name = dtypes[i].name;
             bits = dtypes[i].bits;
         }
-    if (bits == 0) return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': unknown type '%.40s'", f->path, name, json_string_value(dtype));
+    if (bits == 0)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': unknown type '%.40s'", f->path, name, json_string_value(dtype));
     t->ndim = json_array_size(shape);
     if (t->ndim > VS_MAX_DIMS) return bad_entry(f, name, "has more than 8 dimensions", err);
     for (size_t i = 0; i < t->ndim; i++)
@@ -68,11 +77,14 @@ static vs_status read_entry(vs_tensorfile *f, const char *name, const json_t *o,
     if (!to_size(json_array_get(offsets, 0), &begin) || !to_size(json_array_get(offsets, 1), &end) || begin > end)
         return bad_entry(f, name, "has impossible data_offsets", err);
     if (end > f->size - data)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s' ends at byte %zu of the data, which has %zu: the file is truncated or its header lies", f->path,
-                       name, end, f->size - data);
+        return vs_fail(
+            err, VS_ERR_FORMAT,
+            "%s: tensor '%.200s' ends at byte %zu of the data, which has %zu: the file is truncated or its header lies", f->path,
+            name, end, f->size - data);
     t->size = end - begin;
     if (!vs_size_mul(&total_bits, t->count, bits) || total_bits % 8 != 0 || total_bits / 8 != t->size)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': %zu values of %s do not fill its %zu bytes", f->path, name, t->count, t->dtype_name, t->size);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': %zu values of %s do not fill its %zu bytes", f->path, name,
+                       t->count, t->dtype_name, t->size);
     t->bytes = f->bytes + data + begin;
     f->count++;
     return VS_OK;
@@ -104,12 +116,14 @@ static vs_status check_cover(const vs_tensorfile *f, size_t data, vs_error *err)
     for (size_t i = 0; i < f->count; i++) {
         const size_t begin = (size_t)(f->entries[i].bytes - f->bytes) - data;
         if (begin != at)
-            return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s' begins at byte %zu of the data where %zu is expected: tensors %s", f->path,
+            return vs_fail(err, VS_ERR_FORMAT,
+                           "%s: tensor '%.200s' begins at byte %zu of the data where %zu is expected: tensors %s", f->path,
                            f->entries[i].name, begin, at, begin < at ? "overlap" : "leave a hole");
         at += f->entries[i].size;
     }
     if (at != f->size - data)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: the tensors end at byte %zu of the data, which has %zu", f->path, at, f->size - data);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the tensors end at byte %zu of the data, which has %zu", f->path, at,
+                       f->size - data);
     return VS_OK;
 }
 
@@ -117,11 +131,15 @@ static vs_status parse(vs_tensorfile *f, vs_error *err) {
     if (f->size < 8) return vs_fail(err, VS_ERR_FORMAT, "%s: %zu bytes are no safetensors file", f->path, f->size);
     uint64_t length = 0;
     for (size_t i = 8; i-- > 0;) length = length << 8 | f->bytes[i];
-    if (length > max_header) return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes, more than the format's 100000000", f->path, (unsigned long long)length);
+    if (length > max_header)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes, more than the format's 100000000", f->path,
+                       (unsigned long long)length);
     if (length > f->size - 8)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes but only %zu follow: the file is truncated", f->path, (unsigned long long)length, f->size - 8);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes but only %zu follow: the file is truncated", f->path,
+                       (unsigned long long)length, f->size - 8);
     const char *text = (const char *)f->bytes + 8;
-    if (length == 0 || text[0] != '{') return vs_fail(err, VS_ERR_FORMAT, "%s: the header at byte 8 does not begin with '{'", f->path);
+    if (length == 0 || text[0] != '{')
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the header at byte 8 does not begin with '{'", f->path);
     json_error_t at;
     f->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &at);
     if (!f->header) return vs_fail(err, VS_ERR_FORMAT, "%s: broken header at byte %d: %s", f->path, 8 + at.position, at.text);
@@ -144,14 +162,19 @@ static vs_status map_file(vs_tensorfile *f, vs_error *err) {
     if (fd < 0) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", f->path, strerror(errno));
     struct stat info;
     vs_status status = VS_OK;
-    if (fstat(fd, &info) != 0) status = vs_fail(err, VS_ERR_IO, "%s: %s", f->path, strerror(errno));
-    else if (!S_ISREG(info.st_mode)) status = vs_fail(err, VS_ERR_IO, "%s: not a file", f->path);
-    else if (info.st_size == 0) status = vs_fail(err, VS_ERR_FORMAT, "%s: the file is empty", f->path);
+    if (fstat(fd, &info) != 0)
+        status = vs_fail(err, VS_ERR_IO, "%s: %s", f->path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        status = vs_fail(err, VS_ERR_IO, "%s: not a file", f->path);
+    else if (info.st_size == 0)
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: the file is empty", f->path);
     else {
         f->size = (size_t)info.st_size;
         void *map = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) status = vs_fail(err, VS_ERR_IO, "%s: cannot map: %s", f->path, strerror(errno));
-        else f->bytes = f->map = map;
+        if (map == MAP_FAILED)
+            status = vs_fail(err, VS_ERR_IO, "%s: cannot map: %s", f->path, strerror(errno));
+        else
+            f->bytes = f->map = map;
     }
     (void)close(fd);
     return status;

@@ -15,13 +15,15 @@ enum { VS_MAX_DIMS = 8 };
 typedef struct vs_tensor_entry {
     const char *name;
     vs_dtype dtype;
-    const char *dtype_name; /* as the file spells it */
+    const char *dtype_name;                 /* as the file spells it */
     size_t ndim, shape[VS_MAX_DIMS], count; /* count = product of the shape */
-    const uint8_t *bytes;   /* little endian, row-major, unaligned */
+    const uint8_t *bytes;                   /* little endian, row-major, unaligned */
     size_t size;
 } vs_tensor_entry;
 
-typedef struct vs_meta_entry { const char *key, *value; } vs_meta_entry;
+typedef struct vs_meta_entry {
+    const char *key, *value;
+} vs_meta_entry;
 typedef struct vs_tensorfile vs_tensorfile;
 
 /* Maps and checks a safetensors file: every rule of vit-models.md 7.1 (header length and JSON, no duplicate
@@ -29,12 +31,13 @@ typedef struct vs_tensorfile vs_tensorfile;
  * VS_ERR_NOTFOUND, VS_ERR_IO or VS_ERR_FORMAT; messages name the file, the tensor and the offset. */
 VS_NODISCARD vs_status vs_tensorfile_open(vs_tensorfile **out, const char *path, vs_error *err);
 /* The same from memory that outlives the result (fuzzing, tests); `label` stands for the path in messages. */
-VS_NODISCARD vs_status vs_tensorfile_from_memory(vs_tensorfile **out, const void *bytes, size_t size, const char *label, vs_error *err);
+VS_NODISCARD vs_status vs_tensorfile_from_memory(vs_tensorfile **out, const void *bytes, size_t size, const char *label,
+                                                 vs_error *err);
 void vs_tensorfile_close(vs_tensorfile *file);
 
 const char *vs_tensorfile_path(const vs_tensorfile *file);
 size_t vs_tensorfile_count(const vs_tensorfile *file);
-const vs_tensor_entry *vs_tensorfile_at(const vs_tensorfile *file, size_t index); /* file order */
+const vs_tensor_entry *vs_tensorfile_at(const vs_tensorfile *file, size_t index);       /* file order */
 const vs_tensor_entry *vs_tensorfile_find(const vs_tensorfile *file, const char *name); /* NULL if absent */
 size_t vs_tensorfile_meta_count(const vs_tensorfile *file);
 const vs_meta_entry *vs_tensorfile_meta_at(const vs_tensorfile *file, size_t index);

@@ -15,7 +15,9 @@ vs_grid vs_grid_asymmetric(double lo, double hi, int bits) {
 
 vs_grid vs_grid_symmetric(double absmax, int bits) {
     const int32_t qmax = (int32_t)((1u << (bits - 1)) - 1);
-    vs_grid g = { .scale = (float)(absmax / qmax), .zero = 0, .qmin = -qmax, .qmax = qmax, .lo = (float)-absmax, .hi = (float)absmax };
+    vs_grid g = {
+        .scale = (float)(absmax / qmax), .zero = 0, .qmin = -qmax, .qmax = qmax, .lo = (float)-absmax, .hi = (float)absmax
+    };
     if (!(g.scale > 0)) g.scale = 1;
     return g;
 }

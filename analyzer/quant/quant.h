@@ -17,7 +17,10 @@ vs_grid vs_grid_symmetric(double absmax, int bits);
 /* ------------------------------------------------------------------ calibration: min/max over a set, in the float model */
 
 /* Signed range of each channel of one tensor. */
-typedef struct vs_channel_range { double *lo, *hi; size_t channels; } vs_channel_range;
+typedef struct vs_channel_range {
+    double *lo, *hi;
+    size_t channels;
+} vs_channel_range;
 
 /* Inputs of qkv, proj, fc1, fc2 and the operands q, k, v of every block. */
 typedef struct vs_calibration {
@@ -44,18 +47,18 @@ void vs_smooth_factors(const vs_linear *linear, const vs_channel_range *range, d
 
 /* How one tensor is quantized. */
 typedef struct vs_site {
-    bool quantized;    /* the input (or operand) is put on a grid */
-    vs_grid *grids;    /* one, or one a head (columns head*D .. head*D + D) */
+    bool quantized; /* the input (or operand) is put on a grid */
+    vs_grid *grids; /* one, or one a head (columns head*D .. head*D + D) */
     size_t grid_count;
-    void *smooth;      /* backend reals [in]: the input is divided by it first; NULL: not smoothed */
+    void *smooth; /* backend reals [in]: the input is divided by it first; NULL: not smoothed */
     float *smooth_host;
 } vs_site;
 
 typedef struct vs_variant {
     const vs_backend *backend;
-    vs_weights weights; /* the base's, with quantized linears in place; `owned` is the variant's */
-    vs_site *sites;     /* [depth * VS_BLOCK_SITES] */
-    float **row_scales; /* [depth * VS_BLOCK_SITES]: weight scales [out], NULL for operands */
+    vs_weights weights;         /* the base's, with quantized linears in place; `owned` is the variant's */
+    vs_site *sites;             /* [depth * VS_BLOCK_SITES] */
+    float **row_scales;         /* [depth * VS_BLOCK_SITES]: weight scales [out], NULL for operands */
     vs_error_sums *weight_sums; /* [depth * VS_BLOCK_SITES]: W (or W*s) against its quantized self */
     size_t depth;
 } vs_variant;
@@ -65,7 +68,8 @@ typedef struct vs_variant_options {
     double alpha;
 } vs_variant_options;
 
-/* Builds the variant of `base` with weights, inputs and operands quantized as the recipe says. Takes one float copy of every linear's weights on the backend. */
+/* Builds the variant of `base` with weights, inputs and operands quantized as the recipe says. Takes one float copy of every
+ * linear's weights on the backend. */
 VS_NODISCARD vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_calibration *calibration,
                                          const vs_recipe_config *recipe, const vs_variant_options *options, vs_error *err);
 void vs_variant_free(vs_variant *variant);

@@ -121,12 +121,14 @@ static vs_status build_block(builder *b, int block) {
         const vs_kind kind = linear_kinds[i];
         const size_t index = vs_site_index(kind, block);
         vs_site *site = &b->v->sites[index];
-        vs_status status = build_linear_input(b, site, vs_model_linear(b->model, kind, block), vs_calibration_range(b->calibration, kind, block));
+        vs_status status = build_linear_input(b, site, vs_model_linear(b->model, kind, block),
+                                              vs_calibration_range(b->calibration, kind, block));
         if (status == VS_OK) status = build_linear_weight(b, index, kind, block, site);
         if (status != VS_OK) return status;
     }
     for (vs_kind kind = VS_KIND_Q; kind <= VS_KIND_V; kind++) {
-        vs_status status = build_operand(b, &b->v->sites[vs_site_index(kind, block)], kind, vs_calibration_range(b->calibration, kind, block));
+        vs_status status =
+            build_operand(b, &b->v->sites[vs_site_index(kind, block)], kind, vs_calibration_range(b->calibration, kind, block));
         if (status != VS_OK) return status;
     }
     return VS_OK;
@@ -151,8 +153,8 @@ static vs_status allocate(builder *b, const vs_weights *base) {
     return b->scratch ? VS_OK : no_memory(b->err);
 }
 
-vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_calibration *calibration, const vs_recipe_config *recipe,
-                            const vs_variant_options *options, vs_error *err) {
+vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_calibration *calibration,
+                            const vs_recipe_config *recipe, const vs_variant_options *options, vs_error *err) {
     *out = NULL;
     vs_variant *v = vs_calloc(1, sizeof *v);
     if (!v) return no_memory(err);
@@ -196,8 +198,10 @@ const vs_site *vs_variant_site(const vs_variant *v, vs_kind kind, int block) {
 }
 
 void vs_site_smooth(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y) {
-    if (site->smooth) be->ops->div_channels(be, x, site->smooth, y);
-    else if (x.p != y.p) be->ops->copy(be, x, y);
+    if (site->smooth)
+        be->ops->div_channels(be, x, site->smooth, y);
+    else if (x.p != y.p)
+        be->ops->copy(be, x, y);
 }
 
 void vs_site_quantize(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y, vs_quant_counts *counts) {
@@ -207,10 +211,13 @@ void vs_site_quantize(const vs_backend *be, const vs_site *site, vs_mat x, vs_ma
     }
     const size_t d = x.cols / site->grid_count;
     for (size_t h = 0; h < site->grid_count; h++)
-        be->ops->fake_quant(be, vs_mat_view(be, x, 0, x.rows, h * d, d), &site->grids[h], vs_mat_view(be, y, 0, y.rows, h * d, d), counts);
+        be->ops->fake_quant(be, vs_mat_view(be, x, 0, x.rows, h * d, d), &site->grids[h], vs_mat_view(be, y, 0, y.rows, h * d, d),
+                            counts);
 }
 
 void vs_site_smooth_weight(const vs_backend *be, const vs_site *site, vs_mat w, vs_mat ws) {
-    if (site->smooth) be->ops->mul_channels(be, w, site->smooth, ws);
-    else be->ops->copy(be, w, ws);
+    if (site->smooth)
+        be->ops->mul_channels(be, w, site->smooth, ws);
+    else
+        be->ops->copy(be, w, ws);
 }

@@ -13,7 +13,10 @@ static const double flag_gap = 12; /* dB: seen at planted and naturally loud lay
 
 typedef enum mode { WEIGHTS, ACTIVATIONS, OUTLIERS, OUTLIERS_IN, CUMULATIVE, MODES } mode;
 
-static const struct { const char *name, *unit, *polarity; bool higher_is_worse; } modes[MODES] = {
+static const struct {
+    const char *name, *unit, *polarity;
+    bool higher_is_worse;
+} modes[MODES] = {
     [WEIGHTS] = { "weights", "dB", "lower is worse", false },
     [ACTIVATIONS] = { "activations", "dB", "lower is worse", false },
     [OUTLIERS] = { "outliers", "max/median of |output|, fp32", "higher is worse", true },
@@ -107,7 +110,8 @@ double vs_spearman(const double *a, const double *b, size_t n) {
 }
 
 /* Over rows both have; "worse" points the same way in both. */
-static vs_status compare(const vs_results *r, size_t recipe, mode a, mode b, const vs_ranking *ka, const vs_ranking *kb, vs_agreement *out, vs_error *err) {
+static vs_status compare(const vs_results *r, size_t recipe, mode a, mode b, const vs_ranking *ka, const vs_ranking *kb,
+                         vs_agreement *out, vs_error *err) {
     double *v = vs_calloc(2 * (r->row_count + 1), sizeof *v);
     if (!v) return no_memory(err);
     double *va = v, *vb = v + r->row_count + 1;
@@ -142,7 +146,8 @@ static vs_status find_blind_spot(const vs_results *r, size_t recipe, vs_ranking_
         double w = 0, a = 0;
         if (!value_of(r, i, recipe, WEIGHTS, &w) || !value_of(r, i, recipe, ACTIVATIONS, &a)) continue;
         const double gap = w == a ? 0 : w - a;
-        const vs_blind_spot b = { i, gap, rank_of(&set->rankings[WEIGHTS], i), rank_of(&set->rankings[ACTIVATIONS], i), gap > flag_gap };
+        const vs_blind_spot b = { i, gap, rank_of(&set->rankings[WEIGHTS], i), rank_of(&set->rankings[ACTIVATIONS], i),
+                                  gap > flag_gap };
         size_t j = set->blind_count++;
         for (; j > 0 && set->blind[j - 1].gap < gap; j--) set->blind[j] = set->blind[j - 1];
         set->blind[j] = b;
@@ -155,7 +160,8 @@ static vs_status find_harmless(const vs_results *r, vs_ranking_set *set, vs_erro
     set->harmless = vs_calloc(r->row_count + 1, sizeof *set->harmless);
     if (!set->harmless) return no_memory(err);
     for (size_t i = 0; i < r->row_count; i++) {
-        const vs_harmless h = { i, rank_of(&set->rankings[OUTLIERS], i), rank_of(&set->rankings[OUTLIERS_IN], i), rank_of(&set->rankings[ACTIVATIONS], i) };
+        const vs_harmless h = { i, rank_of(&set->rankings[OUTLIERS], i), rank_of(&set->rankings[OUTLIERS_IN], i),
+                                rank_of(&set->rankings[ACTIVATIONS], i) };
         if ((in_top(h.outliers) || in_top(h.outliers_in)) && !in_top(h.activations)) set->harmless[set->harmless_count++] = h;
     }
     return VS_OK;
@@ -173,7 +179,8 @@ static vs_status make_set(const vs_results *r, size_t recipe, vs_ranking_set *se
     for (mode a = WEIGHTS; a < MODES; a++)
         for (mode b = a + 1; b < MODES; b++) {
             if (!set->rankings[a].count || !set->rankings[b].count) continue;
-            vs_status status = compare(r, recipe, a, b, &set->rankings[a], &set->rankings[b], &set->agreements[set->agreement_count++], err);
+            vs_status status =
+                compare(r, recipe, a, b, &set->rankings[a], &set->rankings[b], &set->agreements[set->agreement_count++], err);
             if (status != VS_OK) return status;
         }
     vs_status status = find_blind_spot(r, recipe, set, err);

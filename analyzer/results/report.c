@@ -13,8 +13,10 @@ void vs_text_add(vs_text *t, const char *format, ...) {
     va_start(args, format);
     va_copy(again, args);
     const int n = vsnprintf(NULL, 0, format, args);
-    if (n < 0 || !vs_grow((void **)&t->bytes, &t->capacity, t->size + (size_t)n + 1, 1)) t->failed = true;
-    else t->size += (size_t)vsnprintf(t->bytes + t->size, (size_t)n + 1, format, again);
+    if (n < 0 || !vs_grow((void **)&t->bytes, &t->capacity, t->size + (size_t)n + 1, 1))
+        t->failed = true;
+    else
+        t->size += (size_t)vsnprintf(t->bytes + t->size, (size_t)n + 1, format, again);
     va_end(again);
     va_end(args);
 }
@@ -22,9 +24,12 @@ void vs_text_add(vs_text *t, const char *format, ...) {
 int vs_report_digits(const vs_results *r) { return r->ref_precision ? 17 : 9; }
 
 void vs_report_number(char *text, size_t size, double v, int digits) {
-    if (isnan(v)) snprintf(text, size, "%s", "");
-    else if (isinf(v)) snprintf(text, size, "%s", v > 0 ? "inf" : "-inf");
-    else snprintf(text, size, "%.*g", digits, v);
+    if (isnan(v))
+        snprintf(text, size, "%s", "");
+    else if (isinf(v))
+        snprintf(text, size, "%s", v > 0 ? "inf" : "-inf");
+    else
+        snprintf(text, size, "%.*g", digits, v);
 }
 
 vs_status vs_report_write(const char *dir, const char *name, const char *bytes, size_t size, vs_error *err) {

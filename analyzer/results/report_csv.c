@@ -23,12 +23,15 @@ enum { DIST_COLUMNS = sizeof dist_columns / sizeof *dist_columns };
 
 static void head_distribution(vs_text *t, const char *state, const char *tensor, bool is_input) {
     for (size_t i = 0; i < DIST_COLUMNS; i++) vs_text_add(t, ",%s.%s.%s", state, tensor, dist_columns[i]);
-    vs_text_add(t, ",%s.%s.shape,%s.%s.argmax.image,%s.%s.argmax.token,%s.%s.argmax.channel", state, tensor, state, tensor, state, tensor, state, tensor);
+    vs_text_add(t, ",%s.%s.shape,%s.%s.argmax.image,%s.%s.argmax.token,%s.%s.argmax.channel", state, tensor, state, tensor, state,
+                tensor, state, tensor);
     if (is_input) vs_text_add(t, ",%s.in.qstep,%s.in.qzeroed,%s.in.clipped", state, state, state);
 }
 
 static void add_distribution(vs_text *t, const vs_results *r, const vs_distribution *d, bool is_input, int digits) {
-    const double values[DIST_COLUMNS] = { d->max, d->median, d->mean, d->p99, d->p999, d->ratio, d->step, d->zeroed, d->structure };
+    const double values[DIST_COLUMNS] = {
+        d->max, d->median, d->mean, d->p99, d->p999, d->ratio, d->step, d->zeroed, d->structure
+    };
     for (size_t i = 0; i < DIST_COLUMNS; i++) add_number(t, d->present, values[i], digits);
     char token[32] = "";
     if (d->present) vs_token_name(r->arch, d->argmax_token, r->grid_w, token, sizeof token);
@@ -52,7 +55,8 @@ vs_status vs_report_csv(const vs_results *r, const char *dir, vs_error *err) {
     for (size_t i = 0; i < r->recipe_count; i++) {
         const char *n = r->recipe_names[i];
         for (size_t k = 0; k < VS_LOCAL_COUNT; k++) vs_text_add(&t, ",%s.local.%s", n, vs_local_names[k]);
-        vs_text_add(&t, ",%s.output.weight,%s.output.activation,%s.output.both,%s.spared.both,%s.spared.gain,%s.cumulative", n, n, n, n, n, n);
+        vs_text_add(&t, ",%s.output.weight,%s.output.activation,%s.output.both,%s.spared.both,%s.spared.gain,%s.cumulative", n, n,
+                    n, n, n, n);
     }
     for (size_t i = 0; i < r->state_count; i++) {
         head_distribution(&t, r->state_names[i], "out", false);
@@ -70,7 +74,8 @@ vs_status vs_report_csv(const vs_results *r, const char *dir, vs_error *err) {
         }
         vs_text_add(&t, ",%s,%d,%.0f,%s", vs_kind_name(x->kind), x->block, x->macs, x->planted ? "true" : "false");
         for (size_t k = 0; k < r->recipe_count; k++) {
-            for (size_t l = 0; l < VS_LOCAL_COUNT; l++) add_number(&t, x->recipes[k].local[l].present, x->recipes[k].local[l].pooled, digits);
+            for (size_t l = 0; l < VS_LOCAL_COUNT; l++)
+                add_number(&t, x->recipes[k].local[l].present, x->recipes[k].local[l].pooled, digits);
             vs_text_add(&t, ",,,,,");
             add_number(&t, x->recipes[k].cumulative.present, x->recipes[k].cumulative.pooled, digits);
         }
@@ -81,7 +86,8 @@ vs_status vs_report_csv(const vs_results *r, const char *dir, vs_error *err) {
         }
         vs_text_add(&t, "\r\n");
     }
-    vs_status status = t.failed ? vs_fail(err, VS_ERR_NOMEM, "no memory for layers.csv") : vs_report_write(dir, "layers.csv", t.bytes, t.size, err);
+    vs_status status = t.failed ? vs_fail(err, VS_ERR_NOMEM, "no memory for layers.csv")
+                                : vs_report_write(dir, "layers.csv", t.bytes, t.size, err);
     free(t.bytes);
     return status;
 }

@@ -66,8 +66,11 @@ static json_t *distribution(const vs_results *r, const vs_distribution *d, bool 
         put(c, "share", number(d->top[i].share));
         json_array_append_new(top, c);
     }
-    const struct { const char *key; double value; } numbers[] = { { "max", d->max }, { "median", d->median }, { "mean", d->mean }, { "p99", d->p99 },
-        { "p999", d->p999 }, { "ratio", d->ratio }, { "step", d->step }, { "zeroed", d->zeroed } };
+    const struct {
+        const char *key;
+        double value;
+    } numbers[] = { { "max", d->max },   { "median", d->median }, { "mean", d->mean }, { "p99", d->p99 },
+                    { "p999", d->p999 }, { "ratio", d->ratio },   { "step", d->step }, { "zeroed", d->zeroed } };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put(o, numbers[i].key, number(numbers[i].value));
     put(o, "argmax", at);
     put(o, "structure", number(d->structure));
@@ -120,7 +123,8 @@ static json_t *rankings(const vs_results *r, const vs_ranking_set *set) {
     json_t *o = json_object();
     for (size_t i = 0; i < set->ranking_count; i++) {
         json_t *a = json_array();
-        for (size_t k = 0; k < set->rankings[i].count; k++) json_array_append_new(a, json_string(r->rows[set->rankings[i].rows[k]].layer));
+        for (size_t k = 0; k < set->rankings[i].count; k++)
+            json_array_append_new(a, json_string(r->rows[set->rankings[i].rows[k]].layer));
         put(o, set->rankings[i].mode, a);
     }
     return o;

@@ -4,9 +4,11 @@
 
 #include "report.h"
 
-static vs_status write_ranking(const vs_results *r, const vs_ranking *k, const char *recipe, const char *suffix, const char *dir, vs_error *err) {
+static vs_status write_ranking(const vs_results *r, const vs_ranking *k, const char *recipe, const char *suffix, const char *dir,
+                               vs_error *err) {
     vs_text t = { 0 };
-    vs_text_add(&t, "# run: %s\n# mode: %s, recipe %s\n# unit: %s\n# polarity: worst first; %s\n# rank\tlayer\tvalue\n", r->name, k->mode, recipe, k->unit, k->polarity);
+    vs_text_add(&t, "# run: %s\n# mode: %s, recipe %s\n# unit: %s\n# polarity: worst first; %s\n# rank\tlayer\tvalue\n", r->name,
+                k->mode, recipe, k->unit, k->polarity);
     for (size_t i = 0; i < k->count; i++) {
         char number[40];
         vs_report_number(number, sizeof number, k->values[i], vs_report_digits(r));
@@ -14,7 +16,8 @@ static vs_status write_ranking(const vs_results *r, const vs_ranking *k, const c
     }
     char name[64];
     snprintf(name, sizeof name, "ranking.%s%s.txt", k->mode, suffix);
-    vs_status status = t.failed ? vs_fail(err, VS_ERR_NOMEM, "no memory for a ranking") : vs_report_write(dir, name, t.bytes, t.size, err);
+    vs_status status =
+        t.failed ? vs_fail(err, VS_ERR_NOMEM, "no memory for a ranking") : vs_report_write(dir, name, t.bytes, t.size, err);
     free(t.bytes);
     return status;
 }

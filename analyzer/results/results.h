@@ -17,7 +17,14 @@ typedef struct vs_sqnr {
     uint64_t nonfinite;
 } vs_sqnr;
 
-typedef enum vs_local { VS_LOCAL_WEIGHT, VS_LOCAL_ACTIVATION, VS_LOCAL_BOTH, VS_LOCAL_WEIGHT_TENSOR, VS_LOCAL_INPUT_TENSOR, VS_LOCAL_COUNT } vs_local;
+typedef enum vs_local {
+    VS_LOCAL_WEIGHT,
+    VS_LOCAL_ACTIVATION,
+    VS_LOCAL_BOTH,
+    VS_LOCAL_WEIGHT_TENSOR,
+    VS_LOCAL_INPUT_TENSOR,
+    VS_LOCAL_COUNT
+} vs_local;
 extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ... */
 
 /* Columns of one recipe (a ptq or sq state). output.*, spared.* are null until they are built. */
@@ -27,7 +34,10 @@ typedef struct vs_row_recipe {
 } vs_row_recipe;
 
 enum { VS_TOP_CHANNELS = 4 };
-typedef struct vs_channel_share { size_t channel; double share; } vs_channel_share;
+typedef struct vs_channel_share {
+    size_t channel;
+    double share;
+} vs_channel_share;
 
 /* Distribution of |x| (study.md section 5). */
 typedef struct vs_distribution {
@@ -37,7 +47,7 @@ typedef struct vs_distribution {
     const char *shape; /* "ridge", "spike", "mixed" */
     vs_channel_share top[VS_TOP_CHANNELS];
     size_t top_count;
-    bool quantized;    /* the three below are meaningful */
+    bool quantized; /* the three below are meaningful */
     double qstep, qzeroed, clipped;
 } vs_distribution;
 
@@ -84,37 +94,58 @@ typedef struct vs_ranking {
     size_t count;
 } vs_ranking;
 
-typedef struct vs_agreement { const char *a, *b; double spearman; size_t overlap10; bool defined; } vs_agreement; /* undefined rho: null */
-typedef struct vs_blind_spot { size_t row; double gap; size_t weights, activations; bool flagged; } vs_blind_spot; /* ranks from 1, 0 = none */
-typedef struct vs_harmless { size_t row, outliers, outliers_in, activations; } vs_harmless; /* ranks from 1, 0 = none */
+typedef struct vs_agreement {
+    const char *a, *b;
+    double spearman;
+    size_t overlap10;
+    bool defined;
+} vs_agreement; /* undefined rho: null */
+typedef struct vs_blind_spot {
+    size_t row;
+    double gap;
+    size_t weights, activations;
+    bool flagged;
+} vs_blind_spot; /* ranks from 1, 0 = none */
+typedef struct vs_harmless {
+    size_t row, outliers, outliers_in, activations;
+} vs_harmless; /* ranks from 1, 0 = none */
 
 /* The rankings of one recipe with what follows from them. */
 typedef struct vs_ranking_set {
-    vs_ranking *rankings; size_t ranking_count;
-    vs_agreement *agreements; size_t agreement_count;
-    vs_blind_spot *blind; size_t blind_count;
-    vs_harmless *harmless; size_t harmless_count;
+    vs_ranking *rankings;
+    size_t ranking_count;
+    vs_agreement *agreements;
+    size_t agreement_count;
+    vs_blind_spot *blind;
+    size_t blind_count;
+    vs_harmless *harmless;
+    size_t harmless_count;
 } vs_ranking_set;
 
 typedef struct vs_results {
-    const char *name;          /* borrowed */
-    const vs_arch *arch;       /* borrowed */
+    const char *name;    /* borrowed */
+    const vs_arch *arch; /* borrowed */
     size_t tokens, grid_w;
     size_t analysis_images, evaluation_images;
-    const char **image_names;  /* analysis images: "scene 0", or a file name */
-    const char **state_names; size_t state_count;    /* as configured; index of fp32 below, SIZE_MAX if absent */
+    const char **image_names; /* analysis images: "scene 0", or a file name */
+    const char **state_names;
+    size_t state_count; /* as configured; index of fp32 below, SIZE_MAX if absent */
     size_t fp32_state;
-    const char **recipe_names; size_t recipe_count;
+    const char **recipe_names;
+    size_t recipe_count;
     size_t ptq_recipe, sq_recipe; /* SIZE_MAX if absent */
-    vs_row *rows; size_t row_count; /* model order */
-    vs_sqnr *output_sqnr;      /* [state_count] */
+    vs_row *rows;
+    size_t row_count;     /* model order */
+    vs_sqnr *output_sqnr; /* [state_count] */
     bool has_task;
-    vs_task *tasks;            /* [state_count] */
-    const char *const *class_names; size_t class_count;
-    vs_plant_result *plants; size_t plant_count;
+    vs_task *tasks; /* [state_count] */
+    const char *const *class_names;
+    size_t class_count;
+    vs_plant_result *plants;
+    size_t plant_count;
     vs_ranking_set ptq_rankings, sq_rankings;
-    double histogram_error;    /* relative, stated beside order statistics */
-    bool ref_precision;        /* 17 digits instead of 9 */
+    double histogram_error; /* relative, stated beside order statistics */
+    bool ref_precision;     /* 17 digits instead of 9 */
 } vs_results;
 
 /* ---- rankings.c: fills ptq_rankings and sq_rankings (study.md section 6) ---- */
@@ -124,9 +155,10 @@ void vs_ranking_set_release(vs_ranking_set *set);
 double vs_spearman(const double *a, const double *b, size_t n);
 
 /* ---- report_*.c: the files of study.md section 9, atomically, into the folder `dir` ---- */
-VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir, vs_error *err);     /* results.json */
-VS_NODISCARD vs_status vs_report_csv(const vs_results *results, const char *dir, vs_error *err);      /* layers.csv */
-VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char *dir, vs_error *err); /* ranking.<mode>[.sq].txt */
+VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir, vs_error *err); /* results.json */
+VS_NODISCARD vs_status vs_report_csv(const vs_results *results, const char *dir, vs_error *err);  /* layers.csv */
+VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char *dir,
+                                          vs_error *err); /* ranking.<mode>[.sq].txt */
 /* The text of summary.txt; the caller frees it. */
 VS_NODISCARD vs_status vs_report_summary(const vs_results *results, char **text, vs_error *err);
 

@@ -29,7 +29,7 @@ typedef struct analysis {
     image_slot *slots;   /* [wave] */
     vs_dist_pool *dist;  /* [rows * states * VS_TENSOR_COUNT] */
     vs_sqnr_pool *local, *cumulative, *output;
-    uint64_t **hist;     /* [threads]: one tensor's histogram before it is added to the pool's */
+    uint64_t **hist; /* [threads]: one tensor's histogram before it is added to the pool's */
     bool second_pass;
 } analysis;
 
@@ -58,7 +58,9 @@ typedef struct run {
 } run;
 
 /* Scratch of a session, laid out once: inputs (smoothed; quantized), an output, a smoothed weight. */
-typedef struct scratch { vs_mat input, quantized, output, weight; } scratch;
+typedef struct scratch {
+    vs_mat input, quantized, output, weight;
+} scratch;
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t input_reals(const vs_arch *a, size_t t) { return larger(t * larger(a->width, a->hidden), t * a->classes); }
@@ -73,7 +75,9 @@ static scratch scratch_for(const run *r, size_t rows, size_t in, size_t out) {
     const vs_arch *a = &r->a->model->arch;
     void *base = vs_session_scratch(r->job->session);
     const size_t i = input_reals(a, rows), o = output_reals(a, rows);
-    return (scratch){ { base, rows, in, in }, { reals_at(be, base, i), rows, in, in }, { reals_at(be, base, 2 * i), rows, out, out },
+    return (scratch){ { base, rows, in, in },
+                      { reals_at(be, base, i), rows, in, in },
+                      { reals_at(be, base, 2 * i), rows, out, out },
                       { reals_at(be, base, 2 * i + o), out, in, in } };
 }
 
@@ -89,7 +93,8 @@ static vs_status capture(const run *r, size_t row, vs_tensor tensor, vs_mat x, v
         c->values[r->state] = values;
         c->tokens = x.rows;
         c->channels = x.cols;
-        vs_status status = host && values ? a->backend->ops->download(a->backend, host, x, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
+        vs_status status = host && values ? a->backend->ops->download(a->backend, host, x, err)
+                                          : vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
         if (status == VS_OK) status = a->backend->ops->sync(a->backend, err);
         for (size_t k = 0; k < n && status == VS_OK; k++)
             values[k] = fabsf(a->backend->real == VS_REAL_F64 ? (float)((const double *)host)[k] : ((const float *)host)[k]);
@@ -179,7 +184,8 @@ static vs_status state_input(const run *r, const vs_tap *tap, size_t row, vs_err
     vs_status status = row == SIZE_MAX ? VS_OK : observe(r, row, VS_TENSOR_IN, tap->x, err);
     if (site && status == VS_OK) {
         vs_quant_counts unused = { 0, 0 };
-        vs_quant_counts *counts = row == SIZE_MAX || a->second_pass ? &unused : &r->slot->dist[dist_index(a, row, r->state, VS_TENSOR_IN)].counts;
+        vs_quant_counts *counts =
+            row == SIZE_MAX || a->second_pass ? &unused : &r->slot->dist[dist_index(a, row, r->state, VS_TENSOR_IN)].counts;
         vs_site_quantize(a->backend, site, tap->x, tap->x, counts);
     }
     return status;
@@ -236,7 +242,11 @@ static void local_linear(const run *r, size_t row, vs_kind kind, size_t block, s
     }
     vs_site_quantize(be, site, smoothed, s.quantized, NULL);
     be->ops->error_sums(be, smoothed, s.quantized, &sums[VS_LOCAL_INPUT_TENSOR]);
-    const struct { bool run; vs_local column; vs_mat x, w; } modes[] = {
+    const struct {
+        bool run;
+        vs_local column;
+        vs_mat x, w;
+    } modes[] = {
         { a->options->weight, VS_LOCAL_WEIGHT, smoothed, quantized->w },
         { a->options->activation, VS_LOCAL_ACTIVATION, s.quantized, weight },
         { a->options->both, VS_LOCAL_BOTH, s.quantized, quantized->w },
@@ -281,8 +291,10 @@ static void local_block(const run *r, size_t block) {
     for (vs_kind kind = VS_KIND_QKV; kind <= VS_KIND_FC2; kind++) {
         const size_t row = row_of(r->a, kind, (int)block);
         for (size_t p = 0; row != SIZE_MAX && p < r->a->recipe_count; p++) {
-            if (vs_kind_is_operand(kind)) local_operand(r, row, kind, block, p);
-            else local_linear(r, row, kind, block, p);
+            if (vs_kind_is_operand(kind))
+                local_operand(r, row, kind, block, p);
+            else
+                local_linear(r, row, kind, block, p);
         }
     }
 }
@@ -330,7 +342,8 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
     if (!a->second_pass) reset_slot(a, r.slot);
     vs_status status = vs_forward_embed(job->session, a->runner->weights, job->sample->pixels, 0, (vs_tapper){ NULL, NULL }, err);
     if (status != VS_OK) return status;
-    for (size_t s = 1; s < a->state_count; s++) be->ops->copy(be, vs_session_stream(job->session, 0), vs_session_stream(job->session, s));
+    for (size_t s = 1; s < a->state_count; s++)
+        be->ops->copy(be, vs_session_stream(job->session, 0), vs_session_stream(job->session, s));
     for (size_t b = 0; b < a->model->arch.depth; b++) {
         if (interrupted(a)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
         r.state = 0;
@@ -338,7 +351,8 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
         if (status == VS_OK && !a->second_pass) local_block(&r, b);
         for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
             r.state = s;
-            status = vs_forward_block(job->session, a->states->states[s].weights, STATE_WORKSPACE, s, b, (vs_tapper){ state_tap, &r }, err);
+            status = vs_forward_block(job->session, a->states->states[s].weights, STATE_WORKSPACE, s, b,
+                                      (vs_tapper){ state_tap, &r }, err);
         }
         if (status != VS_OK) return status;
     }
@@ -444,7 +458,8 @@ static void fill_row(analysis *a, size_t r) {
             out->local[VS_LOCAL_WEIGHT_TENSOR] = vs_sqnr_pool_result(&tensor);
         }
         const size_t s = a->states->recipe_state[p];
-        if (a->options->cumulative && s != SIZE_MAX) out->cumulative = vs_sqnr_pool_result(&a->cumulative[r * a->state_count + s]);
+        if (a->options->cumulative && s != SIZE_MAX)
+            out->cumulative = vs_sqnr_pool_result(&a->cumulative[r * a->state_count + s]);
     }
     for (size_t s = 0; s < a->state_count; s++) {
         const vs_dist_pool *in = &a->dist[dist_index(a, r, s, VS_TENSOR_IN)], *out = &a->dist[dist_index(a, r, s, VS_TENSOR_OUT)];
@@ -457,10 +472,17 @@ static void fill_row(analysis *a, size_t r) {
     }
 }
 
-vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states, const vs_analysis_options *options,
-                     vs_error *err) {
-    analysis a = { .results = results, .runner = runner, .backend = runner->weights->backend, .model = runner->weights->model, .states = states,
-                   .options = options, .rows = results->row_count, .state_count = states->state_count, .recipe_count = states->recipe_count };
+vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
+                     const vs_analysis_options *options, vs_error *err) {
+    analysis a = { .results = results,
+                   .runner = runner,
+                   .backend = runner->weights->backend,
+                   .model = runner->weights->model,
+                   .states = states,
+                   .options = options,
+                   .rows = results->row_count,
+                   .state_count = states->state_count,
+                   .recipe_count = states->recipe_count };
     vs_status status = create(&a, err);
     const vs_session_needs needs = { WORKSPACES, states->state_count, scratch_reals };
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "analysis", needs, work, pool_image, &a, err);

@@ -14,14 +14,14 @@ typedef struct vs_surface_capture {
     size_t row;
     vs_tensor tensor;
     size_t tokens, channels;
-    float **values;          /* [state_count], each [tokens * channels]; signed values' magnitudes */
+    float **values; /* [state_count], each [tokens * channels]; signed values' magnitudes */
 } vs_surface_capture;
 
 typedef struct vs_analysis_options {
     size_t images;                 /* of the set, from the first */
     bool weight, activation, both; /* local modes */
     bool cumulative;
-    vs_surface_capture *captures;  /* row and tensor are set by the caller; the rest is filled */
+    vs_surface_capture *captures; /* row and tensor are set by the caller; the rest is filled */
     size_t capture_count, capture_image;
 } vs_analysis_options;
 

@@ -9,7 +9,10 @@ typedef struct context {
     vs_calibration **parts; /* one a worker; extremes do not depend on who saw which image */
 } context;
 
-typedef struct observer { const vs_backend *backend; vs_calibration *part; } observer;
+typedef struct observer {
+    const vs_backend *backend;
+    vs_calibration *part;
+} observer;
 
 static vs_status observe(void *ctx, const vs_tap *tap, vs_error *err) {
     (void)err;
@@ -31,8 +34,10 @@ vs_status vs_calibrate(vs_calibration **out, const vs_runner *runner, const vs_i
     *out = NULL;
     context c = { runner, vs_calloc(runner->threads, sizeof *c.parts) };
     vs_status status = c.parts ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for calibration");
-    for (size_t i = 0; i < runner->threads && status == VS_OK; i++) status = vs_calibration_create(&c.parts[i], &runner->weights->model->arch, err);
-    if (status == VS_OK) status = vs_run_images(runner, set, set->count, "calibration", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
+    for (size_t i = 0; i < runner->threads && status == VS_OK; i++)
+        status = vs_calibration_create(&c.parts[i], &runner->weights->model->arch, err);
+    if (status == VS_OK)
+        status = vs_run_images(runner, set, set->count, "calibration", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
     for (size_t i = 1; i < runner->threads && status == VS_OK; i++) vs_calibration_merge(c.parts[0], c.parts[i]);
     for (size_t i = 0; c.parts && i < runner->threads; i++)
         if (i > 0 || status != VS_OK) vs_calibration_free(c.parts[i]);

@@ -44,7 +44,12 @@ static vs_status capture_map(vs_map_capture *m, size_t state, const uint16_t *ma
 static vs_status begin_capture(const context *c, const vs_job *job, vs_map_capture *m, vs_error *err) {
     const vs_image *im = &job->sample->image;
     const size_t n = im->width * im->height;
-    *m = (vs_map_capture){ vs_imageset_name(c->set, job->index), im->width, im->height, vs_calloc(3 * n, 1), NULL, vs_calloc(c->states->state_count, sizeof(uint8_t *)) };
+    *m = (vs_map_capture){ vs_imageset_name(c->set, job->index),
+                           im->width,
+                           im->height,
+                           vs_calloc(3 * n, 1),
+                           NULL,
+                           vs_calloc(c->states->state_count, sizeof(uint8_t *)) };
     if (!m->name || !m->rgb || !m->maps) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
     memcpy(m->rgb, im->pixels, 3 * n);
     if (!job->sample->labels) return VS_OK;
@@ -71,7 +76,8 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
         }
         status = predict(c, job, &c->states->states[s], s == 0 ? float_map : map, err);
         const uint16_t *shown = s == 0 ? float_map : map;
-        if (status == VS_OK) vs_confusion_add(&c->counts[job->worker * states + s], shown, float_map, maps ? job->sample->labels : NULL, pixels);
+        if (status == VS_OK)
+            vs_confusion_add(&c->counts[job->worker * states + s], shown, float_map, maps ? job->sample->labels : NULL, pixels);
         if (status == VS_OK && capture) status = capture_map(capture, s, shown, err);
     }
     free(map);
@@ -107,16 +113,22 @@ static vs_status finish(vs_task *t, const vs_confusion *c, bool has_labels, vs_e
     return VS_OK;
 }
 
-vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep, vs_error *err) {
+vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep,
+                      vs_error *err) {
     const vs_arch *a = &runner->weights->model->arch;
     const size_t n = states->state_count, parts = runner->threads * n;
     *out = (vs_evaluation){ .state_count = n, .classes = a->classes, .tasks = vs_calloc(n, sizeof *out->tasks) };
     out->capture_count = a->head == VS_HEAD_SEGMENTATION ? keep < set->count ? keep : set->count : 0;
     out->captures = vs_calloc(out->capture_count + 1, sizeof *out->captures);
-    context c = { runner, set, states, out, vs_calloc(parts, sizeof *c.counts), vs_calloc(runner->threads, sizeof *c.labels_missing) };
-    vs_status status = out->tasks && out->captures && c.counts && c.labels_missing ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
+    context c = {
+        runner, set, states, out, vs_calloc(parts, sizeof *c.counts), vs_calloc(runner->threads, sizeof *c.labels_missing)
+    };
+    vs_status status = out->tasks && out->captures && c.counts && c.labels_missing
+                           ? VS_OK
+                           : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
     for (size_t i = 0; i < parts && status == VS_OK; i++) status = vs_confusion_create(&c.counts[i], a->classes, err);
-    if (status == VS_OK) status = vs_run_images(runner, set, set->count, "evaluation", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
+    if (status == VS_OK)
+        status = vs_run_images(runner, set, set->count, "evaluation", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
     bool has_labels = a->head == VS_HEAD_SEGMENTATION;
     for (size_t i = 0; c.labels_missing && i < runner->threads; i++) has_labels &= !c.labels_missing[i];
     for (size_t s = 0; s < n && status == VS_OK; s++) {

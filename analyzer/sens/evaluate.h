@@ -23,7 +23,8 @@ typedef struct vs_evaluation {
 
 /* Segmentation heads give maps; a classifier gives one class an image (agreement, and accuracy where labels exist).
  * `keep` maps of the first images are kept. */
-VS_NODISCARD vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep, vs_error *err);
+VS_NODISCARD vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
+                                   size_t keep, vs_error *err);
 void vs_evaluation_release(vs_evaluation *evaluation);
 
 #endif

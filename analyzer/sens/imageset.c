@@ -26,7 +26,8 @@ static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
     s->count = count;
 }
 
-vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, size_t patch, vs_error *err) {
+vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, size_t patch,
+                           vs_error *err) {
     *s = (vs_imageset){ .config = of, .preprocess = &config->data.preprocess, .patch = patch };
     size_t all = 0;
     vs_status status = VS_OK;
@@ -77,12 +78,14 @@ static vs_status load(const vs_imageset *s, size_t index, vs_image *image, uint8
 static vs_status fit(const vs_preprocess_config *p, vs_image *image, vs_error *err) {
     vs_status status = VS_OK;
     if (p->resize.short_side > 0) {
-        const double short_side = (double)(image->width < image->height ? image->width : image->height), to = (double)p->resize.short_side;
+        const double short_side = (double)(image->width < image->height ? image->width : image->height),
+                     to = (double)p->resize.short_side;
         /* torchvision Resize(int): the long side is truncated */
         const size_t w = image->width <= image->height ? (size_t)to : (size_t)(to * (double)image->width / short_side);
         const size_t h = image->height <= image->width ? (size_t)to : (size_t)(to * (double)image->height / short_side);
         vs_image resized = { 0 };
-        status = vs_image_resize(image, w, h, p->resize.filter == VS_RESIZE_BICUBIC ? VS_FILTER_BICUBIC : VS_FILTER_BILINEAR, p->resize.antialias, &resized, err);
+        status = vs_image_resize(image, w, h, p->resize.filter == VS_RESIZE_BICUBIC ? VS_FILTER_BICUBIC : VS_FILTER_BILINEAR,
+                                 p->resize.antialias, &resized, err);
         if (status != VS_OK) return status;
         vs_image_release(image);
         *image = resized;
@@ -100,8 +103,11 @@ static vs_status fit(const vs_preprocess_config *p, vs_image *image, vs_error *e
 static vs_status check_size(const vs_imageset *s, const vs_image *image, vs_error *err) {
     const size_t p = s->patch;
     if (image->width % p == 0 && image->height % p == 0 && image->width && image->height) return VS_OK;
-    const size_t w = image->width < p ? p : (image->width + p / 2) / p * p, h = image->height < p ? p : (image->height + p / 2) / p * p;
-    return vs_fail(err, VS_ERR_CONFIG, "image size %zux%zu is not a multiple of the patch size %zu; the nearest is %zux%zu (use data.preprocess.resize and crop)",
+    const size_t w = image->width < p ? p : (image->width + p / 2) / p * p,
+                 h = image->height < p ? p : (image->height + p / 2) / p * p;
+    return vs_fail(err, VS_ERR_CONFIG,
+                   "image size %zux%zu is not a multiple of the patch size %zu; the nearest is %zux%zu (use "
+                   "data.preprocess.resize and crop)",
                    image->width, image->height, p, w, h);
 }
 
@@ -111,8 +117,8 @@ static vs_status read_labels(const vs_imageset *s, size_t index, vs_sample *samp
     vs_status status = vs_label_path(s->config->labels, s->files.paths[s->order[index]], &path, err);
     if (status == VS_OK) status = vs_label_read(&labels, path, err);
     if (status == VS_OK && (labels.width != sample->image.width || labels.height != sample->image.height))
-        status = vs_fail(err, VS_ERR_SHAPE, "%s: the label map is %zux%zu but its image is %zux%zu after preprocessing", path, labels.width,
-                         labels.height, sample->image.width, sample->image.height);
+        status = vs_fail(err, VS_ERR_SHAPE, "%s: the label map is %zux%zu but its image is %zux%zu after preprocessing", path,
+                         labels.width, labels.height, sample->image.width, sample->image.height);
     if (status == VS_OK) {
         sample->labels = labels.pixels;
         labels.pixels = NULL;
@@ -128,7 +134,8 @@ static vs_status normalise(const vs_preprocess_config *p, vs_sample *sample, vs_
     sample->pixels = vs_calloc(3 * n, sizeof *sample->pixels);
     if (!sample->pixels) return vs_fail(err, VS_ERR_NOMEM, "no memory for an image of %zux%zu", im->width, im->height);
     for (size_t c = 0; c < 3; c++)
-        for (size_t i = 0; i < n; i++) sample->pixels[c * n + i] = (float)(((double)im->pixels[3 * i + c] - p->mean[c]) / p->std[c]);
+        for (size_t i = 0; i < n; i++)
+            sample->pixels[c * n + i] = (float)(((double)im->pixels[3 * i + c] - p->mean[c]) / p->std[c]);
     return VS_OK;
 }
 
@@ -182,8 +189,9 @@ vs_status vs_imageset_hash(const vs_imageset *s, size_t index, uint8_t digest[32
     return status;
 }
 
-vs_status vs_imageset_check_overlap(const vs_config *config, const vs_imageset *calibration, const vs_imageset *analysis, vs_error *err) {
-    uint8_t (*seen)[32] = vs_calloc(calibration->count, sizeof *seen);
+vs_status vs_imageset_check_overlap(const vs_config *config, const vs_imageset *calibration, const vs_imageset *analysis,
+                                    vs_error *err) {
+    uint8_t(*seen)[32] = vs_calloc(calibration->count, sizeof *seen);
     if (!seen) return vs_fail(err, VS_ERR_NOMEM, "no memory for image hashes");
     vs_status status = VS_OK;
     for (size_t i = 0; i < calibration->count && status == VS_OK; i++) status = vs_imageset_hash(calibration, i, seen[i], err);
@@ -193,7 +201,8 @@ vs_status vs_imageset_check_overlap(const vs_config *config, const vs_imageset *
         for (size_t j = 0; j < calibration->count && status == VS_OK; j++) {
             if (memcmp(digest, seen[j], sizeof digest) != 0) continue;
             char *name = vs_imageset_name(analysis, i);
-            status = vs_config_fail(config, analysis->config->mark, err, "analysis image '%s' is also a calibration image; set data.allow_overlap: true to allow it",
+            status = vs_config_fail(config, analysis->config->mark, err,
+                                    "analysis image '%s' is also a calibration image; set data.allow_overlap: true to allow it",
                                     name ? name : "?");
             free(name);
         }

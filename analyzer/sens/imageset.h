@@ -7,12 +7,12 @@
 #include "image.h"
 
 typedef struct vs_imageset {
-    const vs_set_config *config;         /* borrowed */
+    const vs_set_config *config; /* borrowed */
     const vs_preprocess_config *preprocess;
-    size_t patch;                        /* sizes must be multiples of it */
+    size_t patch; /* sizes must be multiples of it */
     size_t count;
-    vs_filelist files;                   /* empty for scenes */
-    size_t *order;                       /* indices into the scenes or files, after offset, count and sample */
+    vs_filelist files; /* empty for scenes */
+    size_t *order;     /* indices into the scenes or files, after offset, count and sample */
 } vs_imageset;
 
 /* One image, ready. */
@@ -23,7 +23,8 @@ typedef struct vs_sample {
 } vs_sample;
 
 /* `what` ("calibration") stands in messages. An empty set is an error. */
-VS_NODISCARD vs_status vs_imageset_open(vs_imageset *set, const vs_config *config, const vs_set_config *of, const char *what, size_t patch, vs_error *err);
+VS_NODISCARD vs_status vs_imageset_open(vs_imageset *set, const vs_config *config, const vs_set_config *of, const char *what,
+                                        size_t patch, vs_error *err);
 void vs_imageset_release(vs_imageset *set);
 /* The caller releases the sample; it may be reused for the next call after a release. */
 VS_NODISCARD vs_status vs_imageset_get(const vs_imageset *set, size_t index, vs_sample *sample, vs_error *err);
@@ -33,6 +34,7 @@ char *vs_imageset_name(const vs_imageset *set, size_t index);
 /* SHA-256 of the decoded RGB bytes before resize. */
 VS_NODISCARD vs_status vs_imageset_hash(const vs_imageset *set, size_t index, uint8_t digest[32], vs_error *err);
 /* VS_ERR_CONFIG naming the first analysis image that is also a calibration image, by content. */
-VS_NODISCARD vs_status vs_imageset_check_overlap(const vs_config *config, const vs_imageset *calibration, const vs_imageset *analysis, vs_error *err);
+VS_NODISCARD vs_status vs_imageset_check_overlap(const vs_config *config, const vs_imageset *calibration,
+                                                 const vs_imageset *analysis, vs_error *err);
 
 #endif

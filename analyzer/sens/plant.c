@@ -10,9 +10,9 @@
 /* What planting needs to know of one block's hidden units, over all tokens of the calibration images. */
 typedef struct unit_stats {
     size_t units;
-    double *fc1_max;   /* largest fc1 output */
-    double *gelu_max;  /* largest GELU output */
-    double *gelu_sq;   /* sum of GELU^2 */
+    double *fc1_max;  /* largest fc1 output */
+    double *gelu_max; /* largest GELU output */
+    double *gelu_sq;  /* sum of GELU^2 */
     double tokens;
 } unit_stats;
 
@@ -39,7 +39,12 @@ static void unit_stats_reset(unit_stats *s) {
     s->tokens = 0;
 }
 
-typedef struct observer { const vs_backend *backend; int block; unit_stats *stats; double *lows; } observer;
+typedef struct observer {
+    const vs_backend *backend;
+    int block;
+    unit_stats *stats;
+    double *lows;
+} observer;
 
 static vs_status observe(void *ctx, const vs_tap *tap, vs_error *err) {
     (void)err;
@@ -63,7 +68,8 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     observer o = { c->runner->weights->backend, c->block, slot, lows };
     const vs_tapper tapper = { observe, &o };
     vs_status status = vs_forward_embed(job->session, c->runner->weights, job->sample->pixels, 0, tapper, err);
-    for (int b = 0; b <= c->block && status == VS_OK; b++) status = vs_forward_block(job->session, c->runner->weights, 0, 0, (size_t)b, tapper, err);
+    for (int b = 0; b <= c->block && status == VS_OK; b++)
+        status = vs_forward_block(job->session, c->runner->weights, 0, 0, (size_t)b, tapper, err);
     if (status == VS_OK) status = o.backend->ops->sync(o.backend, err);
     free(lows);
     return status;
@@ -104,7 +110,8 @@ static double score(vs_plant_kind kind, const unit_stats *s, const vs_block *b, 
     return s->gelu_sq[unit] / s->tokens * column_energy(&b->fc2, unit);
 }
 
-static vs_status plant_block(vs_block *b, const vs_config *config, const vs_plant_config *p, int block, const unit_stats *s, vs_plant_result *r, vs_error *err) {
+static vs_status plant_block(vs_block *b, const vs_config *config, const vs_plant_config *p, int block, const unit_stats *s,
+                             vs_plant_result *r, vs_error *err) {
     const size_t units = (size_t)p->units;
     double *scores = vs_calloc(s->units, sizeof *scores);
     r->channels = vs_calloc(units, sizeof *r->channels);
@@ -120,7 +127,9 @@ static vs_status plant_block(vs_block *b, const vs_config *config, const vs_plan
         for (size_t u = 0; u < s->units; u++)
             if (scores[u] < HUGE_VAL && (best == SIZE_MAX || scores[u] < scores[best])) best = u;
         if (best == SIZE_MAX) {
-            status = vs_config_fail(config, p->mark, err, "cannot plant %zu units in blocks.%d: only %zu hidden units reach an fc1 output of 1", units, block, r->count);
+            status = vs_config_fail(config, p->mark, err,
+                                    "cannot plant %zu units in blocks.%d: only %zu hidden units reach an fc1 output of 1", units,
+                                    block, r->count);
             break;
         }
         r->channels[r->count] = best;
@@ -158,12 +167,14 @@ static vs_status check_blocks(const vs_config *config, const vs_plant_config *p,
         if (p->blocks[i] < 0 || (size_t)p->blocks[i] >= depth) {
             char where[512];
             snprintf(where, sizeof where, "%s:%d:%d", config->path, p->mark.line, p->mark.column);
-            return vs_fail(err, VS_ERR_NOTFOUND, "%s: plant: there is no block %lld; the model has blocks 0 to %zu", where, (long long)p->blocks[i], depth - 1);
+            return vs_fail(err, VS_ERR_NOTFOUND, "%s: plant: there is no block %lld; the model has blocks 0 to %zu", where,
+                           (long long)p->blocks[i], depth - 1);
         }
     return VS_OK;
 }
 
-vs_status vs_plant(vs_plant_target *t, const vs_config *config, const vs_imageset *set, vs_plant_result **plants, size_t *plant_count, vs_error *err) {
+vs_status vs_plant(vs_plant_target *t, const vs_config *config, const vs_imageset *set, vs_plant_result **plants,
+                   size_t *plant_count, vs_error *err) {
     const size_t depth = t->model->arch.depth, hidden = t->model->arch.hidden;
     context c = { .slots = vs_calloc(t->runner.wave, sizeof *c.slots) };
     size_t capacity = 0;

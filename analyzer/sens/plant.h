@@ -14,8 +14,8 @@ typedef struct vs_plant_target {
     vs_runner runner; /* its weights are replaced while planting */
 } vs_plant_target;
 
-VS_NODISCARD vs_status vs_plant(vs_plant_target *target, const vs_config *config, const vs_imageset *calibration, vs_plant_result **plants,
-                                size_t *plant_count, vs_error *err);
+VS_NODISCARD vs_status vs_plant(vs_plant_target *target, const vs_config *config, const vs_imageset *calibration,
+                                vs_plant_result **plants, size_t *plant_count, vs_error *err);
 void vs_plants_free(vs_plant_result *plants, size_t count);
 
 #endif

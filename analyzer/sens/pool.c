@@ -26,8 +26,12 @@ static vs_status fit_session(const wave_run *run, worker *w, const vs_image *ima
     w->session = NULL;
     const vs_arch *a = &run->runner->weights->model->arch;
     const size_t tokens = 1 + a->registers + image->height / a->patch * (image->width / a->patch);
-    const vs_session_options options = { .images = 1, .height = image->height, .width = image->width, .workspaces = run->needs.workspaces,
-                                         .streams = run->needs.streams, .scratch = run->needs.scratch ? run->needs.scratch(a, tokens) : 0 };
+    const vs_session_options options = { .images = 1,
+                                         .height = image->height,
+                                         .width = image->width,
+                                         .workspaces = run->needs.workspaces,
+                                         .streams = run->needs.streams,
+                                         .scratch = run->needs.scratch ? run->needs.scratch(a, tokens) : 0 };
     w->height = image->height;
     w->width = image->width;
     return vs_session_create(&w->session, run->runner->weights, &options, err);
@@ -48,8 +52,8 @@ static vs_status one_image(const wave_run *run, size_t worker_index, size_t inde
     return status;
 }
 
-vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t count, const char *stage, vs_session_needs needs, vs_job_fn work,
-                        vs_pool_fn pool, void *context, vs_error *err) {
+vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t count, const char *stage, vs_session_needs needs,
+                        vs_job_fn work, vs_pool_fn pool, void *context, vs_error *err) {
     const size_t wave = runner->wave;
     worker *workers = vs_calloc(runner->threads, sizeof *workers);
     vs_error *errors = vs_calloc(wave, sizeof *errors);

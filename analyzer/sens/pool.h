@@ -15,11 +15,11 @@ typedef struct vs_progress {
 
 /* How work is run; shared by every stage of a study. */
 typedef struct vs_runner {
-    const vs_weights *weights; /* of the float model */
-    size_t threads;            /* >= 1 */
-    size_t wave;               /* images whose results are held before they are pooled; >= 1 */
+    const vs_weights *weights;         /* of the float model */
+    size_t threads;                    /* >= 1 */
+    size_t wave;                       /* images whose results are held before they are pooled; >= 1 */
     const volatile sig_atomic_t *stop; /* set from outside to stop; may be NULL */
-    vs_progress progress;      /* update may be NULL */
+    vs_progress progress;              /* update may be NULL */
 } vs_runner;
 
 /* Memory that the sessions of a stage need besides the forward pass, as a function of T. */
@@ -41,7 +41,7 @@ typedef vs_status (*vs_pool_fn)(void *context, size_t image, vs_error *err); /* 
 /* Runs `work` on images 0..count-1 of the set, `runner->threads` at a time, and `pool` (may be NULL) on each in image
  * order, a wave at a time: results do not depend on the number of threads. The first error in image order wins.
  * `slot` of an image, where its results may be kept until pooled, is image % runner->wave. */
-VS_NODISCARD vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t count, const char *stage, vs_session_needs needs,
-                                     vs_job_fn work, vs_pool_fn pool, void *context, vs_error *err);
+VS_NODISCARD vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t count, const char *stage,
+                                     vs_session_needs needs, vs_job_fn work, vs_pool_fn pool, void *context, vs_error *err);
 
 #endif

@@ -5,7 +5,10 @@
 
 #include "util.h"
 
-typedef struct tap2 { size_t lower, upper; double weight; } tap2; /* value = lower + weight * (upper - lower) */
+typedef struct tap2 {
+    size_t lower, upper;
+    double weight;
+} tap2; /* value = lower + weight * (upper - lower) */
 
 /* torch: src = max((dst + 0.5) * in / out - 0.5, 0), upper index clamped. */
 static tap2 source(size_t dst, size_t in, size_t out) {
@@ -31,7 +34,8 @@ static void blend_rows(const void *logits, vs_real real, size_t row_len, tap2 t,
     }
 }
 
-vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height, size_t width, uint16_t *out, vs_error *err) {
+vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height, size_t width,
+                         uint16_t *out, vs_error *err) {
     double *row = vs_calloc(w * classes, sizeof *row);
     if (!row) return vs_fail(err, VS_ERR_NOMEM, "no memory for a class map");
     for (size_t y = 0; y < height; y++) {

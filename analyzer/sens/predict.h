@@ -6,8 +6,8 @@
 
 /* Resizes logits [h*w, classes] (row-major, `real` type) bilinearly (align_corners false) to height x width and takes the
  * largest class of each pixel, the lowest index on ties. NaN counts as largest. classes out [height*width]. */
-VS_NODISCARD vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height, size_t width,
-                                      uint16_t *out, vs_error *err);
+VS_NODISCARD vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height,
+                                      size_t width, uint16_t *out, vs_error *err);
 
 /* Areas of intersection, prediction and label per class, summed over a set; and pixels equal to another map. */
 typedef struct vs_confusion {

@@ -35,7 +35,9 @@ vs_sqnr vs_sqnr_pool_result(const vs_sqnr_pool *p) {
 }
 
 vs_status vs_dist_pool_create(vs_dist_pool *p, size_t cols, vs_error *err) {
-    *p = (vs_dist_pool){ .cols = cols, .energy = vs_calloc(cols, sizeof *p->energy), .hist = vs_calloc(VS_HIST_BINS, sizeof *p->hist) };
+    *p = (vs_dist_pool){ .cols = cols,
+                         .energy = vs_calloc(cols, sizeof *p->energy),
+                         .hist = vs_calloc(VS_HIST_BINS, sizeof *p->hist) };
     return p->energy && p->hist ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
 }
 
@@ -125,8 +127,10 @@ static float select_f32(float *v, size_t n, size_t k) {
             v[i++] = v[j];
             v[j--] = t;
         }
-        if (k <= j) hi = j;
-        else lo = j + 1;
+        if (k <= j)
+            hi = j;
+        else
+            lo = j + 1;
     }
     return v[k];
 }

@@ -40,8 +40,8 @@ static size_t find_state(const vs_states *s, const char *name) {
     return SIZE_MAX;
 }
 
-static vs_status add_recipe(vs_states *s, const vs_config *config, size_t index, const vs_weights *base, const vs_calibration *calibration,
-                            vs_variant **plain, vs_error *err) {
+static vs_status add_recipe(vs_states *s, const vs_config *config, size_t index, const vs_weights *base,
+                            const vs_calibration *calibration, vs_variant **plain, vs_error *err) {
     char *name = config->analyze.recipes.items[index];
     const vs_mark mark = config->analyze.recipes.marks[index];
     const size_t at = find_state(s, name);
@@ -49,12 +49,14 @@ static vs_status add_recipe(vs_states *s, const vs_config *config, size_t index,
     if (at != SIZE_MAX) {
         const vs_state_kind kind = s->states[at].kind;
         if (kind != VS_STATE_PTQ && kind != VS_STATE_SQ)
-            return vs_config_fail(config, mark, err, "analyze.recipes: '%s' is a state of kind %s; recipes are ptq or sq states", name, vs_state_kind_name(kind));
+            return vs_config_fail(config, mark, err, "analyze.recipes: '%s' is a state of kind %s; recipes are ptq or sq states",
+                                  name, vs_state_kind_name(kind));
         s->recipes[s->recipe_count++] = s->states[at];
         return VS_OK;
     }
     const bool ptq = strcmp(name, "ptq") == 0;
-    if (!ptq && strcmp(name, "sq") != 0) return vs_config_fail(config, mark, err, "analyze.recipes: '%s' is no state of this run", name);
+    if (!ptq && strcmp(name, "sq") != 0)
+        return vs_config_fail(config, mark, err, "analyze.recipes: '%s' is no state of this run", name);
     const vs_state_config sc = { .kind = ptq ? VS_STATE_PTQ : VS_STATE_SQ, .name = name, .alpha = 0.5 };
     const vs_variant *v = NULL;
     vs_status status = variant_for(s, &sc, &config->recipe, base, calibration, plain, &v, err);
@@ -62,10 +64,13 @@ static vs_status add_recipe(vs_states *s, const vs_config *config, size_t index,
     return status;
 }
 
-vs_status vs_states_create(vs_states *s, const vs_config *config, const vs_weights *base, const vs_calibration *calibration, vs_error *err) {
+vs_status vs_states_create(vs_states *s, const vs_config *config, const vs_weights *base, const vs_calibration *calibration,
+                           vs_error *err) {
     const size_t most = config->state_count + config->analyze.recipes.count + 1;
-    *s = (vs_states){ .states = vs_calloc(most, sizeof(vs_state)), .recipes = vs_calloc(most, sizeof(vs_state)),
-                      .recipe_state = vs_calloc(most, sizeof(size_t)), .variants = vs_calloc(most, sizeof(vs_variant *)) };
+    *s = (vs_states){ .states = vs_calloc(most, sizeof(vs_state)),
+                      .recipes = vs_calloc(most, sizeof(vs_state)),
+                      .recipe_state = vs_calloc(most, sizeof(size_t)),
+                      .variants = vs_calloc(most, sizeof(vs_variant *)) };
     vs_status status = VS_OK;
     if (!s->states || !s->recipes || !s->recipe_state || !s->variants) {
         status = vs_fail(err, VS_ERR_NOMEM, "no memory for states");
@@ -83,7 +88,8 @@ vs_status vs_states_create(vs_states *s, const vs_config *config, const vs_weigh
         status = variant_for(s, sc, &config->recipe, base, calibration, &plain, &v, err);
         if (status == VS_OK) s->states[s->state_count++] = make_state(sc, base, v);
     }
-    for (size_t i = 0; i < config->analyze.recipes.count && status == VS_OK; i++) status = add_recipe(s, config, i, base, calibration, &plain, err);
+    for (size_t i = 0; i < config->analyze.recipes.count && status == VS_OK; i++)
+        status = add_recipe(s, config, i, base, calibration, &plain, err);
 out:
     if (status != VS_OK) vs_states_release(s);
     return status;

@@ -17,20 +17,24 @@ typedef struct vs_state {
 typedef struct vs_states {
     vs_state *states;
     size_t state_count;
-    vs_state *recipes; /* ptq and sq states measured layer by layer */
+    vs_state *recipes;    /* ptq and sq states measured layer by layer */
     size_t *recipe_state; /* the recipe's index in states, SIZE_MAX when it is not run as a whole model */
     size_t recipe_count;
     vs_variant **variants;
     size_t variant_count;
 } vs_states;
 
-VS_NODISCARD vs_status vs_states_create(vs_states *out, const vs_config *config, const vs_weights *base, const vs_calibration *calibration, vs_error *err);
+VS_NODISCARD vs_status vs_states_create(vs_states *out, const vs_config *config, const vs_weights *base,
+                                        const vs_calibration *calibration, vs_error *err);
 void vs_states_release(vs_states *states);
 
 /* The state's own change to a tensor that a layer is about to read, in place: division by s, then its grid. */
 void vs_state_apply(const vs_state *state, const vs_backend *backend, const vs_tap *tap);
 /* A tapper that applies a state (context: vs_state_tap) and nothing else. */
-typedef struct vs_state_tap { const vs_state *state; const vs_backend *backend; } vs_state_tap;
+typedef struct vs_state_tap {
+    const vs_state *state;
+    const vs_backend *backend;
+} vs_state_tap;
 vs_tapper vs_state_tapper(vs_state_tap *context);
 
 #endif

@@ -26,9 +26,12 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     const size_t patch = s->model->arch.patch;
     vs_status status = VS_OK;
-    if (c->data.calibration.set) status = vs_imageset_open(&s->calibration_set, c, &c->data.calibration, "calibration", patch, err);
-    if (status == VS_OK && c->data.analysis.set) status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
-    if (status == VS_OK && c->data.evaluation.set) status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
+    if (c->data.calibration.set)
+        status = vs_imageset_open(&s->calibration_set, c, &c->data.calibration, "calibration", patch, err);
+    if (status == VS_OK && c->data.analysis.set)
+        status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
+    if (status == VS_OK && c->data.evaluation.set)
+        status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
     if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
         status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);
     return status;
@@ -37,7 +40,8 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
 static vs_status plant(vs_study *s, vs_error *err) {
     if (s->config->model.plant_count == 0) return VS_OK;
     if (s->calibration_set.count == 0)
-        return vs_config_fail(s->config, s->config->model.plants[0].mark, err, "model.plant needs data.calibration: units are chosen on those images");
+        return vs_config_fail(s->config, s->config->model.plants[0].mark, err,
+                              "model.plant needs data.calibration: units are chosen on those images");
     vs_plant_target target = { s->model, s->backend, vs_study_runner(s) };
     return vs_plant(&target, s->config, &s->calibration_set, &s->results.plants, &s->results.plant_count, err);
 }
@@ -47,8 +51,9 @@ static vs_status no_such_layer(const vs_study *s, const char *pattern, vs_mark m
     if (!names) return vs_fail(err, VS_ERR_NOMEM, "no memory for layer names");
     for (size_t i = 0; i < s->point_count; i++) names[i] = s->points[i].name;
     const char *near = vs_nearest(pattern, names, s->point_count);
-    vs_status status = vs_fail(err, VS_ERR_NOTFOUND, "%s:%d:%d: '%s' matches no layer of %s%s%s%s", s->config->path, mark.line, mark.column, pattern,
-                               s->model->arch.name, near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
+    vs_status status =
+        vs_fail(err, VS_ERR_NOTFOUND, "%s:%d:%d: '%s' matches no layer of %s%s%s%s", s->config->path, mark.line, mark.column,
+                pattern, s->model->arch.name, near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
     free(names);
     return status;
 }
@@ -65,7 +70,8 @@ static bool in_list(const vs_string_list *globs, const char *name) {
 static vs_status check_globs(const vs_study *s, const vs_string_list *globs, vs_error *err) {
     for (size_t i = 0; i < globs->count; i++) {
         bool hit = false;
-        for (size_t p = 0; p < s->point_count && !hit; p++) hit = is_row(&s->points[p]) && vs_glob_match(globs->items[i], s->points[p].name);
+        for (size_t p = 0; p < s->point_count && !hit; p++)
+            hit = is_row(&s->points[p]) && vs_glob_match(globs->items[i], s->points[p].name);
         if (!hit) return no_such_layer(s, globs->items[i], globs->marks[i], err);
     }
     return VS_OK;
@@ -85,7 +91,8 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
         const vs_point *p = &s->points[i];
         if (!is_row(p) || !in_list(&s->config->analyze.layers, p->name)) continue;
         vs_row *row = &r->rows[r->row_count++];
-        *row = (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
+        *row =
+            (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
         const vs_linear *l = vs_model_linear(s->model, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
         row->fqn[row->fqn_count++] = l->fqn;
     }
@@ -128,8 +135,12 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
 
 static vs_status open_model(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
-    const vs_model_options options = { .arch = c->model.arch, .heads = (size_t)c->model.heads, .eps = c->model.eps, .head_path = c->model.head,
-                                       .check_values = true, .hash = true };
+    const vs_model_options options = { .arch = c->model.arch,
+                                       .heads = (size_t)c->model.heads,
+                                       .eps = c->model.eps,
+                                       .head_path = c->model.head,
+                                       .check_values = true,
+                                       .hash = true };
     vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
     const vs_mark at = vs_config_mark(c, "model.checkpoint");
     if (status == VS_ERR_NOTFOUND) vs_error_prefix(err, "%s:%d:%d: ", c->path, at.line, at.column);
@@ -201,7 +212,8 @@ static vs_status name_states(vs_study *s, vs_error *err) {
 vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
     const vs_runner runner = vs_study_runner(s);
     if (needs_calibration(s->config)) {
-        if (s->calibration_set.count == 0) return vs_fail(err, VS_ERR_CONFIG, "%s: quantized states need data.calibration", s->config->path);
+        if (s->calibration_set.count == 0)
+            return vs_fail(err, VS_ERR_CONFIG, "%s: quantized states need data.calibration", s->config->path);
         begin_stage(s, "calibration");
         vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
         end_stage(s);
@@ -233,8 +245,13 @@ static vs_status analyze(vs_study *s, const vs_runner *runner, vs_error *err) {
     if (s->capture_count && (size_t)s->config->surfaces.image >= images)
         return vs_fail(err, VS_ERR_CONFIG, "%s: surfaces.image is %lld but only %zu images are analyzed", s->config->path,
                        (long long)s->config->surfaces.image, images);
-    const vs_analysis_options options = { .images = images, .weight = c->mode_weight, .activation = c->mode_activation, .both = c->mode_both,
-                                          .cumulative = c->cumulative, .captures = s->captures, .capture_count = s->capture_count,
+    const vs_analysis_options options = { .images = images,
+                                          .weight = c->mode_weight,
+                                          .activation = c->mode_activation,
+                                          .both = c->mode_both,
+                                          .cumulative = c->cumulative,
+                                          .captures = s->captures,
+                                          .capture_count = s->capture_count,
                                           .capture_image = (size_t)s->config->surfaces.image };
     vs_status status = name_images(s, images, err);
     if (status == VS_OK) status = vs_analyze(&s->results, runner, &s->analysis_set, &s->states, &options, err);

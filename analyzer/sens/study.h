@@ -15,7 +15,10 @@ typedef struct vs_study_options {
     vs_progress progress;
 } vs_study_options;
 
-typedef struct vs_stage_time { const char *stage; double seconds; } vs_stage_time;
+typedef struct vs_stage_time {
+    const char *stage;
+    double seconds;
+} vs_stage_time;
 enum { VS_MAX_STAGES = 16 };
 
 typedef struct vs_study {

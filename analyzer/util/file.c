@@ -15,9 +15,11 @@ vs_status vs_make_dirs(const char *path, vs_error *err) {
         if (*p != '/' && *p != '\0') continue;
         const char was = *p;
         *p = '\0';
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST) status = vs_fail(err, VS_ERR_IO, "%s: cannot create the folder: %s", copy, strerror(errno));
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST)
+            status = vs_fail(err, VS_ERR_IO, "%s: cannot create the folder: %s", copy, strerror(errno));
         struct stat info;
-        if (status == VS_OK && (stat(copy, &info) != 0 || !S_ISDIR(info.st_mode))) status = vs_fail(err, VS_ERR_IO, "%s: not a folder", copy);
+        if (status == VS_OK && (stat(copy, &info) != 0 || !S_ISDIR(info.st_mode)))
+            status = vs_fail(err, VS_ERR_IO, "%s: not a folder", copy);
         *p = was;
         if (was == '\0') break;
     }
@@ -58,8 +60,10 @@ vs_status vs_outfile_commit(vs_outfile *f, vs_error *err) {
     const int code = errno;
     const bool unclosed = fclose(f->stream) != 0;
     f->stream = NULL;
-    if (broken || unflushed || unclosed) status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", f->path, strerror(code ? code : errno ? errno : EIO));
-    else if (rename(f->temporary, f->path) != 0) status = vs_fail(err, VS_ERR_IO, "%s: cannot rename into place: %s", f->path, strerror(errno));
+    if (broken || unflushed || unclosed)
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", f->path, strerror(code ? code : errno ? errno : EIO));
+    else if (rename(f->temporary, f->path) != 0)
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot rename into place: %s", f->path, strerror(errno));
     else {
         free(f->temporary);
         f->temporary = NULL;
@@ -99,8 +103,10 @@ vs_status vs_read_file(const char *path, size_t limit, char **bytes, size_t *siz
         }
         const size_t got = fread((char *)buffer + used, 1, 65536, in);
         used += got;
-        if (used > limit) status = vs_fail(err, VS_ERR_FORMAT, "%s: larger than %zu bytes", path, limit);
-        else if (ferror(in)) status = vs_fail(err, VS_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
+        if (used > limit)
+            status = vs_fail(err, VS_ERR_FORMAT, "%s: larger than %zu bytes", path, limit);
+        else if (ferror(in))
+            status = vs_fail(err, VS_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
         if (status != VS_OK || got == 0) break;
     }
     (void)fclose(in);

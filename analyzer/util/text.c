@@ -66,8 +66,10 @@ static bool match_braces(const char *pattern, const char *text, size_t *budget) 
     size_t depth = 0;
     const char *close = NULL;
     for (const char *p = open; *p && !close; p++) {
-        if (*p == '{') depth++;
-        else if (*p == '}' && --depth == 0) close = p;
+        if (*p == '{')
+            depth++;
+        else if (*p == '}' && --depth == 0)
+            close = p;
     }
     if (!close) return match_plain(pattern, text);
     const char *item = open + 1;

@@ -30,7 +30,9 @@ size_t vs_edit_distance(const char *a, const char *b);
 const char *vs_nearest(const char *text, const char *const *candidates, size_t count);
 
 /* ---- random numbers: splitmix64 ---- */
-typedef struct vs_rng { uint64_t state; } vs_rng;
+typedef struct vs_rng {
+    uint64_t state;
+} vs_rng;
 uint64_t vs_rng_next(vs_rng *rng);
 double vs_rng_uniform(vs_rng *rng); /* [0, 1) */
 double vs_rng_normal(vs_rng *rng);
@@ -58,7 +60,12 @@ VS_NODISCARD vs_status vs_write_file(const char *path, const void *bytes, size_t
 VS_NODISCARD vs_status vs_read_file(const char *path, size_t limit, char **bytes, size_t *size, vs_error *err);
 
 /* ---- SHA-256 (FIPS 180-4) ---- */
-typedef struct vs_sha256 { uint32_t h[8]; uint64_t length; uint8_t block[64]; size_t fill; } vs_sha256;
+typedef struct vs_sha256 {
+    uint32_t h[8];
+    uint64_t length;
+    uint8_t block[64];
+    size_t fill;
+} vs_sha256;
 void vs_sha256_init(vs_sha256 *sha);
 void vs_sha256_update(vs_sha256 *sha, const void *bytes, size_t size);
 void vs_sha256_final(vs_sha256 *sha, uint8_t digest[32]);

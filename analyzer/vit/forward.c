@@ -10,14 +10,16 @@ static vs_status show(vs_tapper tapper, vs_kind kind, int block, bool input, vs_
     return tapper.fn(tapper.context, &tap, err);
 }
 
-static vs_status linear(const vs_session *s, const vs_linear_weights *l, vs_kind kind, int block, vs_mat x, vs_mat y, vs_tapper tapper, vs_error *err) {
+static vs_status linear(const vs_session *s, const vs_linear_weights *l, vs_kind kind, int block, vs_mat x, vs_mat y,
+                        vs_tapper tapper, vs_error *err) {
     vs_status status = show(tapper, kind, block, true, x, err);
     if (status != VS_OK) return status;
     s->backend->ops->linear(s->backend, x, l->w, l->b, y);
     return show(tapper, kind, block, false, y, err);
 }
 
-vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixels, size_t stream, vs_tapper tapper, vs_error *err) {
+vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixels, size_t stream, vs_tapper tapper,
+                           vs_error *err) {
     const vs_backend_ops *ops = s->backend->ops;
     const size_t count = s->options.images * 3 * s->options.height * s->options.width;
     vs_status status = ops->upload(s->backend, s->pixels, pixels, count, err);
@@ -49,7 +51,8 @@ static vs_status attention(vs_session *s, const vs_workspace *ws, int block, vs_
     return VS_OK;
 }
 
-vs_status vs_forward_block(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t block, vs_tapper tapper, vs_error *err) {
+vs_status vs_forward_block(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t block, vs_tapper tapper,
+                           vs_error *err) {
     const vs_backend *be = s->backend;
     const vs_workspace *ws = &s->workspaces[workspace];
     const vs_block_weights *bw = &w->blocks[block];
@@ -81,8 +84,10 @@ static void gather_features(const vs_session *s, const vs_weights *w) {
     for (size_t i = 0; i < s->options.images; i++) {
         const vs_mat from = vs_mat_view(s->backend, s->normed, i * s->t + first, rows, 0, c);
         const vs_mat to = vs_mat_view(s->backend, s->features, i * rows, rows, 0, c);
-        if (segmentation) s->backend->ops->affine(s->backend, from, w->head_scale, w->head_shift, to);
-        else s->backend->ops->copy(s->backend, from, to);
+        if (segmentation)
+            s->backend->ops->affine(s->backend, from, w->head_scale, w->head_shift, to);
+        else
+            s->backend->ops->copy(s->backend, from, to);
     }
 }
 

@@ -28,7 +28,9 @@ static bool prefix_of(const vs_tensorfile *file, const char *suffix, char *prefi
 }
 
 static vs_status refuse_foreign(const vs_tensorfile *file, vs_error *err) {
-    static const struct { const char *key, *what; } foreign[] = {
+    static const struct {
+        const char *key, *what;
+    } foreign[] = {
         { "rope_embed.periods", "a DINOv3 checkpoint" },
         { "storage_tokens", "a DINOv3 checkpoint" },
         { "layer.0.attention.q_proj.weight", "a Hugging Face DINOv3 checkpoint" },
@@ -40,8 +42,8 @@ static vs_status refuse_foreign(const vs_tensorfile *file, vs_error *err) {
     char prefix[128];
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (prefix_of(file, foreign[i].key, prefix, sizeof prefix))
-            return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: this is %s ('%s%s'); that layout is not built yet", vs_tensorfile_path(file),
-                           foreign[i].what, prefix, foreign[i].key);
+            return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: this is %s ('%s%s'); that layout is not built yet",
+                           vs_tensorfile_path(file), foreign[i].what, prefix, foreign[i].key);
     return vs_fail(err, VS_ERR_FORMAT, "%s: no Vision Transformer found: no tensor is called '...patch_embed.proj.weight'",
                    vs_tensorfile_path(file));
 }
@@ -57,7 +59,8 @@ static size_t count_blocks(const vs_tensorfile *file, const char *prefix) {
 
 /* Heads are not in the shapes: the families' table, D = 64 otherwise. */
 static size_t heads_of_width(size_t width) {
-    static const size_t table[][2] = { { 192, 3 }, { 384, 6 }, { 768, 12 }, { 1024, 16 }, { 1280, 16 }, { 1152, 16 }, { 1408, 16 }, { 1536, 24 } };
+    static const size_t table[][2] = { { 192, 3 },   { 384, 6 },   { 768, 12 },  { 1024, 16 },
+                                       { 1280, 16 }, { 1152, 16 }, { 1408, 16 }, { 1536, 24 } };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i][0] == width) return table[i][1];
     return width % 64 == 0 ? width / 64 : 0;
@@ -71,7 +74,12 @@ static bool square_root(size_t n, size_t *root) {
 }
 
 static void name_arch(vs_arch *a) {
-    const char *size = a->width == 192 ? "ti" : a->width == 384 ? "s" : a->width == 768 ? "b" : a->width == 1024 ? "l" : a->width == 1536 ? "g" : "";
+    const char *size = a->width == 192    ? "ti"
+                       : a->width == 384  ? "s"
+                       : a->width == 768  ? "b"
+                       : a->width == 1024 ? "l"
+                       : a->width == 1536 ? "g"
+                                          : "";
     const char *family = strcmp(a->layout, "dinov2_hub") == 0 ? "dinov2_vit" : "vit_";
     if (*size)
         snprintf(a->name, sizeof a->name, "%s%s%zu%s", family, size, a->patch, a->registers ? "_reg" : "");
@@ -82,17 +90,24 @@ static void name_arch(vs_arch *a) {
 static vs_status detect_positions(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
     vs_arch *a = &l->arch;
     const vs_tensor_entry *pos = find(file, l->prefix, "pos_embed");
-    if (!pos) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: no '%spos_embed': models without learned positions (DINOv3) are not built yet",
-                             vs_tensorfile_path(file), l->prefix);
+    if (!pos)
+        return vs_fail(err, VS_ERR_UNSUPPORTED,
+                       "%s: no '%spos_embed': models without learned positions (DINOv3) are not built yet",
+                       vs_tensorfile_path(file), l->prefix);
     if (pos->ndim != 3 || pos->shape[0] != 1 || pos->shape[2] != a->width)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, tokens, %zu]", vs_tensorfile_path(file), pos->name, a->width);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, tokens, %zu]",
+                       vs_tensorfile_path(file), pos->name, a->width);
     const size_t rows = pos->shape[1];
-    if (rows > 1 && square_root(rows - 1, &a->grid)) a->class_position = true;
-    else if (square_root(rows, &a->grid)) a->class_position = false;
+    if (rows > 1 && square_root(rows - 1, &a->grid))
+        a->class_position = true;
+    else if (square_root(rows, &a->grid))
+        a->class_position = false;
     else if (rows > 2 && square_root(rows - 2, &a->grid))
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a distilled DeiT (two prefix positions) is not built yet", vs_tensorfile_path(file));
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a distilled DeiT (two prefix positions) is not built yet",
+                       vs_tensorfile_path(file));
     else
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s': %zu positions are no square grid", vs_tensorfile_path(file), pos->name, rows);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s': %zu positions are no square grid", vs_tensorfile_path(file),
+                       pos->name, rows);
     return VS_OK;
 }
 
@@ -107,30 +122,37 @@ static vs_status detect_head(vs_layout *l, const vs_tensorfile *file, const vs_t
         a->head = VS_HEAD_CLASSIFIER;
         snprintf(l->head_prefix, sizeof l->head_prefix, "%.100shead.", l->prefix);
     } else if (head_file) {
-        return vs_fail(err, VS_ERR_FORMAT, "%s: no head found: expected '...conv_seg.weight' or 'head.weight'", vs_tensorfile_path(head_file));
+        return vs_fail(err, VS_ERR_FORMAT, "%s: no head found: expected '...conv_seg.weight' or 'head.weight'",
+                       vs_tensorfile_path(head_file));
     } else {
         a->head = VS_HEAD_NONE;
         return VS_OK;
     }
     if (!w || w->ndim < 2 || w->shape[0] == 0 || w->shape[1] != a->width)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: the weight of head '%s' does not fit the backbone: expected [classes, %zu]", vs_tensorfile_path(from), l->head_prefix, a->width);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the weight of head '%s' does not fit the backbone: expected [classes, %zu]",
+                       vs_tensorfile_path(from), l->head_prefix, a->width);
     a->classes = w->shape[0];
     return VS_OK;
 }
 
-vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_tensorfile *head_file, const vs_model_options *options, vs_error *err) {
+vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_tensorfile *head_file,
+                           const vs_model_options *options, vs_error *err) {
     memset(l, 0, sizeof *l);
     vs_arch *a = &l->arch;
     if (!prefix_of(file, "patch_embed.proj.weight", l->prefix, sizeof l->prefix)) return refuse_foreign(file, err);
     if (find(file, l->prefix, "rope_embed.periods") || find(file, l->prefix, "storage_tokens")) return refuse_foreign(file, err);
     const char *path = vs_tensorfile_path(file);
-    if (find(file, l->prefix, "dist_token")) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a distilled DeiT ('dist_token') is not built yet", path);
+    if (find(file, l->prefix, "dist_token"))
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a distilled DeiT ('dist_token') is not built yet", path);
     if (find(file, l->prefix, "blocks.0.mlp.w12.weight") || find(file, l->prefix, "blocks.0.mlp.w1.weight"))
         return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: SwiGLU feed-forward layers are not built yet", path);
 
     const vs_tensor_entry *conv = find(file, l->prefix, "patch_embed.proj.weight");
-    if (!conv || conv->ndim != 4 || conv->shape[0] == 0 || conv->shape[1] != 3 || conv->shape[2] == 0 || conv->shape[2] != conv->shape[3])
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%spatch_embed.proj.weight' has a wrong shape: expected [width, 3, patch, patch]", path, l->prefix);
+    if (!conv || conv->ndim != 4 || conv->shape[0] == 0 || conv->shape[1] != 3 || conv->shape[2] == 0 ||
+        conv->shape[2] != conv->shape[3])
+        return vs_fail(err, VS_ERR_FORMAT,
+                       "%s: tensor '%spatch_embed.proj.weight' has a wrong shape: expected [width, 3, patch, patch]", path,
+                       l->prefix);
     a->width = conv->shape[0];
     a->patch = conv->shape[2];
     a->depth = count_blocks(file, l->prefix);
@@ -145,7 +167,8 @@ vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_ten
     const vs_tensor_entry *reg = hub_reg ? hub_reg : timm_reg;
     if (reg) {
         if (reg->ndim != 3 || reg->shape[2] != a->width)
-            return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, registers, %zu]", path, reg->name, a->width);
+            return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, registers, %zu]", path, reg->name,
+                           a->width);
         a->registers = reg->shape[1];
     }
     vs_status status = detect_positions(l, file, err);

@@ -28,7 +28,8 @@ static vs_status check_finite(const vs_tensorfile *file, const vs_tensor_entry *
         inf += isinf(values[i]) != 0;
     }
     if (nan + inf == 0) return VS_OK;
-    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has %zu NaN and %zu infinite values", vs_tensorfile_path(file), t->name, nan, inf);
+    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has %zu NaN and %zu infinite values", vs_tensorfile_path(file), t->name,
+                   nan, inf);
 }
 
 static void format_shape(const size_t *shape, size_t ndim, char *text, size_t size) {
@@ -40,7 +41,8 @@ static void format_shape(const size_t *shape, size_t ndim, char *text, size_t si
 
 /* Reads `count` values shaped rows x cols once dimensions of size 1 are dropped. A missing tensor is counted, not
  * an error yet, so that one message can say how many are missing. */
-static vs_status read_tensor(loader *l, const vs_tensorfile *file, const char *name, size_t rows, size_t cols, float **out, vs_error *err) {
+static vs_status read_tensor(loader *l, const vs_tensorfile *file, const char *name, size_t rows, size_t cols, float **out,
+                             vs_error *err) {
     const vs_tensor_entry *t = vs_tensorfile_find(file, name);
     if (!t) {
         if (l->missing++ == 0) snprintf(l->first_missing, sizeof l->first_missing, "%s", name);
@@ -55,7 +57,8 @@ static vs_status read_tensor(loader *l, const vs_tensorfile *file, const char *n
     if (!fits) {
         char shape[128];
         format_shape(t->shape, t->ndim, shape, sizeof shape);
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has shape %s where [%zu, %zu] is needed", vs_tensorfile_path(file), name, shape, rows, cols);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has shape %s where [%zu, %zu] is needed", vs_tensorfile_path(file),
+                       name, shape, rows, cols);
     }
     *out = vs_calloc(want ? want : 1, sizeof **out);
     if (!*out) return vs_fail(err, VS_ERR_NOMEM, "no memory for tensor '%s' (%zu values)", name, want);
@@ -66,9 +69,10 @@ static vs_status read_tensor(loader *l, const vs_tensorfile *file, const char *n
     return l->check_values ? check_finite(file, t, *out, err) : VS_OK;
 }
 
-static vs_status read_named(loader *l, const vs_tensorfile *file, float **out, size_t rows, size_t cols, vs_error *err, const char *format, ...)
-    VS_PRINTF(7, 8);
-static vs_status read_named(loader *l, const vs_tensorfile *file, float **out, size_t rows, size_t cols, vs_error *err, const char *format, ...) {
+static vs_status read_named(loader *l, const vs_tensorfile *file, float **out, size_t rows, size_t cols, vs_error *err,
+                            const char *format, ...) VS_PRINTF(7, 8);
+static vs_status read_named(loader *l, const vs_tensorfile *file, float **out, size_t rows, size_t cols, vs_error *err,
+                            const char *format, ...) {
     char name[256];
     va_list args;
     va_start(args, format);
@@ -78,8 +82,8 @@ static vs_status read_named(loader *l, const vs_tensorfile *file, float **out, s
 }
 
 /* `module` is the layer's name in the file; a bias is optional where `bias_optional`. */
-static vs_status read_linear(loader *l, const vs_tensorfile *file, vs_linear *linear, const char *module, size_t out, size_t in, bool bias_optional,
-                             vs_error *err) {
+static vs_status read_linear(loader *l, const vs_tensorfile *file, vs_linear *linear, const char *module, size_t out, size_t in,
+                             bool bias_optional, vs_error *err) {
     linear->out = out;
     linear->in = in;
     linear->fqn = vs_strdup(module);
@@ -98,12 +102,24 @@ static vs_status read_block(loader *l, const char *prefix, size_t index, vs_erro
     const size_t c = a->width;
     char base[200], module[256];
     snprintf(base, sizeof base, "%sblocks.%zu", prefix, index);
-    const struct { const char *name; float **to; } vectors[] = {
-        { "norm1.weight", &b->norm1_g }, { "norm1.bias", &b->norm1_b }, { "norm2.weight", &b->norm2_g }, { "norm2.bias", &b->norm2_b } };
+    const struct {
+        const char *name;
+        float **to;
+    } vectors[] = { { "norm1.weight", &b->norm1_g },
+                    { "norm1.bias", &b->norm1_b },
+                    { "norm2.weight", &b->norm2_g },
+                    { "norm2.bias", &b->norm2_b } };
     vs_status status = VS_OK;
-    for (size_t i = 0; i < 4 && status == VS_OK; i++) status = read_named(l, l->file, vectors[i].to, 1, c, err, "%s.%s", base, vectors[i].name);
-    const struct { const char *name; vs_linear *to; size_t out, in; } linears[] = {
-        { "attn.qkv", &b->qkv, 3 * c, c }, { "attn.proj", &b->proj, c, c }, { "mlp.fc1", &b->fc1, a->hidden, c }, { "mlp.fc2", &b->fc2, c, a->hidden } };
+    for (size_t i = 0; i < 4 && status == VS_OK; i++)
+        status = read_named(l, l->file, vectors[i].to, 1, c, err, "%s.%s", base, vectors[i].name);
+    const struct {
+        const char *name;
+        vs_linear *to;
+        size_t out, in;
+    } linears[] = { { "attn.qkv", &b->qkv, 3 * c, c },
+                    { "attn.proj", &b->proj, c, c },
+                    { "mlp.fc1", &b->fc1, a->hidden, c },
+                    { "mlp.fc2", &b->fc2, c, a->hidden } };
     for (size_t i = 0; i < 4 && status == VS_OK; i++) {
         snprintf(module, sizeof module, "%s.%s", base, linears[i].name);
         status = read_linear(l, l->file, linears[i].to, module, linears[i].out, linears[i].in, i == 0, err);
@@ -125,8 +141,12 @@ static vs_status read_head(loader *l, const vs_layout *layout, vs_error *err) {
         return read_linear(l, file, &m->head, module, m->arch.classes, c, true, err);
     }
     m->bn_eps = 1e-5; /* PyTorch's BatchNorm default, vit-models.md 5.1 */
-    const struct { const char *name; float **to; } bn[] = {
-        { "bn.weight", &m->bn_g }, { "bn.bias", &m->bn_b }, { "bn.running_mean", &m->bn_mean }, { "bn.running_var", &m->bn_var } };
+    const struct {
+        const char *name;
+        float **to;
+    } bn[] = {
+        { "bn.weight", &m->bn_g }, { "bn.bias", &m->bn_b }, { "bn.running_mean", &m->bn_mean }, { "bn.running_var", &m->bn_var }
+    };
     for (size_t i = 0; i < 4; i++) {
         vs_status status = read_named(l, file, bn[i].to, 1, c, err, "%s%s", prefix, bn[i].name);
         if (status != VS_OK) return status;
@@ -195,7 +215,8 @@ static vs_status read_backbone(loader *l, const vs_layout *layout, vs_error *err
     snprintf(module, sizeof module, "%spatch_embed.proj", prefix);
     vs_status status = read_linear(l, l->file, &m->patch, module, c, 3 * a->patch * a->patch, true, err);
     if (status == VS_OK) status = read_named(l, l->file, &m->cls, 1, c, err, "%scls_token", prefix);
-    if (status == VS_OK) status = read_named(l, l->file, &m->pos, a->class_position + a->grid * a->grid, c, err, "%spos_embed", prefix);
+    if (status == VS_OK)
+        status = read_named(l, l->file, &m->pos, a->class_position + a->grid * a->grid, c, err, "%spos_embed", prefix);
     if (status == VS_OK && a->registers)
         status = read_named(l, l->file, &m->registers, a->registers, c, err, "%s%s", prefix,
                             strcmp(a->layout, "dinov2_hub") == 0 ? "register_tokens" : "reg_token");
@@ -227,7 +248,8 @@ vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options
     if (status == VS_OK) status = read_backbone(&l, &layout, err);
     if (status == VS_OK) status = read_head(&l, &layout, err);
     if (status == VS_OK && l.missing)
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", path, l.missing, l.missing > 1 ? "s are" : " is", l.first_missing);
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", path, l.missing,
+                         l.missing > 1 ? "s are" : " is", l.first_missing);
     if (status == VS_OK && options->hash) status = vs_tensorfile_sha256(file, m->sha256, err);
     summarize_dtypes(m, file);
 done:

@@ -37,9 +37,14 @@ static void plan(vs_session *s, planner *p) {
     s->embedded = take_mat(p, b * s->n, c);
     s->pos = take_mat(p, s->n, c);
     for (size_t i = 0; i < s->options.workspaces; i++)
-        s->workspaces[i] = (vs_workspace){
-            .norm1 = take_mat(p, rows, c), .qkv = take_mat(p, rows, 3 * c), .attended = take_mat(p, rows, c), .proj = take_mat(p, rows, c),
-            .norm2 = take_mat(p, rows, c), .fc1 = take_mat(p, rows, a->hidden), .gelu = take_mat(p, rows, a->hidden), .fc2 = take_mat(p, rows, c) };
+        s->workspaces[i] = (vs_workspace){ .norm1 = take_mat(p, rows, c),
+                                           .qkv = take_mat(p, rows, 3 * c),
+                                           .attended = take_mat(p, rows, c),
+                                           .proj = take_mat(p, rows, c),
+                                           .norm2 = take_mat(p, rows, c),
+                                           .fc1 = take_mat(p, rows, a->hidden),
+                                           .gelu = take_mat(p, rows, a->hidden),
+                                           .fc2 = take_mat(p, rows, c) };
     for (size_t i = 0; i < s->options.streams; i++) s->streams[i] = take_mat(p, rows, c);
     s->attention = take(p, s->backend->ops->attention_scratch(s->backend, s->t, a->heads));
     s->normed = take_mat(p, rows, c);
@@ -64,7 +69,8 @@ vs_status vs_session_create(vs_session **out, const vs_weights *weights, const v
     *out = NULL;
     const vs_arch *a = &weights->model->arch;
     if (options->height == 0 || options->width == 0 || options->height % a->patch || options->width % a->patch)
-        return vs_fail(err, VS_ERR_SHAPE, "image size %zux%zu is not a multiple of the patch size %zu", options->width, options->height, a->patch);
+        return vs_fail(err, VS_ERR_SHAPE, "image size %zux%zu is not a multiple of the patch size %zu", options->width,
+                       options->height, a->patch);
     vs_session *s = vs_calloc(1, sizeof *s);
     if (!s) return vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
     s->backend = weights->backend;
@@ -86,8 +92,8 @@ vs_status vs_session_create(vs_session **out, const vs_weights *weights, const v
     s->arena_reals = p.used;
     size_t bytes = 0;
     if (p.overflow || !vs_size_mul(&bytes, p.used, p.real) || !(s->arena = s->backend->ops->alloc(s->backend, p.used))) {
-        status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session: images of %zux%zu need %.1f GB on backend %s", options->width,
-                         options->height, (double)p.used * (double)p.real / 1e9, s->backend->name);
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session: images of %zux%zu need %.1f GB on backend %s",
+                         options->width, options->height, (double)p.used * (double)p.real / 1e9, s->backend->name);
         goto out;
     }
     p = (planner){ s->arena, (size_t)s->backend->real, 0, false };

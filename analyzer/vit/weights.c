@@ -18,8 +18,10 @@ static void *own(binder *b, size_t count) {
         return NULL;
     }
     void *p = w->backend->ops->alloc(w->backend, count);
-    if (!p) b->status = vs_fail(b->err, VS_ERR_NOMEM, "no memory for %zu weights on backend %s", count, w->backend->name);
-    else w->owned[w->owned_count++] = p;
+    if (!p)
+        b->status = vs_fail(b->err, VS_ERR_NOMEM, "no memory for %zu weights on backend %s", count, w->backend->name);
+    else
+        w->owned[w->owned_count++] = p;
     return p;
 }
 
@@ -41,7 +43,10 @@ static const void *bind_f64(binder *b, const double *host, size_t count) {
 
 /* A vs_mat's pointer is not const because views of activations share the type; weights are never written through it. */
 static void *unconst(const void *p) {
-    union { const void *in; void *out; } pun = { p };
+    union {
+        const void *in;
+        void *out;
+    } pun = { p };
     return pun.out;
 }
 
@@ -98,11 +103,16 @@ vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_
     bind_prefix(&b, m);
     for (size_t i = 0; i < m->arch.depth; i++) {
         const vs_block *from = &m->blocks[i];
-        w->blocks[i] = (vs_block_weights){
-            .norm1_g = bind(&b, from->norm1_g, c), .norm1_b = bind(&b, from->norm1_b, c), .qkv = bind_linear(&b, &from->qkv),
-            .proj = bind_linear(&b, &from->proj), .ls1 = bind(&b, from->ls1, c), .norm2_g = bind(&b, from->norm2_g, c),
-            .norm2_b = bind(&b, from->norm2_b, c), .fc1 = bind_linear(&b, &from->fc1), .fc2 = bind_linear(&b, &from->fc2),
-            .ls2 = bind(&b, from->ls2, c) };
+        w->blocks[i] = (vs_block_weights){ .norm1_g = bind(&b, from->norm1_g, c),
+                                           .norm1_b = bind(&b, from->norm1_b, c),
+                                           .qkv = bind_linear(&b, &from->qkv),
+                                           .proj = bind_linear(&b, &from->proj),
+                                           .ls1 = bind(&b, from->ls1, c),
+                                           .norm2_g = bind(&b, from->norm2_g, c),
+                                           .norm2_b = bind(&b, from->norm2_b, c),
+                                           .fc1 = bind_linear(&b, &from->fc1),
+                                           .fc2 = bind_linear(&b, &from->fc2),
+                                           .ls2 = bind(&b, from->ls2, c) };
     }
     w->norm_g = bind(&b, m->norm_g, c);
     w->norm_b = bind(&b, m->norm_b, c);

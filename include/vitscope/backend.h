@@ -56,14 +56,18 @@ typedef struct vs_quant_counts {
 /* Logarithmic histogram of |x|: bin 0 holds |x| < 2^VS_HIST_EXP_MIN (zero included); then
  * VS_HIST_PER_OCTAVE equal-width bins per octave; the last bin also takes everything above,
  * infinities and NaN. Relative bin width is at most 1/256 (0.39 %), study.md section 5. */
-enum { VS_HIST_EXP_MIN = -40, VS_HIST_EXP_MAX = 40, VS_HIST_PER_OCTAVE = 256,
-       VS_HIST_BINS = 1 + (VS_HIST_EXP_MAX - VS_HIST_EXP_MIN) * VS_HIST_PER_OCTAVE };
+enum {
+    VS_HIST_EXP_MIN = -40,
+    VS_HIST_EXP_MAX = 40,
+    VS_HIST_PER_OCTAVE = 256,
+    VS_HIST_BINS = 1 + (VS_HIST_EXP_MAX - VS_HIST_EXP_MIN) * VS_HIST_PER_OCTAVE
+};
 
 /* Distribution of |x| of one tensor. NaN counts as the largest value. */
 typedef struct vs_abs_stats {
-    double max;            /* max |x| */
+    double max;              /* max |x| */
     size_t max_row, max_col; /* its first place in row-major order */
-    double sum;            /* sum |x| */
+    double sum;              /* sum |x| */
     uint64_t count;
 } vs_abs_stats;
 
@@ -96,8 +100,8 @@ typedef struct vs_backend_ops {
     /* y = x * w^T + b; x [M,K], w [N,K], b [N] or NULL, y [M,N]. */
     void (*linear)(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y);
     /* Integer product: acc[m,n] = sum_k x[m,k] * w[n,k], exact in int32; x [M,K] unsigned, w [N,K] signed, packed. */
-    vs_status (*linear_i8)(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k,
-                           int32_t *acc, vs_error *err);
+    vs_status (*linear_i8)(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
+                           vs_error *err);
     /* y = (x - mean) / sqrt(var + eps) * g + b per row, biased two-pass variance. */
     void (*layernorm)(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y);
     /* Per image and head a (columns a*D..): out = softmax(q k^T * scale) v. q,k,v,out [images*tokens, heads*D].

@@ -27,11 +27,11 @@ typedef struct vs_arch {
     const char *layout; /* "timm_dinov2", "dinov2_hub", "timm_vit" */
     char name[64];      /* "vit_ti14", "dinov2_vitb14_reg", ... */
     size_t width, depth, heads, hidden, patch, registers;
-    size_t grid;        /* the stored position grid is grid x grid */
+    size_t grid;         /* the stored position grid is grid x grid */
     bool class_position; /* the class token has a position of its own */
     bool layer_scale;
     vs_position_mode position;
-    double eps;         /* of every LayerNorm */
+    double eps; /* of every LayerNorm */
     vs_head_kind head;
     size_t classes;
 } vs_arch;
@@ -50,11 +50,14 @@ typedef struct vs_block {
     vs_linear qkv, proj;      /* [3C, C], [C, C] */
     float *ls1;               /* [C] or NULL */
     float *norm2_g, *norm2_b;
-    vs_linear fc1, fc2;       /* [F, C], [C, F] */
+    vs_linear fc1, fc2; /* [F, C], [C, F] */
     float *ls2;
 } vs_block;
 
-typedef struct vs_tensor_use { char *name; bool used; } vs_tensor_use;
+typedef struct vs_tensor_use {
+    char *name;
+    bool used;
+} vs_tensor_use;
 
 typedef struct vs_model {
     vs_arch arch;
@@ -62,16 +65,16 @@ typedef struct vs_model {
     size_t parameters;                  /* in used tensors */
     vs_tensor_use *tensors;             /* every tensor of the file */
     size_t tensor_count;
-    char **class_names;                 /* from the file's metadata, or NULL */
+    char **class_names; /* from the file's metadata, or NULL */
     size_t class_name_count;
 
-    vs_linear patch;                  /* [C, 3*p*p] */
-    float *cls, *registers, *pos;     /* [C], [R, C], [class_position + grid*grid, C] */
-    vs_block *blocks;                 /* [depth] */
+    vs_linear patch;              /* [C, 3*p*p] */
+    float *cls, *registers, *pos; /* [C], [R, C], [class_position + grid*grid, C] */
+    vs_block *blocks;             /* [depth] */
     float *norm_g, *norm_b;
     float *bn_g, *bn_b, *bn_mean, *bn_var; /* [C], segmentation head */
     double bn_eps;
-    vs_linear head;                   /* [classes, C] */
+    vs_linear head; /* [classes, C] */
 } vs_model;
 
 /* What the user's configuration says over what was found; zeros and NULLs mean "found". */
@@ -94,11 +97,17 @@ void vs_model_free(vs_model *model);
 typedef enum vs_kind {
     VS_KIND_PATCH_EMBED, /* patch_embed.proj */
     VS_KIND_EMBED,       /* embed: tokens before block 0 */
-    VS_KIND_QKV, VS_KIND_Q, VS_KIND_K, VS_KIND_V, VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2,
-    VS_KIND_BLOCK,       /* blocks.N: residual stream after the block */
-    VS_KIND_NORM,        /* norm: all final-normed tokens */
-    VS_KIND_HEAD,        /* head.conv_seg or head.fc */
-    VS_KIND_LOGITS       /* logits at the head's own resolution */
+    VS_KIND_QKV,
+    VS_KIND_Q,
+    VS_KIND_K,
+    VS_KIND_V,
+    VS_KIND_PROJ,
+    VS_KIND_FC1,
+    VS_KIND_FC2,
+    VS_KIND_BLOCK, /* blocks.N: residual stream after the block */
+    VS_KIND_NORM,  /* norm: all final-normed tokens */
+    VS_KIND_HEAD,  /* head.conv_seg or head.fc */
+    VS_KIND_LOGITS /* logits at the head's own resolution */
 } vs_kind;
 
 enum { VS_BLOCK_SITES = 7 }; /* qkv q k v proj fc1 fc2 */
@@ -106,14 +115,14 @@ enum { VS_BLOCK_SITES = 7 }; /* qkv q k v proj fc1 fc2 */
 typedef struct vs_point {
     char name[48];
     vs_kind kind;
-    int block; /* -1 outside blocks */
+    int block;   /* -1 outside blocks */
     double macs; /* per image, 0 where nothing is multiplied */
 } vs_point;
 
 /* Points in execution order for an image of `tokens` tokens; the caller frees *points. */
 VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t tokens, vs_point **points, size_t *count, vs_error *err);
-bool vs_kind_is_linear(vs_kind kind);  /* has a weight */
-bool vs_kind_is_operand(vs_kind kind); /* q, k or v */
+bool vs_kind_is_linear(vs_kind kind);   /* has a weight */
+bool vs_kind_is_operand(vs_kind kind);  /* q, k or v */
 const char *vs_kind_name(vs_kind kind); /* "attn.qkv", ... */
 /* The linear of a point, NULL where it has none. */
 const vs_linear *vs_model_linear(const vs_model *model, vs_kind kind, int block);
@@ -122,7 +131,10 @@ void vs_token_name(const vs_arch *arch, size_t token, size_t grid_w, char *text,
 
 /* ------------------------------------------------------------------ weights on a backend */
 
-typedef struct vs_linear_weights { vs_mat w; const void *b; } vs_linear_weights;
+typedef struct vs_linear_weights {
+    vs_mat w;
+    const void *b;
+} vs_linear_weights;
 typedef struct vs_block_weights {
     const void *norm1_g, *norm1_b;
     vs_linear_weights qkv, proj;
@@ -177,7 +189,8 @@ typedef struct vs_session_options {
 } vs_session_options;
 
 /* Sizes one arena from the model and the image size and takes it at once; nothing is allocated afterwards. */
-VS_NODISCARD vs_status vs_session_create(vs_session **out, const vs_weights *weights, const vs_session_options *options, vs_error *err);
+VS_NODISCARD vs_status vs_session_create(vs_session **out, const vs_weights *weights, const vs_session_options *options,
+                                         vs_error *err);
 void vs_session_free(vs_session *session);
 size_t vs_session_tokens(const vs_session *session); /* T */
 size_t vs_session_grid_h(const vs_session *session);
@@ -200,18 +213,23 @@ typedef struct vs_tap {
     vs_mat x;
 } vs_tap;
 typedef vs_status (*vs_tap_fn)(void *context, const vs_tap *tap, vs_error *err);
-typedef struct vs_tapper { vs_tap_fn fn; void *context; } vs_tapper; /* fn NULL: nobody looks */
+typedef struct vs_tapper {
+    vs_tap_fn fn;
+    void *context;
+} vs_tapper; /* fn NULL: nobody looks */
 
 /* pixels: host float32 [B, 3, height, width], normalised. Writes the tokens into stream `stream`. */
 VS_NODISCARD vs_status vs_forward_embed(vs_session *session, const vs_weights *weights, const float *pixels, size_t stream,
                                         vs_tapper tapper, vs_error *err);
 /* x of stream `stream` through block `block`, in place (vit-models.md 2.4). */
-VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream, size_t block,
-                                        vs_tapper tapper, vs_error *err);
+VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
+                                        size_t block, vs_tapper tapper, vs_error *err);
 /* Final norm and head. */
-VS_NODISCARD vs_status vs_forward_head(vs_session *session, const vs_weights *weights, size_t stream, vs_tapper tapper, vs_error *err);
+VS_NODISCARD vs_status vs_forward_head(vs_session *session, const vs_weights *weights, size_t stream, vs_tapper tapper,
+                                       vs_error *err);
 /* All of it, in workspace 0 and stream 0. */
-VS_NODISCARD vs_status vs_forward(vs_session *session, const vs_weights *weights, const float *pixels, vs_tapper tapper, vs_error *err);
+VS_NODISCARD vs_status vs_forward(vs_session *session, const vs_weights *weights, const float *pixels, vs_tapper tapper,
+                                  vs_error *err);
 /* The attention of a block again, from operands that the caller changed: q, k, v [B*T, C] views into out [B*T, C]. */
 void vs_forward_attention(const vs_session *session, vs_mat q, vs_mat k, vs_mat v, vs_mat out);
 

@@ -46,7 +46,8 @@ static void broken_images_are_refused(void **state) {
     assert_int_equal(vs_read_file(path, 1 << 20, &bytes, &size, &err), VS_OK);
     unlink(path);
     rmdir(dir);
-    check_error(vs_image_decode(&image, bytes, size / 2, "half.png", &err), &err, VS_ERR_FORMAT, "half.png: broken PNG near byte");
+    check_error(vs_image_decode(&image, bytes, size / 2, "half.png", &err), &err, VS_ERR_FORMAT,
+                "half.png: broken PNG near byte");
     err = (vs_error){ 0 };
     bytes[16] = 0x7f; /* width 0x7f000028 */
     check_error(vs_image_decode(&image, bytes, size, "wide.png", &err), &err, VS_ERR_FORMAT, "wide.png");
@@ -68,9 +69,16 @@ static void resizes_equal_pil_and_torch(void **state) {
         vs_image in = { GOLDEN_W, GOLDEN_H, 3, NULL }, out;
         in.pixels = malloc(sizeof resize_input);
         memcpy(in.pixels, resize_input, sizeof resize_input);
-        assert_int_equal(vs_image_resize(&in, c->width, c->height, c->bicubic ? VS_FILTER_BICUBIC : VS_FILTER_BILINEAR, c->antialias, &out, &err), VS_OK);
-        for (size_t k = 0; k < c->width * c->height * 3; k++)
-            if (out.pixels[k] != c->pixels[k]) fail_msg("case %zu, byte %zu: %d, wanted %d", i, k, out.pixels[k], c->pixels[k]);
+        assert_int_equal(vs_image_resize(&in, c->width, c->height, c->bicubic ? VS_FILTER_BICUBIC : VS_FILTER_BILINEAR,
+                                         c->antialias, &out, &err),
+                         VS_OK);
+        size_t ties = 0; /* torch sums in another order: a value half-way between two integers may fall to the other side */
+        for (size_t k = 0; k < c->width * c->height * 3; k++) {
+            const int off = abs(out.pixels[k] - c->pixels[k]);
+            if (off > (c->antialias ? 0 : 1)) fail_msg("case %zu, byte %zu: %d, wanted %d", i, k, out.pixels[k], c->pixels[k]);
+            ties += off != 0;
+        }
+        assert_true(ties * 100 <= c->width * c->height * 3);
         vs_image_release(&in);
         vs_image_release(&out);
     }
@@ -97,7 +105,8 @@ static void lists_and_folders(void **state) {
     static const char *const names[] = { "b.PNG", "a.jpg", "c.txt" };
     for (size_t i = 0; i < 3; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        assert_int_equal(vs_write_file(path, i == 2 ? "# list\n  b.PNG \n\na.jpg\nb.PNG" : "x", i == 2 ? 27 : 1, &err), VS_OK);
+        const char *text = i == 2 ? "# list\n  b.PNG \n\na.jpg\nb.PNG" : "x";
+        assert_int_equal(vs_write_file(path, text, strlen(text), &err), VS_OK);
     }
     assert_int_equal(vs_filelist_make(&list, dir, &err), VS_OK);
     assert_int_equal(list.count, 2);
@@ -130,17 +139,23 @@ static void npy_header(void **state) {
     vs_error err = { 0 };
     FILE *f = tmpfile();
     const size_t shape[] = { 2, 3 };
+    char text[256] = "";
     assert_int_equal(vs_npy_write_header(f, VS_NPY_F32, 2, shape, &err), VS_OK);
-    assert_int_equal(ftell(f) % 64, 0);
-    char text[128] = "";
+    const size_t size = (size_t)ftell(f);
+    assert_int_equal(size % 64, 0);
     rewind(f);
-    assert_int_equal(fread(text, 1, 64, f), 64);
+    assert_int_equal(fread(text, 1, size, f), size);
     assert_non_null(strstr(text + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,3), }"));
+    assert_int_equal(text[size - 1], '\n');
     fclose(f);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(png_round_trip), cmocka_unit_test(broken_images_are_refused), cmocka_unit_test(resizes_equal_pil_and_torch),
-        cmocka_unit_test(crops_are_centred), cmocka_unit_test(lists_and_folders), cmocka_unit_test(npy_header) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(png_round_trip),
+                                        cmocka_unit_test(broken_images_are_refused),
+                                        cmocka_unit_test(resizes_equal_pil_and_torch),
+                                        cmocka_unit_test(crops_are_centred),
+                                        cmocka_unit_test(lists_and_folders),
+                                        cmocka_unit_test(npy_header) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

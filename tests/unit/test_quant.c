@@ -47,6 +47,7 @@ static void smoothing_factors(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(asymmetric_grids), cmocka_unit_test(symmetric_grids), cmocka_unit_test(smoothing_factors) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(asymmetric_grids), cmocka_unit_test(symmetric_grids),
+                                        cmocka_unit_test(smoothing_factors) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

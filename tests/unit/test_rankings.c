@@ -21,7 +21,8 @@ static vs_sqnr sqnr(double v) { return (vs_sqnr){ .present = true, .pooled = v, 
 
 /* weights 40 50 inf -, activations 20 45 1 30, output ratios 10 5 3 100, input ratios 2 inf 5 1 */
 static void build(study *s) {
-    static const double w[] = { 40, 50, HUGE_VAL, 0 }, a[] = { 20, 45, 1, 30 }, out[] = { 10, 5, 3, 100 }, in[] = { 2, HUGE_VAL, 5, 1 };
+    static const double w[] = { 40, 50, HUGE_VAL, 0 }, a[] = { 20, 45, 1, 30 }, out[] = { 10, 5, 3, 100 },
+                        in[] = { 2, HUGE_VAL, 5, 1 };
     static const char *const names[] = { "blocks.0.attn.qkv", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "blocks.0.attn.q" };
     static const vs_kind kinds[] = { VS_KIND_QKV, VS_KIND_FC1, VS_KIND_FC2, VS_KIND_Q };
     *s = (study){ .arch = { .layout = "timm_vit", .name = "t", .width = 8, .depth = 1, .heads = 2, .patch = 4 } };
@@ -31,14 +32,32 @@ static void build(study *s) {
         s->recipes[i].local[VS_LOCAL_ACTIVATION] = sqnr(a[i]);
         s->states[i][0].out = (vs_distribution){ .present = true, .max = 1, .ratio = out[i], .shape = "spike" };
         s->states[i][0].in = (vs_distribution){ .present = true, .max = 1, .ratio = in[i], .shape = "ridge" };
-        s->rows[i] = (vs_row){ .layer = names[i], .kind = kinds[i], .macs = 1e6, .fqn = { "m,\"x\"" }, .fqn_count = 1, .planted = i == 2, .recipes = &s->recipes[i], .states = s->states[i] };
+        s->rows[i] = (vs_row){ .layer = names[i],
+                               .kind = kinds[i],
+                               .macs = 1e6,
+                               .fqn = { "m,\"x\"" },
+                               .fqn_count = 1,
+                               .planted = i == 2,
+                               .recipes = &s->recipes[i],
+                               .states = s->states[i] };
     }
     s->state_names[0] = "fp32";
     s->state_names[1] = "ptq";
     s->recipe_names[0] = "ptq";
     s->output[0] = sqnr(HUGE_VAL);
-    s->results = (vs_results){ .name = "made up", .arch = &s->arch, .tokens = 5, .grid_w = 2, .state_names = s->state_names, .state_count = STATES,
-        .recipe_names = s->recipe_names, .recipe_count = 1, .ptq_recipe = 0, .sq_recipe = SIZE_MAX, .rows = s->rows, .row_count = ROWS, .output_sqnr = s->output };
+    s->results = (vs_results){ .name = "made up",
+                               .arch = &s->arch,
+                               .tokens = 5,
+                               .grid_w = 2,
+                               .state_names = s->state_names,
+                               .state_count = STATES,
+                               .recipe_names = s->recipe_names,
+                               .recipe_count = 1,
+                               .ptq_recipe = 0,
+                               .sq_recipe = SIZE_MAX,
+                               .rows = s->rows,
+                               .row_count = ROWS,
+                               .output_sqnr = s->output };
     vs_error err = { 0 };
     assert_int_equal(vs_rankings_compute(&s->results, &err), VS_OK);
 }
@@ -65,7 +84,7 @@ static void order_and_conclusions(void **state) {
     assert_memory_equal(set->rankings[3].rows, inputs, sizeof inputs);
     assert_int_equal(set->rankings[4].count, 0);
     assert_int_equal(set->blind_count, 3);
-    assert_int_equal(set->blind[0].row, 2); /* inf - 1 */
+    assert_int_equal(set->blind[0].row, 2);                                                /* inf - 1 */
     assert_true(set->blind[0].flagged && set->blind[1].flagged && !set->blind[2].flagged); /* inf, 20, 5 dB */
     assert_int_equal(set->blind[1].weights, 1);
     assert_int_equal(set->blind[1].activations, 2);
@@ -103,11 +122,16 @@ static void reports_hold_the_numbers(void **state) {
     assert_int_equal(vs_report_summary(&s.results, &summary, &err), VS_OK);
     snprintf(path, sizeof path, "%s/results.json", dir);
     json_t *o = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
-    json_t *layer = json_array_get(json_object_get(o, "layers"), 2), *local = json_object_get(json_object_get(json_object_get(json_object_get(layer, "sqnr"), "ptq"), "local"), "weight");
+    json_t *layer = json_array_get(json_object_get(o, "layers"), 2),
+           *local = json_object_get(json_object_get(json_object_get(json_object_get(layer, "sqnr"), "ptq"), "local"), "weight");
     assert_string_equal(json_string_value(local), "inf");
-    assert_true(json_is_null(json_object_get(json_object_get(json_object_get(json_object_get(json_array_get(json_object_get(o, "layers"), 3), "sqnr"), "ptq"), "local"), "weight")));
+    assert_true(json_is_null(json_object_get(
+        json_object_get(json_object_get(json_object_get(json_array_get(json_object_get(o, "layers"), 3), "sqnr"), "ptq"),
+                        "local"),
+        "weight")));
     assert_true(json_is_null(json_object_get(o, "task")));
-    assert_string_equal(json_string_value(json_array_get(json_object_get(json_object_get(o, "rankings"), "activations"), 0)), "blocks.0.mlp.fc2");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(json_object_get(o, "rankings"), "activations"), 0)),
+                        "blocks.0.mlp.fc2");
     assert_int_equal(vs_read_file(VS_SOURCE_DIR "/docs/results.md", 1 << 20, &docs, &size, &err), VS_OK);
     keys_are_documented(o, docs);
     json_decref(o);
@@ -127,7 +151,8 @@ static void reports_hold_the_numbers(void **state) {
         assert_int_equal(unlink(path), 0);
     }
     assert_int_equal(rmdir(dir), 0);
-    assert_non_null(strstr(summary, "Precision is lost in the inputs of blocks.0.mlp.fc2 (1.0 dB), blocks.0.attn.qkv (20.0 dB)."));
+    assert_non_null(
+        strstr(summary, "Precision is lost in the inputs of blocks.0.mlp.fc2 (1.0 dB), blocks.0.attn.qkv (20.0 dB)."));
     assert_non_null(strstr(summary, "PLANTED"));
     free(docs);
     free(csv);
@@ -137,6 +162,7 @@ static void reports_hold_the_numbers(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(spearman_by_hand), cmocka_unit_test(order_and_conclusions), cmocka_unit_test(reports_hold_the_numbers) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(spearman_by_hand), cmocka_unit_test(order_and_conclusions),
+                                        cmocka_unit_test(reports_hold_the_numbers) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,7 +43,9 @@ static void histograms_keep_their_promise(void **state) {
     qsort(v, N, sizeof *v, by_value);
     static const double quantiles[] = { 0, 0.01, 0.5, 0.99, 0.999, 1 };
     for (size_t i = 0; i < 6; i++) {
-        const double rank = quantiles[i] * (N - 1), want = (double)v[(size_t)rank] + (rank - floor(rank)) * ((double)v[(size_t)fmin(rank + 1, N - 1)] - (double)v[(size_t)rank]);
+        const double rank = quantiles[i] * (N - 1),
+                     want = (double)v[(size_t)rank] +
+                            (rank - floor(rank)) * ((double)v[(size_t)fmin(rank + 1, N - 1)] - (double)v[(size_t)rank]);
         check_close(vs_hist_quantile(hist, N, quantiles[i], (double)v[N - 1]), want, 0.005 * want);
     }
 }
@@ -81,7 +83,8 @@ static void distribution_by_hand(void **state) {
     vs_error err = { 0 };
     assert_int_equal(vs_dist_pool_create(&pool, 2, &err), VS_OK);
     double energy[2] = { 4, 100 };
-    const vs_dist_slot a = { .stats = { 8, 1, 1, 12, 4 }, .rows = 2, .energy = energy }, b = { .stats = { 8, 0, 0, 10, 4 }, .rows = 2, .energy = energy };
+    const vs_dist_slot a = { .stats = { 8, 1, 1, 12, 4 }, .rows = 2, .energy = energy },
+                       b = { .stats = { 8, 0, 0, 10, 4 }, .rows = 2, .energy = energy };
     vs_dist_pool_add(&pool, 0, &a);
     vs_dist_pool_add(&pool, 1, &b); /* an equal maximum later does not move the place */
     pool.below = 2;
@@ -124,7 +127,8 @@ static void maps_and_counts(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(sqnr_by_hand), cmocka_unit_test(histograms_keep_their_promise), cmocka_unit_test(bins_are_ordered),
-        cmocka_unit_test(medians_are_exact), cmocka_unit_test(distribution_by_hand), cmocka_unit_test(maps_and_counts) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(sqnr_by_hand),         cmocka_unit_test(histograms_keep_their_promise),
+                                        cmocka_unit_test(bins_are_ordered),     cmocka_unit_test(medians_are_exact),
+                                        cmocka_unit_test(distribution_by_hand), cmocka_unit_test(maps_and_counts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

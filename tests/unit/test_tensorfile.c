@@ -16,8 +16,10 @@ static void a_good_file(void **state) {
     (void)state;
     vs_tensorfile *f = NULL;
     vs_error err;
-    const char *header = "{\"__metadata__\":{\"classes\":\"a,b\"},\"b\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[8,12]},"
-                         "\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},\"s\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[12,20]}}   ";
+    const char *header =
+        "{\"__metadata__\":{\"classes\":\"a,b\"},\"b\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[8,12]},"
+        "\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},\"s\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":"
+        "[12,20]}}   ";
     assert_int_equal(open_text(&f, header, 20, &err), VS_OK);
     assert_int_equal(vs_tensorfile_count(f), 3);
     assert_int_equal(vs_tensorfile_find(f, "a")->count, 2);
@@ -29,25 +31,36 @@ static void a_good_file(void **state) {
 
 static void bad_files_are_refused(void **state) {
     (void)state;
-    static const struct { const char *header; size_t data; const char *part; } cases[] = {
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "truncated" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 12, "the tensors end at byte 8" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "overlap" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[12,16]}}", 16, "hole" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}", 16, "duplicate" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, "do not fill" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,8]}}", 8, "do not fill" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4611686018427387904],\"data_offsets\":[0,8]}}", 8, "impossible shape" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "impossible shape" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "impossible data_offsets" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,1e3]}}", 8, "impossible data_offsets" },
-        { "{\"a\":{\"dtype\":\"Q7\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "unknown type 'Q7'" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, "needs exactly" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,2],\"data_offsets\":[0,8]}}", 8, "dimensions" },
-        { "{\"__metadata__\":{\"x\":1}}", 0, "no string" },
-        { "{\"a\":", 0, "broken header at byte" },
-        { "[1]", 0, "does not begin with '{'" },
-        { "", 0, "does not begin with '{'" } };
+    static const struct {
+        const char *header;
+        size_t data;
+        const char *part;
+    } cases[] = { { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "truncated" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 12, "the tensors end at byte 8" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],"
+                    "\"data_offsets\":[4,12]}}",
+                    12, "overlap" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],"
+                    "\"data_offsets\":[12,16]}}",
+                    16, "hole" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],"
+                    "\"data_offsets\":[8,16]}}",
+                    16, "duplicate" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, "do not fill" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,8]}}", 8,
+                    "impossible shape" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4611686018427387904],\"data_offsets\":[0,8]}}", 8,
+                    "impossible shape" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "impossible shape" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "impossible data_offsets" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,1e3]}}", 8, "impossible data_offsets" },
+                  { "{\"a\":{\"dtype\":\"Q7\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "unknown type 'Q7'" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, "needs exactly" },
+                  { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,2],\"data_offsets\":[0,8]}}", 8, "dimensions" },
+                  { "{\"__metadata__\":{\"x\":1}}", 0, "no string" },
+                  { "{\"a\":", 0, "broken header at byte" },
+                  { "[1]", 0, "does not begin with '{'" },
+                  { "", 0, "does not begin with '{'" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_tensorfile *f = NULL;
         vs_error err;
@@ -83,6 +96,7 @@ static void halves_are_exact(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_good_file), cmocka_unit_test(bad_files_are_refused), cmocka_unit_test(lying_lengths), cmocka_unit_test(halves_are_exact) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_good_file), cmocka_unit_test(bad_files_are_refused),
+                                        cmocka_unit_test(lying_lengths), cmocka_unit_test(halves_are_exact) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

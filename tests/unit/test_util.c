@@ -14,13 +14,27 @@ static void sizes_do_not_wrap(void **state) {
 
 static void globs_match_layer_names(void **state) {
     (void)state;
-    static const struct { const char *pattern, *text; bool hit; } cases[] = {
-        { "blocks.*.mlp.fc2", "blocks.11.mlp.fc2", true }, { "blocks.*.mlp.fc2", "blocks.11.mlp.fc1", false },
-        { "blocks.{8,11}.mlp.*", "blocks.11.mlp.fc1", true }, { "blocks.{8,11}.mlp.*", "blocks.1.mlp.fc1", false },
-        { "*", "", true }, { "", "a", false }, { "a?c", "abc", true }, { "a?c", "ac", false }, { "[a-c]x", "bx", true }, { "[!a-c]x", "bx", false },
-        { "{a,b{c,d}}e", "bde", true }, { "{a,b", "{a,b", true }, { "*.*.*", "a.b.c", true }, { "a*b*c", "aXbYc", true }, { "a*b*c", "aXbY", false } };
+    static const struct {
+        const char *pattern, *text;
+        bool hit;
+    } cases[] = { { "blocks.*.mlp.fc2", "blocks.11.mlp.fc2", true },
+                  { "blocks.*.mlp.fc2", "blocks.11.mlp.fc1", false },
+                  { "blocks.{8,11}.mlp.*", "blocks.11.mlp.fc1", true },
+                  { "blocks.{8,11}.mlp.*", "blocks.1.mlp.fc1", false },
+                  { "*", "", true },
+                  { "", "a", false },
+                  { "a?c", "abc", true },
+                  { "a?c", "ac", false },
+                  { "[a-c]x", "bx", true },
+                  { "[!a-c]x", "bx", false },
+                  { "{a,b{c,d}}e", "bde", true },
+                  { "{a,b", "{a,b", true },
+                  { "*.*.*", "a.b.c", true },
+                  { "a*b*c", "aXbYc", true },
+                  { "a*b*c", "aXbY", false } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (vs_glob_match(cases[i].pattern, cases[i].text) != cases[i].hit) fail_msg("'%s' against '%s'", cases[i].pattern, cases[i].text);
+        if (vs_glob_match(cases[i].pattern, cases[i].text) != cases[i].hit)
+            fail_msg("'%s' against '%s'", cases[i].pattern, cases[i].text);
 }
 
 static void hostile_globs_end(void **state) {
@@ -40,10 +54,12 @@ static void nearest_names(void **state) {
 
 static void sha256_known_answers(void **state) { /* FIPS 180-4 examples */
     (void)state;
-    static const struct { const char *text, *hex; } cases[] = {
-        { "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
-        { "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
-        { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" } };
+    static const struct {
+        const char *text, *hex;
+    } cases[] = { { "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+                  { "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+                  { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+                    "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" } };
     for (size_t i = 0; i < 3; i++) {
         vs_sha256 sha;
         uint8_t digest[32];
@@ -107,8 +123,9 @@ static void errors_keep_the_first(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_do_not_wrap), cmocka_unit_test(globs_match_layer_names), cmocka_unit_test(hostile_globs_end),
-        cmocka_unit_test(nearest_names), cmocka_unit_test(sha256_known_answers), cmocka_unit_test(files_appear_whole), cmocka_unit_test(a_full_disk_is_said),
-        cmocka_unit_test(errors_keep_the_first) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_do_not_wrap),    cmocka_unit_test(globs_match_layer_names),
+                                        cmocka_unit_test(hostile_globs_end),    cmocka_unit_test(nearest_names),
+                                        cmocka_unit_test(sha256_known_answers), cmocka_unit_test(files_appear_whole),
+                                        cmocka_unit_test(a_full_disk_is_said),  cmocka_unit_test(errors_keep_the_first) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,27 +6,48 @@
 
 static char dir[256], path[300];
 
-typedef struct edit { const char *drop, *reshape, *nan; } edit;
+typedef struct edit {
+    const char *drop, *reshape, *nan;
+} edit;
 
-static size_t add(char *header, size_t used, size_t room, const char *name, const char *shape, size_t count, size_t *at, const edit *e) {
+static size_t add(char *header, size_t used, size_t room, const char *name, const char *shape, size_t count, size_t *at,
+                  const edit *e) {
     if (e->drop && strcmp(name, e->drop) == 0) return used;
     if (e->reshape && strcmp(name, e->reshape) == 0) shape = count % 2 == 0 ? "2,1" : "1", count = count % 2 == 0 ? 2 : 1;
-    used += (size_t)snprintf(header + used, room - used, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}", used > 1 ? "," : "", name, shape, *at, *at + 4 * count);
+    used += (size_t)snprintf(header + used, room - used, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                             used > 1 ? "," : "", name, shape, *at, *at + 4 * count);
     *at += 4 * count;
     return used;
 }
 
 /* A one-block timm ViT of width 64, patch 4, grid 2. */
 static void write_model(const edit *e) {
-    static const struct { const char *name, *shape; size_t count; } tensors[] = {
-        { "patch_embed.proj.weight", "64,3,4,4", 3072 }, { "patch_embed.proj.bias", "64", 64 }, { "cls_token", "1,1,64", 64 }, { "pos_embed", "1,5,64", 320 },
-        { "blocks.0.norm1.weight", "64", 64 }, { "blocks.0.norm1.bias", "64", 64 }, { "blocks.0.attn.qkv.weight", "192,64", 12288 }, { "blocks.0.attn.qkv.bias", "192", 192 },
-        { "blocks.0.attn.proj.weight", "64,64", 4096 }, { "blocks.0.attn.proj.bias", "64", 64 }, { "blocks.0.norm2.weight", "64", 64 }, { "blocks.0.norm2.bias", "64", 64 },
-        { "blocks.0.mlp.fc1.weight", "128,64", 8192 }, { "blocks.0.mlp.fc1.bias", "128", 128 }, { "blocks.0.mlp.fc2.weight", "64,128", 8192 }, { "blocks.0.mlp.fc2.bias", "64", 64 },
-        { "norm.weight", "64", 64 }, { "norm.bias", "64", 64 }, { "unused.thing", "3", 3 } };
+    static const struct {
+        const char *name, *shape;
+        size_t count;
+    } tensors[] = { { "patch_embed.proj.weight", "64,3,4,4", 3072 },
+                    { "patch_embed.proj.bias", "64", 64 },
+                    { "cls_token", "1,1,64", 64 },
+                    { "pos_embed", "1,5,64", 320 },
+                    { "blocks.0.norm1.weight", "64", 64 },
+                    { "blocks.0.norm1.bias", "64", 64 },
+                    { "blocks.0.attn.qkv.weight", "192,64", 12288 },
+                    { "blocks.0.attn.qkv.bias", "192", 192 },
+                    { "blocks.0.attn.proj.weight", "64,64", 4096 },
+                    { "blocks.0.attn.proj.bias", "64", 64 },
+                    { "blocks.0.norm2.weight", "64", 64 },
+                    { "blocks.0.norm2.bias", "64", 64 },
+                    { "blocks.0.mlp.fc1.weight", "128,64", 8192 },
+                    { "blocks.0.mlp.fc1.bias", "128", 128 },
+                    { "blocks.0.mlp.fc2.weight", "64,128", 8192 },
+                    { "blocks.0.mlp.fc2.bias", "64", 64 },
+                    { "norm.weight", "64", 64 },
+                    { "norm.bias", "64", 64 },
+                    { "unused.thing", "3", 3 } };
     char header[4096] = "{";
     size_t used = 1, at = 0;
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) used = add(header, used, sizeof header, tensors[i].name, tensors[i].shape, tensors[i].count, &at, e);
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        used = add(header, used, sizeof header, tensors[i].name, tensors[i].shape, tensors[i].count, &at, e);
     header[used++] = '}';
     char *bytes = vs_calloc(8 + used + at, 1);
     for (size_t i = 0; i < 8; i++) bytes[i] = (char)(used >> (8 * i));
@@ -78,15 +99,24 @@ static void geometry_is_found(void **state) {
 
 static void bad_checkpoints_are_refused(void **state) {
     (void)state;
-    static const struct { edit e; vs_model_options options; vs_status status; const char *part; } cases[] = {
+    static const struct {
+        edit e;
+        vs_model_options options;
+        vs_status status;
+        const char *part;
+    } cases[] = {
         { { .drop = "norm.bias" }, { 0 }, VS_ERR_FORMAT, "1 tensor is missing, the first is 'norm.bias'" },
         { { .drop = "blocks.0.mlp.fc2.weight" }, { 0 }, VS_ERR_FORMAT, "'blocks.0.mlp.fc2.weight'" },
         { { .drop = "patch_embed.proj.weight" }, { 0 }, VS_ERR_FORMAT, "no Vision Transformer found" },
         { { .drop = "pos_embed" }, { 0 }, VS_ERR_UNSUPPORTED, "not built yet" },
         { { .drop = "blocks.0.norm1.weight" }, { 0 }, VS_ERR_FORMAT, "blocks.0.norm1.weight" },
         { { .reshape = "blocks.0.attn.proj.weight" }, { 0 }, VS_ERR_FORMAT, "has shape [2, 1] where [64, 64] is needed" },
-        { { .nan = "yes" }, { .check_values = true }, VS_ERR_FORMAT, "'patch_embed.proj.weight' has 1 NaN and 1 infinite values" },
-        { { 0 }, { .heads = 7 }, VS_ERR_CONFIG, "set model.heads" } };
+        { { .nan = "yes" },
+          { .check_values = true },
+          VS_ERR_FORMAT,
+          "'patch_embed.proj.weight' has 1 NaN and 1 infinite values" },
+        { { 0 }, { .heads = 7 }, VS_ERR_CONFIG, "set model.heads" }
+    };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_model *m = NULL;
         vs_error err;
@@ -108,7 +138,8 @@ static void sizes_must_fit_the_patch(void **state) {
     assert_int_equal(vs_backend_open(&backend, "cpu", &err), VS_OK);
     assert_int_equal(vs_weights_bind(&weights, backend, m, &err), VS_OK);
     const vs_session_options bad = { .images = 1, .height = 10, .width = 8, .workspaces = 1, .streams = 1 };
-    check_error(vs_session_create(&session, weights, &bad, &err), &err, VS_ERR_SHAPE, "8x10 is not a multiple of the patch size 4");
+    check_error(vs_session_create(&session, weights, &bad, &err), &err, VS_ERR_SHAPE,
+                "8x10 is not a multiple of the patch size 4");
     err = (vs_error){ 0 };
     const vs_session_options huge = { .images = (size_t)1 << 40, .height = 8, .width = 8, .workspaces = 1, .streams = 1 };
     check_error(vs_session_create(&session, weights, &huge, &err), &err, VS_ERR_NOMEM, "images of 8x8 need");
@@ -133,6 +164,7 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(geometry_is_found), cmocka_unit_test(bad_checkpoints_are_refused), cmocka_unit_test(sizes_must_fit_the_patch) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(geometry_is_found), cmocka_unit_test(bad_checkpoints_are_refused),
+                                        cmocka_unit_test(sizes_must_fit_the_patch) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

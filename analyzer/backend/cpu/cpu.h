@@ -9,13 +9,16 @@ typedef struct vs_cpu_context {
     bool exact_i8; /* the library's u8 x s8 product does not saturate on this processor */
 } vs_cpu_context;
 
-static inline const vs_kernels *vs_cpu_kernels(const vs_backend *self) { return ((const vs_cpu_context *)self->context)->kernels; }
+static inline const vs_kernels *vs_cpu_kernels(const vs_backend *self) {
+    return ((const vs_cpu_context *)self->context)->kernels;
+}
 static inline float *vs_cpu_row(vs_mat m, size_t r) { return (float *)m.p + r * m.ld; }
 
 /* product.c: y [M,N] = x [M,K] w^T, or x w with `w_rows_are_k`; one library thread. */
 void vs_cpu_product(vs_mat x, vs_mat w, bool w_rows_are_k, vs_mat y);
 bool vs_cpu_probe_i8(void);
-vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc, vs_error *err);
+vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
+                           vs_error *err);
 
 /* operations.c: every slot but memory. */
 void vs_cpu_fill_operations(vs_backend_ops *ops);

@@ -19,7 +19,9 @@ static inline float exp_f32(float x) {
     const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
     const float n = rintf(clamped * 1.44269504f);
     const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
-    const float p = ((((1.989928508e-4f * r + 1.393365035e-3f) * r + 8.333298470e-3f) * r + 4.166646491e-2f) * r + 1.666666672e-1f) * r + 0.5f;
+    const float p =
+        ((((1.989928508e-4f * r + 1.393365035e-3f) * r + 8.333298470e-3f) * r + 4.166646491e-2f) * r + 1.666666672e-1f) * r +
+        0.5f;
     const float e = (p * r * r + r) + 1.0f;
     const float scaled = e * bits_to_float((uint32_t)((int32_t)n + 127) << 23);
     return x < -87.0f ? 0.0f : scaled;
@@ -232,8 +234,24 @@ static void histogram(const float *x, uint32_t *bins, size_t n) {
 }
 
 const vs_kernels VS_KERNEL_TABLE = {
-    .isa = VS_KERNEL_ISA, .add_bias = add_bias, .layernorm = layernorm, .softmax = softmax, .gelu = gelu, .scale_add = scale_add, .affine = affine, .divide = divide,
-    .multiply = multiply, .fake_quant = fake_quant, .fake_quant_counted = fake_quant_counted, .quantize_u8 = quantize_u8,
-    .quantize_s8 = quantize_s8, .absmax = absmax, .error_sums = error_sums, .minmax_strip = minmax_strip, .sum_abs = sum_abs,
-    .add_squares = add_squares, .count_below = count_below, .histogram = histogram,
+    .isa = VS_KERNEL_ISA,
+    .add_bias = add_bias,
+    .layernorm = layernorm,
+    .softmax = softmax,
+    .gelu = gelu,
+    .scale_add = scale_add,
+    .affine = affine,
+    .divide = divide,
+    .multiply = multiply,
+    .fake_quant = fake_quant,
+    .fake_quant_counted = fake_quant_counted,
+    .quantize_u8 = quantize_u8,
+    .quantize_s8 = quantize_s8,
+    .absmax = absmax,
+    .error_sums = error_sums,
+    .minmax_strip = minmax_strip,
+    .sum_abs = sum_abs,
+    .add_squares = add_squares,
+    .count_below = count_below,
+    .histogram = histogram,
 };

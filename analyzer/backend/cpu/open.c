@@ -71,12 +71,13 @@ static vs_status choose_kernels(const vs_kernels **out, vs_error *err) {
         return vs_fail(err, VS_ERR_CONFIG, "VS_ISA is '%s'; known: scalar, avx2, avx512", forced);
 #ifdef VS_X86
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (avx2 && (!forced || strcmp(forced, "scalar") != 0)) best = &vs_kernels_avx2;
     if (avx512 && (!forced || strcmp(forced, "avx512") == 0)) best = &vs_kernels_avx512;
 #endif
-    if (forced && strcmp(forced, best->isa) != 0) return vs_fail(err, VS_ERR_BACKEND, "VS_ISA=%s: this processor has no %s", forced, forced);
+    if (forced && strcmp(forced, best->isa) != 0)
+        return vs_fail(err, VS_ERR_BACKEND, "VS_ISA=%s: this processor has no %s", forced, forced);
     *out = best;
     return VS_OK;
 }
@@ -87,11 +88,23 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
     if (status != VS_OK) return status;
     cpu_backend *b = vs_calloc(1, sizeof *b);
     if (!b) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
-    b->ops = (vs_backend_ops){ .close = close_backend, .alloc = alloc_reals, .free = free_reals, .upload = upload, .upload_f64 = upload_f64,
-                               .download = download, .copy = copy, .sync = sync };
+    b->ops = (vs_backend_ops){ .close = close_backend,
+                               .alloc = alloc_reals,
+                               .free = free_reals,
+                               .upload = upload,
+                               .upload_f64 = upload_f64,
+                               .download = download,
+                               .copy = copy,
+                               .sync = sync };
     vs_cpu_fill_operations(&b->ops);
     b->context = (vs_cpu_context){ kernels, vs_cpu_probe_i8() };
-    b->base = (vs_backend){ .name = "cpu", .arithmetic = "f32", .isa = kernels->isa, .real = VS_REAL_F32, .host_memory = true, .ops = &b->ops, .context = &b->context };
+    b->base = (vs_backend){ .name = "cpu",
+                            .arithmetic = "f32",
+                            .isa = kernels->isa,
+                            .real = VS_REAL_F32,
+                            .host_memory = true,
+                            .ops = &b->ops,
+                            .context = &b->context };
     *out = &b->base;
     return VS_OK;
 }

@@ -37,7 +37,8 @@ static void linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs
 }
 
 static void layernorm(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y) {
-    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->layernorm(vs_cpu_row(x, r), g, b, (float)eps, vs_cpu_row(y, r), x.cols);
+    for (size_t r = 0; r < x.rows; r++)
+        vs_cpu_kernels(self)->layernorm(vs_cpu_row(x, r), g, b, (float)eps, vs_cpu_row(y, r), x.cols);
 }
 
 /* Queries are taken a panel at a time, so that a panel of scores stays in cache; the panel's size is fixed, and with it
@@ -50,7 +51,8 @@ static size_t attention_scratch(const vs_backend *self, size_t t, size_t heads) 
     return PANEL * t;
 }
 
-static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale, void *scratch, vs_mat out) {
+static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
+                      void *scratch, vs_mat out) {
     const size_t t = q.rows / images, d = q.cols / heads;
     for (size_t b = 0; b < images; b++)
         for (size_t a = 0; a < heads; a++) {
@@ -96,8 +98,10 @@ static void mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat
 static void fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts) {
     const vs_kernels *k = vs_cpu_kernels(self);
     for (size_t r = 0; r < x.rows; r++) {
-        if (counts) k->fake_quant_counted(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols, counts);
-        else k->fake_quant(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols);
+        if (counts)
+            k->fake_quant_counted(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols, counts);
+        else
+            k->fake_quant(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols);
     }
 }
 

@@ -1,6 +1,6 @@
 /* Matrix products by oneDNN, each on one thread: the library changes bits when it cuts a product by threads. */
-#include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -15,16 +15,16 @@ static int one_thread(void) {
 void vs_cpu_product(vs_mat x, vs_mat w, bool w_rows_are_k, vs_mat y) {
     const int was = one_thread();
     /* its status reports wrong arguments only; sizes were planned by the caller */
-    (void)dnnl_sgemm('N', w_rows_are_k ? 'N' : 'T', (dnnl_dim_t)y.rows, (dnnl_dim_t)y.cols, (dnnl_dim_t)x.cols, 1.0f, x.p, (dnnl_dim_t)x.ld, w.p,
-                     (dnnl_dim_t)w.ld, 0.0f, y.p, (dnnl_dim_t)y.ld);
+    (void)dnnl_sgemm('N', w_rows_are_k ? 'N' : 'T', (dnnl_dim_t)y.rows, (dnnl_dim_t)y.cols, (dnnl_dim_t)x.cols, 1.0f, x.p,
+                     (dnnl_dim_t)x.ld, w.p, (dnnl_dim_t)w.ld, 0.0f, y.p, (dnnl_dim_t)y.ld);
     omp_set_num_threads(was);
 }
 
 static void library_i8(const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc) {
     const int was = one_thread();
     const int32_t no_offset = 0;
-    (void)dnnl_gemm_u8s8s32('N', 'T', 'F', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1.0f, x, (dnnl_dim_t)k, 0, w, (dnnl_dim_t)k, 0, 0.0f, acc,
-                            (dnnl_dim_t)n, &no_offset);
+    (void)dnnl_gemm_u8s8s32('N', 'T', 'F', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1.0f, x, (dnnl_dim_t)k, 0, w,
+                            (dnnl_dim_t)k, 0, 0.0f, acc, (dnnl_dim_t)n, &no_offset);
     omp_set_num_threads(was);
 }
 
@@ -43,7 +43,8 @@ bool vs_cpu_probe_i8(void) {
     return true;
 }
 
-vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc, vs_error *err) {
+vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
+                           vs_error *err) {
     (void)err;
     if (((const vs_cpu_context *)self->context)->exact_i8) {
         library_i8(x, w, m, n, k, acc);

@@ -25,7 +25,8 @@ void vs_ref_tokens(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat p
             for (size_t c = 0; c < out.cols; c++) vs_ref_row(out, b * t + i)[c] = vs_ref_row(prefix, i)[c];
         for (size_t i = 0; i < n; i++)
             for (size_t c = 0; c < out.cols; c++)
-                vs_ref_row(out, b * t + prefix.rows + i)[c] = vs_ref_row(patch, b * n + i)[c] + (pos.p ? vs_ref_row(pos, i)[c] : 0);
+                vs_ref_row(out, b * t + prefix.rows + i)[c] =
+                    vs_ref_row(patch, b * n + i)[c] + (pos.p ? vs_ref_row(pos, i)[c] : 0);
     }
 }
 
@@ -41,7 +42,8 @@ void vs_ref_linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs
         }
 }
 
-vs_status vs_ref_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc, vs_error *err) {
+vs_status vs_ref_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
+                           vs_error *err) {
     (void)self;
     (void)err;
     for (size_t i = 0; i < m; i++)
@@ -80,7 +82,8 @@ static void softmax(double *s, size_t n) {
     for (size_t j = 0; j < n; j++) s[j] /= sum;
 }
 
-void vs_ref_attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale, void *scratch, vs_mat out) {
+void vs_ref_attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
+                      void *scratch, vs_mat out) {
     (void)self;
     const size_t t = q.rows / images, d = q.cols / heads;
     double *p = scratch;

@@ -52,19 +52,44 @@ static vs_status sync(const vs_backend *self, vs_error *err) {
 }
 
 static const vs_backend_ops ops = {
-    .close = close_backend, .alloc = alloc_reals, .free = free_reals, .upload = upload, .upload_f64 = upload_f64, .download = download,
-    .copy = copy, .sync = sync, .patchify = vs_ref_patchify, .tokens = vs_ref_tokens, .linear = vs_ref_linear, .linear_i8 = vs_ref_linear_i8,
-    .layernorm = vs_ref_layernorm, .attention_scratch = vs_ref_attention_scratch, .attention = vs_ref_attention, .gelu = vs_ref_gelu,
-    .scale_add = vs_ref_scale_add, .affine = vs_ref_affine, .div_channels = vs_ref_div_channels, .mul_channels = vs_ref_mul_channels,
-    .fake_quant = vs_ref_fake_quant, .fake_quant_rows = vs_ref_fake_quant_rows, .quantize_u8 = vs_ref_quantize_u8,
-    .channel_minmax = vs_ref_channel_minmax, .row_absmax = vs_ref_row_absmax, .error_sums = vs_ref_error_sums, .abs_stats = vs_ref_abs_stats,
-    .count_below = vs_ref_count_below, .count_above = vs_ref_count_above, .channel_energy = vs_ref_channel_energy,
+    .close = close_backend,
+    .alloc = alloc_reals,
+    .free = free_reals,
+    .upload = upload,
+    .upload_f64 = upload_f64,
+    .download = download,
+    .copy = copy,
+    .sync = sync,
+    .patchify = vs_ref_patchify,
+    .tokens = vs_ref_tokens,
+    .linear = vs_ref_linear,
+    .linear_i8 = vs_ref_linear_i8,
+    .layernorm = vs_ref_layernorm,
+    .attention_scratch = vs_ref_attention_scratch,
+    .attention = vs_ref_attention,
+    .gelu = vs_ref_gelu,
+    .scale_add = vs_ref_scale_add,
+    .affine = vs_ref_affine,
+    .div_channels = vs_ref_div_channels,
+    .mul_channels = vs_ref_mul_channels,
+    .fake_quant = vs_ref_fake_quant,
+    .fake_quant_rows = vs_ref_fake_quant_rows,
+    .quantize_u8 = vs_ref_quantize_u8,
+    .channel_minmax = vs_ref_channel_minmax,
+    .row_absmax = vs_ref_row_absmax,
+    .error_sums = vs_ref_error_sums,
+    .abs_stats = vs_ref_abs_stats,
+    .count_below = vs_ref_count_below,
+    .count_above = vs_ref_count_above,
+    .channel_energy = vs_ref_channel_energy,
 };
 
 vs_status vs_ref_open(vs_backend **out, vs_error *err) {
     vs_backend *b = vs_calloc(1, sizeof *b);
     if (!b) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
-    *b = (vs_backend){ .name = "ref", .arithmetic = "f64", .isa = "scalar", .real = VS_REAL_F64, .host_memory = true, .ops = &ops };
+    *b = (vs_backend){
+        .name = "ref", .arithmetic = "f64", .isa = "scalar", .real = VS_REAL_F64, .host_memory = true, .ops = &ops
+    };
     *out = b;
     return VS_OK;
 }

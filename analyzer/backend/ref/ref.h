@@ -10,10 +10,12 @@ static inline double *vs_ref_row(vs_mat m, size_t r) { return (double *)m.p + r 
 void vs_ref_patchify(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out);
 void vs_ref_tokens(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out);
 void vs_ref_linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y);
-vs_status vs_ref_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc, vs_error *err);
+vs_status vs_ref_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
+                           vs_error *err);
 void vs_ref_layernorm(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y);
 size_t vs_ref_attention_scratch(const vs_backend *self, size_t tokens, size_t heads);
-void vs_ref_attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale, void *scratch, vs_mat out);
+void vs_ref_attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
+                      void *scratch, vs_mat out);
 void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
 void vs_ref_affine(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);

@@ -1,0 +1,72 @@
+. "$(dirname "$0")/lib.sh"
+
+expect 0 '' "$vitscope" --help
+for command in run capture inspect layers scenes; do
+    grep -q "^  $command " "$dir/stdout" || miss "--help does not list $command"
+done
+grep -qE '^  (bench|fp16|export|triage|diff|resolve) ' "$dir/stdout" && miss "--help lists what is not built"
+expect 0 '' "$vitscope" run --help
+expect 0 '' "$vitscope" --version
+expect 2 "no command given" "$vitscope"
+expect 2 "did you mean 'inspect'?" "$vitscope" inpsect
+expect 2 "unknown option '--otu'" "$vitscope" run --otu x a.yaml
+expect 2 "usage: vitscope run CONFIG..." "$vitscope" run
+expect 2 "--threads: 'x' is not a whole number" "$vitscope" run --threads x a.yaml
+expect 3 "nowhere.yaml" "$vitscope" run "$dir/nowhere.yaml"
+one_line
+
+config typo 'statse: [fp32]'
+expect 2 "typo.yaml:8:1: unknown key 'statse' in the configuration; did you mean 'states'?" "$vitscope" run "$dir/typo.yaml" --out "$dir/o"
+one_line
+config unbuilt 'states: [fp32, sqph]'
+expect 2 "unbuilt.yaml:8:16: state sqph is not built yet" "$vitscope" run "$dir/unbuilt.yaml" --out "$dir/o"
+config nolayer 'analyze: {layers: blocks.*.mlp.fc3}'
+expect 3 "nolayer.yaml:8:19: 'blocks.*.mlp.fc3' matches no layer of vit_ti14" "$vitscope" run "$dir/nolayer.yaml" --out "$dir/o"
+config good
+expect 4 "has no backend 'cuda'" "$vitscope" run "$dir/good.yaml" --backend cuda --out "$dir/o"
+expect 2 "--set analyze.images=many" "$vitscope" run "$dir/good.yaml" --set analyze.images=many --out "$dir/o"
+expect 3 "m.safetensors" "$vitscope" run "$dir/good.yaml" --set "model.checkpoint=$dir/m.safetensors" --out "$dir/o"
+expect 2 "also a calibration image" "$vitscope" run "$dir/good.yaml" --set data.analysis.scenes.seed=2 --out "$dir/o"
+expect 2 "not a multiple of the patch size 14; the nearest is 238x238" "$vitscope" run "$dir/good.yaml" --set data.analysis.scenes.size=234 --out "$dir/o"
+head -c 5000 "$source/data/vit_ti14_scenes.safetensors" >"$dir/cut.safetensors"
+expect 1 "cut.safetensors: the header claims" "$vitscope" run "$dir/good.yaml" --set "model.checkpoint=$dir/cut.safetensors" --out "$dir/o"
+one_line
+
+# an output folder that cannot be written, before the long work
+: >"$dir/file"
+expect 1 "$dir/file" "$vitscope" run "$dir/good.yaml" --out "$dir/file"
+one_line
+
+# a full disk (here: a limit on file size) leaves earlier results untouched
+expect 0 '' "$vitscope" run "$dir/good.yaml" --out "$dir/o" --set analyze.images=1
+cp "$dir/o/good/results.json" "$dir/before.json"
+( trap '' XFSZ; ulimit -f 8; "$vitscope" run "$dir/good.yaml" --out "$dir/o" >/dev/null 2>"$dir/stderr" )
+[ $? = 1 ] || miss "a full disk must give exit code 1"
+grep -q "results.json: cannot write" "$dir/stderr" || { miss "a full disk must be said"; cat "$dir/stderr"; }
+cmp -s "$dir/before.json" "$dir/o/good/results.json" || miss "a full disk damaged earlier results"
+[ -z "$(find "$dir/o" -name '*.tmp.*')" ] || miss "temporary files were left"
+
+# Ctrl-C
+"$vitscope" run "$dir/good.yaml" --out "$dir/i" --set data.evaluation.scenes.count=5000 >/dev/null 2>"$dir/stderr" &
+pid=$!
+sleep 3
+kill -INT $pid
+wait $pid
+[ $? = 130 ] || miss "Ctrl-C must give 130"
+grep -q "interrupted" "$dir/stderr" || miss "Ctrl-C must be said"
+
+# a failing configuration does not stop the next
+expect 2 "typo.yaml" "$vitscope" run "$dir/typo.yaml" "$dir/good.yaml" --out "$dir/two" --set analyze.images=1
+[ -f "$dir/two/good/results.json" ] || { expect 2 "" "$vitscope" run "$dir/typo.yaml" "$dir/good.yaml" --out "$dir/two"; [ -f "$dir/two/good/results.json" ] || miss "the second configuration was not run"; }
+
+expect 0 '' "$vitscope" inspect "$source/data/vit_ti14_scenes.safetensors"
+grep -q "width 192, 12 blocks, 3 heads of 64" "$dir/stdout" || miss "inspect: geometry"
+expect 0 '' "$vitscope" inspect --json "$source/data/vit_ti14_scenes.safetensors"
+grep -q '"layout": "timm_dinov2"' "$dir/stdout" || miss "inspect --json"
+expect 0 '' "$vitscope" layers "$dir/good.yaml"
+grep -q "^blocks.11.mlp.fc2 *backbone.blocks.11.mlp.fc2$" "$dir/stdout" || miss "layers"
+expect 0 '' "$vitscope" capture "$dir/good.yaml" --taps 'blocks.{0,11}.attn.q,logits' --state ptq --images 2 --out "$dir/taps"
+[ "$(ls "$dir/taps" | tr '\n' ' ')" = "blocks.0.attn.q.npy blocks.11.attn.q.npy logits.npy " ] || miss "capture: $(ls "$dir/taps")"
+head -c 128 "$dir/taps/logits.npy" | grep -aq "(2,11,16,16)" || miss "capture: shape of logits"
+expect 3 "matches no tensor" "$vitscope" capture "$dir/good.yaml" --taps 'blocks.12.norm' --out "$dir/taps"
+finish
