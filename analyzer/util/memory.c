@@ -28,7 +28,7 @@ bool vs_grow(void **items, size_t *capacity, size_t need, size_t size) {
     while (wanted < need)
         if (!vs_size_mul(&wanted, wanted, 2)) return false;
     if (!vs_size_mul(&bytes, wanted, size)) return false;
-    void *grown = realloc(*items, bytes);
+    void *grown = realloc(*items, bytes ? bytes : 1);
     if (!grown) return false;
     *items = grown;
     *capacity = wanted;

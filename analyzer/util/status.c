@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-vs_status vs_fail(vs_error *err, vs_status code, const char *format, ...) {
+void vs_error_set(vs_error *err, vs_status code, const char *format, ...) {
     if (err && err->code == VS_OK) {
         err->code = code;
         va_list args;
@@ -14,7 +14,6 @@ vs_status vs_fail(vs_error *err, vs_status code, const char *format, ...) {
         for (char *p = err->message; *p; p++)
             if (*p == '\n' || *p == '\r') *p = ' ';
     }
-    return code;
 }
 
 void vs_error_prefix(vs_error *err, const char *format, ...) {

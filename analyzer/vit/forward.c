@@ -33,7 +33,8 @@ vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixe
 
 void vs_forward_attention(const vs_session *s, vs_mat q, vs_mat k, vs_mat v, vs_mat out) {
     const vs_arch *a = &s->model->arch;
-    const double scale = 1.0 / sqrt((double)(a->width / a->heads));
+    const size_t head_width = a->width / a->heads;
+    const double scale = 1.0 / sqrt((double)head_width);
     s->backend->ops->attention(s->backend, q, k, v, s->options.images, a->heads, scale, s->attention, out);
 }
 

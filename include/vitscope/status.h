@@ -34,8 +34,10 @@ typedef struct vs_error {
     char message[1024];
 } vs_error;
 
-/* Records an error (unless one is recorded already) and returns `code`. `err` may be NULL. */
-vs_status vs_fail(vs_error *err, vs_status code, const char *format, ...) VS_PRINTF(3, 4);
+/* Records an error (unless one is recorded already) and gives `code`, which is evaluated twice. `err` may be NULL. A macro, so
+ * that compilers and analyzers see that the value is not VS_OK. */
+#define vs_fail(err, code, ...) (vs_error_set((err), (code), __VA_ARGS__), (code))
+void vs_error_set(vs_error *err, vs_status code, const char *format, ...) VS_PRINTF(3, 4);
 
 /* Puts context ("file.safetensors: ") in front of the recorded message. `err` may be NULL. */
 void vs_error_prefix(vs_error *err, const char *format, ...) VS_PRINTF(2, 3);

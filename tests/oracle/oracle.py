@@ -91,6 +91,8 @@ def taps(model, head, pixels):
 
 
 def vitscope():
+    if "VITSCOPE" in os.environ:
+        return os.environ["VITSCOPE"]
     """The program under test: $VS_VITSCOPE, or what a build folder holds."""
     if os.environ.get("VS_VITSCOPE"):
         return os.environ["VS_VITSCOPE"]
