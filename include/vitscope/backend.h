@@ -119,7 +119,7 @@ typedef struct vs_backend_ops {
     /* ---- quantization ---- */
     /* y[r,c] = x[r,c] / s[c] (SmoothQuant's explicit division). */
     void (*div_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
-    /* y[r,c] = x[r,c] * s[c] (SmoothQuant's weights). */
+    /* y[r,c] = x[r,c] * s[c] rounded to float32 whatever the real type (SmoothQuant's weights, study.md section 3). */
     void (*mul_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
     /* y = dequantized codes of x; counts (may be NULL) are added to. NaN becomes code zero, infinities clamp. */
     void (*fake_quant)(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts);

@@ -10,11 +10,12 @@ void vs_ref_div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat
         for (size_t c = 0; c < x.cols; c++) vs_ref_row(y, r)[c] = vs_ref_row(x, r)[c] / f[c];
 }
 
+/* W * s is rounded to float32, the type that weights are stored in, before it is quantized. */
 void vs_ref_mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y) {
     (void)self;
     const double *f = s;
     for (size_t r = 0; r < x.rows; r++)
-        for (size_t c = 0; c < x.cols; c++) vs_ref_row(y, r)[c] = vs_ref_row(x, r)[c] * f[c];
+        for (size_t c = 0; c < x.cols; c++) vs_ref_row(y, r)[c] = (double)(float)(vs_ref_row(x, r)[c] * f[c]);
 }
 
 /* clamp(rne(x / s) + z, qmin, qmax); NaN becomes the zero point. */
