@@ -1,0 +1,288 @@
+/* Forward operations against ref. */
+#include "harness.h"
+
+static double magnitude(const tensor *t, size_t r, size_t c) { return fabs((double)value_at(t, r, c)); }
+
+static void linear_case(ops_context *c, size_t m, size_t k, size_t n, ops_values values, bool with_bias) {
+    begin(c, OP_LINEAR, values, "[%zu,%zu] x [%zu,%zu]%s", m, k, n, k, with_bias ? " + b" : "");
+    tensor *x = input(c, m, k, values), *w = input(c, n, k, VALUES_NORMAL), *b = input(c, 1, n, VALUES_NORMAL),
+           *y = output(c, m, n);
+    c->ref->ops->linear(c->ref, x->ref, w->ref, with_bias ? b->ref.p : NULL, y->ref);
+    c->dut->ops->linear(c->dut, x->dut, w->dut, with_bias ? b->dut.p : NULL, y->dut);
+    double *bound = doubles(m * n);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = with_bias ? magnitude(b, 0, j) : 0;
+            for (size_t l = 0; l < k; l++) sum += magnitude(x, i, l) * magnitude(w, j, l);
+            /* products below 2^-126 lose up to half a denormal step each */
+            bound[i * n + j] = sqrt((double)k) * sum + (double)k * 0x1p-149 / 0x1p-24;
+        }
+    compare(c, y, bound);
+    free(bound);
+    finish(c);
+}
+
+void test_linear(void **state) {
+    ops_context *c = *state;
+    static const size_t sizes[][3] = { { 1, 1, 1 },       { 2, 3, 1 },       { 1, 5, 7 },      { 3, 8, 15 },    { 16, 17, 31 },
+                                       { 33, 63, 65 },    { 65, 2, 3 },      { 48, 64, 24 },   { 129, 127, 5 }, { 257, 192, 576 },
+                                       { 257, 768, 192 }, { 256, 588, 192 }, { 31, 1536, 384 } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            linear_case(c, sizes[i][0], sizes[i][1], sizes[i][2], v, true);
+            if (v == VALUES_NORMAL) linear_case(c, sizes[i][0], sizes[i][1], sizes[i][2], v, false);
+        }
+}
+
+void test_layernorm(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
+            begin(c, OP_LAYERNORM, v, "[%zu,%zu]", rows, cols);
+            tensor *x = input(c, rows, cols, v), *g = input(c, 1, cols, VALUES_NORMAL), *b = input(c, 1, cols, VALUES_NORMAL),
+                   *y = output(c, rows, cols);
+            c->ref->ops->layernorm(c->ref, x->ref, g->ref.p, b->ref.p, 1e-6, y->ref);
+            c->dut->ops->layernorm(c->dut, x->dut, g->dut.p, b->dut.p, 1e-6, y->dut);
+            fetch(c, y);
+            double *bound = doubles(rows * cols);
+            for (size_t j = 0; j < rows * cols; j++) {
+                const double shift = (double)value_at(b, 0, j % cols);
+                bound[j] = fabs(y->want[j] - shift) + fabs(shift);
+            }
+            compare(c, y, bound);
+            free(bound);
+            finish(c);
+        }
+}
+
+/* The rounding of a score s = scale * q.k is a relative error of e^s, so of p_j; numerator and denominator both have it. */
+static void attention_bounds(const tensor *q, const tensor *k, const tensor *v, size_t images, size_t heads, double scale,
+                             double *bound) {
+    const size_t t = q->rows / images, d = q->cols / heads;
+    double *score = doubles(t);
+    for (size_t row = 0; row < q->rows; row++)
+        for (size_t a = 0; a < heads; a++) {
+            const size_t first = row / t * t;
+            double worst = 0, largest = -HUGE_VAL, sum = 0;
+            for (size_t j = 0; j < t; j++) {
+                double dot = 0, size = 0;
+                for (size_t i = 0; i < d; i++) {
+                    const double term = (double)value_at(q, row, a * d + i) * (double)value_at(k, first + j, a * d + i);
+                    dot += term;
+                    size += fabs(term);
+                }
+                score[j] = dot * scale;
+                largest = fmax(largest, score[j]);
+                worst = fmax(worst, size * scale);
+            }
+            for (size_t j = 0; j < t; j++) sum += score[j] = exp(score[j] - largest);
+            for (size_t i = 0; i < d; i++) {
+                double mean = 0;
+                for (size_t j = 0; j < t; j++) mean += score[j] / sum * magnitude(v, first + j, a * d + i);
+                bound[row * q->cols + a * d + i] = mean * (2 + worst + sqrt((double)t) / 4) + (double)t * 0x1p-149 / 0x1p-24;
+            }
+        }
+    free(score);
+}
+
+void test_attention(void **state) {
+    ops_context *c = *state;
+    static const size_t sizes[][4] = { /* images, tokens, heads, head width */
+                                       { 1, 1, 1, 1 },   { 1, 2, 1, 3 },   { 2, 3, 2, 8 },    { 1, 17, 3, 5 },   { 3, 31, 2, 16 },
+                                       { 2, 65, 1, 33 }, { 1, 128, 2, 7 }, { 1, 129, 1, 64 }, { 2, 257, 3, 64 }, { 1, 300, 2, 64 }
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (ops_values values = 0; values < VALUES_CLASSES; values++) {
+            const size_t images = sizes[i][0], t = sizes[i][1], heads = sizes[i][2], d = sizes[i][3], cols = heads * d;
+            const double scale = 1 / sqrt((double)d);
+            begin(c, OP_ATTENTION, values, "%zu images of %zu tokens, %zu heads of %zu", images, t, heads, d);
+            tensor *q = input(c, images * t, cols, values == VALUES_OUTLIERS ? VALUES_OUTLIERS : VALUES_NORMAL),
+                   *k = input(c, images * t, cols, VALUES_NORMAL), *v = input(c, images * t, cols, values),
+                   *y = output(c, images * t, cols);
+            tensor *scratch =
+                output(c, 1, c->ref->ops->attention_scratch(c->ref, t, heads) + c->dut->ops->attention_scratch(c->dut, t, heads));
+            c->ref->ops->attention(c->ref, q->ref, k->ref, v->ref, images, heads, scale, scratch->ref.p, y->ref);
+            c->dut->ops->attention(c->dut, q->dut, k->dut, v->dut, images, heads, scale, scratch->dut.p, y->dut);
+            double *bound = doubles(images * t * cols);
+            attention_bounds(q, k, v, images, heads, scale, bound);
+            compare(c, y, bound);
+            free(bound);
+            finish(c);
+        }
+}
+
+void test_gelu(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
+            begin(c, OP_GELU, v, "[%zu,%zu]", rows, cols);
+            tensor *x = input(c, rows, cols, v), *y = output(c, rows, cols);
+            c->ref->ops->gelu(c->ref, x->ref, y->ref);
+            c->dut->ops->gelu(c->dut, x->dut, y->dut);
+            double *bound = doubles(rows * cols);
+            for (size_t j = 0; j < rows * cols; j++) bound[j] = magnitude(x, j / cols, j % cols);
+            compare(c, y, bound);
+            free(bound);
+            finish(c);
+        }
+}
+
+/* y = x + g u, x + u, x a + b, x / s, x * s: a bound from the terms of each. */
+static void elementwise_case(ops_context *c, ops_name op, bool with_gamma, shape s, ops_values v) {
+    begin(c, op, v, "[%zu,%zu]%s", s.rows, s.cols, with_gamma ? "" : ", no gamma");
+    tensor *x = input(c, s.rows, s.cols, v), *u = input(c, s.rows, s.cols, v), *a = input(c, 1, s.cols, VALUES_NORMAL),
+           *b = input(c, 1, s.cols, VALUES_NORMAL), *y = output(c, s.rows, s.cols);
+    const vs_backend *be[] = { c->ref, c->dut };
+    for (size_t i = 0; i < 2; i++) {
+        const vs_backend_ops *ops = be[i]->ops;
+        const vs_mat xm = i ? x->dut : x->ref, um = i ? u->dut : u->ref, ym = i ? y->dut : y->ref;
+        const void *av = i ? a->dut.p : a->ref.p, *bv = i ? b->dut.p : b->ref.p;
+        if (op == OP_SCALE_ADD)
+            ops->scale_add(be[i], xm, um, with_gamma ? av : NULL, ym);
+        else if (op == OP_AFFINE)
+            ops->affine(be[i], xm, av, bv, ym);
+        else if (op == OP_DIV)
+            ops->div_channels(be[i], xm, av, ym);
+        else
+            ops->mul_channels(be[i], xm, av, ym);
+    }
+    double *bound = doubles(s.rows * s.cols);
+    for (size_t j = 0; j < s.rows * s.cols; j++) {
+        const size_t r = j / s.cols, col = j % s.cols;
+        const double xv = magnitude(x, r, col), av = magnitude(a, 0, col);
+        bound[j] = op == OP_SCALE_ADD ? xv + (with_gamma ? av : 1) * magnitude(u, r, col)
+                   : op == OP_AFFINE  ? xv * av + magnitude(b, 0, col)
+                   : op == OP_DIV     ? xv / av
+                                      : xv * av;
+    }
+    compare(c, y, bound);
+    free(bound);
+    finish(c);
+}
+
+void test_elementwise(void **state) {
+    static const ops_name ops[] = { OP_SCALE_ADD, OP_AFFINE, OP_DIV, OP_MUL };
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            for (size_t j = 0; j < sizeof ops / sizeof *ops; j++) elementwise_case(*state, ops[j], true, SHAPES[i], v);
+            elementwise_case(*state, OP_SCALE_ADD, false, SHAPES[i], v);
+        }
+}
+
+void test_patchify_tokens_copy(void **state) {
+    ops_context *c = *state;
+    static const size_t grids[][4] = { { 1, 1, 1, 1 }, { 2, 2, 3, 2 }, { 3, 3, 1, 5 }, { 1, 16, 16, 14 } }; /* images, h, w, p */
+    for (size_t i = 0; i < sizeof grids / sizeof *grids; i++) {
+        const size_t images = grids[i][0], h = grids[i][1], w = grids[i][2], p = grids[i][3], n = h * w, cols = 3 * p * p;
+        begin(c, OP_COPY, VALUES_NORMAL, "patchify %zu images, %zux%zu patches of %zu", images, h, w, p);
+        tensor *pixels = input(c, 1, images * 3 * h * p * w * p, VALUES_NORMAL), *y = output(c, images * n, cols);
+        c->ref->ops->patchify(c->ref, pixels->ref.p, images, h, w, p, y->ref);
+        c->dut->ops->patchify(c->dut, pixels->dut.p, images, h, w, p, y->dut);
+        compare_exact(c, y);
+        /* and by the definition: column k p^2 + i p + j of patch (r, s) is pixel (k, r p + i, s p + j) */
+        const size_t last = images * n - 1, col = (2 * p + p - 1) * p;
+        const double want = (double)value_at(pixels, 0, ((images * 3 - 1) * h * p + h * p - 1) * w * p + (w - 1) * p);
+        require(c, y->got[last * cols + col] == want, "pixel misplaced");
+        finish(c);
+        for (size_t prefix_rows = 1; prefix_rows <= 5; prefix_rows += 4)
+            for (int with_pos = 0; with_pos < 2; with_pos++) {
+                const size_t width = cols + 1;
+                begin(c, OP_TOKENS, VALUES_NORMAL, "%zu images, %zu + %zu tokens", images, prefix_rows, n);
+                tensor *patch = input(c, images * n, width, VALUES_NORMAL), *prefix = input(c, prefix_rows, width, VALUES_NORMAL),
+                       *pos = input(c, n, width, VALUES_NORMAL), *out = output(c, images * (prefix_rows + n), width);
+                c->ref->ops->tokens(c->ref, patch->ref, prefix->ref, with_pos ? pos->ref : (vs_mat){ 0 }, images, out->ref);
+                c->dut->ops->tokens(c->dut, patch->dut, prefix->dut, with_pos ? pos->dut : (vs_mat){ 0 }, images, out->dut);
+                compare_exact(c, out); /* one sum in float64, rounded once, is the float32 sum */
+                finish(c);
+            }
+    }
+    for (size_t i = 0; i < SHAPE_COUNT; i++) {
+        begin(c, OP_COPY, VALUES_NORMAL, "copy [%zu,%zu]", SHAPES[i].rows, SHAPES[i].cols);
+        tensor *x = input(c, SHAPES[i].rows, SHAPES[i].cols, VALUES_NORMAL), *y = output(c, SHAPES[i].rows, SHAPES[i].cols);
+        c->ref->ops->copy(c->ref, x->ref, y->ref);
+        c->dut->ops->copy(c->dut, x->dut, y->dut);
+        compare_exact(c, y);
+        finish(c);
+    }
+}
+
+/* Random codes, and the extremes, where 16-bit pair sums would saturate and float32 would round. */
+void test_linear_i8(void **state) {
+    ops_context *c = *state;
+    static const size_t sizes[][3] = { { 1, 1, 1 },       { 2, 3, 1 },      { 3, 5, 7 },     { 7, 8, 15 },
+                                       { 16, 17, 33 },    { 33, 31, 64 },   { 65, 63, 257 }, { 257, 576, 192 },
+                                       { 257, 192, 768 }, { 48, 24, 1536 }, { 20, 36, 4096 } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int mode = 0; mode < 4; mode++) {
+            static const char *const modes[] = { "random codes", "255 * 127", "255 * -128", "255 * 127, one odd" };
+            const size_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
+            begin(c, OP_EXACT, VALUES_NORMAL, "linear_i8 [%zu,%zu] x [%zu,%zu], %s", m, k, n, k, modes[mode]);
+            uint8_t *x = vs_calloc(m * k, 1);
+            int8_t *w = vs_calloc(n * k, 1);
+            int32_t *want = vs_calloc(m * n, sizeof *want), *got = vs_calloc(m * n + 2, sizeof *got);
+            assert_true(x && w && want && got);
+            for (size_t j = 0; j < m * k; j++) x[j] = mode ? 255 : (uint8_t)vs_rng_next(&c->rng);
+            for (size_t j = 0; j < n * k; j++)
+                w[j] = mode == 0 ? (int8_t)((int)(vs_rng_next(&c->rng) % 256) - 128) : mode == 2 ? -128 : 127;
+            if (mode == 3) x[0] = 254;
+            got[0] = got[m * n + 1] = 123456789;
+            vs_error err = { 0 };
+            assert_int_equal(c->ref->ops->linear_i8(c->ref, x, w, m, n, k, want, &err), VS_OK);
+            assert_int_equal(c->dut->ops->linear_i8(c->dut, x, w, m, n, k, got + 1, &err), VS_OK);
+            for (size_t j = 0; j < m * n; j++)
+                require(c, got[j + 1] == want[j], "acc[%zu,%zu] is %d, exactly %d", j / n, j % n, (int)got[j + 1], (int)want[j]);
+            if (mode == 1) require(c, want[0] == (int32_t)(255 * 127 * k), "ref has %d", (int)want[0]);
+            require(c, got[0] == 123456789 && got[m * n + 1] == 123456789, "guard written");
+            free(x);
+            free(w);
+            free(want);
+            free(got);
+            finish(c);
+        }
+    vs_error err = { 0 };
+    assert_int_equal(c->dut->ops->linear_i8(c->dut, NULL, NULL, 1, 1, 65794, NULL, &err), VS_ERR_UNSUPPORTED);
+}
+
+/* A NaN or an infinity stays in its row (and, through attention, in its image and head). */
+void test_nonfinite_forward(void **state) {
+    ops_context *c = *state;
+    static const float bad[] = { NAN, INFINITY, -INFINITY };
+    for (size_t b = 0; b < 3; b++) {
+        enum { ROWS = 3, COLS = 37 };
+        float values[ROWS * COLS];
+        for (size_t i = 0; i < ROWS * COLS; i++) values[i] = (float)(i % 11) * 0.25f - 1;
+        values[COLS + 18] = bad[b];
+        double bound[ROWS * COLS];
+        for (size_t i = 0; i < ROWS * COLS; i++) bound[i] = 40;
+        begin(c, OP_GELU, VALUES_NORMAL, "with %g", (double)bad[b]);
+        tensor *x = input_from(c, ROWS, COLS, values), *y = output(c, ROWS, COLS);
+        c->ref->ops->gelu(c->ref, x->ref, y->ref);
+        c->dut->ops->gelu(c->dut, x->dut, y->dut);
+        compare(c, y, bound);
+        finish(c);
+
+        begin(c, OP_LAYERNORM, VALUES_NORMAL, "with %g", (double)bad[b]);
+        tensor *g = input(c, 1, COLS, VALUES_NORMAL);
+        x = input_from(c, ROWS, COLS, values);
+        y = output(c, ROWS, COLS);
+        c->ref->ops->layernorm(c->ref, x->ref, g->ref.p, g->ref.p, 1e-6, y->ref);
+        c->dut->ops->layernorm(c->dut, x->dut, g->dut.p, g->dut.p, 1e-6, y->dut);
+        compare(c, y, bound);
+        finish(c);
+
+        begin(c, OP_ATTENTION, VALUES_NORMAL, "with %g in q, then in v", (double)bad[b]);
+        tensor *q = input_from(c, ROWS, COLS, values), *k = input(c, ROWS, COLS, VALUES_NORMAL),
+               *v = input(c, ROWS, COLS, VALUES_NORMAL);
+        tensor *scratch = output(c, 1, c->dut->ops->attention_scratch(c->dut, ROWS, 1) + ROWS);
+        y = output(c, ROWS, COLS);
+        c->ref->ops->attention(c->ref, q->ref, k->ref, v->ref, 1, 1, 0.1, scratch->ref.p, y->ref);
+        c->dut->ops->attention(c->dut, q->dut, k->dut, v->dut, 1, 1, 0.1, scratch->dut.p, y->dut);
+        compare(c, y, bound);
+        c->ref->ops->attention(c->ref, v->ref, k->ref, q->ref, 1, 1, 0.1, scratch->ref.p, y->ref);
+        c->dut->ops->attention(c->dut, v->dut, k->dut, q->dut, 1, 1, 0.1, scratch->dut.p, y->dut);
+        compare(c, y, bound);
+        finish(c);
+    }
+}

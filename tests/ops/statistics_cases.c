@@ -1,0 +1,219 @@
+/* Statistics: extremes, places, counts and bins exactly; sums to the rounding of float64. */
+#include "harness.h"
+
+static double magnitude(const tensor *t, size_t i) { return fabs((double)value_at(t, i / t->cols, i % t->cols)); }
+
+void test_minmax(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
+            begin(c, OP_EXACT, v, "minmax [%zu,%zu]", rows, cols);
+            tensor *x = input(c, rows, cols, v);
+            double *lo[2] = { doubles(cols), doubles(cols) }, *hi[2] = { doubles(cols), doubles(cols) },
+                   *most[2] = { doubles(rows), doubles(rows) };
+            for (size_t b = 0; b < 2; b++)
+                for (size_t j = 0; j < cols; j++) {
+                    /* open, already wide, and past float32's range */
+                    lo[b][j] = j % 3 == 0 ? HUGE_VAL : j % 3 == 1 ? -1e6 : 1e300;
+                    hi[b][j] = j % 3 == 0 ? -HUGE_VAL : j % 3 == 1 ? 0.1 : -1e300;
+                }
+            c->ref->ops->channel_minmax(c->ref, x->ref, lo[0], hi[0]);
+            c->dut->ops->channel_minmax(c->dut, x->dut, lo[1], hi[1]);
+            c->ref->ops->row_absmax(c->ref, x->ref, most[0]);
+            c->dut->ops->row_absmax(c->dut, x->dut, most[1]);
+            for (size_t j = 0; j < cols; j++)
+                require(c, lo[0][j] == lo[1][j] && hi[0][j] == hi[1][j], "channel %zu: [%g, %g], ref [%g, %g]", j, lo[1][j],
+                        hi[1][j], lo[0][j], hi[0][j]);
+            for (size_t r = 0; r < rows; r++)
+                require(c, most[0][r] == most[1][r], "row %zu: %g, ref %g", r, most[1][r], most[0][r]);
+            for (size_t b = 0; b < 2; b++) {
+                free(lo[b]);
+                free(hi[b]);
+                free(most[b]);
+            }
+            finish(c);
+        }
+}
+
+void test_error_sums(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
+            begin(c, OP_SUMS, v, "error_sums [%zu,%zu]", rows, cols);
+            tensor *x = input(c, rows, cols, v), *y = input(c, rows, cols, v);
+            vs_error_sums ref = { 9, 9, 9 }, dut = { 9, 9, 9 }; /* overwritten */
+            c->ref->ops->error_sums(c->ref, x->ref, y->ref, &ref);
+            c->dut->ops->error_sums(c->dut, x->dut, y->dut, &dut);
+            compare_value(c, "signal", dut.signal, ref.signal, ref.signal);
+            compare_value(c, "noise", dut.noise, ref.noise, ref.noise);
+            require(c, dut.nonfinite == 0 && ref.nonfinite == 0, "nonfinite %llu", (unsigned long long)dut.nonfinite);
+            c->dut->ops->error_sums(c->dut, x->dut, x->dut, &dut);
+            require(c, dut.noise == 0, "noise of a tensor against itself is %g", dut.noise);
+            finish(c);
+        }
+}
+
+static void check_histogram(ops_context *c, const tensor *x, const uint64_t *hist, const vs_backend *be) {
+    uint64_t *want = vs_calloc(VS_HIST_BINS, sizeof *want);
+    assert_non_null(want);
+    want[3] = 2; /* what was there is kept */
+    for (size_t i = 0; i < x->rows * x->cols; i++) want[vs_hist_bin(magnitude(x, i))]++;
+    for (size_t i = 0; i < VS_HIST_BINS; i++)
+        require(c, hist[i] == want[i], "%s: bin %zu holds %llu, exactly %llu", be->name, i, (unsigned long long)hist[i],
+                (unsigned long long)want[i]);
+    free(want);
+}
+
+static void check_stats(ops_context *c, const tensor *x, const vs_abs_stats *dut, const vs_abs_stats *ref) {
+    require(c, dut->max == ref->max || (isnan(dut->max) && isnan(ref->max)), "max %g, ref %g", dut->max, ref->max);
+    require(c, dut->max_row == ref->max_row && dut->max_col == ref->max_col, "place [%zu,%zu], ref [%zu,%zu]", dut->max_row,
+            dut->max_col, ref->max_row, ref->max_col);
+    require(c, dut->count == x->rows * x->cols && ref->count == dut->count, "count");
+    compare_value(c, "sum", dut->sum, ref->sum, ref->sum);
+}
+
+static void abs_stats_case(ops_context *c, const tensor *x) {
+    uint64_t *hist[2] = { vs_calloc(VS_HIST_BINS, 8), vs_calloc(VS_HIST_BINS, 8) };
+    double *energy[2] = { doubles(x->cols), doubles(x->cols) }, *again = doubles(x->cols);
+    vs_abs_stats ref = { 0 }, dut = { 0 };
+    assert_true(hist[0] && hist[1]);
+    hist[0][3] = hist[1][3] = 2;
+    for (size_t j = 0; j < x->cols; j++) energy[0][j] = energy[1][j] = again[j] = 0.5;
+    c->ref->ops->abs_stats(c->ref, x->ref, &ref, hist[0], energy[0]);
+    c->dut->ops->abs_stats(c->dut, x->dut, &dut, hist[1], energy[1]);
+    check_stats(c, x, &dut, &ref);
+    check_histogram(c, x, hist[0], c->ref);
+    check_histogram(c, x, hist[1], c->dut);
+    c->dut->ops->channel_energy(c->dut, x->dut, again);
+    for (size_t j = 0; j < x->cols; j++) {
+        compare_value(c, "energy", energy[1][j], energy[0][j], energy[0][j]);
+        require(c, again[j] == energy[1][j] || isnan(again[j]), "channel_energy of %zu is %g, abs_stats' is %g", j, again[j],
+                energy[1][j]);
+    }
+    vs_abs_stats without = { 0 }; /* each part may be left out */
+    c->dut->ops->abs_stats(c->dut, x->dut, &without, NULL, NULL);
+    check_stats(c, x, &without, &ref);
+    c->dut->ops->abs_stats(c->dut, x->dut, &without, hist[1], NULL);
+    check_stats(c, x, &without, &ref);
+    c->dut->ops->abs_stats(c->dut, x->dut, &without, NULL, energy[1]);
+    check_stats(c, x, &without, &ref);
+    for (size_t b = 0; b < 2; b++) {
+        free(hist[b]);
+        free(energy[b]);
+    }
+    free(again);
+}
+
+void test_abs_stats(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            begin(c, OP_SUMS, v, "abs_stats [%zu,%zu]", SHAPES[i].rows, SHAPES[i].cols);
+            abs_stats_case(c, input(c, SHAPES[i].rows, SHAPES[i].cols, v));
+            finish(c);
+        }
+    enum { ROWS = 6, COLS = 70 };
+    float ties[ROWS * COLS]; /* the first of equal maxima counts, whatever its sign */
+    for (size_t i = 0; i < ROWS * COLS; i++) ties[i] = (float)(i % 5);
+    ties[2 * COLS + 69] = -9;
+    ties[2 * COLS + 68] = 9;
+    ties[4 * COLS] = 9;
+    begin(c, OP_SUMS, VALUES_NORMAL, "equal maxima");
+    tensor *x = input_from(c, ROWS, COLS, ties);
+    abs_stats_case(c, x);
+    vs_abs_stats stats;
+    c->dut->ops->abs_stats(c->dut, x->dut, &stats, NULL, NULL);
+    require(c, stats.max_row == 2 && stats.max_col == 68, "first at [%zu,%zu]", stats.max_row, stats.max_col);
+    finish(c);
+}
+
+void test_counts(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
+            begin(c, OP_EXACT, v, "counts [%zu,%zu]", rows, cols);
+            tensor *x = input(c, rows, cols, v);
+            const double own = magnitude(x, rows * cols / 2);
+            /* thresholds on a value, one float64 to each side of it, and out of reach */
+            const double thresholds[] = { own, nextafter(own, HUGE_VAL), nextafter(own, 0), 0.5, 0, -1, 1e300, HUGE_VAL, NAN };
+            for (size_t j = 0; j < sizeof thresholds / sizeof *thresholds; j++) {
+                uint64_t want_below = 3, want_above = 3, below[2] = { 3, 3 }, above[2] = { 3, 3 };
+                const size_t col = cols - 1;
+                for (size_t l = 0; l < rows * cols; l++) want_below += magnitude(x, l) < thresholds[j];
+                for (size_t r = 0; r < rows; r++) want_above += magnitude(x, r * cols + col) > thresholds[j];
+                c->ref->ops->count_below(c->ref, x->ref, thresholds[j], &below[0]);
+                c->dut->ops->count_below(c->dut, x->dut, thresholds[j], &below[1]);
+                c->ref->ops->count_above(c->ref, x->ref, col, thresholds[j], &above[0]);
+                c->dut->ops->count_above(c->dut, x->dut, col, thresholds[j], &above[1]);
+                require(c, below[0] == want_below && below[1] == want_below, "%llu below %.17g, ref %llu, exactly %llu",
+                        (unsigned long long)below[1], thresholds[j], (unsigned long long)below[0],
+                        (unsigned long long)want_below);
+                require(c, above[0] == want_above && above[1] == want_above, "above %.17g", thresholds[j]);
+            }
+            finish(c);
+        }
+}
+
+void test_nonfinite_statistics(void **state) {
+    ops_context *c = *state;
+    static const float bad[] = { NAN, INFINITY, -INFINITY };
+    enum { ROWS = 5, COLS = 67 };
+    for (size_t at = 0; at < ROWS * COLS; at += 33)
+        for (size_t b = 0; b < 4; b++) { /* 3: an infinity before a NaN */
+            float values[ROWS * COLS];
+            for (size_t i = 0; i < ROWS * COLS; i++) values[i] = (float)(i % 13) - 6;
+            values[at] = b < 3 ? bad[b] : NAN;
+            if (b == 3) values[0] = INFINITY;
+            begin(c, OP_SUMS, VALUES_NORMAL, "with %g at %zu", (double)values[at], at);
+            tensor *x = input_from(c, ROWS, COLS, values), *y = input(c, ROWS, COLS, VALUES_NORMAL);
+            abs_stats_case(c, x);
+            double lo[2][COLS], hi[2][COLS], most[2][ROWS];
+            for (size_t j = 0; j < COLS; j++) {
+                lo[0][j] = lo[1][j] = HUGE_VAL;
+                hi[0][j] = hi[1][j] = -HUGE_VAL;
+            }
+            c->ref->ops->channel_minmax(c->ref, x->ref, lo[0], hi[0]);
+            c->dut->ops->channel_minmax(c->dut, x->dut, lo[1], hi[1]);
+            c->ref->ops->row_absmax(c->ref, x->ref, most[0]);
+            c->dut->ops->row_absmax(c->dut, x->dut, most[1]);
+            for (size_t j = 0; j < COLS; j++) {
+                compare_value(c, "lo", lo[1][j], lo[0][j], 0);
+                compare_value(c, "hi", hi[1][j], hi[0][j], 0);
+            }
+            if (isnan(values[at]))
+                require(c, isnan(lo[0][at % COLS]) && isnan(hi[0][at % COLS]) && isnan(most[0][at / COLS]), "NaN lost by ref");
+            for (size_t r = 0; r < ROWS; r++) compare_value(c, "row", most[1][r], most[0][r], 0);
+            vs_error_sums ref, dut;
+            c->ref->ops->error_sums(c->ref, y->ref, x->ref, &ref);
+            c->dut->ops->error_sums(c->dut, y->dut, x->dut, &dut);
+            require(c, dut.nonfinite == ref.nonfinite && ref.nonfinite == (b == 3 && at != 0 ? 2 : 1), "nonfinite %llu",
+                    (unsigned long long)dut.nonfinite);
+            compare_value(c, "signal", dut.signal, ref.signal, ref.signal);
+            compare_value(c, "noise", dut.noise, ref.noise, ref.noise);
+            finish(c);
+        }
+}
+
+/* Bins tile the magnitudes, are at most 1/256 wide, and hold what they say. */
+void test_histogram_bins(void **state) {
+    ops_context *c = *state;
+    begin(c, OP_EXACT, VALUES_NORMAL, "bins");
+    require(c, vs_hist_lower(0) == 0 && vs_hist_upper(0) == 0x1p-40, "first bin");
+    for (size_t i = 1; i < VS_HIST_BINS; i++) {
+        const double lower = vs_hist_lower(i), upper = vs_hist_upper(i);
+        require(c, lower == vs_hist_upper(i - 1) && lower < upper && (upper - lower) / lower <= 1.0 / 256,
+                "bin %zu: %.17g to %.17g", i, lower, upper);
+        require(c, vs_hist_bin(lower) == i && vs_hist_bin(nextafter(lower, 0)) == i - 1 && vs_hist_bin((lower + upper) / 2) == i,
+                "edges of bin %zu", i);
+    }
+    require(c, vs_hist_bin(0) == 0 && vs_hist_bin(1e-300) == 0, "small");
+    require(c,
+            vs_hist_bin(1e300) == VS_HIST_BINS - 1 && vs_hist_bin(HUGE_VAL) == VS_HIST_BINS - 1 &&
+                vs_hist_bin(NAN) == VS_HIST_BINS - 1,
+            "large");
+    require(c, vs_hist_bin(0x1p40) == VS_HIST_BINS - 1 && vs_hist_upper(VS_HIST_BINS - 1) == 0x1p40, "last bin");
+    finish(c);
+}
