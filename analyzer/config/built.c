@@ -3,8 +3,17 @@
 #include "node.h"
 
 static vs_status unbuilt(const vs_config *c, vs_mark at, vs_error *err, const char *what, const char *value) {
-    return vs_fail(err, VS_ERR_UNSUPPORTED, "%s:%d:%d: %s%s%s is not built yet", c->path, at.line, at.column, what,
-                   *value ? " " : "", value);
+    char place[1024];
+    return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: %s %s is not built yet", vs_config_place(c, at, place, sizeof place), what,
+                   value);
+}
+
+/* Where `key` of an item of a list stands; the item itself if it is not written there. */
+static vs_mark item_mark(const vs_node *list, size_t i, const char *key, vs_mark item) {
+    const vs_node *n = list && list->kind == VS_NODE_LIST && i < list->count ? list->items[i] : NULL;
+    const vs_node *value = vs_node_get(n, key);
+    if (!value && n && n->kind == VS_NODE_MAP && n->count == 1) value = vs_node_get(n->items[0], key); /* {sq: {scope: ...}} */
+    return value ? value->mark : item;
 }
 
 vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
@@ -26,21 +35,24 @@ vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
         { r->bits_v != 8, "recipe.bits.v" },
         { r->observer != VS_OBSERVER_MINMAX, "recipe.observer" },
         { c->data.evaluation.protocol != NULL, "data.evaluation.protocol" },
-        { vs_node_get(c->root, "fp16") != NULL, "fp16" },
-        { vs_node_get(c->root, "defaults") != NULL, "defaults" },
     };
+    static const char *const sections[] = { "fp16", "defaults" };
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (vs_node_get(c->root, sections[i])) return unbuilt(c, vs_config_mark(c, sections[i]), err, "the section", sections[i]);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (values[i].asked) return unbuilt(c, vs_config_mark(c, values[i].key), err, "this value of", values[i].key);
     for (size_t i = 0; i < c->state_count; i++) {
         const vs_state_config *s = &c->states[i];
         if (s->kind == VS_STATE_SQPH || s->kind == VS_STATE_FP16)
             return unbuilt(c, s->mark, err, "state", vs_state_kind_name(s->kind));
-        if (s->scope != VS_SCOPE_ALL) return unbuilt(c, s->mark, err, "SmoothQuant scope", "norm");
+        if (s->scope != VS_SCOPE_ALL)
+            return unbuilt(c, item_mark(vs_node_get(c->root, "states"), i, "scope", s->mark), err, "SmoothQuant scope", "norm");
     }
     for (size_t i = 0; i < c->model.plant_count; i++) {
         const vs_plant_config *p = &c->model.plants[i];
         if (p->kind != VS_PLANT_SPIKE && p->kind != VS_PLANT_HIDDEN)
-            return unbuilt(c, p->mark, err, "planting kind", vs_plant_kind_name(p->kind));
+            return unbuilt(c, item_mark(vs_node_get(vs_node_get(c->root, "model"), "plant"), i, "kind", p->mark), err,
+                           "planting kind", vs_plant_kind_name(p->kind));
     }
     return VS_OK;
 }

@@ -10,7 +10,8 @@
 
 #include "vitscope/status.h"
 
-/* Where a value stands in its file, for messages of later stages ("blocks.99 matches no layer"). line 0: a default or --set. */
+/* Where a value stands in its file, for messages of later stages ("blocks.99 matches no layer"). Line 0: not in the file;
+ * column 0 then means a default, column n the n-th override. Print with vs_config_place. */
 typedef struct vs_mark {
     int line, column;
 } vs_mark;
@@ -127,8 +128,10 @@ typedef struct vs_surfaces_config {
 typedef struct vs_node vs_node; /* the parsed YAML, config's own */
 
 typedef struct vs_config {
-    char *path;    /* of the file, for messages */
-    vs_node *root; /* what was written, kept for places in messages */
+    char *path;       /* of the file, for messages */
+    vs_node *root;    /* what was written, kept for places in messages */
+    char **overrides; /* their texts, for messages */
+    size_t override_count;
     int64_t version;
     char *name;
     struct {
@@ -168,7 +171,9 @@ void vs_config_free(vs_config *config);
 /* VS_ERR_UNSUPPORTED, naming the place, if the configuration asks for something that is not built yet. */
 VS_NODISCARD vs_status vs_config_check_built(const vs_config *config, vs_error *err);
 
-/* VS_ERR_CONFIG with "path:line:column: message". */
+/* "path:line:column", "--set a.b=c" or, for a default, "path"; in `text`, which is returned. */
+const char *vs_config_place(const vs_config *config, vs_mark mark, char *text, size_t size);
+/* VS_ERR_CONFIG with "place: message". */
 vs_status vs_config_fail(const vs_config *config, vs_mark mark, vs_error *err, const char *format, ...) VS_PRINTF(4, 5);
 
 /* The complete resolved configuration as JSON text (defaults filled in), for run.json; the caller frees it. NULL: no memory. */

@@ -1,22 +1,76 @@
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "schema.h"
+#include "util.h"
 
 static json_t *dump_map(const vs_field *fields, const char *base);
 
-static json_t *text_or_null(const char *text) { return text ? json_string(text) : json_null(); }
+/* Both take what they are given and yield the container, or NULL (and nothing left over) once something is missing. */
+static json_t *append(json_t *array, json_t *value) {
+    if (array && value && json_array_append(array, value) == 0) {
+        json_decref(value);
+        return array;
+    }
+    json_decref(array);
+    json_decref(value);
+    return NULL;
+}
+
+static json_t *put(json_t *object, const char *key, json_t *value) {
+    if (object && value && json_object_set(object, key, value) == 0) {
+        json_decref(value);
+        return object;
+    }
+    json_decref(object);
+    json_decref(value);
+    return NULL;
+}
+
+static bool is_utf8(const char *text) {
+    const unsigned char *p = (const unsigned char *)text;
+    while (*p) {
+        const size_t more = *p < 0x80                 ? 0
+                            : *p >= 0xC2 && *p < 0xE0 ? 1
+                            : *p >= 0xE0 && *p < 0xF0 ? 2
+                            : *p >= 0xF0 && *p < 0xF5 ? 3
+                                                      : 4;
+        if (more == 4) return false;
+        const unsigned first = *p++;
+        for (size_t i = 0; i < more; i++, p++) {
+            if ((*p & 0xC0U) != 0x80U) return false;
+            /* overlong forms, surrogates, beyond U+10FFFF */
+            if (i == 0 && ((first == 0xE0 && *p < 0xA0) || (first == 0xED && *p > 0x9F) || (first == 0xF0 && *p < 0x90) ||
+                           (first == 0xF4 && *p > 0x8F)))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* JSON text is UTF-8, a folder's name need not be: then what is not ASCII becomes '?'. */
+static json_t *dump_text(const char *text) {
+    if (!text) return json_null();
+    if (is_utf8(text)) return json_string(text);
+    char *plain = vs_strdup(text);
+    for (char *p = plain; p && *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    json_t *value = plain ? json_string(plain) : NULL;
+    free(plain);
+    return value;
+}
 
 static json_t *dump_strings(const vs_string_list *list) {
     json_t *a = json_array();
-    for (size_t i = 0; i < list->count; i++) json_array_append_new(a, json_string(list->items[i]));
+    for (size_t i = 0; i < list->count; i++) a = append(a, dump_text(list->items[i]));
     return a;
 }
 
 static json_t *dump_flags(const char *const *names, const bool *flags) {
     json_t *a = json_array();
     for (size_t i = 0; names[i]; i++)
-        if (flags[i]) json_array_append_new(a, json_string(names[i]));
+        if (flags[i]) a = append(a, json_string(names[i]));
     return a;
 }
 
@@ -24,32 +78,36 @@ static json_t *dump_states(const vs_config *c) {
     json_t *a = json_array();
     for (size_t i = 0; i < c->state_count; i++) {
         const vs_state_config *s = &c->states[i];
-        json_t *o = json_pack("{s:s}", "name", s->name);
+        json_t *o = put(json_object(), "name", json_string(s->name));
         if (s->kind == VS_STATE_SQ || s->kind == VS_STATE_SQPH) {
-            json_object_set_new(o, "alpha", json_real(s->alpha));
-            json_object_set_new(o, "scope", json_string(s->scope == VS_SCOPE_ALL ? "all" : "norm"));
+            o = put(o, "alpha", json_real(s->alpha));
+            o = put(o, "scope", json_string(s->scope == VS_SCOPE_ALL ? "all" : "norm"));
         }
-        json_array_append_new(a, json_pack("{s:o}", vs_state_kind_name(s->kind), o));
+        a = append(a, put(json_object(), vs_state_kind_name(s->kind), o));
     }
     return a;
 }
 
 static json_t *dump_plants(const vs_config *c) {
     json_t *a = json_array();
-    for (size_t i = 0; i < c->model.plant_count; i++)
-        json_array_append_new(a, dump_map(vs_plant_fields, (const char *)&c->model.plants[i]));
+    for (size_t i = 0; i < c->model.plant_count; i++) {
+        const vs_plant_config *p = &c->model.plants[i];
+        json_t *o = dump_map(vs_plant_fields, (const char *)p);
+        if (o) (void)json_object_del(o, vs_plant_other_factor(p));
+        a = append(a, o);
+    }
     return a;
 }
 
 static json_t *dump_blocks(const vs_plant_config *p) {
     if (p->block_count == 0) return json_string("all");
     json_t *a = json_array();
-    for (size_t i = 0; i < p->block_count; i++) json_array_append_new(a, json_integer(p->blocks[i]));
+    for (size_t i = 0; i < p->block_count; i++) a = append(a, json_integer(p->blocks[i]));
     return a;
 }
 
 static json_t *dump_observer(const vs_recipe_config *r) {
-    if (r->observer == VS_OBSERVER_PERCENTILE) return json_pack("{s:f}", "percentile", r->percentile);
+    if (r->observer == VS_OBSERVER_PERCENTILE) return put(json_object(), "percentile", json_real(r->percentile));
     return json_string(r->observer == VS_OBSERVER_MSE ? "mse" : "minmax");
 }
 
@@ -58,7 +116,7 @@ static json_t *dump_field(const vs_field *f, const char *base) {
     switch (f->type) {
     case VS_FIELD_TEXT:
     case VS_FIELD_NAME:
-    case VS_FIELD_PATH: return text_or_null(*(char *const *)at);
+    case VS_FIELD_PATH: return dump_text(*(char *const *)at);
     case VS_FIELD_INT:
         return *(const int64_t *)at         ? json_integer(*(const int64_t *)at)
                : f->min > 0 && !f->fallback ? json_null()
@@ -94,16 +152,14 @@ static json_t *dump_field(const vs_field *f, const char *base) {
 
 static json_t *dump_map(const vs_field *fields, const char *base) {
     json_t *o = json_object();
-    for (const vs_field *f = fields; f->key; f++) {
-        json_t *value = dump_field(f, base);
-        if (value) json_object_set_new(o, f->key, value);
-    }
+    for (const vs_field *f = fields; f->key; f++)
+        if (f->type != VS_FIELD_IGNORED) o = put(o, f->key, dump_field(f, base));
     return o;
 }
 
 char *vs_config_dump_json(const vs_config *config) {
     json_t *o = dump_map(vs_config_fields, (const char *)config);
-    char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(o);
     return text;
 }

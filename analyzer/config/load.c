@@ -16,6 +16,8 @@ void vs_config_free(vs_config *c) {
     free(c->model.plants);
     free(c->states);
     vs_node_free(c->root);
+    for (size_t i = 0; i < c->override_count; i++) free(c->overrides[i]);
+    free(c->overrides);
     free(c->path);
     free(c);
 }
@@ -28,14 +30,37 @@ static vs_status check_set(const vs_reader *r, const char *name, const vs_set_co
     return VS_OK;
 }
 
-static vs_status apply_overrides(vs_node *root, const vs_override *overrides, size_t count, vs_error *err) {
-    for (size_t i = 0; i < count; i++) {
-        const bool needs_states = strncmp(overrides[i].text, "states.", 7) == 0 && !vs_node_get(root, "states");
-        vs_status status = needs_states ? vs_node_override(root, "states=[fp32, sq, ptq]", err) : VS_OK;
-        if (status == VS_OK) status = vs_node_override(root, overrides[i].text, err);
-        if (status != VS_OK) return status;
+/* The default list, where an override reaches into a list that the file does not have. */
+static vs_status spell_out_states(vs_node *root, vs_mark mark, vs_error *err) {
+    const vs_field *f = vs_config_fields;
+    while (f->type != VS_FIELD_STATES) f++;
+    char *text = vs_format("%s=%s", f->key, f->fallback);
+    vs_status status =
+        text ? vs_node_override(root, text, mark, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
+    free(text);
+    return status;
+}
+
+static vs_status apply_overrides(vs_config *c, const vs_override *overrides, size_t count, vs_error *err) {
+    if (!(c->overrides = vs_calloc(count, sizeof *c->overrides))) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", c->path);
+    vs_status status = VS_OK;
+    for (size_t i = 0; status == VS_OK && i < count; i++) {
+        const vs_mark mark = { 0, (int)(i + 1) };
+        if (!(c->overrides[i] = vs_strdup(overrides[i].text))) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", c->path);
+        c->override_count++;
+        if (strncmp(overrides[i].text, "states.", 7) == 0 && !vs_node_get(c->root, "states"))
+            status = spell_out_states(c->root, mark, err);
+        if (status == VS_OK) status = vs_node_override(c->root, overrides[i].text, mark, err);
     }
-    return VS_OK;
+    return status;
+}
+
+static vs_status refuse_batch(const vs_config *c, vs_error *err) {
+    const vs_node *runs = vs_node_get(c->root, "runs");
+    char place[1024];
+    if (!runs) return VS_OK;
+    return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: batch files ('runs') are not built yet",
+                   vs_config_place(c, runs->mark, place, sizeof place));
 }
 
 vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const char *label, const vs_override *overrides,
@@ -46,15 +71,12 @@ vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const 
         free(c);
         return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
     }
-    vs_reader r = { .path = label, .err = err, .override = override_count ? overrides[override_count - 1].text : NULL };
+    const vs_reader r = { .config = c, .err = err };
     vs_status status = vs_node_parse(&c->root, text, size, label, err);
     if (status == VS_OK && c->root->kind != VS_NODE_MAP)
         status = vs_read_fail(&r, c->root->mark, "the configuration must be a map");
-    if (status == VS_OK) status = apply_overrides(c->root, overrides, override_count, err);
-    const bool batch = status == VS_OK && vs_node_get(c->root, "runs");
-    if (batch)
-        status = vs_fail(err, VS_ERR_UNSUPPORTED, "%s:%d:%d: batch files ('runs') are not built yet", label,
-                         vs_node_get(c->root, "runs")->mark.line, vs_node_get(c->root, "runs")->mark.column);
+    if (status == VS_OK) status = apply_overrides(c, overrides, override_count, err);
+    if (status == VS_OK) status = refuse_batch(c, err);
     if (status == VS_OK) status = vs_read_map(&r, vs_config_fields, c->root, c->root->mark, "", c);
     if (status == VS_OK) status = check_set(&r, "calibration", &c->data.calibration);
     if (status == VS_OK) status = check_set(&r, "analysis", &c->data.analysis);
@@ -71,10 +93,25 @@ vs_status vs_config_load(vs_config **out, const char *path, const vs_override *o
     char *text = NULL;
     size_t size = 0;
     *out = NULL;
-    vs_status status = vs_read_file(path, max_file, &text, &size, err);
+    vs_error reading = { 0 };
+    vs_status status = vs_read_file(path, max_file, &text, &size, &reading);
+    if (status == VS_ERR_FORMAT)
+        status = vs_fail(err, VS_ERR_CONFIG, "%s:1:1: more than 1 MiB", path);
+    else if (status != VS_OK)
+        status = vs_fail(err, status, "%s", reading.message);
     if (status == VS_OK) status = vs_config_parse(out, text, size, path, overrides, override_count, err);
     free(text);
     return status;
+}
+
+const char *vs_config_place(const vs_config *c, vs_mark at, char *text, size_t size) {
+    if (at.line > 0)
+        snprintf(text, size, "%s:%d:%d", c->path, at.line, at.column);
+    else if (at.column > 0 && (size_t)at.column <= c->override_count)
+        snprintf(text, size, "--set %s", c->overrides[at.column - 1]);
+    else
+        snprintf(text, size, "%s", c->path);
+    return text;
 }
 
 vs_status vs_config_fail(const vs_config *c, vs_mark at, vs_error *err, const char *format, ...) {
@@ -83,7 +120,7 @@ vs_status vs_config_fail(const vs_config *c, vs_mark at, vs_error *err, const ch
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    const vs_reader r = { .path = c->path, .err = err };
+    const vs_reader r = { .config = c, .err = err };
     return vs_read_fail(&r, at, "%s", text);
 }
 

@@ -1,12 +1,14 @@
 #include "node.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
 #include "util.h"
 
-enum { MAX_DEPTH = 32, MAX_NODES = 100000 };
+/* Keys are compared each with each; no map of ours has a tenth as many. */
+enum { MAX_DEPTH = 32, MAX_NODES = 100000, MAX_KEYS = 256 };
 static const size_t max_bytes = (size_t)1 << 20;
 
 void vs_node_free(vs_node *n) {
@@ -30,13 +32,16 @@ vs_node *vs_node_get(const vs_node *map, const char *key) {
 
 /* Room for one more item (and key). */
 static bool make_room(vs_node *n) {
-    size_t a = n->capacity, b = n->capacity, c = n->capacity;
-    if (!vs_grow((void **)&n->items, &a, n->count + 1, sizeof *n->items)) return false;
+    const size_t had = n->capacity;
+    size_t capacity = had;
+    if (!vs_grow((void **)&n->items, &capacity, n->count + 1, sizeof *n->items)) return false;
     if (n->kind == VS_NODE_MAP) {
-        if (!vs_grow((void **)&n->keys, &b, n->count + 1, sizeof *n->keys)) return false;
-        if (!vs_grow((void **)&n->key_marks, &c, n->count + 1, sizeof *n->key_marks)) return false;
+        capacity = had;
+        if (!vs_grow((void **)&n->keys, &capacity, n->count + 1, sizeof *n->keys)) return false;
+        capacity = had;
+        if (!vs_grow((void **)&n->key_marks, &capacity, n->count + 1, sizeof *n->key_marks)) return false;
     }
-    n->capacity = a;
+    n->capacity = capacity;
     return true;
 }
 
@@ -58,23 +63,40 @@ vs_status vs_node_set(vs_node *map, const char *key, vs_mark key_mark, vs_node *
 typedef struct reader {
     yaml_parser_t parser;
     const char *label;
-    size_t nodes;
+    bool places; /* messages have line and column */
+    const char *text;
+    size_t size, nodes;
     vs_error *err;
 } reader;
 
 static vs_mark mark_of(yaml_mark_t m) { return (vs_mark){ (int)m.line + 1, (int)m.column + 1 }; }
 
 static vs_status fail_at(const reader *r, vs_mark at, const char *what) {
+    if (!r->places) return vs_fail(r->err, VS_ERR_CONFIG, "%s: %s", r->label, what);
     return vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: %s", r->label, at.line, at.column, what);
+}
+
+/* libyaml gives only a byte offset where it cannot decode the text. */
+static vs_mark mark_of_offset(const reader *r, size_t offset) {
+    vs_mark at = { 1, 1 };
+    for (size_t i = 0; i < offset && i < r->size; i++) {
+        const unsigned char c = (unsigned char)r->text[i];
+        if (c == '\n')
+            at = (vs_mark){ at.line + 1, 1 };
+        else if ((c & 0xC0U) != 0x80U)
+            at.column++;
+    }
+    return at;
 }
 
 static vs_status next(reader *r, yaml_event_t *event) {
     if (yaml_parser_parse(&r->parser, event)) return VS_OK;
-    const vs_mark at = mark_of(r->parser.problem_mark);
-    const char *problem = r->parser.problem ? r->parser.problem : "not YAML";
-    if (r->parser.error == YAML_MEMORY_ERROR) return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
-    return vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: %s%s%s", r->label, at.line, at.column, problem, r->parser.context ? " " : "",
-                   r->parser.context ? r->parser.context : "");
+    const yaml_parser_t *p = &r->parser;
+    if (p->error == YAML_MEMORY_ERROR) return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
+    char what[200];
+    snprintf(what, sizeof what, "%s%s%s", p->problem ? p->problem : "not YAML", p->context ? " " : "",
+             p->context ? p->context : "");
+    return fail_at(r, p->error == YAML_READER_ERROR ? mark_of_offset(r, p->problem_offset) : mark_of(p->problem_mark), what);
 }
 
 static vs_status read_node(reader *r, const yaml_event_t *first, size_t depth, vs_node **out);
@@ -93,15 +115,19 @@ static vs_status read_map(reader *r, vs_node *n, size_t depth) {
         status =
             event.type == YAML_SCALAR_EVENT ? read_node(r, &event, depth + 1, &key) : fail_at(r, at, "a key must be plain text");
         yaml_event_delete(&event);
-        if (status == VS_OK && vs_node_get(n, key->text))
-            status =
-                vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: key '%.100s' appears twice", r->label, at.line, at.column, key->text);
+        const char *name = key && key->text ? key->text : "";
+        if (status == VS_OK && vs_node_get(n, name)) {
+            char what[200];
+            snprintf(what, sizeof what, "key '%.100s' appears twice", name);
+            status = fail_at(r, at, what);
+        }
+        if (status == VS_OK && n->count == MAX_KEYS) status = fail_at(r, at, "too many keys");
         if (status == VS_OK) status = next(r, &event);
         if (status == VS_OK) {
             status = read_node(r, &event, depth + 1, &value);
             yaml_event_delete(&event);
         }
-        if (status == VS_OK) status = vs_node_set(n, key->text, at, value, r->err);
+        if (status == VS_OK) status = vs_node_set(n, name, at, value, r->err);
         if (status != VS_OK) vs_node_free(value);
         vs_node_free(key);
         if (status != VS_OK) return status;
@@ -175,16 +201,17 @@ static vs_status skip(reader *r, yaml_event_type_t want, const char *otherwise) 
     return status;
 }
 
-vs_status vs_node_parse(vs_node **out, const char *text, size_t size, const char *label, vs_error *err) {
+static vs_status parse(vs_node **out, const char *text, size_t size, const char *label, bool places, vs_error *err) {
     *out = NULL;
-    if (size > max_bytes) return vs_fail(err, VS_ERR_CONFIG, "%s:1:1: a configuration of more than 1 MiB", label);
-    reader r = { .label = label, .err = err };
+    reader r = { .label = label, .places = places, .text = text, .size = size, .err = err };
+    if (size > max_bytes) return fail_at(&r, (vs_mark){ 1, 1 }, "more than 1 MiB");
     if (!yaml_parser_initialize(&r.parser)) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, size);
     vs_node *root = NULL;
     yaml_event_t event;
     vs_status status = skip(&r, YAML_STREAM_START_EVENT, "not YAML");
-    if (status == VS_OK) status = skip(&r, YAML_DOCUMENT_START_EVENT, "the configuration is empty");
+    if (status == VS_OK)
+        status = skip(&r, YAML_DOCUMENT_START_EVENT, places ? "the configuration is empty" : "the value is empty");
     if (status == VS_OK && (status = next(&r, &event)) == VS_OK) {
         status = read_node(&r, &event, 0, &root);
         yaml_event_delete(&event);
@@ -198,4 +225,12 @@ vs_status vs_node_parse(vs_node **out, const char *text, size_t size, const char
     }
     *out = root;
     return VS_OK;
+}
+
+vs_status vs_node_parse(vs_node **out, const char *text, size_t size, const char *label, vs_error *err) {
+    return parse(out, text, size, label, true, err);
+}
+
+vs_status vs_node_parse_value(vs_node **out, const char *text, const char *label, vs_error *err) {
+    return parse(out, text, strlen(text), label, false, err);
 }

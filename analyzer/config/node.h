@@ -10,8 +10,8 @@ struct vs_node {
     vs_node_kind kind;
     char *text; /* scalar */
     bool quoted;
-    vs_mark mark; /* line 0: from an override */
-    char **keys;  /* map */
+    vs_mark mark;
+    char **keys; /* map */
     vs_mark *key_marks;
     vs_node **items; /* list, map */
     size_t count, capacity;
@@ -23,7 +23,9 @@ void vs_node_free(vs_node *node);
 vs_node *vs_node_get(const vs_node *map, const char *key); /* NULL if absent or no map */
 /* Takes value (on success). An existing key is replaced. */
 VS_NODISCARD vs_status vs_node_set(vs_node *map, const char *key, vs_mark key_mark, vs_node *value, vs_error *err);
-/* Applies "a.b=c" to the tree. */
-VS_NODISCARD vs_status vs_node_override(vs_node *root, const char *text, vs_error *err);
+/* The same for the value of an override; messages begin with "label: ". */
+VS_NODISCARD vs_status vs_node_parse_value(vs_node **out, const char *text, const char *label, vs_error *err);
+/* Applies "a.b=c" to the tree; what it adds gets `mark`. */
+VS_NODISCARD vs_status vs_node_override(vs_node *root, const char *text, vs_mark mark, vs_error *err);
 
 #endif

@@ -4,89 +4,103 @@
 #include "node.h"
 #include "util.h"
 
-static void clear_marks(vs_node *n) {
-    n->mark = (vs_mark){ 0, 0 };
-    for (size_t i = 0; i < n->count; i++) clear_marks(n->items[i]);
+static void set_marks(vs_node *n, vs_mark at) {
+    n->mark = at;
+    for (size_t i = 0; i < n->count; i++) {
+        if (n->kind == VS_NODE_MAP) n->key_marks[i] = at;
+        set_marks(n->items[i], at);
+    }
 }
 
-static vs_node *make(vs_node_kind kind, const char *text) {
+static vs_node *make_map(vs_mark at) {
     vs_node *n = vs_calloc(1, sizeof *n);
-    if (!n) return NULL;
-    n->kind = kind;
-    if (text && !(n->text = vs_strdup(text))) {
-        free(n);
-        return NULL;
+    if (n) {
+        n->kind = VS_NODE_MAP;
+        n->mark = at;
     }
     return n;
 }
 
-/* The name of a state in the list `states`: its name:, else its kind. */
-static bool state_is(const vs_node *item, const char *name) {
-    if (item->kind == VS_NODE_SCALAR) return strcmp(item->text, name) == 0;
-    if (item->kind != VS_NODE_MAP || item->count != 1) return false;
-    const vs_node *given = vs_node_get(item->items[0], "name");
-    return strcmp(given && given->kind == VS_NODE_SCALAR ? given->text : item->keys[0], name) == 0;
+static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration"); }
+
+/* Puts an empty map under `key` and shows it. */
+static vs_status add_map(vs_node *map, const char *key, vs_mark at, vs_node **out, vs_error *err) {
+    vs_node *child = make_map(at);
+    vs_status status = child ? vs_node_set(map, key, at, child, err) : no_memory(err);
+    if (status == VS_OK)
+        *out = child;
+    else
+        vs_node_free(child);
+    return status;
 }
 
-/* states.NAME: the map of options of that state, made where it was a bare name. */
-static vs_status enter_state(vs_node *list, const char *name, vs_node **out, const char *text, vs_error *err) {
-    for (size_t i = 0; i < list->count; i++) {
-        vs_node *item = list->items[i];
-        if (!state_is(item, name)) continue;
-        if (item->kind == VS_NODE_SCALAR) {
-            vs_node *map = make(VS_NODE_MAP, NULL), *options = make(VS_NODE_MAP, NULL);
-            if (!map || !options || vs_node_set(map, name, item->mark, options, err) != VS_OK) {
-                vs_node_free(map);
-                vs_node_free(options);
-                return vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
-            }
-            map->mark = item->mark;
-            vs_node_free(item);
-            item = list->items[i] = map;
+/* A state's name:, else its kind; NULL where it is no state. */
+static const char *state_name(const vs_node *item) {
+    if (item->kind == VS_NODE_SCALAR) return item->text;
+    if (item->kind != VS_NODE_MAP || item->count != 1) return NULL;
+    const vs_node *name = vs_node_get(item->items[0], "name");
+    return name && name->kind == VS_NODE_SCALAR ? name->text : item->keys[0];
+}
+
+/* The options of list->items[i], a map made where there is none: `sq`, `sq:`. */
+static vs_status open_state(vs_node *list, size_t i, vs_node **out, vs_error *err) {
+    vs_node *item = list->items[i];
+    if (item->kind == VS_NODE_SCALAR) {
+        vs_node *map = make_map(item->mark);
+        vs_status status = map ? add_map(map, item->text, item->mark, out, err) : no_memory(err);
+        if (status != VS_OK) {
+            vs_node_free(map);
+            return status;
         }
-        *out = item->items[0];
+        vs_node_free(item);
+        list->items[i] = map;
         return VS_OK;
     }
-    return vs_fail(err, VS_ERR_CONFIG, "--set %s: there is no state '%s' in states", text, name);
+    *out = item->items[0];
+    if ((*out)->kind == VS_NODE_SCALAR && !*(*out)->text) return add_map(item, item->keys[0], (*out)->mark, out, err);
+    return VS_OK;
 }
 
-vs_status vs_node_override(vs_node *root, const char *text, vs_error *err) {
+/* states.NAME.KEY: steps *rest over "NAME." and shows that state's options. Names may hold dots, so the longest wins. */
+static vs_status enter_state(vs_node *list, char **rest, vs_node **out, const char *text, vs_error *err) {
+    size_t longest = 0, found = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const char *name = state_name(list->items[i]);
+        const size_t n = name ? strlen(name) : 0;
+        if (n <= longest || strncmp(*rest, name, n) != 0 || (*rest)[n] != '.') continue;
+        longest = n;
+        found = i;
+    }
+    if (longest == 0 && !strchr(*rest, '.')) return vs_fail(err, VS_ERR_CONFIG, "--set %s: expected states.NAME.KEY=VALUE", text);
+    if (longest == 0)
+        return vs_fail(err, VS_ERR_CONFIG, "--set %s: there is no state '%.*s' in states", text, (int)strcspn(*rest, "."), *rest);
+    *rest += longest + 1;
+    return open_state(list, found, out, err);
+}
+
+vs_status vs_node_override(vs_node *root, const char *text, vs_mark mark, vs_error *err) {
     const char *equals = strchr(text, '=');
     if (!equals || equals == text) return vs_fail(err, VS_ERR_CONFIG, "--set %s: expected KEY=VALUE", text);
     char *path = vs_format("%.*s", (int)(equals - text), text), *label = vs_format("--set %s", text);
     vs_node *value = NULL, *at = root;
-    vs_status status = path && label ? vs_node_parse(&value, equals + 1, strlen(equals + 1), label, err)
-                                     : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
+    vs_status status = path && label ? vs_node_parse_value(&value, equals + 1, label, err) : no_memory(err);
     if (status != VS_OK) goto out;
-    clear_marks(value);
-    char *key = path;
-    for (char *dot; (dot = strchr(key, '.')) != NULL && status == VS_OK; key = dot + 1) {
+    set_marks(value, mark);
+    char *rest = path;
+    for (char *dot; status == VS_OK && (dot = strchr(rest, '.')) != NULL;) {
+        const char *key = rest;
         *dot = '\0';
+        rest = dot + 1;
         vs_node *child = vs_node_get(at, key);
-        if (!child) {
-            child = make(VS_NODE_MAP, NULL);
-            status = child ? vs_node_set(at, key, (vs_mark){ 0, 0 }, child, err)
-                           : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
-            if (status != VS_OK) vs_node_free(child);
-        }
-        if (status != VS_OK) break;
-        if (child->kind == VS_NODE_LIST && strcmp(key, "states") == 0) {
-            char *name = dot + 1, *end = strchr(name, '.');
-            if (!end) {
-                status = vs_fail(err, VS_ERR_CONFIG, "--set %s: expected states.NAME.KEY=VALUE", text);
-                break;
-            }
-            *end = '\0';
-            status = enter_state(child, name, &at, text, err);
-            dot = end;
-            key = dot + 1;
-            dot = key - 1;
-            continue;
-        }
-        if (child->kind != VS_NODE_MAP) status = vs_fail(err, VS_ERR_CONFIG, "--set %s: '%s' is no map", text, key);
+        if (!child)
+            status = add_map(at, key, mark, &child, err);
+        else if (at == root && child->kind == VS_NODE_LIST && strcmp(key, "states") == 0)
+            status = enter_state(child, &rest, &child, text, err);
+        if (status == VS_OK && child->kind != VS_NODE_MAP)
+            status = vs_fail(err, VS_ERR_CONFIG, "--set %s: '%s' is no map", text, key);
         at = child;
     }
-    if (status == VS_OK) status = vs_node_set(at, key, (vs_mark){ 0, 0 }, value, err);
+    if (status == VS_OK) status = vs_node_set(at, rest, mark, value, err);
     if (status == VS_OK) value = NULL;
 out:
     vs_node_free(value);

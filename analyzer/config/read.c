@@ -14,12 +14,11 @@ vs_status vs_read_fail(const vs_reader *r, vs_mark at, const char *format, ...) 
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (at.line == 0 && r->override) return vs_fail(r->err, VS_ERR_CONFIG, "--set %s: %s", r->override, text);
-    if (at.line == 0) return vs_fail(r->err, VS_ERR_CONFIG, "%s: %s", r->path, text);
-    return vs_fail(r->err, VS_ERR_CONFIG, "%s:%d:%d: %s", r->path, at.line, at.column, text);
+    char place[1024];
+    return vs_fail(r->err, VS_ERR_CONFIG, "%s: %s", vs_config_place(r->config, at, place, sizeof place), text);
 }
 
-static vs_status no_memory(const vs_reader *r) { return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->path); }
+static vs_status no_memory(const vs_reader *r) { return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->config->path); }
 
 static vs_status want(const vs_reader *r, const vs_node *n, vs_node_kind kind, const char *where) {
     static const char *const kinds[] = { "a value", "a list", "a map" };
@@ -170,6 +169,8 @@ static vs_status read_blocks(const vs_reader *r, const vs_node *n, const char *w
     for (size_t i = 0; status == VS_OK && i < n->count; i++) {
         double v = 0;
         status = read_whole(r, n->items[i], where, 0, 1000, &v);
+        for (size_t k = 0; status == VS_OK && k < plant->block_count; k++)
+            if (plant->blocks[k] == (int64_t)v) status = vs_read_fail(r, n->items[i]->mark, "block %.0f is listed twice", v);
         plant->blocks[plant->block_count++] = (int64_t)v;
     }
     return status;
@@ -182,9 +183,17 @@ static vs_status read_plants(const vs_reader *r, const vs_node *n, const char *w
         vs_plant_config *p = &config->model.plants[config->model.plant_count++];
         p->mark = n->items[i]->mark;
         status = vs_read_map(r, vs_plant_fields, n->items[i], p->mark, where, p);
+        const char *other = vs_plant_other_factor(p);
+        for (size_t k = 0; status == VS_OK && k < n->items[i]->count; k++)
+            if (strcmp(n->items[i]->keys[k], other) == 0)
+                status =
+                    vs_read_fail(r, n->items[i]->key_marks[k], "planting kind %s has no %s", vs_plant_kind_name(p->kind), other);
     }
     return status;
 }
+
+/* Far above any use: names are compared each with each. */
+enum { MAX_STATES = 64 };
 
 /* `ptq`, or `sq: {alpha: 0.6, name: sq6}`. */
 static vs_status read_state(const vs_reader *r, const vs_node *n, vs_state_config *s) {
@@ -193,9 +202,10 @@ static vs_status read_state(const vs_reader *r, const vs_node *n, vs_state_confi
     size_t at = 0, count = 0;
     while (vs_state_names[count]) count++;
     while (vs_state_names[at] && strcmp(vs_state_names[at], kind) != 0) at++;
-    if (!vs_state_names[at]) return unknown(r, n->mark, "state", kind, "states", vs_state_names, count);
+    const vs_mark mark = n->kind == VS_NODE_MAP ? n->key_marks[0] : n->mark;
+    if (!vs_state_names[at]) return unknown(r, mark, "state", kind, "states", vs_state_names, count);
     s->kind = (vs_state_kind)at;
-    s->mark = n->mark;
+    s->mark = mark;
     const vs_node *options = n->kind == VS_NODE_MAP ? n->items[0] : NULL;
     if (options && options->kind == VS_NODE_SCALAR && !*options->text) options = NULL; /* `- sq:` */
     vs_status status = vs_read_map(r, vs_state_fields, options, n->mark, kind, s);
@@ -210,6 +220,8 @@ static vs_status read_state(const vs_reader *r, const vs_node *n, vs_state_confi
 static vs_status read_states(const vs_reader *r, const vs_node *n, const char *where, vs_config *config) {
     vs_status status = want(r, n, VS_NODE_LIST, where);
     if (status == VS_OK && n->count == 0) return vs_read_fail(r, n->mark, "%s is empty", where);
+    if (status == VS_OK && n->count > MAX_STATES)
+        return vs_read_fail(r, n->items[MAX_STATES]->mark, "%s has more than %d items", where, MAX_STATES);
     if (status == VS_OK && !(config->states = vs_calloc(n->count, sizeof *config->states))) return no_memory(r);
     for (size_t i = 0; status == VS_OK && i < n->count; i++) {
         vs_state_config *s = &config->states[config->state_count++];
@@ -232,18 +244,18 @@ static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node
     case VS_FIELD_PATH: {
         char *text = NULL;
         status = read_text(r, n, where, &text);
-        if (status == VS_OK && !(*(char **)to = n->mark.line ? vs_path_relative_to(r->path, text) : vs_strdup(text)))
+        if (status == VS_OK && !(*(char **)to = n->mark.line ? vs_path_relative_to(r->config->path, text) : vs_strdup(text)))
             status = no_memory(r);
         free(text);
         return status;
     }
     case VS_FIELD_INT:
         status = read_whole(r, n, where, f->min, f->max, &number);
-        *(int64_t *)to = (int64_t)number;
+        if (status == VS_OK) *(int64_t *)to = (int64_t)number;
         return status;
     case VS_FIELD_UINT:
         status = read_whole(r, n, where, f->min, f->max, &number);
-        *(uint64_t *)to = (uint64_t)number;
+        if (status == VS_OK) *(uint64_t *)to = (uint64_t)number;
         return status;
     case VS_FIELD_NUMBER: return read_number(r, n, where, f->min, f->max, to);
     case VS_FIELD_BOOL: return read_bool(r, n, where, to);
@@ -304,7 +316,7 @@ vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node 
         if (n)
             status = read_field(r, f, n, name, base);
         else if (f->required)
-            status = vs_read_fail(r, at.line ? at : (vs_mark){ 1, 1 }, "%s is missing", name);
+            status = vs_read_fail(r, at, "%s is missing", name);
         else
             status = read_default(r, f, name, base);
     }

@@ -51,7 +51,8 @@ static const char *const table_head = "| key | value | default | meaning |\n|---
 
 vs_status vs_config_write_reference(FILE *out, vs_error *err) {
     fputs("# Configuration reference\n\nMade from the parser's own table by `vs_config_reference`; a test compares the two. "
-          "Paths are relative to the configuration file.\n"
+          "Paths are relative to the configuration file,\n"
+          "those given with `--set` to the working directory.\n"
           "Any key can be overridden with `--set a.b=value`; `--set states.sq.alpha=0.6` reaches into the state called `sq`.\n"
           "Unknown and repeated keys, wrong types and values out of range are errors that name file, line and column. `fp32` is "
           "run even if `states` leaves it out.\n\n",

@@ -8,6 +8,7 @@ const char *const vs_plant_names[] = { "spike", "hidden", "norm1", "norm2", "val
 
 const char *vs_state_kind_name(vs_state_kind kind) { return vs_state_names[kind]; }
 const char *vs_plant_kind_name(vs_plant_kind kind) { return vs_plant_names[kind]; }
+const char *vs_plant_other_factor(const vs_plant_config *plant) { return plant->kind == VS_PLANT_SPIKE ? "gain" : "ratio"; }
 
 static const char *const filters[] = { "bilinear", "bicubic", NULL };
 static const char *const weights_schemes[] = { "per_channel", "per_tensor", NULL };

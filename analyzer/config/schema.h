@@ -43,11 +43,12 @@ typedef struct vs_field {
 extern const vs_field vs_config_fields[]; /* relative to vs_config */
 extern const vs_field vs_plant_fields[];  /* relative to vs_plant_config */
 extern const vs_field vs_state_fields[];  /* relative to vs_state_config */
+/* Of ratio and gain, the one that this kind of planting does not have. */
+const char *vs_plant_other_factor(const vs_plant_config *plant);
 extern const char *const vs_state_names[], *const vs_plant_names[];
 
 typedef struct vs_reader {
-    const char *path;     /* of the file */
-    const char *override; /* text of the override at work, or NULL */
+    const vs_config *config; /* being read: its path and overrides, for messages */
     vs_error *err;
 } vs_reader;
 

@@ -115,6 +115,93 @@ static void mistakes_are_placed(void **state) {
     check_error(vs_config_load(&c, "/nonexistent.yaml", NULL, 0, &err), &err, VS_ERR_NOTFOUND, "/nonexistent.yaml");
 }
 
+/* The whole message, for places and words that a part would not pin down. */
+static void check_whole(const char *text, const char *set, const char *message) {
+    vs_config *c = NULL;
+    vs_error err;
+    const vs_status status = parse(&c, text, set, &err);
+    assert_string_equal(err.message, message);
+    assert_int_equal(status, VS_ERR_CONFIG);
+    assert_null(c);
+}
+
+static void messages_are_whole(void **state) {
+    (void)state;
+    static const struct {
+        const char *tail, *message;
+    } cases[] = {
+        { "states: [fp32, {sqq: {alpha: 1}}]\n", "dir/c.yaml:4:17: unknown state 'sqq' in states; did you mean 'sq'?" },
+        { "states:\n  - fp32\n  - sq:\n      alfa: 1\n", "dir/c.yaml:7:7: unknown key 'alfa' in sq; did you mean 'alpha'?" },
+        { "states: []\n", "dir/c.yaml:4:9: states is empty" },
+        { "states: [[sq]]\n", "dir/c.yaml:4:10: a state must be a kind, or {kind: {...}}" },
+        { "states: [{sq: {name: a}}, {sq: {name: a}}]\n", "dir/c.yaml:4:28: two states are called 'a'; give one a name:" },
+        { "recipe: {observer: {percentile: 101}}\n",
+          "dir/c.yaml:4:33: recipe.observer.percentile is 101, out of range: 50 to 100" },
+        { "recipe: {observer: {quantile: 9}}\n", "dir/c.yaml:4:20: recipe.observer must be minmax, mse or {percentile: NUMBER}" },
+        { "data: {preprocess: {resize: {short: 0}}}\n",
+          "dir/c.yaml:4:37: data.preprocess.resize.short is 0, out of range: 1 to 32768" },
+        { "data: {preprocess: {crop: 224}}\n", "dir/c.yaml:4:27: data.preprocess.crop must be a map" },
+        { "data: {analysis: {scenes: {seed: 1, count: 2}, images: x}}\n",
+          "dir/c.yaml:4:18: data.analysis needs either scenes or images" },
+        { "data: {analysis: {scenes: {seed: -1, count: 2}}}\n",
+          "dir/c.yaml:4:34: data.analysis.scenes.seed is -1, out of range: 0 to 9007199254740992" },
+        { "surfaces: [blocks.0.mlp.fc2]\n", "dir/c.yaml:4:11: surfaces must be a map" },
+        { "surfaces:\n", "dir/c.yaml:4:10: surfaces must be a map" },
+        { "analyze: {layers: [a, '']}\n", "dir/c.yaml:4:23: analyze.layers is empty" },
+        { "? [a]\n: b\n", "dir/c.yaml:4:3: a key must be plain text" },
+        { "data: {\"a\\0b\": 1}\n", "dir/c.yaml:4:8: a NUL character" },
+        { "# \xc3\xa4\xc3\xb6 \xff\n", "dir/c.yaml:4:6: invalid leading UTF-8 octet" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1000];
+        snprintf(text, sizeof text, "%s%s", head, cases[i].tail);
+        check_whole(text, NULL, cases[i].message);
+    }
+    check_whole("null\n", NULL, "dir/c.yaml:1:1: the configuration must be a map");
+    check_whole("---\n...\n", NULL, "dir/c.yaml:2:1: the configuration must be a map");
+    check_whole("name: x\nmodel: {checkpoint: a}\n", NULL, "dir/c.yaml:1:1: version is missing");
+    check_whole("version: 1\nname: x\nmodel: {head: a}\n", NULL, "dir/c.yaml:3:8: model.checkpoint is missing");
+    static const char *const plants[][2] = {
+        { "{kind: spik}",
+          "dir/c.yaml:3:39: model.plant.kind must be spike, hidden, norm1, norm2, value, key or residual, not 'spik'" },
+        { "{kind: spike, gain: 2}", "dir/c.yaml:3:46: planting kind spike has no gain" },
+        { "{kind: hidden, ratio: 2}", "dir/c.yaml:3:47: planting kind hidden has no ratio" },
+        { "{kind: spike, blocks: [6, 7, 6]}", "dir/c.yaml:3:61: block 6 is listed twice" },
+        { "{kind: spike, blocks: some}", "dir/c.yaml:3:54: model.plant.blocks must be a list" },
+        { "{units: 1}", "dir/c.yaml:3:32: model.plant.kind is missing" },
+    };
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
+        char text[1000];
+        snprintf(text, sizeof text, "version: 1\nname: t\nmodel: {checkpoint: m, plant: [%s]}\n", plants[i][0]);
+        check_whole(text, NULL, plants[i][1]);
+    }
+}
+
+static void huge_files_are_refused(void **state) {
+    (void)state;
+    const size_t limit = 1 << 20;
+    char *text = malloc(limit + 2), dir[200], path[300];
+    assert_non_null(text);
+    memset(text, '#', limit + 1);
+    text[limit + 1] = '\0';
+    check_whole(text, NULL, "dir/c.yaml:1:1: more than 1 MiB");
+    make_temp_dir(dir, sizeof dir);
+    snprintf(path, sizeof path, "%s/big.yaml", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    vs_config *c = NULL;
+    vs_error err = { 0 };
+    check_error(vs_config_load(&c, path, NULL, 0, &err), &err, VS_ERR_CONFIG, "big.yaml:1:1: more than 1 MiB");
+    unlink(path);
+    rmdir(dir);
+    size_t used = (size_t)snprintf(text, limit, "%s", head); /* keys are compared each with each: their number is bounded */
+    for (int i = 0; i < 257; i++) used += (size_t)snprintf(text + used, limit - used, "k%05d: 1\n", i);
+    check_whole(text, NULL, "dir/c.yaml:257:1: too many keys");
+    free(text);
+}
+
 static void deep_nesting_is_refused(void **state) {
     (void)state;
     char text[300] = "data: ";
@@ -142,6 +229,105 @@ static void overrides(void **state) {
     check_error(parse(&c, head, "nonsense", &err), &err, VS_ERR_CONFIG, "--set nonsense: expected KEY=VALUE");
     check_error(parse(&c, head, "states.sqq.alpha=1", &err), &err, VS_ERR_CONFIG, "there is no state 'sqq'");
     check_error(parse(&c, head, "recipe.bitts.qk=1", &err), &err, VS_ERR_CONFIG, "did you mean 'bits'");
+    check_whole(head, "recipe={qkk: none}", "--set recipe={qkk: none}: unknown key 'qkk' in recipe; did you mean 'qk'?");
+    check_whole(head, "name=", "--set name=: the value is empty");
+    check_whole(head, "name=[a", "--set name=[a: did not find expected ',' or ']' while parsing a flow sequence");
+    check_whole(head, "name.x=1", "--set name.x=1: 'name' is no map");
+    check_whole(head, "states.sq=1", "--set states.sq=1: expected states.NAME.KEY=VALUE");
+    check_whole(head, "data.analysis.scenes.seed=1", "--set data.analysis.scenes.seed=1: data.analysis.scenes.count is missing");
+}
+
+/* A state as a list can hold it, and states.NAME.alpha reaching into it. */
+static void overrides_reach_into_states(void **state) {
+    (void)state;
+    static const struct {
+        const char *states, *set;
+        double alpha; /* -1: refused */
+    } cases[] = {
+        { "[sq]", "states.sq.alpha=0.6", 0.6 },
+        { "[sq: ]", "states.sq.alpha=0.6", 0.6 },
+        { "[{sq: {scope: all}}]", "states.sq.alpha=0.6", 0.6 },
+        { "[{sq: {name: a.b}}]", "states.a.b.alpha=0.6", 0.6 },
+        { "[{sq: {name: a}}, {sq: {name: a.b}}]", "states.a.b.alpha=0.6", 0.5 },
+        { "[{sq: 5}]", "states.sq.alpha=0.6", -1 },
+        { "[{sq: [a]}]", "states.sq.alpha=0.6", -1 },
+        { "[[sq]]", "states.sq.alpha=0.6", -1 },
+        { "[ptq]", "states.ptq.alpha=0.6", -1 },
+        { "sq", "states.sq.alpha=0.6", -1 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1000];
+        vs_config *c = NULL;
+        vs_error err;
+        snprintf(text, sizeof text, "%sstates: %s\n", head, cases[i].states);
+        const vs_status status = parse(&c, text, cases[i].set, &err);
+        assert_int_equal(status, cases[i].alpha < 0 ? VS_ERR_CONFIG : VS_OK);
+        if (c) check_close(c->states[0].alpha, cases[i].alpha, 0);
+        if (c && c->state_count > 1) check_close(c->states[1].alpha, 0.6, 0);
+        vs_config_free(c);
+    }
+}
+
+/* Each message names the override that it is about, whatever came after it. */
+static void overrides_are_told_apart(void **state) {
+    (void)state;
+    const vs_override bad[] = { { "name=abc" }, { "analyze.images=zero" }, { "recipe.qk=none" } };
+    vs_config *c = NULL;
+    vs_error err = { 0 };
+    check_error(vs_config_parse(&c, head, strlen(head), "c.yaml", bad, 3, &err), &err, VS_ERR_CONFIG,
+                "--set analyze.images=zero: analyze.images must be");
+    const vs_override unbuilt[] = { { "states=[fp32, sqph]" }, { "name=abc" } };
+    err = (vs_error){ 0 };
+    assert_int_equal(vs_config_parse(&c, head, strlen(head), "c.yaml", unbuilt, 2, &err), VS_OK);
+    assert_int_equal(vs_config_check_built(c, &err), VS_ERR_UNSUPPORTED);
+    assert_string_equal(err.message, "--set states=[fp32, sqph]: state sqph is not built yet");
+    char place[100];
+    assert_string_equal(vs_config_place(c, vs_config_mark(c, "name"), place, sizeof place), "--set name=abc");
+    assert_string_equal(vs_config_place(c, vs_config_mark(c, "version"), place, sizeof place), "c.yaml:1:10");
+    assert_string_equal(vs_config_place(c, vs_config_mark(c, "recipe.qk"), place, sizeof place), "c.yaml");
+    err = (vs_error){ 0 };
+    vs_config_fail(c, c->states[1].mark, &err, "no");
+    assert_string_equal(err.message, "--set states=[fp32, sqph]: no");
+    vs_config_free(c);
+}
+
+/* The dump holds every default, in the order of the table, and stays JSON whatever the folder is called. */
+static void the_dump_is_complete(void **state) {
+    (void)state;
+    vs_config *c = NULL;
+    vs_error err = { 0 };
+    const char *text = "version: 1\nname: t\nmodel: {checkpoint: m, plant: [{kind: spike}, {kind: hidden}]}\n";
+    assert_int_equal(vs_config_parse(&c, text, strlen(text), "d\xff/c.yaml", NULL, 0, &err), VS_OK);
+    char *json = vs_config_dump_json(c);
+    assert_non_null(json);
+    static const char *const parts[] = { "\"version\": 1",
+                                         "\"name\": \"t\"",
+                                         "\"checkpoint\": \"d?/m\"",
+                                         "\"ratio\": 256",
+                                         "\"gain\": 256",
+                                         "\"calibration\": null",
+                                         "\"mean\": [",
+                                         "\"resize\": \"none\"",
+                                         "\"allow_overlap\": false",
+                                         "\"weights\": \"per_channel\"",
+                                         "\"qk\": 8",
+                                         "\"observer\": \"minmax\"",
+                                         "\"states\": [",
+                                         "\"alpha\": 0.5",
+                                         "\"recipes\": [",
+                                         "\"modes\": [",
+                                         "\"spared\": false",
+                                         "\"formats\": [",
+                                         "\"z\": \"linear\"",
+                                         "\"npy\": false" };
+    const char *at = json;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const char *found = strstr(at, parts[i]);
+        if (!found) fail_msg("%s is missing or out of order in %s", parts[i], json);
+        at = found;
+    }
+    free(json);
+    vs_config_free(c);
 }
 
 static void unbuilt_things_are_named(void **state) {
@@ -150,12 +336,12 @@ static void unbuilt_things_are_named(void **state) {
         const char *tail, *message;
     } cases[] = { { "states: [sqph]\n", "dir/c.yaml:4:10: state sqph is not built yet" },
                   { "states: [fp16]\n", "dir/c.yaml:4:10: state fp16 is not built yet" },
-                  { "states: [{sq: {scope: norm}}]\n", "not built yet" },
+                  { "states: [{sq: {scope: norm}}]\n", "dir/c.yaml:4:23: SmoothQuant scope norm is not built yet" },
                   { "recipe: {observer: mse}\n", "dir/c.yaml:4:20: this value of recipe.observer is not built yet" },
                   { "recipe: {observer: {percentile: 99.9}}\n", "not built yet" },
                   { "recipe: {p: u8}\n", "dir/c.yaml:4:13: this value of recipe.p is not built yet" },
                   { "recipe: {bits: {inputs: 4}}\n", "recipe.bits.inputs is not built yet" },
-                  { "fp16: {policies: [fused]}\n", "not built yet" } };
+                  { "fp16: {policies: [fused]}\n", "dir/c.yaml:4:7: the section fp16 is not built yet" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[1000];
         vs_config *c = NULL;
@@ -170,7 +356,7 @@ static void unbuilt_things_are_named(void **state) {
     check_error(parse(&c, "version: 1\nname: b\nruns: []\n", NULL, &err), &err, VS_ERR_UNSUPPORTED,
                 "dir/c.yaml:3:7: batch files");
     check_error(parse(&c, "version: 1\nname: t\nmodel: {checkpoint: m, plant: [{kind: key}]}\n", NULL, &err), &err, VS_OK, "");
-    check_error(vs_config_check_built(c, &err), &err, VS_ERR_UNSUPPORTED, "dir/c.yaml:3:32: planting kind key is not built yet");
+    check_error(vs_config_check_built(c, &err), &err, VS_ERR_UNSUPPORTED, "dir/c.yaml:3:39: planting kind key is not built yet");
     vs_config_free(c);
 }
 
@@ -190,12 +376,11 @@ static void the_reference_is_current(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_example_loads),
-                                        cmocka_unit_test(defaults_are_filled_in),
-                                        cmocka_unit_test(mistakes_are_placed),
-                                        cmocka_unit_test(deep_nesting_is_refused),
-                                        cmocka_unit_test(overrides),
-                                        cmocka_unit_test(unbuilt_things_are_named),
-                                        cmocka_unit_test(the_reference_is_current) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(the_example_loads),        cmocka_unit_test(defaults_are_filled_in),
+                                        cmocka_unit_test(mistakes_are_placed),      cmocka_unit_test(messages_are_whole),
+                                        cmocka_unit_test(huge_files_are_refused),   cmocka_unit_test(overrides_reach_into_states),
+                                        cmocka_unit_test(overrides_are_told_apart), cmocka_unit_test(the_dump_is_complete),
+                                        cmocka_unit_test(deep_nesting_is_refused),  cmocka_unit_test(overrides),
+                                        cmocka_unit_test(unbuilt_things_are_named), cmocka_unit_test(the_reference_is_current) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
