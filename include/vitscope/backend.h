@@ -71,6 +71,8 @@ typedef struct vs_abs_stats {
     uint64_t count;
 } vs_abs_stats;
 
+enum { VS_MAX_I8_TERMS = INT32_MAX / (255 * 128) }; /* K of linear_i8 */
+
 typedef struct vs_backend vs_backend;
 
 /* Slots hold arithmetic only: shapes are checked once by the caller that plans the run. `self` is the backend.
@@ -99,7 +101,8 @@ typedef struct vs_backend_ops {
     void (*tokens)(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out);
     /* y = x * w^T + b; x [M,K], w [N,K], b [N] or NULL, y [M,N]. */
     void (*linear)(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y);
-    /* Integer product: acc[m,n] = sum_k x[m,k] * w[n,k], exact in int32; x [M,K] unsigned, w [N,K] signed, packed. */
+    /* Integer product: acc[m,n] = sum_k x[m,k] * w[n,k], exact in int32; x [M,K] unsigned, w [N,K] signed, packed.
+     * VS_ERR_UNSUPPORTED above VS_MAX_I8_TERMS, where a sum may not fit. */
     vs_status (*linear_i8)(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
                            vs_error *err);
     /* y = (x - mean) / sqrt(var + eps) * g + b per row, biased two-pass variance. */

@@ -80,7 +80,7 @@ static void attention_bounds(const tensor *q, const tensor *k, const tensor *v, 
             for (size_t i = 0; i < d; i++) {
                 double mean = 0;
                 for (size_t j = 0; j < t; j++) mean += score[j] / sum * magnitude(v, first + j, a * d + i);
-                bound[row * q->cols + a * d + i] = mean * (2 + worst + sqrt((double)t) / 4) + (double)t * 0x1p-149 / 0x1p-24;
+                bound[row * q->cols + a * d + i] = mean * (2 + 2 * worst + sqrt((double)t) / 4) + (double)t * 0x1p-149 / 0x1p-24;
             }
         }
     free(score);

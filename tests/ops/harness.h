@@ -35,7 +35,6 @@ typedef enum ops_name {
     OP_MUL,
     OP_TOKENS,
     OP_COPY,
-    OP_FAKE_QUANT,
     OP_SUMS,
     OP_EXACT,
     OP_COUNT

@@ -14,16 +14,20 @@ static inline float bits_to_float(uint32_t bits) {
     return x;
 }
 
+/* Adding 1.5 * 2^23 rounds to an integer, half to even, and leaves it in the low bits; no conversion that NaN would break. */
+static const float ROUNDER = 12582912.0f;
+static const uint32_t ROUNDER_BITS = 0x4b400000u;
+
 /* e^x for x <= 88; below -87 it is 0. r = x - n ln 2 in two parts; a polynomial for (e^r - 1 - r) / r^2. */
 static inline float exp_f32(float x) {
     const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    const float n = rintf(clamped * 1.44269504f);
+    const float shifted = clamped * 1.44269504f + ROUNDER, n = shifted - ROUNDER;
     const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
     const float p =
         ((((1.989928508e-4f * r + 1.393365035e-3f) * r + 8.333298470e-3f) * r + 4.166646491e-2f) * r + 1.666666672e-1f) * r +
         0.5f;
     const float e = (p * r * r + r) + 1.0f;
-    const float scaled = e * bits_to_float((uint32_t)((int32_t)n + 127) << 23);
+    const float scaled = e * bits_to_float((vs_float_bits(shifted) - ROUNDER_BITS + 127u) << 23);
     return x < -87.0f ? 0.0f : scaled;
 }
 
@@ -59,19 +63,19 @@ static void add_bias(float *y, const float *b, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] += b[i];
 }
 
-/* Two passes; sums in float64 so that a large mean or an outlier channel costs no digits. */
-static void layernorm(const float *x, const float *g, const float *b, float eps, float *y, size_t n) {
+/* Two passes; sums and the difference from the mean in float64, so that a large mean or an outlier channel costs no digits. */
+static void layernorm(const float *x, const float *g, const float *b, double eps, float *y, size_t n) {
     double sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++) sum += (double)x[i];
-    const float mean = (float)(sum / (double)n);
+    const double mean = sum / (double)n;
 #pragma omp simd reduction(+ : squares)
     for (size_t i = 0; i < n; i++) {
-        const float d = x[i] - mean;
-        squares += (double)d * (double)d;
+        const double d = (double)x[i] - mean;
+        squares += d * d;
     }
-    const float inverse = (float)(1.0 / sqrt(squares / (double)n + (double)eps));
-    for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) * inverse * g[i] + b[i];
+    const double inverse = 1.0 / sqrt(squares / (double)n + eps);
+    for (size_t i = 0; i < n; i++) y[i] = (float)(((double)x[i] - mean) * inverse) * g[i] + b[i];
 }
 
 static void softmax(float *s, float scale, size_t n) {
@@ -180,6 +184,13 @@ static void error_sums(const float *x, const float *y, size_t n, vs_error_sums *
     sums->nonfinite += nonfinite;
 }
 
+static int32_t dot_i8(const uint8_t *x, const int8_t *w, size_t n) {
+    int32_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += (int32_t)x[i] * (int32_t)w[i];
+    return sum;
+}
+
 static void minmax_strip(const float *x, size_t ld, size_t rows, size_t cols, float *lo, float *hi) {
     float low[VS_STRIP], high[VS_STRIP];
     for (size_t c = 0; c < cols; c++) {
@@ -249,6 +260,7 @@ const vs_kernels VS_KERNEL_TABLE = {
     .quantize_s8 = quantize_s8,
     .absmax = absmax,
     .error_sums = error_sums,
+    .dot_i8 = dot_i8,
     .minmax_strip = minmax_strip,
     .sum_abs = sum_abs,
     .add_squares = add_squares,

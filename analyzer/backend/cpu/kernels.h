@@ -8,7 +8,7 @@
 typedef struct vs_kernels {
     const char *isa;
     void (*add_bias)(float *y, const float *b, size_t n);
-    void (*layernorm)(const float *x, const float *g, const float *b, float eps, float *y, size_t n);
+    void (*layernorm)(const float *x, const float *g, const float *b, double eps, float *y, size_t n);
     void (*softmax)(float *s, float scale, size_t n); /* s = softmax(s * scale) */
     void (*gelu)(const float *x, float *y, size_t n);
     void (*scale_add)(const float *x, const float *u, const float *gamma, float *y, size_t n);
@@ -21,6 +21,7 @@ typedef struct vs_kernels {
     void (*quantize_s8)(const float *x, const vs_grid *grid, int8_t *codes, size_t n);
     float (*absmax)(const float *x, size_t n);
     void (*error_sums)(const float *x, const float *y, size_t n, vs_error_sums *sums); /* adds */
+    int32_t (*dot_i8)(const uint8_t *x, const int8_t *w, size_t n);                    /* exact; n <= VS_MAX_I8_TERMS */
     /* lo[c], hi[c] over rows of a column strip at most VS_STRIP wide. */
     void (*minmax_strip)(const float *x, size_t ld, size_t rows, size_t cols, float *lo, float *hi);
     double (*sum_abs)(const float *x, size_t n);

@@ -37,8 +37,7 @@ static void linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs
 }
 
 static void layernorm(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y) {
-    for (size_t r = 0; r < x.rows; r++)
-        vs_cpu_kernels(self)->layernorm(vs_cpu_row(x, r), g, b, (float)eps, vs_cpu_row(y, r), x.cols);
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->layernorm(vs_cpu_row(x, r), g, b, eps, vs_cpu_row(y, r), x.cols);
 }
 
 /* Queries are taken a panel at a time, so that a panel of scores stays in cache; the panel's size is fixed, and with it
@@ -121,14 +120,14 @@ static void channel_minmax(const vs_backend *self, vs_mat x, double *lo, double 
     for (size_t c = 0; c < x.cols; c += VS_STRIP) {
         const size_t n = x.cols - c < VS_STRIP ? x.cols - c : VS_STRIP;
         float low[VS_STRIP], high[VS_STRIP];
-        for (size_t i = 0; i < n; i++) { /* exact: they are float32 values or infinities */
-            low[i] = (float)lo[c + i];
-            high[i] = (float)hi[c + i];
+        for (size_t i = 0; i < n; i++) {
+            low[i] = HUGE_VALF;
+            high[i] = -HUGE_VALF;
         }
         vs_cpu_kernels(self)->minmax_strip((const float *)x.p + c, x.ld, x.rows, n, low, high);
-        for (size_t i = 0; i < n; i++) {
-            lo[c + i] = (double)low[i];
-            hi[c + i] = (double)high[i];
+        for (size_t i = 0; i < n; i++) { /* once NaN it stays */
+            if ((double)low[i] < lo[c + i] || isnan(low[i])) lo[c + i] = (double)low[i];
+            if ((double)high[i] > hi[c + i] || isnan(high[i])) hi[c + i] = (double)high[i];
         }
     }
 }

@@ -45,16 +45,13 @@ bool vs_cpu_probe_i8(void) {
 
 vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
                            vs_error *err) {
-    (void)err;
+    if (k > VS_MAX_I8_TERMS) return vs_fail(err, VS_ERR_UNSUPPORTED, "%zu terms of 255 * 128 do not fit int32", k);
     if (((const vs_cpu_context *)self->context)->exact_i8) {
         library_i8(x, w, m, n, k, acc);
         return VS_OK;
     }
+    const vs_kernels *kernels = vs_cpu_kernels(self);
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            int32_t sum = 0;
-            for (size_t l = 0; l < k; l++) sum += (int32_t)x[i * k + l] * (int32_t)w[j * k + l];
-            acc[i * n + j] = sum;
-        }
+        for (size_t j = 0; j < n; j++) acc[i * n + j] = kernels->dot_i8(x + i * k, w + j * k, k);
     return VS_OK;
 }

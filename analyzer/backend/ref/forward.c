@@ -45,7 +45,7 @@ void vs_ref_linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs
 vs_status vs_ref_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
                            vs_error *err) {
     (void)self;
-    (void)err;
+    if (k > VS_MAX_I8_TERMS) return vs_fail(err, VS_ERR_UNSUPPORTED, "%zu terms of 255 * 128 do not fit int32", k);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
             int32_t sum = 0;

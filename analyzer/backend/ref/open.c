@@ -9,7 +9,10 @@ static void close_backend(vs_backend *self) { free(self); }
 
 static void *alloc_reals(const vs_backend *self, size_t count) {
     (void)self;
-    return vs_calloc(count, sizeof(double));
+    size_t bytes = 0;
+    void *p = NULL;
+    if (!vs_size_mul(&bytes, count ? count : 1, sizeof(double))) return NULL;
+    return posix_memalign(&p, 64, bytes) == 0 ? p : NULL;
 }
 
 static void free_reals(const vs_backend *self, void *p) {

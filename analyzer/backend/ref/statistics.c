@@ -17,7 +17,10 @@ void vs_ref_row_absmax(const vs_backend *self, vs_mat x, double *out) {
     (void)self;
     for (size_t r = 0; r < x.rows; r++) {
         out[r] = 0;
-        for (size_t c = 0; c < x.cols; c++) out[r] = fmax(out[r], fabs(vs_ref_row(x, r)[c]));
+        for (size_t c = 0; c < x.cols; c++) {
+            const double v = fabs(vs_ref_row(x, r)[c]);
+            if (v > out[r] || isnan(v)) out[r] = v; /* once NaN it stays */
+        }
     }
 }
 
