@@ -13,9 +13,10 @@ static void warn_unbuilt(const vs_config *c) {
         const char *key;
     } columns[] = { { c->analyze.output, "analyze.output" }, { c->analyze.spared, "analyze.spared" } };
     for (size_t i = 0; i < 2; i++) {
-        const vs_mark at = vs_config_mark(c, columns[i].key);
-        if (columns[i].asked)
-            vs_cli_warn("%s:%d:%d: %s is not built yet: its values are null", c->path, at.line, at.column, columns[i].key);
+        char place[1024];
+        if (!columns[i].asked) continue;
+        vs_cli_warn("%s: %s is not built yet: its values are null",
+                    vs_config_place(c, vs_config_mark(c, columns[i].key), place, sizeof place), columns[i].key);
     }
 }
 

@@ -36,7 +36,8 @@ vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set
     } else {
         status = vs_filelist_make(&s->files, of->images, err);
         if (status != VS_OK) {
-            vs_error_prefix(err, "%s:%d:%d: data.%s: ", config->path, of->mark.line, of->mark.column, what);
+            char place[1024];
+            vs_error_prefix(err, "%s: data.%s: ", vs_config_place(config, of->mark, place, sizeof place), what);
             goto out;
         }
         all = s->files.count;

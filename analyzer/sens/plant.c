@@ -141,16 +141,17 @@ static vs_status plant_block(vs_block *b, const vs_config *config, const vs_plan
     return status;
 }
 
-static vs_status measure_block(vs_plant_target *t, const vs_imageset *set, context *c, vs_error *err) {
+static vs_status measure_block(const vs_plant_target *t, const vs_imageset *set, context *c, vs_error *err) {
     vs_weights *weights = NULL;
     vs_status status = vs_weights_bind(&weights, t->backend, t->model, err); /* the model as planted so far */
     if (status != VS_OK) return status;
     vs_runner runner = t->runner;
     runner.weights = weights;
-    c->runner = &runner;
-    unit_stats_reset(&c->total);
-    status = vs_run_images(&runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
-    c->runner = NULL;
+    context at_work = *c; /* its arrays are shared */
+    at_work.runner = &runner;
+    unit_stats_reset(&at_work.total);
+    status = vs_run_images(&runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, &at_work, err);
+    c->total.tokens = at_work.total.tokens;
     vs_weights_free(weights);
     return status;
 }
@@ -165,10 +166,9 @@ static bool listed(const vs_plant_config *p, size_t block) {
 static vs_status check_blocks(const vs_config *config, const vs_plant_config *p, size_t depth, vs_error *err) {
     for (size_t i = 0; i < p->block_count; i++)
         if (p->blocks[i] < 0 || (size_t)p->blocks[i] >= depth) {
-            char where[512];
-            snprintf(where, sizeof where, "%s:%d:%d", config->path, p->mark.line, p->mark.column);
-            return vs_fail(err, VS_ERR_NOTFOUND, "%s: plant: there is no block %lld; the model has blocks 0 to %zu", where,
-                           (long long)p->blocks[i], depth - 1);
+            char place[1024];
+            return vs_fail(err, VS_ERR_NOTFOUND, "%s: plant: there is no block %lld; the model has blocks 0 to %zu",
+                           vs_config_place(config, p->mark, place, sizeof place), (long long)p->blocks[i], depth - 1);
         }
     return VS_OK;
 }

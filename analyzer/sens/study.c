@@ -51,9 +51,10 @@ static vs_status no_such_layer(const vs_study *s, const char *pattern, vs_mark m
     if (!names) return vs_fail(err, VS_ERR_NOMEM, "no memory for layer names");
     for (size_t i = 0; i < s->point_count; i++) names[i] = s->points[i].name;
     const char *near = vs_nearest(pattern, names, s->point_count);
-    vs_status status =
-        vs_fail(err, VS_ERR_NOTFOUND, "%s:%d:%d: '%s' matches no layer of %s%s%s%s", s->config->path, mark.line, mark.column,
-                pattern, s->model->arch.name, near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
+    char place[1024];
+    vs_status status = vs_fail(err, VS_ERR_NOTFOUND, "%s: '%s' matches no layer of %s%s%s%s",
+                               vs_config_place(s->config, mark, place, sizeof place), pattern, s->model->arch.name,
+                               near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
     free(names);
     return status;
 }
@@ -99,11 +100,18 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
     return VS_OK;
 }
 
-/* Surfaces are drawn of rows; a surface of a layer that is not analyzed is still captured, so rows must cover both. */
+/* Surfaces are drawn of analyzed layers. */
 static vs_status plan_surfaces(vs_study *s, vs_error *err) {
     const vs_surfaces_config *c = &s->config->surfaces;
-    vs_status status = check_globs(s, &c->layers, err);
-    if (status != VS_OK || c->layers.count == 0) return status;
+    if (c->layers.count == 0) return VS_OK;
+    for (size_t i = 0; i < c->layers.count; i++) {
+        bool hit = false;
+        for (size_t r = 0; r < s->results.row_count && !hit; r++)
+            hit = vs_glob_match(c->layers.items[i], s->results.rows[r].layer);
+        if (!hit)
+            return vs_config_fail(s->config, c->layers.marks[i], err, "surfaces.layers: '%s' is not among analyze.layers",
+                                  c->layers.items[i]);
+    }
     s->captures = vs_calloc(s->results.row_count * VS_TENSOR_COUNT + 1, sizeof *s->captures);
     if (!s->captures) return vs_fail(err, VS_ERR_NOMEM, "no memory for surfaces");
     for (size_t r = 0; r < s->results.row_count; r++)
@@ -142,8 +150,9 @@ static vs_status open_model(vs_study *s, vs_error *err) {
                                        .check_values = true,
                                        .hash = true };
     vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
-    const vs_mark at = vs_config_mark(c, "model.checkpoint");
-    if (status == VS_ERR_NOTFOUND) vs_error_prefix(err, "%s:%d:%d: ", c->path, at.line, at.column);
+    char place[1024];
+    if (status == VS_ERR_NOTFOUND)
+        vs_error_prefix(err, "%s: ", vs_config_place(c, vs_config_mark(c, "model.checkpoint"), place, sizeof place));
     return status;
 }
 
