@@ -24,7 +24,8 @@ def check(name, checkpoint, size, heads, backend, limit, directory):
     for tap, a in want.items():
         b = np.load(out / f"{tap}.npy")[0].reshape(a.shape)
         error = np.abs(a - b).max() / np.abs(a).max()
-        if not error <= worst[1]:
+        error = np.inf if np.isnan(error) else error
+        if error > worst[1]:
             worst = (tap, error)
     print(f"{name:28s} {backend:4s} {len(want)} taps, worst {worst[1]:.2e} at {worst[0]}")
     return worst[1] <= limit

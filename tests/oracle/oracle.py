@@ -91,11 +91,9 @@ def taps(model, head, pixels):
 
 
 def vitscope():
+    """The program under test: $VITSCOPE, or what a build folder holds."""
     if "VITSCOPE" in os.environ:
         return os.environ["VITSCOPE"]
-    """The program under test: $VS_VITSCOPE, or what a build folder holds."""
-    if os.environ.get("VS_VITSCOPE"):
-        return os.environ["VS_VITSCOPE"]
     for path in (ROOT / "build/release/analyzer/cli/vitscope", ROOT / "build/lead/analyzer/cli/vitscope"):
         if path.exists():
             return str(path)
