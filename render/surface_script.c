@@ -50,7 +50,7 @@ static void add_axes(vs_script *o, const vs_surface *s, double low, double top, 
                  last_channel = s->channels > 1 ? (double)(s->channels - 1) : 1;
     vs_script_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%g:%g]\nset cbrange [%g:%g]\n", last_token, last_channel,
                   low, top, low, top);
-    vs_script_add(o, "set xyplane at %g\nset view 58, 325, 1, 1.1\n", low);
+    vs_script_add(o, "set xyplane at %g\nset view 58, 325, 1, 1\n", low);
     if (s->log_z) vs_script_add(o, "set logscale z\nset logscale cb\n");
     if (!visible) {
         vs_script_add(o, "unset border\nunset tics\nunset colorbox\n");

@@ -54,15 +54,13 @@ static void update(void *context, const char *stage, size_t done, size_t total) 
     if (p->stage == NULL || strcmp(p->stage, stage) != 0 || done == 1) {
         if (p->stage && p->terminal && p->printed) fputc('\n', stderr);
         *p = (vs_cli_progress){ .stage = stage,
-                                .start = p->stage && strcmp(p->stage, stage) == 0 ? p->start
-                                         : p->last > 0                            ? p->last
-                                                                                  : now,
-                                .terminal = p->terminal };
+                                .start = now,
+                                .terminal = p->terminal }; /* the clock starts with the first image done */
     }
     const double every = p->terminal ? 0.2 : 15;
     if (done < total && now - p->last < every && p->printed) return;
     if (!p->terminal && !p->printed && done < total && now - p->start < every) return;
-    const double elapsed = now - p->start, rate = elapsed > 0 ? (double)done / elapsed : 0;
+    const double elapsed = now - p->start, rate = elapsed > 0 ? (double)(done - 1) / elapsed : 0;
     char left[32];
     format_time(rate > 0 ? (double)(total - done) / rate : 0, left, sizeof left);
     if (p->terminal)
