@@ -141,7 +141,7 @@ vs_status vs_command_parse(vs_command_line *l, const vs_command *c, int argc, ch
         if (wants && !value && ++i == argc)
             return vs_fail(err, VS_ERR_CONFIG, "%s: %s needs a value: %s", c->name, arg, options[*id].argument);
         if (wants && !value) value = argv[i];
-        vs_status status = apply(l, *id, value, err);
+        vs_status status = apply(l, *id, value ? value : "", err);
         if (status != VS_OK) return status;
     }
     if (l->help) return VS_OK;

@@ -16,6 +16,7 @@ static void taps_release(taps *t) {
     free(t->first);
     free(t->count);
     free(t->weights);
+    *t = (taps){ 0 };
 }
 
 static vs_status taps_create(taps *t, size_t out, size_t width, vs_error *err) {

@@ -236,7 +236,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     }
     put(o, "task", task(r));
     put(o, "planted", planted(r));
-    char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(vs_report_digits(r)));
+    char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
     json_decref(o);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for results.json");
     const vs_status status = vs_report_write(dir, "results.json", text, strlen(text), err);

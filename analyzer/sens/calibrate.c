@@ -38,10 +38,10 @@ vs_status vs_calibrate(vs_calibration **out, const vs_runner *runner, const vs_i
         status = vs_calibration_create(&c.parts[i], &runner->weights->model->arch, err);
     if (status == VS_OK)
         status = vs_run_images(runner, set, set->count, "calibration", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
-    for (size_t i = 1; i < runner->threads && status == VS_OK; i++) vs_calibration_merge(c.parts[0], c.parts[i]);
+    for (size_t i = 1; c.parts && i < runner->threads && status == VS_OK; i++) vs_calibration_merge(c.parts[0], c.parts[i]);
     for (size_t i = 0; c.parts && i < runner->threads; i++)
         if (i > 0 || status != VS_OK) vs_calibration_free(c.parts[i]);
-    if (status == VS_OK) *out = c.parts[0];
+    if (c.parts && status == VS_OK) *out = c.parts[0];
     free(c.parts);
     return status;
 }

@@ -65,16 +65,22 @@ void vs_dist_pool_add(vs_dist_pool *p, size_t image, const vs_dist_slot *slot) {
 double vs_dist_pool_zero_below(const vs_dist_pool *p) { return p->stats.max / 254; }
 double vs_dist_pool_high_above(const vs_dist_pool *p) { return p->stats.max / 2; }
 
-double vs_hist_quantile(const uint64_t *hist, uint64_t count, double p, double max) {
-    if (count == 0) return 0;
-    const double rank = p * (double)(count - 1);
+/* The value of whole rank `rank`: its bin's values spread evenly over the bin, so at most half a bin off for a lone one. */
+static double value_at(const uint64_t *hist, uint64_t rank, double max) {
     uint64_t before = 0;
     size_t bin = 0;
-    while (bin + 1 < VS_HIST_BINS && (double)(before + hist[bin]) <= rank) before += hist[bin++];
+    while (bin + 1 < VS_HIST_BINS && before + hist[bin] <= rank) before += hist[bin++];
     if (bin == 0) return 0;
     const double lower = vs_hist_lower(bin), upper = fmin(vs_hist_upper(bin), max);
-    const double at = hist[bin] ? (rank - (double)before + 0.5) / (double)hist[bin] : 0.5;
-    return fmin(lower + (upper - lower) * fmin(fmax(at, 0), 1), max);
+    const double at = hist[bin] ? ((double)(rank - before) + 0.5) / (double)hist[bin] : 0.5;
+    return fmin(lower + (upper - lower) * at, max);
+}
+
+double vs_hist_quantile(const uint64_t *hist, uint64_t count, double p, double max) {
+    if (count == 0) return 0;
+    const double rank = p * (double)(count - 1), whole = floor(rank);
+    const double a = value_at(hist, (uint64_t)whole, max);
+    return rank > whole ? a + (rank - whole) * (value_at(hist, (uint64_t)whole + 1, max) - a) : a;
 }
 
 static void top_channels(const vs_dist_pool *p, vs_distribution *d) {

@@ -96,7 +96,7 @@ out:
 }
 
 void vs_states_release(vs_states *s) {
-    for (size_t i = 0; i < s->variant_count; i++) vs_variant_free(s->variants[i]);
+    for (size_t i = 0; s->variants && i < s->variant_count; i++) vs_variant_free(s->variants[i]);
     free(s->variants);
     free(s->states);
     free(s->recipes);

@@ -125,7 +125,7 @@ static vs_status plan_surfaces(vs_study *s, vs_error *err) {
 static vs_status measure_geometry(vs_study *s, vs_error *err) {
     const vs_imageset *sets[] = { &s->analysis_set, &s->calibration_set, &s->evaluation_set };
     const vs_arch *a = &s->model->arch;
-    size_t h = a->grid, w = a->grid;
+    size_t h = a->grid, w = h;
     for (size_t i = 0; i < 3; i++) {
         if (sets[i]->count == 0) continue;
         vs_sample sample;

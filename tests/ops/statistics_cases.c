@@ -138,7 +138,8 @@ void test_counts(void **state) {
             tensor *x = input(c, rows, cols, v);
             const double own = magnitude(x, rows * cols / 2);
             /* thresholds on a value, one float64 to each side of it, and out of reach */
-            const double thresholds[] = { own, nextafter(own, HUGE_VAL), nextafter(own, 0), 0.5, 0, -1, 1e300, HUGE_VAL, NAN };
+            const double thresholds[] = { own,        nextafter(own, HUGE_VAL), nextafter(own, 0), 0.5, 0, -1, 1e300, HUGE_VAL,
+                                          (double)NAN };
             for (size_t j = 0; j < sizeof thresholds / sizeof *thresholds; j++) {
                 uint64_t want_below = 3, want_above = 3, below[2] = { 3, 3 }, above[2] = { 3, 3 };
                 const size_t col = cols - 1;
@@ -212,7 +213,7 @@ void test_histogram_bins(void **state) {
     require(c, vs_hist_bin(0) == 0 && vs_hist_bin(1e-300) == 0, "small");
     require(c,
             vs_hist_bin(1e300) == VS_HIST_BINS - 1 && vs_hist_bin(HUGE_VAL) == VS_HIST_BINS - 1 &&
-                vs_hist_bin(NAN) == VS_HIST_BINS - 1,
+                vs_hist_bin((double)NAN) == VS_HIST_BINS - 1,
             "large");
     require(c, vs_hist_bin(0x1p40) == VS_HIST_BINS - 1 && vs_hist_upper(VS_HIST_BINS - 1) == 0x1p40, "last bin");
     finish(c);

@@ -50,6 +50,15 @@ static void histograms_keep_their_promise(void **state) {
     }
 }
 
+/* A quantile between two lonely values far apart lies between them, not in the lower one's bin. */
+static void quantiles_cross_bins(void **state) {
+    (void)state;
+    static uint64_t hist[VS_HIST_BINS];
+    hist[vs_hist_bin(100)]++;
+    hist[vs_hist_bin(200)]++;
+    check_close(vs_hist_quantile(hist, 2, 0.25, 200), 125, 0.002 * 125);
+}
+
 static void bins_are_ordered(void **state) {
     (void)state;
     assert_int_equal(vs_hist_bin(0), 0);
@@ -128,7 +137,8 @@ static void maps_and_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(sqnr_by_hand),         cmocka_unit_test(histograms_keep_their_promise),
-                                        cmocka_unit_test(bins_are_ordered),     cmocka_unit_test(medians_are_exact),
-                                        cmocka_unit_test(distribution_by_hand), cmocka_unit_test(maps_and_counts) };
+                                        cmocka_unit_test(quantiles_cross_bins), cmocka_unit_test(bins_are_ordered),
+                                        cmocka_unit_test(medians_are_exact),    cmocka_unit_test(distribution_by_hand),
+                                        cmocka_unit_test(maps_and_counts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
