@@ -9,7 +9,9 @@ typedef struct vs_kernels {
     const char *isa;
     void (*add_bias)(float *y, const float *b, size_t n);
     void (*layernorm)(const float *x, const float *g, const float *b, double eps, float *y, size_t n);
-    void (*softmax)(float *s, float scale, size_t n); /* s = softmax(s * scale) */
+    /* s = e^(s * scale - max), so that softmax is s / the returned sum. */
+    double (*softmax)(float *s, float scale, size_t n);
+    void (*scale)(float *y, float factor, size_t n);
     void (*gelu)(const float *x, float *y, size_t n);
     void (*scale_add)(const float *x, const float *u, const float *gamma, float *y, size_t n);
     void (*affine)(const float *x, const float *a, const float *b, float *y, size_t n);

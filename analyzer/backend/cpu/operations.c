@@ -40,30 +40,46 @@ static void layernorm(const vs_backend *self, vs_mat x, const void *g, const voi
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->layernorm(vs_cpu_row(x, r), g, b, eps, vs_cpu_row(y, r), x.cols);
 }
 
-/* Queries are taken a panel at a time, so that a panel of scores stays in cache; the panel's size is fixed, and with it
- * the shapes of the products. */
+/* Queries are taken in equal panels of at most PANEL rows, so that the scores of one stay in cache; its size is a function
+ * of the tokens alone, and with it the shapes of the products. */
 enum { PANEL = 128 };
+enum { LINE = 16 }; /* floats; rows of scores are padded to whole vectors */
+
+static size_t panel_rows(size_t t) {
+    const size_t panels = (t + PANEL - 1) / PANEL;
+    return panels ? (t + panels - 1) / panels : 0;
+}
+
+static size_t padded(size_t t) { return (t + LINE - 1) / LINE * LINE; }
 
 static size_t attention_scratch(const vs_backend *self, size_t t, size_t heads) {
     (void)self;
     (void)heads;
-    return PANEL * t;
+    return panel_rows(t) * (padded(t) + 1); /* scores; a factor a row */
+}
+
+/* One panel of one head: scores, e^scores, their product with v, and only then the division by the sums: the d columns
+ * of the output are fewer than the t of the scores. */
+static void attend(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, float scale, vs_mat scores, float *factors, vs_mat out) {
+    const vs_kernels *kernels = vs_cpu_kernels(self);
+    vs_cpu_product(q, k, false, scores);
+    for (size_t r = 0; r < q.rows; r++) factors[r] = (float)(1.0 / kernels->softmax(vs_cpu_row(scores, r), scale, k.rows));
+    vs_cpu_product(scores, v, true, out);
+    for (size_t r = 0; r < q.rows; r++) kernels->scale(vs_cpu_row(out, r), factors[r], out.cols);
 }
 
 static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
                       void *scratch, vs_mat out) {
-    const size_t t = q.rows / images, d = q.cols / heads;
+    const size_t t = q.rows / images, d = q.cols / heads, panel = panel_rows(t), ld = padded(t);
+    float *factors = (float *)scratch + panel * ld;
     for (size_t b = 0; b < images; b++)
-        for (size_t a = 0; a < heads; a++) {
-            const vs_mat kh = vs_mat_view(self, k, b * t, t, a * d, d), vh = vs_mat_view(self, v, b * t, t, a * d, d);
-            for (size_t first = 0; first < t; first += PANEL) {
-                const size_t rows = t - first < PANEL ? t - first : PANEL;
-                const vs_mat scores = { scratch, rows, t, t };
-                vs_cpu_product(vs_mat_view(self, q, b * t + first, rows, a * d, d), kh, false, scores);
-                for (size_t r = 0; r < rows; r++) vs_cpu_kernels(self)->softmax(vs_cpu_row(scores, r), (float)scale, t);
-                vs_cpu_product(scores, vh, true, vs_mat_view(self, out, b * t + first, rows, a * d, d));
+        for (size_t a = 0; a < heads; a++)
+            for (size_t first = 0; first < t; first += panel) {
+                const size_t rows = t - first < panel ? t - first : panel;
+                attend(self, vs_mat_view(self, q, b * t + first, rows, a * d, d), vs_mat_view(self, k, b * t, t, a * d, d),
+                       vs_mat_view(self, v, b * t, t, a * d, d), (float)scale, (vs_mat){ scratch, rows, t, ld }, factors,
+                       vs_mat_view(self, out, b * t + first, rows, a * d, d));
             }
-        }
 }
 
 static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
