@@ -140,7 +140,7 @@ static void add_layer(vs_text *t, const vs_results *r, const vs_ranking *act, co
     const size_t index = act->rows[i], ptq = state_of(r, r->recipe_names[r->ptq_recipe]), by_weights = rank_in(weights, index);
     const vs_row *x = &r->rows[index];
     const vs_row_recipe *p = &x->recipes[r->ptq_recipe];
-    char rank[16] = "-";
+    char rank[24] = "-";
     if (by_weights) snprintf(rank, sizeof rank, "%zu", by_weights);
     vs_text_add(t, "  %4zu %-22s", i + 1, x->layer);
     cell_db(t, &p->local[VS_LOCAL_ACTIVATION]);

@@ -76,7 +76,8 @@ int main(int argc, char **argv) {
     const vs_session_options options = { .images = 1, .height = size, .width = size, .workspaces = 1, .streams = 1 };
     for (size_t t = 0; status == VS_OK && t < threads; t++) {
         status = vs_session_create(&b.sessions[t], weights, &options, &err);
-        b.collectors[t] = (collector){ backend, vs_calloc(VS_HIST_BINS, sizeof(uint64_t)), vs_calloc(4 * model->arch.hidden, sizeof(double)) };
+        b.collectors[t] =
+            (collector){ backend, vs_calloc(VS_HIST_BINS, sizeof(uint64_t)), vs_calloc(4 * model->arch.hidden, sizeof(double)) };
     }
     if (status != VS_OK) {
         fprintf(stderr, "%s\n", err.message);

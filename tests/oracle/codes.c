@@ -24,8 +24,10 @@ int main(int argc, char **argv) {
     if (!x || !codes || b->ops->upload(b, x, (const float *)(const void *)bytes, n, &err) != VS_OK) return 1;
     const vs_mat m = { x, 1, n, n };
     const vs_grid grid = { .scale = scale, .zero = zero, .qmin = 0, .qmax = 255 };
-    if (strcmp(argv[2], "u8") == 0) b->ops->quantize_u8(b, m, &grid, codes);
-    else b->ops->fake_quant_rows(b, m, &scale, 127, m, (int8_t *)codes);
+    if (strcmp(argv[2], "u8") == 0)
+        b->ops->quantize_u8(b, m, &grid, codes);
+    else
+        b->ops->fake_quant_rows(b, m, &scale, 127, m, (int8_t *)codes);
     const vs_status status = vs_write_file(argv[6], codes, n, &err);
     free(codes);
     free(bytes);
