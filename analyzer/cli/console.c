@@ -1,5 +1,7 @@
 /* Messages, signals and progress. */
 #include <omp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,20 +24,38 @@ void vs_cli_warn(const char *format, ...) {
     va_end(args);
 }
 
-/* The one datum that a signal handler may touch. */
+/* Set by the thread below, read by the workers. */
 static volatile sig_atomic_t stop_requested;
 
-static void on_signal(int number) {
-    (void)number;
-    stop_requested = 1;
+/* Signals are waited for, not handled: a handler would run on a worker's stack in the middle of the matrix library's generated
+ * code, which was seen to corrupt memory. The first signal asks to stop, the second ends the program. */
+static void *wait_for_signals(void *context) {
+    (void)context;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    for (int number = 0; sigwait(&signals, &number) == 0;) {
+        if (stop_requested) _exit(128 + number);
+        stop_requested = 1;
+    }
+    return NULL;
 }
 
 const volatile sig_atomic_t *vs_cli_stop(void) {
-    struct sigaction action = { .sa_handler = on_signal };
-    action.sa_flags = (int)SA_RESETHAND; /* a second signal ends the program */
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    static bool watching; /* one watcher a process */
+    if (watching) return &stop_requested;
+    watching = true;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* threads made later inherit it */
+    pthread_t watcher;
+    if (pthread_create(&watcher, NULL, wait_for_signals, NULL) == 0)
+        pthread_detach(watcher);
+    else
+        pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
     return &stop_requested;
 }
 
