@@ -32,13 +32,16 @@ static bool value_of(const vs_results *r, size_t row, size_t recipe, mode m, dou
     case WEIGHTS: s = &x->recipes[recipe].local[VS_LOCAL_WEIGHT]; break;
     case ACTIVATIONS: s = &x->recipes[recipe].local[VS_LOCAL_ACTIVATION]; break;
     case CUMULATIVE: s = &x->recipes[recipe].cumulative; break;
-    case OUTLIERS: d = &x->states[r->fp32_state].out; break;
-    case OUTLIERS_IN: d = &x->states[r->fp32_state].in; break;
+    case OUTLIERS:
+    case OUTLIERS_IN:
+        if (r->fp32_state == SIZE_MAX) return false;
+        d = m == OUTLIERS ? &x->states[r->fp32_state].out : &x->states[r->fp32_state].in;
+        break;
     case MODES: break;
     }
     if (s ? !s->present : !d || !d->present) return false;
     *value = s ? s->pooled : d->ratio;
-    return true;
+    return !isnan(*value); /* it has no place in an order */
 }
 
 /* Insertion sort keeps ties in model order. */
@@ -159,6 +162,7 @@ static vs_status find_blind_spot(const vs_results *r, size_t recipe, vs_ranking_
 static vs_status find_harmless(const vs_results *r, vs_ranking_set *set, vs_error *err) {
     set->harmless = vs_calloc(r->row_count + 1, sizeof *set->harmless);
     if (!set->harmless) return no_memory(err);
+    if (set->rankings[ACTIVATIONS].count == 0) return VS_OK; /* not measured: nothing may be called harmless */
     for (size_t i = 0; i < r->row_count; i++) {
         const vs_harmless h = { i, rank_of(&set->rankings[OUTLIERS], i), rank_of(&set->rankings[OUTLIERS_IN], i),
                                 rank_of(&set->rankings[ACTIVATIONS], i) };

@@ -1,15 +1,30 @@
 /* layers.csv: the columns of results.json, a row per layer (RFC 4180). */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "report.h"
 
-static void add_text(vs_text *t, const char *value) {
-    const bool quote = strpbrk(value, ",\"\n\r") != NULL;
+/* A field, quoted only where it must be; a list is one field. */
+static void add_field(vs_text *t, const char *const *parts, size_t count, const char *separator) {
+    bool quote = false;
+    for (size_t i = 0; i < count; i++) quote |= strpbrk(parts[i], ",\"\n\r") != NULL;
     if (quote) vs_text_add(t, "\"");
-    for (const char *p = value; *p; p++) vs_text_add(t, *p == '"' ? "\"\"" : "%c", *p);
+    for (size_t i = 0; i < count; i++) {
+        if (i) vs_text_add(t, "%s", separator);
+        for (const char *p = parts[i]; *p; p++) vs_text_add(t, *p == '"' ? "\"\"" : "%c", *p);
+    }
     if (quote) vs_text_add(t, "\"");
+}
+
+static void add_text(vs_text *t, const char *value) { add_field(t, &value, 1, ""); }
+
+/* ",<owner>.<column>": the owner is a state's or recipe's name, which the user chose. */
+static void add_head(vs_text *t, const char *owner, const char *column) {
+    const char *const parts[] = { owner, column };
+    vs_text_add(t, ",");
+    add_field(t, parts, 2, ".");
 }
 
 static void add_number(vs_text *t, bool present, double v, int digits) {
@@ -22,10 +37,33 @@ static const char *const dist_columns[] = { "max", "median", "mean", "p99", "p99
 enum { DIST_COLUMNS = sizeof dist_columns / sizeof *dist_columns };
 
 static void head_distribution(vs_text *t, const char *state, const char *tensor, bool is_input) {
-    for (size_t i = 0; i < DIST_COLUMNS; i++) vs_text_add(t, ",%s.%s.%s", state, tensor, dist_columns[i]);
-    vs_text_add(t, ",%s.%s.shape,%s.%s.argmax.image,%s.%s.argmax.token,%s.%s.argmax.channel", state, tensor, state, tensor, state,
-                tensor, state, tensor);
-    if (is_input) vs_text_add(t, ",%s.in.qstep,%s.in.qzeroed,%s.in.clipped", state, state, state);
+    static const char *const places[] = { "shape", "argmax.image", "argmax.token", "argmax.channel" }, *const quantizer[] = {
+        "qstep", "qzeroed", "clipped"
+    };
+    char column[40];
+    for (size_t i = 0; i < DIST_COLUMNS; i++) {
+        snprintf(column, sizeof column, "%s.%s", tensor, dist_columns[i]);
+        add_head(t, state, column);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(column, sizeof column, "%s.%s", tensor, places[i]);
+        add_head(t, state, column);
+    }
+    for (size_t i = 0; is_input && i < 3; i++) {
+        snprintf(column, sizeof column, "%s.%s", tensor, quantizer[i]);
+        add_head(t, state, column);
+    }
+}
+
+static void head_recipe(vs_text *t, const char *recipe) {
+    static const char *const unbuilt[] = { "output.weight", "output.activation", "output.both", "spared.both", "spared.gain" };
+    char column[40];
+    for (size_t i = 0; i < VS_LOCAL_COUNT; i++) {
+        snprintf(column, sizeof column, "local.%s", vs_local_names[i]);
+        add_head(t, recipe, column);
+    }
+    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++) add_head(t, recipe, unbuilt[i]);
+    add_head(t, recipe, "cumulative");
 }
 
 static void add_distribution(vs_text *t, const vs_results *r, const vs_distribution *d, bool is_input, int digits) {
@@ -43,49 +81,45 @@ static void add_distribution(vs_text *t, const vs_results *r, const vs_distribut
         vs_text_add(t, ",,,,");
     }
     if (!is_input) return;
-    add_number(t, d->quantized, d->qstep, digits);
-    add_number(t, d->quantized, d->qzeroed, digits);
-    add_number(t, d->quantized, d->clipped, digits);
+    const double quantizer[] = { d->qstep, d->qzeroed, d->clipped };
+    for (size_t i = 0; i < 3; i++) add_number(t, d->present && d->quantized, quantizer[i], digits);
+}
+
+static void add_heads(vs_text *t, const vs_results *r) {
+    vs_text_add(t, "layer,fqn,kind,block,macs");
+    for (size_t i = 0; i < r->recipe_count; i++) head_recipe(t, r->recipe_names[i]);
+    for (size_t i = 0; i < r->state_count; i++) {
+        head_distribution(t, r->state_names[i], "out", false);
+        head_distribution(t, r->state_names[i], "in", true);
+        add_head(t, r->state_names[i], "median_shift");
+    }
+    vs_text_add(t, ",planted\r\n");
+}
+
+static void add_row(vs_text *t, const vs_results *r, const vs_row *x, int digits) {
+    add_text(t, x->layer);
+    vs_text_add(t, ",");
+    add_field(t, x->fqn, x->fqn_count, ";");
+    vs_text_add(t, ",%s,%d", vs_kind_name(x->kind), x->block);
+    add_number(t, true, x->macs, x->macs == floor(x->macs) ? 17 : digits); /* a count: every digit */
+    for (size_t k = 0; k < r->recipe_count; k++) {
+        for (size_t l = 0; l < VS_LOCAL_COUNT; l++)
+            add_number(t, x->recipes[k].local[l].present, x->recipes[k].local[l].pooled, digits);
+        vs_text_add(t, ",,,,,"); /* output, spared: not built yet */
+        add_number(t, x->recipes[k].cumulative.present, x->recipes[k].cumulative.pooled, digits);
+    }
+    for (size_t s = 0; s < r->state_count; s++) {
+        add_distribution(t, r, &x->states[s].out, false, digits);
+        add_distribution(t, r, &x->states[s].in, true, digits);
+        add_number(t, x->states[s].has_shift, x->states[s].median_shift, digits);
+    }
+    vs_text_add(t, ",%s\r\n", x->planted ? "true" : "false");
 }
 
 vs_status vs_report_csv(const vs_results *r, const char *dir, vs_error *err) {
     vs_text t = { 0 };
-    const int digits = vs_report_digits(r);
-    vs_text_add(&t, "layer,fqn,kind,block,macs,planted");
-    for (size_t i = 0; i < r->recipe_count; i++) {
-        const char *n = r->recipe_names[i];
-        for (size_t k = 0; k < VS_LOCAL_COUNT; k++) vs_text_add(&t, ",%s.local.%s", n, vs_local_names[k]);
-        vs_text_add(&t, ",%s.output.weight,%s.output.activation,%s.output.both,%s.spared.both,%s.spared.gain,%s.cumulative", n, n,
-                    n, n, n, n);
-    }
-    for (size_t i = 0; i < r->state_count; i++) {
-        head_distribution(&t, r->state_names[i], "out", false);
-        head_distribution(&t, r->state_names[i], "in", true);
-        vs_text_add(&t, ",%s.median_shift", r->state_names[i]);
-    }
-    vs_text_add(&t, "\r\n");
-    for (size_t i = 0; i < r->row_count; i++) {
-        const vs_row *x = &r->rows[i];
-        add_text(&t, x->layer);
-        vs_text_add(&t, ",");
-        for (size_t k = 0; k < x->fqn_count; k++) {
-            if (k) vs_text_add(&t, ";");
-            add_text(&t, x->fqn[k]);
-        }
-        vs_text_add(&t, ",%s,%d,%.0f,%s", vs_kind_name(x->kind), x->block, x->macs, x->planted ? "true" : "false");
-        for (size_t k = 0; k < r->recipe_count; k++) {
-            for (size_t l = 0; l < VS_LOCAL_COUNT; l++)
-                add_number(&t, x->recipes[k].local[l].present, x->recipes[k].local[l].pooled, digits);
-            vs_text_add(&t, ",,,,,");
-            add_number(&t, x->recipes[k].cumulative.present, x->recipes[k].cumulative.pooled, digits);
-        }
-        for (size_t s = 0; s < r->state_count; s++) {
-            add_distribution(&t, r, &x->states[s].out, false, digits);
-            add_distribution(&t, r, &x->states[s].in, true, digits);
-            add_number(&t, x->states[s].has_shift, x->states[s].median_shift, digits);
-        }
-        vs_text_add(&t, "\r\n");
-    }
+    add_heads(&t, r);
+    for (size_t i = 0; i < r->row_count; i++) add_row(&t, r, &r->rows[i], vs_report_digits(r));
     vs_status status = t.failed ? vs_fail(err, VS_ERR_NOMEM, "no memory for layers.csv")
                                 : vs_report_write(dir, "layers.csv", t.bytes, t.size, err);
     free(t.bytes);

@@ -5,8 +5,16 @@
 #include <string.h>
 
 #include "report.h"
+#include "util.h"
 
-static void put(json_t *o, const char *key, json_t *value) { json_object_set_new(o, key, value ? value : json_null()); }
+/* The document being built. `failed`: memory ran out somewhere and the tree is not whole. */
+typedef struct document {
+    const vs_results *results;
+    bool failed;
+} document;
+
+static void put(document *d, json_t *o, const char *key, json_t *value) { d->failed |= json_object_set_new(o, key, value) != 0; }
+static void append(document *d, json_t *a, json_t *value) { d->failed |= json_array_append_new(a, value) != 0; }
 
 static json_t *number(double v) {
     if (isnan(v)) return json_null();
@@ -14,229 +22,263 @@ static json_t *number(double v) {
     return json_real(v);
 }
 
+/* JSON is UTF-8; file names need not be: what is not becomes '?'. */
+static json_t *string(const char *v) {
+    json_t *s = json_string(v);
+    if (s) return s;
+    char *copy = vs_strdup(v);
+    for (char *p = copy; p && *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    s = copy ? json_string(copy) : NULL;
+    free(copy);
+    return s;
+}
+
 static json_t *integer(size_t v) { return json_integer((json_int_t)v); }
 static json_t *rank(size_t v) { return v ? integer(v) : json_null(); }
 static json_t *pooled(const vs_sqnr *s) { return s->present ? number(s->pooled) : json_null(); }
 
-static json_t *spread(const vs_sqnr *s) {
+static json_t *spread(document *d, const vs_sqnr *s, bool with_pooled) {
     if (!s->present) return json_null();
     json_t *o = json_object();
-    put(o, "mean", number(s->mean));
-    put(o, "std", number(s->std));
-    put(o, "min", number(s->min));
-    if (s->nonfinite) put(o, "nonfinite", integer((size_t)s->nonfinite));
+    if (with_pooled) put(d, o, "pooled", number(s->pooled));
+    put(d, o, "mean", number(s->mean));
+    put(d, o, "std", number(s->std));
+    put(d, o, "min", number(s->min));
+    if (s->nonfinite) put(d, o, "nonfinite", integer((size_t)s->nonfinite));
     return o;
 }
 
-static json_t *nulls(const char *const *keys, size_t count) {
+static json_t *nulls(document *d, const char *const *keys, size_t count) {
     json_t *o = json_object();
-    for (size_t i = 0; i < count; i++) put(o, keys[i], NULL);
+    for (size_t i = 0; i < count; i++) put(d, o, keys[i], json_null());
     return o;
 }
 
-static json_t *recipe(const vs_row_recipe *r) {
+static json_t *recipe(document *d, const vs_row_recipe *r) {
     static const char *const output_keys[] = { "weight", "activation", "both" }, *const spared_keys[] = { "both", "gain" };
     json_t *o = json_object(), *local = json_object(), *images = json_object();
     for (size_t i = 0; i < VS_LOCAL_COUNT; i++) {
-        put(local, vs_local_names[i], pooled(&r->local[i]));
+        put(d, local, vs_local_names[i], pooled(&r->local[i]));
         char key[64] = "local.";
         strncat(key, vs_local_names[i], sizeof key - strlen(key) - 1);
-        if (i != VS_LOCAL_WEIGHT_TENSOR) put(images, key, spread(&r->local[i]));
+        if (i != VS_LOCAL_WEIGHT_TENSOR) put(d, images, key, spread(d, &r->local[i], false));
     }
-    put(images, "cumulative", spread(&r->cumulative));
-    put(o, "local", local);
-    put(o, "output", nulls(output_keys, 3));
-    put(o, "spared", nulls(spared_keys, 2));
-    put(o, "cumulative", pooled(&r->cumulative));
-    put(o, "per_image", images);
+    put(d, images, "cumulative", spread(d, &r->cumulative, false));
+    put(d, o, "local", local);
+    put(d, o, "local_proj", json_null());
+    put(d, o, "output", nulls(d, output_keys, 3));
+    put(d, o, "spared", nulls(d, spared_keys, 2));
+    put(d, o, "cumulative", pooled(&r->cumulative));
+    put(d, o, "per_image", images);
     return o;
 }
 
-static json_t *distribution(const vs_results *r, const vs_distribution *d, bool is_input) {
+static json_t *distribution(document *doc, const vs_distribution *d, bool is_input) {
+    const vs_results *r = doc->results;
     if (!d->present) return json_null();
     json_t *o = json_object(), *at = json_object(), *top = json_array();
     char token[32];
     vs_token_name(r->arch, d->argmax_token, r->grid_w, token, sizeof token);
-    put(at, "image", integer(d->argmax_image));
-    put(at, "token", json_string(token));
-    put(at, "channel", integer(d->argmax_channel));
+    put(doc, at, "image", integer(d->argmax_image));
+    put(doc, at, "token", string(token));
+    put(doc, at, "channel", integer(d->argmax_channel));
     for (size_t i = 0; i < d->top_count; i++) {
         json_t *c = json_object();
-        put(c, "channel", integer(d->top[i].channel));
-        put(c, "share", number(d->top[i].share));
-        json_array_append_new(top, c);
+        put(doc, c, "channel", integer(d->top[i].channel));
+        put(doc, c, "share", number(d->top[i].share));
+        append(doc, top, c);
     }
     const struct {
         const char *key;
         double value;
     } numbers[] = { { "max", d->max },   { "median", d->median }, { "mean", d->mean }, { "p99", d->p99 },
                     { "p999", d->p999 }, { "ratio", d->ratio },   { "step", d->step }, { "zeroed", d->zeroed } };
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put(o, numbers[i].key, number(numbers[i].value));
-    put(o, "argmax", at);
-    put(o, "structure", number(d->structure));
-    put(o, "shape", json_string(d->shape));
-    put(o, "top_channels", top);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put(doc, o, numbers[i].key, number(numbers[i].value));
+    put(doc, o, "argmax", at);
+    put(doc, o, "structure", number(d->structure));
+    put(doc, o, "shape", json_string(d->shape));
+    put(doc, o, "top_channels", top);
     if (is_input) {
-        put(o, "qstep", d->quantized ? number(d->qstep) : NULL);
-        put(o, "qzeroed", d->quantized ? number(d->qzeroed) : NULL);
-        put(o, "clipped", d->quantized ? number(d->clipped) : NULL);
+        put(doc, o, "qstep", d->quantized ? number(d->qstep) : json_null());
+        put(doc, o, "qzeroed", d->quantized ? number(d->qzeroed) : json_null());
+        put(doc, o, "clipped", d->quantized ? number(d->clipped) : json_null());
     }
     return o;
 }
 
-static json_t *row(const vs_results *r, const vs_row *x) {
+static json_t *row(document *d, const vs_row *x) {
+    const vs_results *r = d->results;
     json_t *o = json_object(), *fqn = json_array(), *sqnr = json_object(), *states = json_object();
-    for (size_t i = 0; i < x->fqn_count; i++) json_array_append_new(fqn, json_string(x->fqn[i]));
-    for (size_t i = 0; i < r->recipe_count; i++) put(sqnr, r->recipe_names[i], recipe(&x->recipes[i]));
+    for (size_t i = 0; i < x->fqn_count; i++) append(d, fqn, string(x->fqn[i]));
+    for (size_t i = 0; i < r->recipe_count; i++) put(d, sqnr, r->recipe_names[i], recipe(d, &x->recipes[i]));
     for (size_t i = 0; i < r->state_count; i++) {
         json_t *s = json_object();
-        put(s, "out", distribution(r, &x->states[i].out, false));
-        put(s, "in", distribution(r, &x->states[i].in, true));
-        put(s, "median_shift", x->states[i].has_shift ? number(x->states[i].median_shift) : NULL);
-        put(states, r->state_names[i], s);
+        put(d, s, "out", distribution(d, &x->states[i].out, false));
+        put(d, s, "in", distribution(d, &x->states[i].in, true));
+        put(d, s, "median_shift", x->states[i].has_shift ? number(x->states[i].median_shift) : json_null());
+        put(d, states, r->state_names[i], s);
     }
-    put(o, "layer", json_string(x->layer));
-    put(o, "fqn", fqn);
-    put(o, "kind", json_string(vs_kind_name(x->kind)));
-    put(o, "block", json_integer(x->block));
-    put(o, "macs", json_integer((json_int_t)x->macs));
-    put(o, "planted", json_boolean(x->planted));
-    put(o, "sqnr", sqnr);
-    put(o, "states", states);
+    put(d, o, "layer", json_string(x->layer));
+    put(d, o, "fqn", fqn);
+    put(d, o, "kind", json_string(vs_kind_name(x->kind)));
+    put(d, o, "block", json_integer(x->block));
+    put(d, o, "macs", x->macs == floor(x->macs) ? json_integer((json_int_t)x->macs) : number(x->macs));
+    put(d, o, "planted", json_boolean(x->planted));
+    put(d, o, "sqnr", sqnr);
+    put(d, o, "states", states);
     return o;
 }
 
-static json_t *model(const vs_results *r) {
+static json_t *model(document *d) {
+    const vs_results *r = d->results;
     json_t *o = json_object();
-    put(o, "layout", json_string(r->arch->layout));
-    put(o, "arch", json_string(r->arch->name));
-    put(o, "width", integer(r->arch->width));
-    put(o, "depth", integer(r->arch->depth));
-    put(o, "heads", integer(r->arch->heads));
-    put(o, "patch", integer(r->arch->patch));
-    put(o, "registers", integer(r->arch->registers));
-    put(o, "tokens", integer(r->tokens));
+    put(d, o, "layout", json_string(r->arch->layout));
+    put(d, o, "arch", json_string(r->arch->name));
+    put(d, o, "width", integer(r->arch->width));
+    put(d, o, "depth", integer(r->arch->depth));
+    put(d, o, "heads", integer(r->arch->heads));
+    put(d, o, "patch", integer(r->arch->patch));
+    put(d, o, "registers", integer(r->arch->registers));
+    put(d, o, "tokens", integer(r->tokens));
     return o;
 }
 
-static json_t *rankings(const vs_results *r, const vs_ranking_set *set) {
+static json_t *rankings(document *d, const vs_ranking_set *set) {
+    const vs_results *r = d->results;
     json_t *o = json_object();
     for (size_t i = 0; i < set->ranking_count; i++) {
         json_t *a = json_array();
-        for (size_t k = 0; k < set->rankings[i].count; k++)
-            json_array_append_new(a, json_string(r->rows[set->rankings[i].rows[k]].layer));
-        put(o, set->rankings[i].mode, a);
+        for (size_t k = 0; k < set->rankings[i].count; k++) append(d, a, json_string(r->rows[set->rankings[i].rows[k]].layer));
+        put(d, o, set->rankings[i].mode, a);
     }
     return o;
 }
 
 /* agreement, blind_spot and harmless of one recipe, into `o`. */
-static void conclusions(const vs_results *r, const vs_ranking_set *set, json_t *o) {
+static void conclusions(document *d, const vs_ranking_set *set, json_t *o) {
+    const vs_results *r = d->results;
     json_t *agreement = json_array(), *blind = json_array(), *harmless = json_array();
     for (size_t i = 0; i < set->agreement_count; i++) {
         const vs_agreement *a = &set->agreements[i];
         json_t *x = json_object();
-        put(x, "a", json_string(a->a));
-        put(x, "b", json_string(a->b));
-        put(x, "spearman", a->defined ? number(a->spearman) : NULL);
-        put(x, "overlap10", integer(a->overlap10));
-        json_array_append_new(agreement, x);
+        put(d, x, "a", json_string(a->a));
+        put(d, x, "b", json_string(a->b));
+        put(d, x, "spearman", a->defined ? number(a->spearman) : json_null());
+        put(d, x, "overlap10", integer(a->overlap10));
+        append(d, agreement, x);
     }
     for (size_t i = 0; i < set->blind_count; i++) {
         const vs_blind_spot *b = &set->blind[i];
         json_t *x = json_object();
-        put(x, "layer", json_string(r->rows[b->row].layer));
-        put(x, "gap", number(b->gap));
-        put(x, "weights", rank(b->weights));
-        put(x, "activations", rank(b->activations));
-        put(x, "output", NULL);
-        put(x, "flagged", json_boolean(b->flagged));
-        json_array_append_new(blind, x);
+        put(d, x, "layer", json_string(r->rows[b->row].layer));
+        put(d, x, "gap", number(b->gap));
+        put(d, x, "weights", rank(b->weights));
+        put(d, x, "activations", rank(b->activations));
+        put(d, x, "output", json_null());
+        put(d, x, "flagged", json_boolean(b->flagged));
+        append(d, blind, x);
     }
     for (size_t i = 0; i < set->harmless_count; i++) {
         const vs_harmless *h = &set->harmless[i];
         json_t *x = json_object();
-        put(x, "layer", json_string(r->rows[h->row].layer));
-        put(x, "outliers", rank(h->outliers));
-        put(x, "outliers_in", rank(h->outliers_in));
-        put(x, "activations", rank(h->activations));
-        put(x, "output", NULL);
-        json_array_append_new(harmless, x);
+        put(d, x, "layer", json_string(r->rows[h->row].layer));
+        put(d, x, "outliers", rank(h->outliers));
+        put(d, x, "outliers_in", rank(h->outliers_in));
+        put(d, x, "activations", rank(h->activations));
+        put(d, x, "output", json_null());
+        append(d, harmless, x);
     }
-    put(o, "agreement", agreement);
-    put(o, "blind_spot", blind);
-    put(o, "harmless", harmless);
+    put(d, o, "agreement", agreement);
+    put(d, o, "blind_spot", blind);
+    put(d, o, "harmless", harmless);
 }
 
-static json_t *task(const vs_results *r) {
-    if (!r->has_task) return json_null();
+/* Every state has its keys, measured or not. */
+static json_t *task(document *d) {
+    const vs_results *r = d->results;
+    static const vs_task none = { 0 };
     json_t *o = json_object();
     for (size_t s = 0; s < r->state_count; s++) {
-        const vs_task *t = &r->tasks[s];
-        json_t *x = json_object(), *iou = json_array();
-        put(x, "miou", t->has_labels ? number(t->miou) : NULL);
-        put(x, "aacc", t->has_labels ? number(t->aacc) : NULL);
-        put(x, "macc", t->has_labels ? number(t->macc) : NULL);
-        put(x, "agreement", t->has_agreement ? number(t->agreement) : NULL);
-        for (size_t k = 0; t->has_labels && k < r->class_count; k++) json_array_append_new(iou, number(t->iou[k]));
-        put(x, "iou", iou);
-        put(o, r->state_names[s], x);
+        const vs_task *t = r->has_task ? &r->tasks[s] : &none;
+        json_t *x = json_object(), *iou = t->has_labels ? json_array() : json_null();
+        for (size_t k = 0; t->has_labels && k < r->class_count; k++) append(d, iou, number(t->iou[k]));
+        put(d, x, "miou", t->has_labels ? number(t->miou) : json_null());
+        put(d, x, "aacc", t->has_labels ? number(t->aacc) : json_null());
+        put(d, x, "macc", t->has_labels ? number(t->macc) : json_null());
+        put(d, x, "agreement", t->has_agreement ? number(t->agreement) : json_null());
+        put(d, x, "iou", iou);
+        put(d, o, r->state_names[s], x);
     }
     return o;
 }
 
-static json_t *planted(const vs_results *r) {
+static json_t *classes(document *d) {
+    const vs_results *r = d->results;
+    if (!r->class_names) return json_null();
+    json_t *a = json_array();
+    for (size_t i = 0; i < r->class_count; i++) append(d, a, string(r->class_names[i]));
+    return a;
+}
+
+static json_t *planted(document *d) {
+    const vs_results *r = d->results;
     json_t *a = json_array();
     for (size_t i = 0; i < r->plant_count; i++) {
         const vs_plant_result *p = &r->plants[i];
         json_t *o = json_object(), *channels = json_array(), *gains = json_array();
         for (size_t k = 0; k < p->count; k++) {
-            json_array_append_new(channels, integer(p->channels[k]));
-            json_array_append_new(gains, number(p->gain[k]));
+            append(d, channels, integer(p->channels[k]));
+            append(d, gains, number(p->gain[k]));
         }
-        put(o, "kind", json_string(p->kind));
-        put(o, "layer", json_string(p->layer));
-        put(o, "block", integer(p->row_block));
-        put(o, "channels", channels);
-        put(o, "gain", gains);
-        json_array_append_new(a, o);
+        put(d, o, "kind", json_string(p->kind));
+        put(d, o, "layer", json_string(p->layer));
+        put(d, o, "block", integer(p->row_block));
+        put(d, o, "channels", channels);
+        put(d, o, "gain", gains);
+        append(d, a, o);
     }
     return a;
 }
 
-static json_t *output_sqnr(const vs_results *r) {
+/* spared_floor belongs to recipes; not built yet. */
+static json_t *output_sqnr(document *d) {
+    const vs_results *r = d->results;
     json_t *o = json_object();
     for (size_t s = 0; s < r->state_count; s++) {
-        json_t *x = spread(&r->output_sqnr[s]);
-        if (json_is_object(x)) put(x, "pooled", number(r->output_sqnr[s].pooled));
-        put(o, r->state_names[s], x);
+        json_t *x = spread(d, &r->output_sqnr[s], true);
+        for (size_t i = 0; i < r->recipe_count && json_is_object(x); i++)
+            if (strcmp(r->recipe_names[i], r->state_names[s]) == 0) put(d, x, "spared_floor", json_null());
+        put(d, o, r->state_names[s], x);
     }
     return o;
 }
 
 vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
+    document doc = { r, false }, *d = &doc;
     json_t *o = json_object(), *layers = json_array(), *images = json_array();
-    for (size_t i = 0; i < r->row_count; i++) json_array_append_new(layers, row(r, &r->rows[i]));
-    for (size_t i = 0; i < r->analysis_images; i++) json_array_append_new(images, json_string(r->image_names[i]));
-    put(o, "schema", json_integer(1));
-    put(o, "name", json_string(r->name));
-    put(o, "model", model(r));
-    put(o, "analysis_images", images);
-    put(o, "evaluation_images", integer(r->evaluation_images));
-    put(o, "histogram_relative_error", number(r->histogram_error));
-    put(o, "layers", layers);
-    put(o, "output_sqnr", output_sqnr(r));
-    put(o, "rankings", rankings(r, &r->ptq_rankings));
-    conclusions(r, &r->ptq_rankings, o);
+    for (size_t i = 0; i < r->row_count; i++) append(d, layers, row(d, &r->rows[i]));
+    for (size_t i = 0; i < r->analysis_images; i++) append(d, images, string(r->image_names[i]));
+    put(d, o, "schema", json_integer(1));
+    put(d, o, "name", string(r->name));
+    put(d, o, "model", model(d));
+    put(d, o, "analysis_images", images);
+    put(d, o, "evaluation_images", integer(r->evaluation_images));
+    put(d, o, "histogram_relative_error", number(r->histogram_error));
+    put(d, o, "layers", layers);
+    put(d, o, "output_sqnr", output_sqnr(d));
+    put(d, o, "rankings", rankings(d, &r->ptq_rankings));
     if (r->sq_recipe != SIZE_MAX) {
         json_t *sq = json_object();
-        put(sq, "rankings", rankings(r, &r->sq_rankings));
-        conclusions(r, &r->sq_rankings, sq);
-        put(o, "sq", sq);
+        put(d, sq, "rankings", rankings(d, &r->sq_rankings));
+        conclusions(d, &r->sq_rankings, sq);
+        put(d, o, "sq", sq);
     }
-    put(o, "task", task(r));
-    put(o, "planted", planted(r));
-    char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
+    conclusions(d, &r->ptq_rankings, o);
+    put(d, o, "classes", classes(d));
+    put(d, o, "task", task(d));
+    put(d, o, "planted", planted(d));
+    char *text = doc.failed ? NULL : json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
     json_decref(o);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for results.json");
     const vs_status status = vs_report_write(dir, "results.json", text, strlen(text), err);

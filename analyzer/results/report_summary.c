@@ -6,14 +6,47 @@
 
 #include "report.h"
 
-enum { TABLE_ROWS = 20, CULPRITS = 6 };
-static const double loud_gap = 12; /* dB under weight quantization: the blind spot's threshold */
+enum { TABLE_ROWS = 20, CULPRITS = 6, WORST = 3, TOP = 10, COLUMNS = 128, NUMBER = 48 };
+static const double loud_gap = 12;   /* dB: the blind spot's threshold */
+static const double same_task = 0.5; /* points of mIoU that count as kept */
 
-static const char *db(char *text, size_t size, double v) {
+/* What every section needs, looked up once. */
+typedef struct summary {
+    const vs_results *r;
+    vs_text *t;
+    const vs_ranking *activations, *weights; /* of the ptq recipe; NULL without one */
+    size_t float_state, ptq_state, sq_state; /* SIZE_MAX if absent */
+} summary;
+
+/* ---- numbers for people */
+
+static const char *db(char *text, double v) {
     if (isinf(v))
-        snprintf(text, size, "%s", v > 0 ? "inf" : "-inf");
+        snprintf(text, NUMBER, "%s", v > 0 ? "inf" : "-inf");
     else
-        snprintf(text, size, "%.1f", v);
+        snprintf(text, NUMBER, "%.1f", v);
+    return text;
+}
+
+/* Three significant digits, without an exponent where a plain number fits eight columns. */
+static const char *plain(char *text, double v) {
+    const double size = fabs(v);
+    snprintf(text, NUMBER, size >= 99.95 && size < 1e7 ? "%.0f" : "%.3g", v);
+    return text;
+}
+
+/* Rounded down below 100: "100.0 %" means all of them. */
+static const char *share(char *text, double v) {
+    double percent = 100 * v;
+    if (percent < 100 && percent > 99.94) percent = 99.9;
+    snprintf(text, NUMBER, "%.1f", percent);
+    return text;
+}
+
+static const char *ordinal(char *text, size_t n) {
+    static const char *const endings[] = { "th", "st", "nd", "rd" };
+    const size_t tens = n % 100, ones = n % 10;
+    snprintf(text, NUMBER, "%zu%s", n, ones > 3 || (tens > 10 && tens < 14) ? "th" : endings[ones]);
     return text;
 }
 
@@ -29,246 +62,349 @@ static size_t rank_in(const vs_ranking *k, size_t row) {
     return 0;
 }
 
+static size_t state_of(const vs_results *r, size_t recipe) {
+    for (size_t s = 0; recipe != SIZE_MAX && s < r->state_count; s++)
+        if (strcmp(r->state_names[s], r->recipe_names[recipe]) == 0) return s;
+    return SIZE_MAX;
+}
+
 static void section(vs_text *t, const char *title) { vs_text_add(t, "\n%s\n", title); }
 
 /* ---- the answer */
 
-static void answer_task(vs_text *t, const vs_results *r) {
-    const vs_task *f = &r->tasks[0];
-    for (size_t s = 1; s < r->state_count; s++) {
-        const vs_task *x = &r->tasks[s];
+/* A list that breaks before it gets too wide. */
+typedef struct list {
+    vs_text *t;
+    size_t column, count;
+} list;
+
+static void list_add(list *l, const char *item) {
+    const size_t size = strlen(item);
+    if (l->count++) {
+        vs_text_add(l->t, ",");
+        l->column++;
+    }
+    if (l->column + size + 2 > COLUMNS) {
+        vs_text_add(l->t, "\n   ");
+        l->column = 3;
+    }
+    vs_text_add(l->t, " %s", item);
+    l->column += size + 1;
+}
+
+static list list_begin(vs_text *t, const char *words) {
+    vs_text_add(t, "  %s", words);
+    return (list){ t, strlen(words) + 2, 0 };
+}
+
+static void answer_task(const summary *s) {
+    const vs_task *f = &s->r->tasks[s->float_state];
+    for (size_t i = 0; i < s->r->state_count; i++) {
+        const vs_task *x = &s->r->tasks[i];
+        if (i == s->float_state) continue;
         if (x->has_labels) {
             const double drop = f->miou - x->miou;
-            vs_text_add(t, "  %-8s %s %.1f points of mIoU (%.2f -> %.2f).\n", r->state_names[s],
-                        drop > 0.5    ? "loses"
-                        : drop < -0.5 ? "gains"
-                                      : "keeps the task:",
-                        drop > 0.5 || drop < -0.5 ? fabs(drop) : drop, f->miou, x->miou);
+            vs_text_add(s->t, "  %-8s ", s->r->state_names[i]);
+            if (fabs(drop) <= same_task)
+                vs_text_add(s->t, "keeps mIoU within %.1f points (%.2f -> %.2f).\n", same_task, f->miou, x->miou);
+            else
+                vs_text_add(s->t, "%s %.1f points of mIoU (%.2f -> %.2f).\n", drop > 0 ? "loses" : "gains", fabs(drop), f->miou,
+                            x->miou);
         } else if (x->has_agreement) {
-            vs_text_add(t, "  %-8s agrees with %s on %.2f %% of the pixels or images.\n", r->state_names[s], r->state_names[0],
-                        x->agreement);
+            vs_text_add(s->t, "  %-8s agrees with %s on %.2f %% of the %s.\n", s->r->state_names[i],
+                        s->r->state_names[s->float_state], x->agreement,
+                        s->r->arch->head == VS_HEAD_SEGMENTATION ? "pixels" : "images");
         }
     }
 }
 
-/* Layers whose inputs lose far more than their weights, worst first. */
-static void answer_culprits(vs_text *t, const vs_results *r) {
-    const vs_ranking *act = find_ranking(&r->ptq_rankings, "activations");
-    if (!act) return;
-    size_t named = 0;
-    for (size_t i = 0; i < act->count; i++) {
-        const vs_row_recipe *x = &r->rows[act->rows[i]].recipes[r->ptq_recipe];
-        const bool linear = x->local[VS_LOCAL_WEIGHT].present;
-        if (!linear || !(x->local[VS_LOCAL_WEIGHT].pooled - x->local[VS_LOCAL_ACTIVATION].pooled > loud_gap)) continue;
-        char number[32];
-        if (named == 0) vs_text_add(t, "  Precision is lost in the inputs of");
-        if (named < CULPRITS)
-            vs_text_add(t, "%s %s (%s dB)", named ? "," : "", r->rows[act->rows[i]].layer,
-                        db(number, sizeof number, act->values[i]));
-        named++;
+/* Without a task metric the model's output is all there is. */
+static void answer_output(const summary *s) {
+    const bool head = s->r->arch->head != VS_HEAD_NONE;
+    vs_text_add(s->t, "  No %s: no task metric. States are compared at the model's output, %s.\n",
+                head ? "evaluation images" : "head", head ? "the logits" : "the final-normed tokens");
+    for (size_t i = 0; i < s->r->state_count; i++) {
+        char number[NUMBER];
+        if (i == s->float_state || !s->r->output_sqnr[i].present) continue;
+        vs_text_add(s->t, "  %-8s output SQNR %s dB.\n", s->r->state_names[i], db(number, s->r->output_sqnr[i].pooled));
     }
-    if (named > CULPRITS) vs_text_add(t, " and %zu more", named - CULPRITS);
-    if (named)
-        vs_text_add(t, ".\n");
-    else if (act->count)
-        vs_text_add(t, "  No linear loses more than %.0f dB by its input than by its weights: no culprit stands out.\n",
-                    loud_gap);
 }
 
-static void add_answer(vs_text *t, const vs_results *r) {
-    vs_text_add(t, "vitscope: %s, %s (%zu blocks, width %zu, %zu tokens)\n", r->name, r->arch->name, r->arch->depth,
+static bool is_blind(const vs_row_recipe *x) {
+    const vs_sqnr *w = &x->local[VS_LOCAL_WEIGHT], *a = &x->local[VS_LOCAL_ACTIVATION];
+    return w->present && a->present && w->pooled - a->pooled > loud_gap;
+}
+
+static void answer_worst(const summary *s, const vs_ranking *k, const char *words) {
+    if (!k || k->count == 0) return;
+    list l = list_begin(s->t, words);
+    for (size_t i = 0; i < k->count && i < WORST; i++) {
+        char item[128], number[NUMBER];
+        snprintf(item, sizeof item, "%s (%s dB)", s->r->rows[k->rows[i]].layer, db(number, k->values[i]));
+        list_add(&l, item);
+    }
+    vs_text_add(s->t, ".\n");
+}
+
+/* Layers whose inputs lose far more than their weights, worst first; where there are none, both lists' heads. */
+static void answer_culprits(const summary *s) {
+    const vs_ranking *act = s->activations;
+    size_t named = 0;
+    list l = { 0 };
+    for (size_t i = 0; act && i < act->count; i++) {
+        char item[128], number[NUMBER];
+        const vs_row *x = &s->r->rows[act->rows[i]];
+        if (!is_blind(&x->recipes[s->r->ptq_recipe])) continue;
+        if (named == 0) l = list_begin(s->t, "Precision is lost in the inputs of");
+        snprintf(item, sizeof item, "%s (%s dB)", x->layer, db(number, act->values[i]));
+        if (named++ < CULPRITS) list_add(&l, item);
+    }
+    if (named > CULPRITS) vs_text_add(s->t, " and %zu more", named - CULPRITS);
+    if (named) {
+        vs_text_add(s->t, ".\n");
+        return;
+    }
+    if (act && act->count && s->weights && s->weights->count)
+        vs_text_add(s->t, "  In no layer does quantizing the input cost more than %.0f dB beyond quantizing the weight.\n",
+                    loud_gap);
+    answer_worst(s, act, "Worst with the input quantized:");
+    answer_worst(s, s->weights, "Worst with the weight quantized:");
+}
+
+static void add_answer(const summary *s) {
+    const vs_results *r = s->r;
+    vs_text_add(s->t, "vitscope: %s, %s (%zu blocks, width %zu, %zu tokens)\n", r->name, r->arch->name, r->arch->depth,
                 r->arch->width, r->tokens);
-    if (r->analysis_images) vs_text_add(t, "%zu analysis images", r->analysis_images);
-    if (r->evaluation_images) vs_text_add(t, "%s%zu evaluation images", r->analysis_images ? ", " : "", r->evaluation_images);
-    vs_text_add(t, "\n");
-    section(t, "ANSWER");
+    vs_text_add(s->t, "%zu analysis images, %zu evaluation images\n", r->analysis_images, r->evaluation_images);
+    section(s->t, "ANSWER");
     if (r->has_task)
-        answer_task(t, r);
+        answer_task(s);
     else
-        vs_text_add(t, "  No head or no evaluation images: there is no task metric; the output is %s.\n",
-                    r->arch->head == VS_HEAD_NONE ? "the final-normed tokens" : "the logits");
-    answer_culprits(t, r);
+        answer_output(s);
+    answer_culprits(s);
 }
 
 /* ---- states */
 
-static void add_states(vs_text *t, const vs_results *r) {
-    section(t, "STATES");
-    vs_text_add(t, "  %-12s %9s %9s %9s %9s %12s %14s\n", "state", "mIoU %", "change", "aAcc %", "mAcc %", "agreement %",
+static void add_states(const summary *s) {
+    section(s->t, "STATES");
+    vs_text_add(s->t, "  %-12s %9s %9s %9s %9s %12s %14s\n", "state", "mIoU %", "change", "aAcc %", "mAcc %", "agreement %",
                 "output SQNR dB");
-    for (size_t s = 0; s < r->state_count; s++) {
-        const vs_task *x = r->has_task ? &r->tasks[s] : NULL;
-        char sqnr[32] = "-";
-        if (r->output_sqnr[s].present) db(sqnr, sizeof sqnr, r->output_sqnr[s].pooled);
-        vs_text_add(t, "  %-12s", r->state_names[s]);
+    for (size_t i = 0; i < s->r->state_count; i++) {
+        const vs_task *x = s->r->has_task ? &s->r->tasks[i] : NULL;
+        char sqnr[NUMBER] = "-";
+        if (s->r->output_sqnr[i].present) db(sqnr, s->r->output_sqnr[i].pooled);
+        vs_text_add(s->t, "  %-12s", s->r->state_names[i]);
         if (x && x->has_labels)
-            vs_text_add(t, " %9.2f %+9.2f %9.2f %9.2f", x->miou, x->miou - r->tasks[0].miou, x->aacc, x->macc);
+            vs_text_add(s->t, " %9.2f %+9.2f %9.2f %9.2f", x->miou, x->miou - s->r->tasks[s->float_state].miou, x->aacc, x->macc);
         else
-            vs_text_add(t, " %9s %9s %9s %9s", "-", "-", "-", "-");
+            vs_text_add(s->t, " %9s %9s %9s %9s", "-", "-", "-", "-");
         if (x && x->has_agreement)
-            vs_text_add(t, " %12.2f", x->agreement);
+            vs_text_add(s->t, " %12.2f", x->agreement);
         else
-            vs_text_add(t, " %12s", "-");
-        vs_text_add(t, " %14s\n", sqnr);
+            vs_text_add(s->t, " %12s", "-");
+        vs_text_add(s->t, " %14s\n", sqnr);
     }
 }
 
 /* ---- layers */
 
-static void cell_db(vs_text *t, const vs_sqnr *s) {
-    char number[32] = "-";
-    if (s && s->present) db(number, sizeof number, s->pooled);
-    vs_text_add(t, " %8s", number);
+static void cell(vs_text *t, int width, bool present, const char *number) {
+    vs_text_add(t, " %*s", width, present ? number : "-");
 }
 
-static void cell_ratio(vs_text *t, const vs_distribution *d) {
-    if (!d->present)
-        vs_text_add(t, " %8s", "-");
-    else if (isinf(d->ratio))
-        vs_text_add(t, " %8s", "inf");
-    else
-        vs_text_add(t, " %8.4g", d->ratio);
+static void cell_db(vs_text *t, int width, const vs_sqnr *s) {
+    char number[NUMBER];
+    cell(t, width, s && s->present, s && s->present ? db(number, s->pooled) : "");
 }
 
-static size_t state_of(const vs_results *r, const char *name) {
-    for (size_t s = 0; s < r->state_count; s++)
-        if (strcmp(r->state_names[s], name) == 0) return s;
-    return SIZE_MAX;
+static void add_layer(const summary *s, size_t i, int width) {
+    const vs_row *x = &s->r->rows[s->activations->rows[i]];
+    const vs_row_recipe *p = &x->recipes[s->r->ptq_recipe];
+    const vs_sqnr *w = &p->local[VS_LOCAL_WEIGHT], *a = &p->local[VS_LOCAL_ACTIVATION];
+    const vs_distribution *in = &x->states[s->float_state].in, *out = &x->states[s->float_state].out;
+    const vs_row_state *ptq = s->ptq_state != SIZE_MAX ? &x->states[s->ptq_state] : NULL;
+    const size_t by_weights = rank_in(s->weights, s->activations->rows[i]);
+    char n[NUMBER];
+    vs_text_add(s->t, "  %4zu %-*s", i + 1, width, x->layer);
+    cell_db(s->t, 6, a);
+    cell_db(s->t, 7, w);
+    cell(s->t, 6, w->present, db(n, w->pooled == a->pooled ? 0 : w->pooled - a->pooled));
+    vs_text_add(s->t, "%s", is_blind(p) ? "*" : " ");
+    snprintf(n, sizeof n, "%zu", by_weights);
+    cell(s->t, 6, by_weights > 0, n);
+    cell_db(s->t, 7, &p->cumulative);
+    cell_db(s->t, 6, s->r->sq_recipe != SIZE_MAX ? &x->recipes[s->r->sq_recipe].local[VS_LOCAL_ACTIVATION] : NULL);
+    cell(s->t, 7, in->present, plain(n, in->ratio));
+    cell(s->t, 7, out->present, plain(n, out->max));
+    cell(s->t, 7, out->present, plain(n, out->median));
+    cell(s->t, 7, out->present, plain(n, out->ratio));
+    const double shift = ptq ? 100 * ptq->median_shift : 0;
+    snprintf(n, sizeof n, fabs(shift) < 0.5 ? "0%%" : "%+.0f%%", shift);
+    cell(s->t, 7, ptq && ptq->has_shift, n);
+    share(n, ptq ? ptq->in.qzeroed : 0);
+    cell(s->t, 6, ptq && ptq->in.quantized, n);
+    vs_text_add(s->t, "%s\n", x->planted ? "  PLANTED" : "");
 }
 
-static void add_layer(vs_text *t, const vs_results *r, const vs_ranking *act, const vs_ranking *weights, size_t i) {
-    const size_t index = act->rows[i], ptq = state_of(r, r->recipe_names[r->ptq_recipe]), by_weights = rank_in(weights, index);
-    const vs_row *x = &r->rows[index];
-    const vs_row_recipe *p = &x->recipes[r->ptq_recipe];
-    char rank[24] = "-";
-    if (by_weights) snprintf(rank, sizeof rank, "%zu", by_weights);
-    vs_text_add(t, "  %4zu %-22s", i + 1, x->layer);
-    cell_db(t, &p->local[VS_LOCAL_ACTIVATION]);
-    cell_db(t, &p->local[VS_LOCAL_WEIGHT]);
-    vs_text_add(t, " %7s", rank);
-    cell_db(t, &p->cumulative);
-    cell_db(t, r->sq_recipe != SIZE_MAX ? &x->recipes[r->sq_recipe].local[VS_LOCAL_ACTIVATION] : NULL);
-    cell_ratio(t, &x->states[0].in);
-    cell_ratio(t, &x->states[0].out);
-    if (ptq != SIZE_MAX && x->states[ptq].in.quantized)
-        vs_text_add(t, " %7.1f%%", 100 * x->states[ptq].in.qzeroed);
-    else
-        vs_text_add(t, " %8s", "-");
-    const bool blind =
-        p->local[VS_LOCAL_WEIGHT].present && p->local[VS_LOCAL_WEIGHT].pooled - p->local[VS_LOCAL_ACTIVATION].pooled > loud_gap;
-    vs_text_add(t, "%s%s\n", x->planted ? "  PLANTED" : "", blind ? "  BLIND SPOT" : "");
-}
-
-static void add_layers(vs_text *t, const vs_results *r) {
-    const vs_ranking *act = find_ranking(&r->ptq_rankings, "activations"), *weights = find_ranking(&r->ptq_rankings, "weights");
+static void add_layers(const summary *s) {
+    const vs_ranking *act = s->activations;
     if (!act || !act->count) return;
-    section(t, "LAYERS, worst first by local SQNR with only the layer's input quantized (dB; lower is worse)");
-    vs_text_add(t, "  %4s %-22s %8s %8s %7s %8s %8s %8s %8s %8s\n", "", "", "input", "weights", "rank by", "in the", "input,",
-                "max/med", "max/med", "input");
-    vs_text_add(t, "  %4s %-22s %8s %8s %7s %8s %8s %8s %8s %8s\n", "rank", "layer", "only", "only", "weights", "ptq run",
-                "smoothed", "of input", "of outp.", "zeroed");
+    section(s->t,
+            "LAYERS, worst first by local SQNR with the layer's input alone quantized (dB, lower is worse; * gap above 12 dB)");
     const size_t shown = act->count < TABLE_ROWS ? act->count : TABLE_ROWS;
-    for (size_t i = 0; i < shown; i++) add_layer(t, r, act, weights, i);
-    if (act->count > shown) vs_text_add(t, "  ... %zu more in layers.csv\n", act->count - shown);
+    vs_text_add(s->t, "  in, out: of fp32; whole model, shift of out's median and share of the input that becomes zero: of %s\n",
+                s->r->recipe_names[s->r->ptq_recipe]);
+    int width = 17;
+    for (size_t i = 0; i < shown; i++) {
+        const size_t n = strlen(s->r->rows[act->rows[i]].layer);
+        if (n > (size_t)width && n < 26) width = (int)n;
+    }
+    static const char *const heads[][12] = {
+        { "input", "weight", "gap", "rank", "whole", "input", "in max/", "out", "out", "out max", "out med", "in, %" },
+        { "only", "only", "", "by w.", "model", "in sq", "median", "max", "median", "/median", "shift", "zeroed" }
+    };
+    static const int widths[12] = { 6, 7, 6, 7, 7, 6, 7, 7, 7, 7, 7, 6 };
+    for (size_t line = 0; line < 2; line++) {
+        vs_text_add(s->t, "  %4s %-*s", line ? "rank" : "", width, line ? "layer" : "");
+        for (size_t c = 0; c < 12; c++) vs_text_add(s->t, " %*s", widths[c], heads[line][c]);
+        vs_text_add(s->t, "\n");
+    }
+    for (size_t i = 0; i < shown; i++) add_layer(s, i, width);
+    if (act->count > shown) vs_text_add(s->t, "  ... %zu more in layers.csv\n", act->count - shown);
 }
 
-/* ---- planted, blind spot, harmless, agreement */
+/* ---- planted, mechanism, blind spot, harmless, agreement */
 
-static void add_planted(vs_text *t, const vs_results *r) {
+static void add_planted(const summary *s) {
+    const vs_results *r = s->r;
     if (!r->plant_count) return;
-    const vs_ranking *act = find_ranking(&r->ptq_rankings, "activations"), *weights = find_ranking(&r->ptq_rankings, "weights");
-    section(t, "PLANTED HERE (the known truth)");
+    section(s->t, "PLANTED HERE (the known truth)");
     for (size_t i = 0; i < r->plant_count; i++) {
         const vs_plant_result *p = &r->plants[i];
-        vs_text_add(t, "  %-22s %s, unit", p->layer, p->kind);
-        for (size_t k = 0; k < p->count; k++) vs_text_add(t, "%s %zu (gain %.4g)", k ? "," : "", p->channels[k], p->gain[k]);
+        char n[NUMBER];
+        vs_text_add(s->t, "  %-20s %s, %s", p->layer, p->kind, p->count == 1 ? "unit" : "units");
+        const size_t named = p->count < 4 ? p->count : 4;
+        for (size_t k = 0; k < named; k++)
+            vs_text_add(s->t, "%s %zu (gain %s)", k ? "," : "", p->channels[k], plain(n, p->gain[k]));
+        if (p->count > named) vs_text_add(s->t, " and %zu more", p->count - named);
         for (size_t row = 0; row < r->row_count; row++) {
             if (strcmp(r->rows[row].layer, p->layer) != 0) continue;
-            const size_t a = rank_in(act, row), w = rank_in(weights, row);
-            if (a && w) vs_text_add(t, "; by activations %zu of %zu, by weights %zu of %zu", a, act->count, w, weights->count);
+            const size_t a = rank_in(s->activations, row), w = rank_in(s->weights, row);
+            if (!a && !w) continue;
+            vs_text_add(s->t, p->count > 1 ? "\n     " : ";");
+            if (a) vs_text_add(s->t, " by activations %zu of %zu", a, s->activations->count);
+            if (w) vs_text_add(s->t, "%s by weights %zu of %zu", a ? "," : "", w, s->weights->count);
         }
-        vs_text_add(t, "\n");
+        vs_text_add(s->t, "\n");
     }
 }
 
-static void add_blind_spot(vs_text *t, const vs_results *r) {
-    const vs_ranking_set *set = &r->ptq_rankings;
-    const vs_ranking *act = find_ranking(set, "activations"), *weights = find_ranking(set, "weights");
+static void add_output_change(const summary *s, const vs_row *x, size_t state, const char *words) {
+    const vs_distribution *before = &x->states[s->float_state].out, *after = &x->states[state].out;
+    char a[NUMBER], b[NUMBER], c[NUMBER], d[NUMBER], e[NUMBER];
+    vs_text_add(s->t, "    %s: |output| max %s -> %s, median %s -> %s", words, plain(a, before->max), plain(b, after->max),
+                plain(c, before->median), plain(d, after->median));
+    if (x->states[state].has_shift) vs_text_add(s->t, " (%+.1f %%)", 100 * x->states[state].median_shift);
+    if (x->states[state].in.quantized)
+        vs_text_add(s->t, "; %s %% of the input becomes zero", share(e, x->states[state].in.qzeroed));
+    vs_text_add(s->t, ".\n");
+}
+
+/* The outlier and the bulk of the three worst inputs. */
+static void add_mechanism(const summary *s) {
+    if (!s->activations || s->ptq_state == SIZE_MAX) return;
+    bool any = false;
+    for (size_t i = 0; i < s->activations->count && i < WORST; i++) {
+        const vs_row *x = &s->r->rows[s->activations->rows[i]];
+        const vs_distribution *in = &x->states[s->ptq_state].in;
+        if (!in->present || !in->quantized || !x->states[s->float_state].out.present || !x->states[s->ptq_state].out.present)
+            continue;
+        if (!any) section(s->t, "WHAT HAPPENS THERE (the worst by activations; the input under plain PTQ)");
+        any = true;
+        char token[32], a[NUMBER], b[NUMBER], c[NUMBER];
+        vs_token_name(s->r->arch, in->argmax_token, s->r->grid_w, token, sizeof token);
+        vs_text_add(s->t, "  %s: the largest |input| is %s (%s, channel %zu), the median %s, one step of the grid %s.\n",
+                    x->layer, plain(a, in->max), token, in->argmax_channel, plain(b, in->median), plain(c, in->qstep));
+        add_output_change(s, x, s->ptq_state, s->r->state_names[s->ptq_state]);
+        if (s->sq_state != SIZE_MAX && x->states[s->sq_state].out.present)
+            add_output_change(s, x, s->sq_state, s->r->state_names[s->sq_state]);
+    }
+}
+
+static void add_blind_spot(const summary *s) {
+    const vs_ranking_set *set = &s->r->ptq_rankings;
     if (!set->blind_count) return;
-    section(t, "BLIND SPOT: what quantizing weights alone cannot see (gap = weights - input, dB; flagged above 12)");
+    section(s->t, "BLIND SPOT: what quantizing weights alone cannot see (gap = weights - input, dB; flagged above 12)");
     for (size_t i = 0; i < set->blind_count; i++) {
         const vs_blind_spot *b = &set->blind[i];
-        char gap[32];
-        vs_text_add(t, "  %-22s gap %6s   by weights %2zu of %zu, by activations %2zu of %zu%s\n", r->rows[b->row].layer,
-                    db(gap, sizeof gap, b->gap), b->weights, weights->count, b->activations, act->count,
+        char gap[NUMBER];
+        vs_text_add(s->t, "  %-20s gap %6s   by weights %2zu of %zu, by activations %2zu of %zu%s\n", s->r->rows[b->row].layer,
+                    db(gap, b->gap), b->weights, s->weights->count, b->activations, s->activations->count,
                     b->flagged ? "   FLAGGED" : "");
+    }
+    for (size_t i = 0; i < set->blind_count; i++) { /* the first ten by one, not by the other */
+        const vs_blind_spot *b = &set->blind[i];
+        if (!b->flagged || b->weights <= TOP || b->activations > TOP) continue;
+        const vs_row_recipe *x = &s->r->rows[b->row].recipes[s->r->ptq_recipe];
+        char w[NUMBER], a[NUMBER], wdb[NUMBER], adb[NUMBER];
+        vs_text_add(s->t, "  %s is %s of %zu by weights (%s dB) but %s of %zu by activations (%s dB).\n",
+                    s->r->rows[b->row].layer, ordinal(w, b->weights), s->weights->count,
+                    db(wdb, x->local[VS_LOCAL_WEIGHT].pooled), ordinal(a, b->activations), s->activations->count,
+                    db(adb, x->local[VS_LOCAL_ACTIVATION].pooled));
     }
 }
 
-static void add_harmless(vs_text *t, const vs_results *r) {
-    const vs_ranking_set *set = &r->ptq_rankings;
+static void add_harmless(const summary *s) {
+    const vs_ranking_set *set = &s->r->ptq_rankings;
     if (!set->harmless_count) return;
-    section(t,
+    section(s->t,
             "HARMLESS: large outliers (first 10 by max/median) that cost little precision (not in the first 10 by activations)");
     for (size_t i = 0; i < set->harmless_count; i++) {
         const vs_harmless *h = &set->harmless[i];
-        const vs_row *x = &r->rows[h->row];
-        char number[32];
-        vs_text_add(t, "  %-22s max/median of output %.4g, of input %.4g; %s dB, %zu by activations\n", x->layer,
-                    x->states[0].out.ratio, x->states[0].in.ratio,
-                    db(number, sizeof number, x->recipes[r->ptq_recipe].local[VS_LOCAL_ACTIVATION].pooled), h->activations);
+        const vs_row *x = &s->r->rows[h->row];
+        const vs_distribution *out = &x->states[s->float_state].out, *in = &x->states[s->float_state].in;
+        char a[NUMBER] = "-", b[NUMBER] = "-", n[NUMBER];
+        if (out->present) plain(a, out->ratio);
+        if (in->present) plain(b, in->ratio);
+        vs_text_add(s->t, "  %-20s max/median of output %s, of input %s", x->layer, a, b);
+        if (h->activations)
+            vs_text_add(s->t, "; %s dB, %s by activations", db(n, s->activations->values[h->activations - 1]),
+                        ordinal(a, h->activations));
+        vs_text_add(s->t, "\n");
     }
 }
 
-static void add_agreement(vs_text *t, const vs_results *r) {
-    const vs_ranking_set *set = &r->ptq_rankings;
+static void add_agreement(const summary *s) {
+    const vs_ranking_set *set = &s->r->ptq_rankings;
     if (!set->agreement_count) return;
-    section(t, "DO THE RANKINGS AGREE? (Spearman's rho, and how many of the first ten are the same)");
+    section(s->t, "DO THE RANKINGS AGREE? (Spearman's rho, and how many of the first ten are the same)");
     for (size_t i = 0; i < set->agreement_count; i++) {
         const vs_agreement *a = &set->agreements[i];
-        vs_text_add(t, "  %-12s %-12s ", a->a, a->b);
-        if (a->defined)
-            vs_text_add(t, "%+.2f", a->spearman);
-        else
-            vs_text_add(t, "    -");
-        vs_text_add(t, "   %zu of 10\n", a->overlap10);
-    }
-}
-
-/* What happened to the worst layer's numbers: the outlier, the bulk. */
-static void add_mechanism(vs_text *t, const vs_results *r) {
-    const vs_ranking *act = find_ranking(&r->ptq_rankings, "activations");
-    const size_t ptq = r->ptq_recipe == SIZE_MAX ? SIZE_MAX : state_of(r, r->recipe_names[r->ptq_recipe]);
-    if (!act || ptq == SIZE_MAX) return;
-    bool any = false;
-    for (size_t i = 0; i < act->count && i < 3; i++) {
-        const vs_row *x = &r->rows[act->rows[i]];
-        const vs_distribution *in = &x->states[ptq].in, *before = &x->states[0].out, *after = &x->states[ptq].out;
-        if (!in->quantized || !before->present || !after->present) continue;
-        if (!any) section(t, "WHAT HAPPENS THERE (the three worst by activations, plain PTQ)");
-        any = true;
-        char token[32];
-        vs_token_name(r->arch, in->argmax_token, r->grid_w, token, sizeof token);
-        vs_text_add(t,
-                    "  %s: the input's largest value is %.4g (%s, channel %zu), its median %.3g; one step of the grid is %.3g,\n",
-                    x->layer, in->max, token, in->argmax_channel, in->median, in->qstep);
-        vs_text_add(t, "    so %.1f %% of its values become zero. Output: max %.4g -> %.4g, median %.3g -> %.3g (%+.1f %%).\n",
-                    100 * in->qzeroed, before->max, after->max, before->median, after->median,
-                    x->states[ptq].has_shift ? 100 * x->states[ptq].median_shift : 0.0);
+        char rho[NUMBER] = "-";
+        if (a->defined) snprintf(rho, sizeof rho, "%+.2f", a->spearman);
+        vs_text_add(s->t, "  %-12s %-12s %5s   %2zu of 10\n", a->a, a->b, rho, a->overlap10);
     }
 }
 
 vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
     vs_text t = { 0 };
+    const summary s = { .r = r,
+                        .t = &t,
+                        .activations = find_ranking(&r->ptq_rankings, "activations"),
+                        .weights = find_ranking(&r->ptq_rankings, "weights"),
+                        .float_state = r->fp32_state == SIZE_MAX ? 0 : r->fp32_state, /* a study always runs it first */
+                        .ptq_state = state_of(r, r->ptq_recipe),
+                        .sq_state = state_of(r, r->sq_recipe) };
     *text = NULL;
-    add_answer(&t, r);
-    add_states(&t, r);
-    add_layers(&t, r);
-    add_planted(&t, r);
-    add_mechanism(&t, r);
-    add_blind_spot(&t, r);
-    add_harmless(&t, r);
-    add_agreement(&t, r);
+    add_answer(&s);
+    add_states(&s);
+    add_layers(&s);
+    add_planted(&s);
+    add_mechanism(&s);
+    add_blind_spot(&s);
+    add_harmless(&s);
+    add_agreement(&s);
     if (t.failed) {
         free(t.bytes);
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the summary");

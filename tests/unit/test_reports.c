@@ -1,0 +1,427 @@
+/* Files and sentences at the edges: infinities, nothing measured, two recipes, awkward names, no memory of old files. */
+#include <jansson.h>
+#include <sys/stat.h>
+
+#include "check.h"
+#include "results.h"
+#include "util.h"
+
+enum { ROWS = 14, STATES = 3, RECIPES = 2, CLASSES = 2 };
+
+typedef struct study {
+    vs_arch arch;
+    char names[ROWS][48];
+    vs_row rows[ROWS];
+    vs_row_recipe recipes[ROWS][RECIPES];
+    vs_row_state states[ROWS][STATES];
+    vs_sqnr output[STATES];
+    vs_task tasks[STATES];
+    double iou[STATES][CLASSES];
+    size_t channel;
+    double gain;
+    vs_plant_result plant;
+    vs_results results;
+} study;
+
+static const char *state_names[STATES] = { "fp32", "ptq", "smooth,\"a\"" }, *recipe_names[RECIPES] = { "ptq", "smooth,\"a\"" };
+static const char *image_names[] = { "scene 0", "caf\xe9.png" };
+static const char *const class_names[CLASSES] = { "sky", "sea" };
+
+static vs_sqnr sqnr(double v) { return (vs_sqnr){ .present = true, .pooled = v, .mean = v, .min = v }; }
+
+/* Row i: weight 40 + i dB, input 60 - i dB, ratios 10 + i and 20 - i. The last is an operand. */
+static void build(study *s) {
+    memset(s, 0, sizeof *s);
+    s->arch = (vs_arch){
+        .layout = "timm_vit", .name = "t", .width = 8, .depth = 2, .heads = 2, .patch = 4, .head = VS_HEAD_SEGMENTATION
+    };
+    for (size_t i = 0; i < ROWS; i++) {
+        const bool operand = i == ROWS - 1;
+        snprintf(s->names[i], sizeof s->names[i], "blocks.%zu.%s", i, operand ? "attn.q" : "mlp.fc2");
+        for (size_t p = 0; p < RECIPES; p++) {
+            s->recipes[i][p].local[VS_LOCAL_WEIGHT] = sqnr(40 + (double)i);
+            s->recipes[i][p].local[VS_LOCAL_WEIGHT].present = !operand;
+            s->recipes[i][p].local[VS_LOCAL_ACTIVATION] = sqnr(60 - (double)i);
+        }
+        for (size_t k = 0; k < STATES; k++) {
+            s->states[i][k].out =
+                (vs_distribution){ .present = true, .max = 1, .median = 0.5, .ratio = 10 + (double)i, .shape = "spike" };
+            s->states[i][k].in =
+                (vs_distribution){ .present = true, .max = 1, .median = 0.5, .ratio = 20 - (double)i, .shape = "ridge" };
+            s->states[i][k].in.quantized = k > 0;
+        }
+        s->rows[i] = (vs_row){ .layer = s->names[i],
+                               .kind = operand ? VS_KIND_Q : VS_KIND_FC2,
+                               .block = (int)i,
+                               .macs = 12345678901234.0,
+                               .fqn = { "a,b", "c" },
+                               .fqn_count = 2,
+                               .recipes = s->recipes[i],
+                               .states = s->states[i] };
+    }
+    for (size_t k = 0; k < STATES; k++) {
+        s->output[k] = sqnr(k ? 20 : HUGE_VAL);
+        s->iou[k][0] = 80;
+        s->iou[k][1] = (double)NAN;
+        s->tasks[k] = (vs_task){ true, true, k == 1 ? 40 : 80, 90, 85, 99, s->iou[k] };
+    }
+    s->results = (vs_results){ .name = "made up",
+                               .arch = &s->arch,
+                               .tokens = 5,
+                               .grid_w = 2,
+                               .analysis_images = 2,
+                               .evaluation_images = 3,
+                               .image_names = image_names,
+                               .state_names = state_names,
+                               .state_count = STATES,
+                               .recipe_names = recipe_names,
+                               .recipe_count = RECIPES,
+                               .ptq_recipe = 0,
+                               .sq_recipe = 1,
+                               .rows = s->rows,
+                               .row_count = ROWS,
+                               .output_sqnr = s->output,
+                               .has_task = true,
+                               .tasks = s->tasks,
+                               .class_names = class_names,
+                               .class_count = CLASSES,
+                               .histogram_error = 0.002 };
+}
+
+static void rank_rows(study *s) {
+    vs_error err = { 0 };
+    assert_int_equal(vs_rankings_compute(&s->results, &err), VS_OK);
+}
+
+static void release(study *s) {
+    vs_ranking_set_release(&s->results.ptq_rankings);
+    vs_ranking_set_release(&s->results.sq_rankings);
+}
+
+static char *summary_of(study *s) {
+    vs_error err = { 0 };
+    char *text = NULL;
+    assert_int_equal(vs_report_summary(&s->results, &text, &err), VS_OK);
+    for (const char *line = text; *line;) {
+        const size_t n = strcspn(line, "\n");
+        if (n > 130) fail_msg("%zu columns: %.*s", n, (int)n, line);
+        for (size_t i = 0; i < n; i++) assert_true(line[i] >= ' ' && line[i] <= '~');
+        line += n + (line[n] == '\n');
+    }
+    assert_null(strstr(text, "nan"));
+    return text;
+}
+
+static void holds(const char *text, const char *part) {
+    if (!strstr(text, part)) fail_msg("no '%s' in:\n%s", part, text);
+}
+
+static json_t *json_of(study *s, const char *dir) {
+    char path[400];
+    vs_error err = { 0 };
+    assert_int_equal(vs_report_json(&s->results, dir, &err), VS_OK);
+    snprintf(path, sizeof path, "%s/results.json", dir);
+    json_t *o = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(o);
+    unlink(path);
+    return o;
+}
+
+/* The value at a path of keys ("a/b"), arrays by index. */
+static json_t *at(json_t *o, const char *path) {
+    char key[64];
+    while (*path) {
+        const size_t n = strcspn(path, "/");
+        snprintf(key, sizeof key, "%.*s", (int)n, path);
+        o = json_is_array(o) ? json_array_get(o, (size_t)strtoul(key, NULL, 10)) : json_object_get(o, key);
+        if (!o) fail_msg("no key %s", key);
+        path += n + (path[n] == '/');
+    }
+    return o;
+}
+
+static void json_at_the_edges(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    s.recipes[0][0].local[VS_LOCAL_ACTIVATION] = sqnr(-HUGE_VAL);
+    s.states[1][0].out.ratio = HUGE_VAL;
+    s.rows[2].macs = 0.5;
+    rank_rows(&s);
+    char dir[256];
+    make_temp_dir(dir, sizeof dir);
+    json_t *o = json_of(&s, dir);
+    assert_string_equal(json_string_value(at(o, "layers/0/sqnr/ptq/local/activation")), "-inf");
+    assert_string_equal(json_string_value(at(o, "layers/1/states/fp32/out/ratio")), "inf");
+    assert_string_equal(json_string_value(at(o, "output_sqnr/fp32/pooled")), "inf");
+    assert_true(json_is_null(at(o, "output_sqnr/ptq/spared_floor")));
+    assert_true(json_is_null(at(o, "layers/0/sqnr/ptq/output/both")) && json_is_null(at(o, "layers/0/sqnr/ptq/spared/gain")));
+    assert_true(json_is_null(at(o, "layers/0/sqnr/ptq/cumulative")) && json_is_null(at(o, "layers/0/sqnr/ptq/local_proj")));
+    assert_true(json_is_null(at(o, "layers/0/states/fp32/in/qstep")) && json_is_real(at(o, "layers/0/states/ptq/in/qstep")));
+    assert_true(json_integer_value(at(o, "layers/0/macs")) == 12345678901234 && json_is_integer(at(o, "layers/0/macs")));
+    assert_true(json_is_real(at(o, "layers/2/macs")));
+    assert_string_equal(json_string_value(at(o, "analysis_images/1")), "caf?.png"); /* a Latin-1 name keeps its place */
+    assert_true(json_is_null(at(o, "task/ptq/iou/1")) && json_real_value(at(o, "task/ptq/iou/0")) == 80);
+    assert_string_equal(json_string_value(at(o, "classes/1")), "sea");
+    assert_string_equal(json_string_value(at(o, "sq/rankings/activations/0")), s.names[ROWS - 1]);
+    assert_string_equal(json_string_value(at(o, "rankings/activations/0")), s.names[0]);
+    assert_true(json_is_null(at(o, "blind_spot/0/output")));
+    json_decref(o);
+
+    s.results.has_task = false;
+    o = json_of(&s, dir);
+    assert_true(json_is_null(at(o, "task/ptq/miou")) && json_is_null(at(o, "task/ptq/agreement")) &&
+                json_is_null(at(o, "task/fp32/iou")));
+    json_decref(o);
+    assert_int_equal(rmdir(dir), 0);
+    release(&s);
+}
+
+static void equal_runs_give_equal_bytes(void **state) {
+    (void)state;
+    char dir[256], path[400], *bytes[2];
+    size_t size[2];
+    vs_error err = { 0 };
+    make_temp_dir(dir, sizeof dir);
+    snprintf(path, sizeof path, "%s/results.json", dir);
+    for (size_t i = 0; i < 2; i++) {
+        study s;
+        build(&s);
+        s.results.ref_precision = true;
+        s.output[1] = sqnr(1.0 / 3);
+        rank_rows(&s);
+        assert_int_equal(vs_report_json(&s.results, dir, &err), VS_OK);
+        assert_int_equal(vs_read_file(path, 1 << 20, &bytes[i], &size[i], &err), VS_OK);
+        release(&s);
+    }
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]);
+    holds(bytes[0], "0.33333333333333331"); /* ref: 17 digits */
+    free(bytes[0]);
+    free(bytes[1]);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void csv_is_rectangular(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    char dir[256], path[400], *csv = NULL;
+    size_t size = 0, lines = 0, want = 0;
+    vs_error err = { 0 };
+    make_temp_dir(dir, sizeof dir);
+    assert_int_equal(vs_report_csv(&s.results, dir, &err), VS_OK);
+    snprintf(path, sizeof path, "%s/layers.csv", dir);
+    assert_int_equal(vs_read_file(path, 1 << 20, &csv, &size, &err), VS_OK);
+    assert_int_equal(strncmp(csv, "layer,fqn,kind,block,macs,ptq.local.weight,", 43), 0);
+    holds(csv, ",\"smooth,\"\"a\"\".local.weight\",");
+    holds(csv, "blocks.0.mlp.fc2,\"a,b;c\",mlp.fc2,0,12345678901234,40,60,");
+    holds(csv, ",planted\r\n");
+    for (const char *p = csv; *p; lines++) {
+        size_t fields = 1;
+        bool quoted = false;
+        for (; *p && (quoted || *p != '\n'); p++) {
+            quoted ^= *p == '"';
+            fields += *p == ',' && !quoted;
+        }
+        if (*p) p++;
+        if (lines == 0) want = fields;
+        assert_int_equal(fields, want);
+    }
+    assert_int_equal(lines, ROWS + 1);
+    free(csv);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+    release(&s);
+}
+
+static void rankings_of_both_recipes(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    static const char *const modes[] = { "weights", "activations", "outliers", "outliers_in", "cumulative" };
+    char dir[256], path[400];
+    vs_error err = { 0 };
+    make_temp_dir(dir, sizeof dir);
+    assert_int_equal(vs_report_rankings(&s.results, dir, &err), VS_OK);
+    for (size_t i = 0; i < 10; i++) {
+        snprintf(path, sizeof path, "%s/ranking.%s%s.txt", dir, modes[i / 2], i % 2 ? ".sq" : "");
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
+    release(&s);
+}
+
+static void an_order_without_nan(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    s.states[3][0].out.ratio = (double)NAN;
+    rank_rows(&s);
+    const vs_ranking_set *set = &s.results.ptq_rankings;
+    assert_int_equal(set->rankings[2].count, ROWS - 1);
+    for (size_t i = 0; i + 1 < set->rankings[2].count; i++)
+        assert_true(set->rankings[2].values[i] >= set->rankings[2].values[i + 1]);
+    release(&s);
+    s.results.fp32_state = SIZE_MAX;
+    rank_rows(&s);
+    assert_int_equal(s.results.ptq_rankings.rankings[2].count, 0);
+    release(&s);
+}
+
+static void ties_keep_model_order(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].local[VS_LOCAL_ACTIVATION] = sqnr(i < 3 ? 7 : 5);
+    rank_rows(&s);
+    const vs_ranking *k = &s.results.ptq_rankings.rankings[1];
+    for (size_t i = 0; i < ROWS; i++) assert_int_equal(k->rows[i], (i + 3) % ROWS);
+    release(&s);
+}
+
+/* outliers names rows 13..4, outliers_in rows 0..9, activations rows 13..4: only 0..3 are loud without cost. */
+static void harmless_by_hand(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    const vs_ranking_set *set = &s.results.ptq_rankings;
+    assert_int_equal(set->harmless_count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(set->harmless[i].row, i);
+        assert_int_equal(set->harmless[i].outliers_in, i + 1);
+        assert_int_equal(set->harmless[i].outliers, ROWS - i);
+        assert_int_equal(set->harmless[i].activations, ROWS - i);
+    }
+    release(&s);
+    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].local[VS_LOCAL_ACTIVATION].present = false;
+    rank_rows(&s);
+    assert_int_equal(s.results.ptq_rankings.harmless_count, 0); /* not measured is not harmless */
+    release(&s);
+}
+
+static void overlap_by_hand(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    const vs_agreement *a = s.results.ptq_rankings.agreements; /* weights with activations: opposite orders of 13 rows */
+    assert_string_equal(a[0].b, "activations");
+    check_close(a[0].spearman, -1, 1e-12);
+    assert_int_equal(a[0].overlap10, 7); /* rows 0..9 and 12..3 */
+    release(&s);
+}
+
+static void a_quiet_model(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    s.tasks[1].miou = 80.3;
+    rank_rows(&s);
+    char *text = summary_of(&s);
+    holds(text, "ptq      keeps mIoU within 0.5 points (80.00 -> 80.30).");
+    holds(text, "In no layer does quantizing the input cost more than 12 dB beyond quantizing the weight.");
+    holds(text, "Worst with the weight quantized: blocks.0.mlp.fc2 (40.0 dB)");
+    assert_null(strstr(text, "Precision is lost"));
+    assert_null(strstr(text, "FLAGGED"));
+    assert_null(strstr(text, "PLANTED"));
+    free(text);
+    release(&s);
+}
+
+static void a_planted_model(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    s.channel = 671;
+    s.gain = 1752;
+    s.plant = (vs_plant_result){ .kind = "spike", .row_block = 12, .channels = &s.channel, .gain = &s.gain, .count = 1 };
+    snprintf(s.plant.layer, sizeof s.plant.layer, "%s", s.names[12]);
+    s.results.plants = &s.plant;
+    s.results.plant_count = 1;
+    s.rows[12].planted = true;
+    s.recipes[12][0].local[VS_LOCAL_ACTIVATION] = sqnr(1.1);
+    s.states[12][1].in.qzeroed = 0.99996;
+    s.states[12][1].in.argmax_token = 4;
+    rank_rows(&s);
+    char *text = summary_of(&s);
+    holds(text, "ptq      loses 40.0 points of mIoU (80.00 -> 40.00).");
+    holds(text, "Precision is lost in the inputs of blocks.12.mlp.fc2 (1.1 dB).");
+    holds(text, "  PLANTED\n");
+    holds(text, "unit 671 (gain 1752); by activations 1 of 14, by weights 13 of 13");
+    holds(text, "blocks.12.mlp.fc2 is 13th of 13 by weights (52.0 dB) but 1st of 14 by activations (1.1 dB).");
+    holds(text, "99.9 % of the input becomes zero"); /* not all of it */
+    holds(text, "patch(1,1)");
+    free(text);
+    release(&s);
+}
+
+static void nothing_measured(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    s.arch.head = VS_HEAD_NONE;
+    s.results.has_task = false;
+    s.results.row_count = 0;
+    rank_rows(&s);
+    char *text = summary_of(&s);
+    holds(text, "No head: no task metric. States are compared at the model's output, the final-normed tokens.");
+    holds(text, "ptq      output SQNR 20.0 dB.");
+    free(text);
+    release(&s);
+    s.results.ptq_recipe = s.results.sq_recipe = SIZE_MAX;
+    s.results.row_count = ROWS;
+    s.arch.head = VS_HEAD_SEGMENTATION;
+    rank_rows(&s);
+    text = summary_of(&s);
+    holds(text, "No evaluation images: no task metric.");
+    free(text);
+}
+
+static void many_culprits_fit_the_page(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].local[VS_LOCAL_ACTIVATION] = sqnr(i % 2 ? -HUGE_VAL : HUGE_VAL);
+    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].local[VS_LOCAL_WEIGHT].pooled = HUGE_VAL;
+    for (size_t i = 0; i < ROWS; i++) s.states[i][0].in.ratio = s.states[i][0].out.ratio = i % 3 ? HUGE_VAL : 1e300;
+    rank_rows(&s);
+    char *text = summary_of(&s);
+    holds(text, "blocks.1.mlp.fc2 (-inf dB), blocks.3.mlp.fc2 (-inf dB)");
+    free(text);
+    release(&s);
+}
+
+static void a_folder_that_is_not_there(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    vs_error err = { 0 };
+    check_error(vs_report_json(&s.results, "/nonexistent/folder", &err), &err, VS_ERR_IO,
+                "/nonexistent/folder/results.json: cannot write");
+    release(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_at_the_edges),
+        cmocka_unit_test(equal_runs_give_equal_bytes),
+        cmocka_unit_test(csv_is_rectangular),
+        cmocka_unit_test(rankings_of_both_recipes),
+        cmocka_unit_test(an_order_without_nan),
+        cmocka_unit_test(ties_keep_model_order),
+        cmocka_unit_test(harmless_by_hand),
+        cmocka_unit_test(overlap_by_hand),
+        cmocka_unit_test(a_quiet_model),
+        cmocka_unit_test(a_planted_model),
+        cmocka_unit_test(nothing_measured),
+        cmocka_unit_test(many_culprits_fit_the_page),
+        cmocka_unit_test(a_folder_that_is_not_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
