@@ -8,6 +8,7 @@
 
 enum { TABLE_ROWS = 20, CULPRITS = 6, WORST = 3, TOP = 10, COLUMNS = 128, NUMBER = 48 };
 static const double loud_gap = 12;   /* dB: the blind spot's threshold */
+static const double poor = 20;       /* dB: noise of a tenth of the signal's amplitude */
 static const double same_task = 0.5; /* points of mIoU that count as kept */
 
 /* What every section needs, looked up once. */
@@ -146,28 +147,41 @@ static void answer_worst(const summary *s, const vs_ranking *k, const char *word
     vs_text_add(s->t, ".\n");
 }
 
-/* Layers whose inputs lose far more than their weights, worst first; where there are none, both lists' heads. */
-static void answer_culprits(const summary *s) {
-    const vs_ranking *act = s->activations;
+/* The rows of a ranking that `counts` takes, worst first; how many. */
+static size_t answer_list(const summary *s, const vs_ranking *k, bool (*counts)(const vs_row_recipe *, double),
+                          const char *words) {
     size_t named = 0;
     list l = { 0 };
-    for (size_t i = 0; act && i < act->count; i++) {
+    for (size_t i = 0; k && i < k->count; i++) {
         char item[128], number[NUMBER];
-        const vs_row *x = &s->r->rows[act->rows[i]];
-        if (!is_blind(&x->recipes[s->r->ptq_recipe])) continue;
-        if (named == 0) l = list_begin(s->t, "Precision is lost in the inputs of");
-        snprintf(item, sizeof item, "%s (%s dB)", x->layer, db(number, act->values[i]));
+        const vs_row *x = &s->r->rows[k->rows[i]];
+        if (!counts(&x->recipes[s->r->ptq_recipe], k->values[i])) continue;
+        if (named == 0) l = list_begin(s->t, words);
+        snprintf(item, sizeof item, "%s (%s dB)", x->layer, db(number, k->values[i]));
         if (named++ < CULPRITS) list_add(&l, item);
     }
     if (named > CULPRITS) vs_text_add(s->t, " and %zu more", named - CULPRITS);
-    if (named) {
-        vs_text_add(s->t, ".\n");
-        return;
-    }
-    if (act && act->count && s->weights && s->weights->count)
-        vs_text_add(s->t, "  In no layer does quantizing the input cost more than %.0f dB beyond quantizing the weight.\n",
-                    loud_gap);
-    answer_worst(s, act, "Worst with the input quantized:");
+    if (named) vs_text_add(s->t, ".\n");
+    return named;
+}
+
+static bool input_is_lost(const vs_row_recipe *x, double v) { return v < poor || is_blind(x); }
+
+static bool weight_is_lost(const vs_row_recipe *x, double v) {
+    (void)x;
+    return v < poor;
+}
+
+static void answer_culprits(const summary *s) {
+    const size_t inputs = answer_list(s, s->activations, input_is_lost, "Precision is lost in the inputs of");
+    const size_t weights = answer_list(s, s->weights, weight_is_lost, "Precision is lost in the weights of");
+    if (inputs || weights) return;
+    if (s->activations && s->activations->count)
+        vs_text_add(
+            s->t,
+            "  No culprit: no layer's input falls under %.0f dB, or %.0f dB below its weight, when it alone is quantized.\n",
+            poor, loud_gap);
+    answer_worst(s, s->activations, "Worst with the input quantized:");
     answer_worst(s, s->weights, "Worst with the weight quantized:");
 }
 
@@ -334,7 +348,7 @@ static void add_mechanism(const summary *s) {
 
 static void add_blind_spot(const summary *s) {
     const vs_ranking_set *set = &s->r->ptq_rankings;
-    if (!set->blind_count) return;
+    if (!set->blind_count || !s->weights || !s->activations) return;
     section(s->t, "BLIND SPOT: what quantizing weights alone cannot see (gap = weights - input, dB; flagged above 12)");
     for (size_t i = 0; i < set->blind_count; i++) {
         const vs_blind_spot *b = &set->blind[i];
@@ -368,7 +382,7 @@ static void add_harmless(const summary *s) {
         if (out->present) plain(a, out->ratio);
         if (in->present) plain(b, in->ratio);
         vs_text_add(s->t, "  %-20s max/median of output %s, of input %s", x->layer, a, b);
-        if (h->activations)
+        if (h->activations && s->activations)
             vs_text_add(s->t, "; %s dB, %s by activations", db(n, s->activations->values[h->activations - 1]),
                         ordinal(a, h->activations));
         vs_text_add(s->t, "\n");

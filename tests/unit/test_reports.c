@@ -324,7 +324,7 @@ static void a_quiet_model(void **state) {
     rank_rows(&s);
     char *text = summary_of(&s);
     holds(text, "ptq      keeps mIoU within 0.5 points (80.00 -> 80.30).");
-    holds(text, "In no layer does quantizing the input cost more than 12 dB beyond quantizing the weight.");
+    holds(text, "No culprit: no layer's input falls under 20 dB, or 12 dB below its weight, when it alone is quantized.");
     holds(text, "Worst with the weight quantized: blocks.0.mlp.fc2 (40.0 dB)");
     assert_null(strstr(text, "Precision is lost"));
     assert_null(strstr(text, "FLAGGED"));
@@ -349,6 +349,7 @@ static void a_planted_model(void **state) {
     s.states[12][1].in.argmax_token = 4;
     rank_rows(&s);
     char *text = summary_of(&s);
+    assert_null(strstr(text, "No culprit"));
     holds(text, "ptq      loses 40.0 points of mIoU (80.00 -> 40.00).");
     holds(text, "Precision is lost in the inputs of blocks.12.mlp.fc2 (1.1 dB).");
     holds(text, "  PLANTED\n");
@@ -356,6 +357,22 @@ static void a_planted_model(void **state) {
     holds(text, "blocks.12.mlp.fc2 is 13th of 13 by weights (52.0 dB) but 1st of 14 by activations (1.1 dB).");
     holds(text, "99.9 % of the input becomes zero"); /* not all of it */
     holds(text, "patch(1,1)");
+    free(text);
+    release(&s);
+}
+
+/* Both broken alike: no gap, still named. */
+static void a_layer_that_breaks_either_way(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    s.recipes[5][0].local[VS_LOCAL_ACTIVATION] = sqnr(1.3);
+    s.recipes[5][0].local[VS_LOCAL_WEIGHT] = sqnr(11.7);
+    rank_rows(&s);
+    char *text = summary_of(&s);
+    holds(text, "Precision is lost in the inputs of blocks.5.mlp.fc2 (1.3 dB).");
+    holds(text, "Precision is lost in the weights of blocks.5.mlp.fc2 (11.7 dB).");
+    assert_null(strstr(text, "FLAGGED"));
     free(text);
     release(&s);
 }
@@ -420,6 +437,7 @@ int main(void) {
         cmocka_unit_test(a_quiet_model),
         cmocka_unit_test(a_planted_model),
         cmocka_unit_test(nothing_measured),
+        cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
         cmocka_unit_test(a_folder_that_is_not_there),
     };
