@@ -27,11 +27,38 @@ void vs_script_add(vs_script *s, const char *format, ...) {
     va_end(args);
 }
 
-void vs_script_quote(vs_script *s, const char *text) {
+/* Length of the UTF-8 character at `text` within n bytes; 0 where there is none. */
+static size_t character(const char *text, size_t n) {
+    const unsigned char *p = (const unsigned char *)text;
+    const size_t length = p[0] < 0x80                   ? 1
+                          : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
+                          : p[0] >= 0xE0 && p[0] < 0xF0 ? 3
+                          : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
+                                                        : 0;
+    if (length == 0 || length > n) return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((p[i] & 0xC0) != 0x80) return 0;
+    return length;
+}
+
+void vs_script_quote_n(vs_script *s, const char *text, size_t n) {
     vs_script_add(s, "'");
-    for (; *text; text++) vs_script_add(s, *text == '\'' ? "''" : "%c", (unsigned char)*text < ' ' ? ' ' : *text);
+    for (size_t i = 0; i < n;) {
+        const size_t length = character(text + i, n - i);
+        if (length == 0)
+            vs_script_add(s, "?"); /* a broken byte would make the SVG no XML */
+        else if (text[i] == '\'')
+            vs_script_add(s, "''");
+        else if (length == 1)
+            vs_script_add(s, "%c", (unsigned char)text[i] < ' ' || text[i] == 127 ? ' ' : text[i]);
+        else
+            vs_script_add(s, "%.*s", (int)length, text + i);
+        i += length ? length : 1;
+    }
     vs_script_add(s, "'");
 }
+
+void vs_script_quote(vs_script *s, const char *text) { vs_script_quote_n(s, text, strlen(text)); }
 
 /* Child: stdin from the pipe, stderr to a file, stdout nowhere; errno of a failed exec goes back through `report`. */
 static void become(const char *program, int in, int complaints, int report) {
@@ -40,7 +67,7 @@ static void become(const char *program, int in, int complaints, int report) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (dup2(in, STDIN_FILENO) >= 0 && dup2(complaints, STDERR_FILENO) >= 0 && nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0)
-        execlp(program, program, (char *)NULL);
+        execlp(program, program, "-d", (char *)NULL); /* -d: no start-up file of the user */
     const int code = errno;
     (void)!write(report, &code, sizeof code);
     _exit(127);

@@ -15,7 +15,9 @@ typedef struct vs_script {
     bool failed;
 } vs_script;
 void vs_script_add(vs_script *script, const char *format, ...) VS_PRINTF(2, 3);
-/* 'text' in gnuplot's single quotes, in which nothing is expanded; control characters become spaces. */
+/* 'text' in gnuplot's single quotes, in which nothing is expanded; control characters become spaces and bytes that are
+ * not UTF-8 become '?'. */
 void vs_script_quote(vs_script *script, const char *text);
+void vs_script_quote_n(vs_script *script, const char *text, size_t size);
 
 #endif

@@ -47,8 +47,18 @@ static layout plan(const vs_map_sheet *s, size_t legend_count) {
     return l;
 }
 
+/* A title too long for its panel ends in two dots. */
+static void fit_title(const char *title, size_t width, char *text, size_t size) {
+    size_t room = width / (VS_FONT_ADVANCE * SCALE);
+    if (room >= size) room = size - 1;
+    const bool fits = strlen(title) <= room;
+    snprintf(text, size, "%.*s%s", (int)(fits || room < 2 ? room : room - 2), title, fits || room < 2 ? "" : "..");
+}
+
 static void draw_panel(const vs_map_sheet *s, const vs_map_panel *p, const layout *l, size_t left, vs_image *out) {
-    vs_font_draw(out->pixels, out->width, out->height, left, 9, SCALE, ink, p->title ? p->title : "");
+    char title[128];
+    fit_title(p->title ? p->title : "", l->panel_w, title, sizeof title);
+    vs_font_draw(out->pixels, out->width, out->height, left, 8, SCALE, ink, title);
     for (size_t y = 0; y < l->panel_h; y++)
         for (size_t x = 0; x < l->panel_w; x++) {
             const size_t i = y / l->zoom * s->width + x / l->zoom;

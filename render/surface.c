@@ -18,11 +18,26 @@ typedef struct drawing {
     bool missing;
 } drawing;
 
+/* On a full disk gnuplot writes half a file and still exits with 0: a whole file ends as its format ends. */
+static vs_status check_whole(const char *path, vs_surface_layer layer, vs_error *err) {
+    static const char png_end[] = "IEND\xAE\x42\x60\x82", svg_end[] = "</svg>";
+    const char *end = layer == VS_LAYER_VECTOR ? svg_end : png_end;
+    const size_t length = strlen(end);
+    char tail[16] = { 0 };
+    FILE *file = fopen(path, "rb");
+    const bool read = file && fseek(file, -(long)sizeof tail, SEEK_END) == 0 && fread(tail, 1, sizeof tail, file) == sizeof tail;
+    if (file) (void)fclose(file);
+    bool whole = false;
+    for (size_t i = 0; read && i + length <= sizeof tail; i++) whole = whole || memcmp(tail + i, end, length) == 0;
+    return whole ? VS_OK : vs_fail(err, VS_ERR_IO, "%s: gnuplot left it incomplete; is the disk full?", path);
+}
+
 /* One layer of the figure into a file. */
 static vs_status draw_layer(drawing *d, vs_surface_layer layer, const char *path, vs_error *err) {
     vs_script script = { 0 };
     vs_status status = vs_surface_script(&script, d->surface, layer, ZOOM, path, err);
     if (status == VS_OK) status = vs_gnuplot_run(d->options->gnuplot, script.bytes, script.size, &d->missing, err);
+    if (status == VS_OK && !d->missing) status = check_whole(path, layer, err);
     free(script.bytes);
     return status;
 }

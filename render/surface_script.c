@@ -7,23 +7,91 @@
 
 #include "util.h"
 
-enum { PANEL_WIDTH = 430, COLORBOX_WIDTH = 90, FIGURE_HEIGHT = 480, MAX_TOKENS = 110, MAX_CHANNELS = 150, CAPTION_LETTER = 7 };
-static const double log_decades = 5; /* a log axis shows so many below the maximum */
+/* Nominal pixels; ROOM holds heading, titles and the step's line, FOOT the axes' numbers and names. */
+enum { PANEL_WIDTH = 430, COLORBOX_WIDTH = 90, ROOM = 165, BOX = 232, FOOT = 112, LINE = 18 };
+enum { MAX_TOKENS = 110, MAX_CHANNELS = 150, CAPTION_LETTER = 7 };
+static const double log_decades = 6; /* a log axis shows at most so many below the maximum */
 
-vs_figure vs_surface_figure(const vs_surface *s) {
-    return (vs_figure){ PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH, FIGURE_HEIGHT };
+typedef struct scale {
+    double low, top;
+    bool logarithmic;
+} scale;
+
+/* ------------------------------------------------------------------ text */
+
+/* Bytes of the first line of at most `letters` characters, broken at a space where there is one. */
+static size_t line_length(const char *text, size_t letters) {
+    size_t at = 0, count = 0, space = 0;
+    while (text[at] && count < letters) {
+        if (text[at] == ' ') space = at;
+        at++;
+        while (((unsigned char)text[at] & 0xC0) == 0x80) at++; /* the rest of a UTF-8 character */
+        count++;
+    }
+    return !text[at] || text[at] == ' ' || space == 0 ? at : space;
 }
 
-/* The common scale: the largest finite value of all panels and their steps. */
-static double top_of(const vs_surface *s) {
-    double top = 0;
-    for (size_t p = 0; p < s->panel_count; p++) {
-        const size_t n = s->tokens * s->channels;
-        for (size_t i = 0; i < n; i++)
-            if (isfinite(s->panels[p].values[i]) && (double)s->panels[p].values[i] > top) top = (double)s->panels[p].values[i];
-        if (s->panels[p].step > top) top = s->panels[p].step;
+static size_t caption_letters(const vs_surface *s) {
+    return (PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH - 60) / CAPTION_LETTER;
+}
+
+static size_t caption_lines(const vs_surface *s) {
+    size_t lines = 0;
+    for (const char *c = s->caption; c && *c; lines++) {
+        c += line_length(c, caption_letters(s));
+        c += *c == ' ';
     }
-    return top > 0 ? top : 1;
+    return lines;
+}
+
+vs_figure vs_surface_figure(const vs_surface *s) {
+    return (vs_figure){ PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH, ROOM + BOX + FOOT + LINE * caption_lines(s) };
+}
+
+static double from_top(const vs_surface *s, double pixels) { return 1 - pixels / (double)vs_surface_figure(s).height; }
+
+static void add_label(vs_script *o, const char *text, double x, double y, int size, const char *color) {
+    vs_script_add(o, "set label ");
+    vs_script_quote(o, text);
+    vs_script_add(o, " at screen %.5f,%.5f center font ',%d' tc rgb '%s'\n", x, y, size, color);
+}
+
+static void add_heading(vs_script *o, const vs_surface *s) {
+    const size_t letters = caption_letters(s), height = vs_surface_figure(s).height;
+    double y = (double)height - 8 - LINE * (double)caption_lines(s) + 0.5 * LINE;
+    add_label(o, s->heading, 0.5, from_top(s, 25), 15, "#101010");
+    for (const char *c = s->caption; c && *c; y += LINE) {
+        const size_t n = line_length(c, letters);
+        vs_script_add(o, "set label ");
+        vs_script_quote_n(o, c, n);
+        vs_script_add(o, " at screen 0.5,%.5f center font ',10' tc rgb '#404040'\n", from_top(s, y));
+        c += n;
+        c += *c == ' ';
+    }
+}
+
+/* ------------------------------------------------------------------ scales */
+
+/* One scale for all panels, from the largest finite value and step. A log axis begins in the decade below the
+ * smallest median or step, where the bulk lies. */
+static scale common_scale(const vs_surface *s) {
+    scale z = { .logarithmic = s->log_z };
+    for (size_t p = 0; p < s->panel_count; p++) {
+        const vs_surface_panel *panel = &s->panels[p];
+        for (size_t i = 0; i < s->tokens * s->channels; i++)
+            if (isfinite(panel->values[i]) && (double)panel->values[i] > z.top) z.top = (double)panel->values[i];
+        if (isfinite(panel->step) && panel->step > z.top) z.top = panel->step;
+    }
+    if (!(z.top > 0)) z.top = 1;
+    if (!s->log_z) return z;
+    double bulk = z.top / 10;
+    for (size_t p = 0; p < s->panel_count; p++) {
+        const double both[2] = { s->panels[p].median, s->panels[p].step };
+        for (size_t i = 0; i < 2; i++)
+            if (both[i] > 0 && both[i] < bulk) bulk = both[i];
+    }
+    z.low = fmax(pow(10, floor(log10(bulk / 2))), z.top * pow(10, -log_decades));
+    return z;
 }
 
 /* A round step that gives four to eight ticks. */
@@ -45,171 +113,252 @@ static void add_palette(vs_script *o) { /* viridis, its published anchor colours
                      "'#5ec962', 7 '#addc30', 8 '#fde725')\n");
 }
 
-static void add_axes(vs_script *o, const vs_surface *s, double low, double top, bool visible) {
-    const double last_token = s->tokens > 1 ? (double)(s->tokens - 1) : 1,
-                 last_channel = s->channels > 1 ? (double)(s->channels - 1) : 1;
-    vs_script_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%g:%g]\nset cbrange [%g:%g]\n", last_token, last_channel,
-                  low, top, low, top);
-    vs_script_add(o, "set xyplane at %g\nset view 58, 325, 1, 1\n", low);
-    if (s->log_z) vs_script_add(o, "set logscale z\nset logscale cb\n");
-    if (!visible) {
-        vs_script_add(o, "unset border\nunset tics\nunset colorbox\n");
-        return;
+/* Heights are written once for the z axis and the colour bar. */
+static void add_height_ticks(vs_script *o, const scale *z) {
+    static const char *const axes[] = { "ztics nomirror offset 0.3,0", "cbtics scale 0 offset -0.6,0" };
+    for (size_t a = 0; a < 2; a++) {
+        vs_script_add(o, "set %s ", axes[a]);
+        if (!z->logarithmic) {
+            vs_script_add(o, "%g\n", round_step(z->top));
+            continue;
+        }
+        vs_script_add(o, "(");
+        const int first = (int)ceil(log10(z->low) - 1e-9), last = (int)floor(log10(z->top) + 1e-9);
+        for (int e = first; e <= last; e++) {
+            const double v = pow(10, e);
+            vs_script_add(o, e < -3 || e > 3 ? "%s'%.0e' %.17g" : "%s'%g' %.17g", e > first ? ", " : "", v, v);
+        }
+        vs_script_add(o, ")\n");
     }
-    vs_script_add(o, "set border 21 lc rgb '#909090' lw 0.6\nset tics textcolor rgb '#303030' font ',9'\n");
-    vs_script_add(o, "set xlabel 'token' offset 0,-0.4 font ',10'\nset ylabel 'channel' offset 0,-0.4 font ',10'\n");
-    const size_t token_step = tick_step(s->tokens), channel_step = tick_step(s->channels);
-    vs_script_add(o, "set xtics offset -0.2,-0.3 (");
-    for (size_t i = 0; i < s->mark_count; i++) { /* registers lie beside CLS: only the first and the last are written */
-        if (i > 0 && i + 1 < s->mark_count) continue;
-        vs_script_quote(o, s->marks[i].name);
-        vs_script_add(o, " %zu, ", s->marks[i].token);
-    }
-    for (size_t t = token_step; t < s->tokens; t += token_step) vs_script_add(o, "%s'%zu' %zu", t > token_step ? ", " : "", t, t);
-    if (token_step >= s->tokens) vs_script_add(o, "'' 0");
-    vs_script_add(o, ")\nset ytics offset 0.4,-0.3 %zu,%zu\n", channel_step, channel_step);
-    if (s->log_z)
-        vs_script_add(o, "set ztics 10 format '%%.0e'\nset cbtics 10 format '%%.0e'\n");
-    else
-        vs_script_add(o, "set ztics %g\nset cbtics %g\n", round_step(top), round_step(top));
 }
 
-/* One panel's cells: rows of channels with their coordinates, as gnuplot's nonuniform matrix. */
-static vs_status add_data(vs_script *o, const vs_surface *s, size_t panel, double low, double top, vs_error *err) {
-    const size_t t = s->tokens < MAX_TOKENS ? s->tokens : MAX_TOKENS, c = s->channels < MAX_CHANNELS ? s->channels : MAX_CHANNELS;
-    float *cells = vs_calloc(t * c, sizeof *cells);
-    if (!cells) return vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
-    vs_decimate_max(s->panels[panel].values, s->tokens, s->channels, cells, t, c);
-    const size_t rows = t > 1 ? t : 2, cols = c > 1 ? c : 2; /* a line is drawn as a strip */
-    vs_script_add(o, "$p%zu << EOD\n%zu", panel, rows);
-    for (size_t i = 0; i < rows; i++) vs_script_add(o, " %zu", t > 1 ? i * (s->tokens - 1) / (t - 1) : i);
-    vs_script_add(o, "\n");
-    for (size_t j = 0; j < cols; j++) {
-        vs_script_add(o, "%zu", c > 1 ? j * (s->channels - 1) / (c - 1) : j);
-        for (size_t i = 0; i < rows; i++) {
-            double v = (double)cells[(t > 1 ? i : 0) * c + (c > 1 ? j : 0)];
-            if (!isfinite(v) || v > top) v = top;
-            vs_script_add(o, " %.4g", v < low ? low : v);
-        }
-        vs_script_add(o, "\n");
+/* Marked tokens by name; neighbours too close to be written apart share one label, "cls-reg3". */
+static void add_token_ticks(vs_script *o, const vs_surface *s) {
+    const size_t near = s->tokens / 25, step = tick_step(s->tokens);
+    const char *comma = "";
+    size_t after = step;
+    vs_script_add(o, "set xtics nomirror offset -0.2,-0.3 (");
+    for (size_t i = 0, j; i < s->mark_count; i = j) {
+        for (j = i + 1; j < s->mark_count && s->marks[j].token <= s->marks[j - 1].token + near;) j++;
+        vs_script_add(o, "%s", comma);
+        comma = ", ";
+        char *name =
+            j - i > 1 ? vs_format("%s\xE2\x80\x93%s", s->marks[i].name, s->marks[j - 1].name) : vs_strdup(s->marks[i].name);
+        if (!name)
+            o->failed = true;
+        else
+            vs_script_quote(o, name);
+        free(name);
+        vs_script_add(o, " %zu", s->marks[i].token);
+        while (after <= s->marks[j - 1].token + 2 * near) after += step;
     }
-    vs_script_add(o, "EOD\n");
-    free(cells);
+    if (s->mark_count == 0) after = 0;
+    for (size_t t = after; t < s->tokens; t += step, comma = ", ") vs_script_add(o, "%s'%zu' %zu", comma, t, t);
+    vs_script_add(o, ")\n");
+}
+
+static double last_of(size_t n) { return n > 1 ? (double)(n - 1) : 1; }
+
+static void add_ranges(vs_script *o, const vs_surface *s, const scale *z) {
+    vs_script_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%.9g:%.9g]\nset cbrange [%.9g:%.9g]\n",
+                  last_of(s->tokens), last_of(s->channels), z->low, z->top, z->low, z->top);
+    vs_script_add(o, "set xyplane at %.9g\nset view 56, 325, 1, 1\n", z->low);
+    if (z->logarithmic) vs_script_add(o, "set logscale z\nset logscale cb\n");
+}
+
+static void hide_axes(vs_script *o) {
+    vs_script_add(o, "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset colorbox\nunset label\n");
+}
+
+static void show_axes(vs_script *o, const vs_surface *s, const scale *z) {
+    const size_t step = tick_step(s->channels);
+    vs_script_add(o, "set border 21 lc rgb '#909090' lw 0.6\nset tics textcolor rgb '#303030' font ',9'\n");
+    vs_script_add(o, "set xlabel 'token' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n"
+                     "set ylabel 'channel' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n");
+    add_token_ticks(o, s);
+    vs_script_add(o, "set ytics nomirror offset 0.4,-0.3 %zu,%zu\n", step, step);
+    add_height_ticks(o, z);
+}
+
+/* ------------------------------------------------------------------ cells */
+
+typedef struct cells {
+    size_t rows, cols; /* tokens, channels; at least 2: a line is drawn as a strip */
+    double *token, *channel, *height;
+} cells;
+
+static void free_cells(cells *g) {
+    free(g->token);
+    free(g->channel);
+    free(g->height);
+    *g = (cells){ 0 };
+}
+
+/* Places of `count` cells along an axis of n, from its first to its last number. */
+static void place_cells(double *at, size_t count, size_t n) {
+    for (size_t i = 0; i < count; i++) {
+        const size_t place = n > 1 ? i * (n - 1) / (count - 1) : i;
+        at[i] = (double)place;
+    }
+}
+
+/* The panel's maxima on a bounded grid; what is not finite stands at the top. */
+static vs_status make_cells(cells *g, const vs_surface *s, size_t panel, const scale *z, vs_error *err) {
+    const size_t t = s->tokens < MAX_TOKENS ? s->tokens : MAX_TOKENS, c = s->channels < MAX_CHANNELS ? s->channels : MAX_CHANNELS;
+    float *pooled = vs_calloc(t * c, sizeof *pooled);
+    *g = (cells){ .rows = t > 1 ? t : 2, .cols = c > 1 ? c : 2 };
+    g->token = vs_calloc(g->rows, sizeof *g->token);
+    g->channel = vs_calloc(g->cols, sizeof *g->channel);
+    g->height = vs_calloc(g->rows * g->cols, sizeof *g->height);
+    if (!pooled || !g->token || !g->channel || !g->height) {
+        free(pooled);
+        free_cells(g);
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
+    }
+    vs_decimate_max(s->panels[panel].values, s->tokens, s->channels, pooled, t, c);
+    place_cells(g->token, g->rows, s->tokens);
+    place_cells(g->channel, g->cols, s->channels);
+    for (size_t i = 0; i < g->rows; i++)
+        for (size_t j = 0; j < g->cols; j++) {
+            const double v = (double)pooled[(t > 1 ? i : 0) * c + (c > 1 ? j : 0)];
+            g->height[i * g->cols + j] = !isfinite(v) || v > z->top ? z->top : v < z->low ? z->low : v;
+        }
+    free(pooled);
     return VS_OK;
 }
 
-/* A plane as a mesh that the surface can hide and pierce. */
-static void add_step_plane(vs_script *o, const vs_surface *s, size_t panel) {
-    enum { LINES = 8 };
-    const double step = s->panels[panel].step, x = s->tokens > 1 ? (double)(s->tokens - 1) : 1,
-                 y = s->channels > 1 ? (double)(s->channels - 1) : 1;
-    vs_script_add(o, "$s%zu << EOD\n%d", panel, LINES + 1);
-    for (int i = 0; i <= LINES; i++) vs_script_add(o, " %g", x * i / LINES);
-    vs_script_add(o, "\n");
-    for (int j = 0; j <= LINES; j++) {
-        vs_script_add(o, "%g", y * j / LINES);
-        for (int i = 0; i <= LINES; i++) vs_script_add(o, " %.6g", step);
-        vs_script_add(o, "\n");
-    }
-    vs_script_add(o, "EOD\n");
+static bool rises_near(const cells *g, size_t i, size_t j, double step) {
+    for (size_t a = i > 0 ? i - 1 : 0; a <= i + 1 && a < g->rows; a++)
+        for (size_t b = j > 0 ? j - 1 : 0; b <= j + 1 && b < g->cols; b++)
+            if (g->height[a * g->cols + b] > step) return true;
+    return false;
 }
 
-/* Words of the caption in lines of at most `letters`, from the bottom up. */
-static void add_caption(vs_script *o, const char *caption, size_t letters) {
-    char line[512];
-    const size_t limit = letters < sizeof line - 1 ? letters : sizeof line - 1, length = strlen(caption);
-    const size_t lines = (length + limit - 1) / limit;
-    double y = 0.015 + 0.035 * (double)lines;
-    while (*caption) {
-        size_t n = strlen(caption);
-        if (n > limit) {
-            n = limit;
-            while (n > 0 && caption[n] != ' ') n--;
-            if (n == 0) n = limit;
+/* A data block of gnuplot's nonuniform matrices: the cells, cut at `step` from above (BELOW) or from below (ABOVE, with
+ * holes where nothing rises). */
+typedef enum part { WHOLE, BELOW, ABOVE } part;
+
+static void add_cells(vs_script *o, const char *name, size_t panel, const cells *g, part which, double step) {
+    vs_script_add(o, "$%s%zu << EOD\n%zu", name, panel, g->rows);
+    for (size_t i = 0; i < g->rows; i++) vs_script_add(o, " %.9g", g->token[i]);
+    for (size_t j = 0; j < g->cols; j++) {
+        vs_script_add(o, "\n%.9g", g->channel[j]);
+        for (size_t i = 0; i < g->rows; i++) {
+            const double v = g->height[i * g->cols + j];
+            if (which == ABOVE && !rises_near(g, i, j, step))
+                vs_script_add(o, " NaN");
+            else
+                vs_script_add(o, " %.4g", which == BELOW ? fmin(v, step) : which == ABOVE ? fmax(v, step) : v);
         }
-        memcpy(line, caption, n);
-        line[n] = '\0';
-        vs_script_add(o, "set label ");
-        vs_script_quote(o, line);
-        vs_script_add(o, " at screen 0.5,%g center font ',10' tc rgb '#404040' noenhanced\n", y);
-        y -= 0.038;
-        caption += n + (caption[n] == ' ');
     }
+    vs_script_add(o, "\nEOD\n");
 }
 
-static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t p, double low) {
-    const vs_figure figure = vs_surface_figure(s);
+static bool has_plane(const vs_surface *s, size_t panel, const scale *z) {
+    const double step = s->panels[panel].step;
+    return step > z->low && isfinite(step);
+}
+
+static vs_status add_data(vs_script *o, const vs_surface *s, size_t panel, const scale *z, vs_error *err) {
+    cells g;
+    const vs_status status = make_cells(&g, s, panel, z, err);
+    if (status != VS_OK) return status;
+    const double step = s->panels[panel].step;
+    if (has_plane(s, panel, z)) {
+        add_cells(o, "below", panel, &g, BELOW, step);
+        add_cells(o, "above", panel, &g, ABOVE, step);
+    } else {
+        add_cells(o, "cells", panel, &g, WHOLE, 0);
+    }
+    free_cells(&g);
+    return VS_OK;
+}
+
+/* ------------------------------------------------------------------ panels */
+
+static void add_titles(vs_script *o, const vs_surface *s, size_t p, double middle) {
     const vs_surface_panel *panel = &s->panels[p];
-    const double left = (double)(PANEL_WIDTH * p) / (double)figure.width, width = (double)PANEL_WIDTH / (double)figure.width;
-    vs_script_add(
-        o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset bmargin at screen 0.30\nset tmargin at screen 0.80\n",
-        left + 0.27 * width, left + 0.83 * width);
-    if (layer != VS_LAYER_RASTER) {
-        char title[256];
-        snprintf(title, sizeof title, "max %.4g    median %.3g", panel->max, panel->median);
-        vs_script_add(o, "set label 11 ");
-        vs_script_quote(o, panel->title);
-        vs_script_add(o, " at screen %.5f,0.885 center font ',13' tc rgb '#101010' noenhanced\nset label 12 ",
-                      left + 0.53 * width);
-        vs_script_quote(o, title);
-        vs_script_add(o, " at screen %.5f,0.842 center font ',10' tc rgb '#404040'\n", left + 0.53 * width);
-        if (panel->step > 0) {
-            snprintf(title, sizeof title, "grid step %.3g", panel->step);
-            vs_script_add(o, "set label 13 ");
-            vs_script_quote(o, title);
-            vs_script_add(o, " at screen %.5f,0.808 center font ',10' tc rgb '#c0392b'\n", left + 0.53 * width);
-        } else {
-            vs_script_add(o, "unset label 13\n");
-        }
-    }
-    const bool last = p + 1 == s->panel_count;
-    if (layer != VS_LAYER_RASTER && last)
-        vs_script_add(o, "set colorbox user origin screen %.5f,0.22 size screen %.5f,0.5 noborder\n",
-                      1 - 0.80 * COLORBOX_WIDTH / (double)figure.width, 14.0 / (double)figure.width);
-    else
-        vs_script_add(o, "unset colorbox\n");
-    if (layer == VS_LAYER_VECTOR) { /* an invisible surface keeps the axes and the colour bar */
-        vs_script_add(o, "splot $corner nonuniform matrix using 1:2:(%.6g):(%.6g) with pm3d notitle\n", low, low);
+    char text[128];
+    add_label(o, panel->title, middle, from_top(s, 58), 13, "#101010");
+    snprintf(text, sizeof text, "max %.4g,  median %.3g", panel->max, panel->median);
+    add_label(o, text, middle, from_top(s, 78), 10, "#404040");
+    if (!(panel->step > 0)) return;
+    snprintf(text, sizeof text, "plane: quantizer step %.3g", panel->step);
+    add_label(o, text, middle, from_top(s, 95), 10, "#c0392b");
+}
+
+/* Drawn twice: between the antialiased edges of neighbours what lies behind would shine through. */
+static void splot(vs_script *o, const char *name, size_t panel) {
+    vs_script_add(o, "splot $corner nonuniform matrix with pm3d");
+    for (size_t i = 0; i < 2; i++) vs_script_add(o, ", $%s%zu nonuniform matrix with pm3d", name, panel);
+    vs_script_add(o, "\n");
+}
+
+/* Seen from above, all that lies above a plane hides it and all below is behind it: three layers, back to front. */
+static void add_surface(vs_script *o, const vs_surface *s, size_t p, const scale *z) {
+    if (!has_plane(s, p, z)) {
+        splot(o, "cells", p);
         return;
     }
-    vs_script_add(o, "splot $p%zu nonuniform matrix using 1:2:3 with pm3d notitle", p);
-    if (panel->step > 0) vs_script_add(o, ", $s%zu nonuniform matrix using 1:2:3 with lines lc rgb '#c0392b' lw 0.7 notitle", p);
-    vs_script_add(o, "\n");
+    const double x = last_of(s->tokens), y = last_of(s->channels), h = s->panels[p].step;
+    splot(o, "below", p);
+    hide_axes(o);
+    vs_script_add(o,
+                  "set object 1 polygon from 0,0,%.9g to %g,0,%.9g to %g,%g,%.9g to 0,%g,%.9g to 0,0,%.9g back fs transparent "
+                  "solid 0.28 border lc rgb '#c0392b' fc rgb '#c0392b' lw 0.7\n",
+                  h, x, h, x, y, h, y, h, h);
+    splot(o, "above", p);
+    vs_script_add(o, "unset object 1\n");
 }
 
-vs_status vs_surface_script(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path,
-                            vs_error *err) {
+static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t p, const scale *z) {
     const vs_figure figure = vs_surface_figure(s);
-    const double top = top_of(s), low = s->log_z ? top * pow(10, -log_decades) : 0;
-    if (layer == VS_LAYER_VECTOR)
-        vs_script_add(o, "set terminal svg size %zu,%zu font 'sans,11' noenhanced\n", figure.width, figure.height);
+    const double left = (double)(PANEL_WIDTH * p) / (double)figure.width, width = (double)PANEL_WIDTH / (double)figure.width;
+    vs_script_add(
+        o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset bmargin at screen %.5f\nset tmargin at screen %.5f\n",
+        left + 0.27 * width, left + 0.83 * width, from_top(s, ROOM + BOX), from_top(s, ROOM));
+    hide_axes(o);
+    if (layer != VS_LAYER_RASTER) {
+        show_axes(o, s, z);
+        if (p == 0) add_heading(o, s);
+        add_titles(o, s, p, left + 0.53 * width);
+        if (p + 1 == s->panel_count)
+            vs_script_add(o, "set colorbox user origin screen %.5f,%.5f size screen %.5f,%.5f noborder\n",
+                          1 - 0.80 * COLORBOX_WIDTH / (double)figure.width, from_top(s, ROOM + BOX), 13.0 / (double)figure.width,
+                          BOX / (double)figure.height);
+    }
+    if (layer == VS_LAYER_VECTOR) /* an invisible surface keeps the axes and the colour bar */
+        vs_script_add(o, "splot $corner nonuniform matrix with pm3d\n");
     else
-        vs_script_add(o, "set terminal pngcairo size %zu,%zu font 'sans,11' fontscale %zu linewidth %zu noenhanced %s\n",
+        add_surface(o, s, p, z);
+}
+
+static void add_terminal(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path) {
+    const vs_figure figure = vs_surface_figure(s);
+    if (layer == VS_LAYER_VECTOR)
+        vs_script_add(o, "set terminal svg size %zu,%zu font 'sans-serif,11' noenhanced\n", figure.width, figure.height);
+    else
+        vs_script_add(o, "set terminal pngcairo size %zu,%zu font 'sans-serif,11' fontscale %zu linewidth %zu noenhanced %s\n",
                       figure.width * zoom, figure.height * zoom, zoom, zoom,
                       layer == VS_LAYER_RASTER ? "transparent" : "background 'white'");
     vs_script_add(o, "set output ");
     vs_script_quote(o, path);
     vs_script_add(o, "\nset encoding utf8\nset pm3d depthorder corners2color max border lw 0.1 lc rgb '#202020'\nunset key\n");
     add_palette(o);
-    vs_status status = VS_OK;
-    for (size_t p = 0; p < s->panel_count && layer != VS_LAYER_VECTOR && status == VS_OK; p++) {
-        status = add_data(o, s, p, low, top, err);
-        if (s->panels[p].step > 0) add_step_plane(o, s, p);
+}
+
+vs_status vs_surface_script(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path,
+                            vs_error *err) {
+    const scale z = common_scale(s);
+    add_terminal(o, s, layer, zoom, path);
+    for (size_t p = 0; p < s->panel_count && layer != VS_LAYER_VECTOR; p++) {
+        const vs_status status = add_data(o, s, p, &z, err);
+        if (status != VS_OK) return status;
     }
-    if (status != VS_OK) return status;
-    if (layer == VS_LAYER_VECTOR) vs_script_add(o, "$corner << EOD\n2 0 1e-9\n0 0 0\n1e-9 0 0\nEOD\n");
+    vs_script_add(o, "$corner << EOD\n2 0 1e-9\n0 %.9g %.9g\n1e-9 %.9g %.9g\nEOD\n", z.low, z.low, z.low, z.low);
     vs_script_add(o, "set multiplot\n");
-    add_axes(o, s, low, top, layer != VS_LAYER_RASTER);
-    for (size_t p = 0; p < s->panel_count; p++) {
-        if (p == 0 && layer != VS_LAYER_RASTER) {
-            vs_script_add(o, "set label ");
-            vs_script_quote(o, s->heading);
-            vs_script_add(o, " at screen 0.5,0.955 center font ',15' tc rgb '#101010' noenhanced\n");
-            if (s->caption) add_caption(o, s->caption, figure.width / CAPTION_LETTER);
-        }
-        add_panel(o, s, layer, p, low);
-        if (p == 0 && layer != VS_LAYER_RASTER) vs_script_add(o, "unset label\n");
-    }
+    add_ranges(o, s, &z);
+    for (size_t p = 0; p < s->panel_count; p++) add_panel(o, s, layer, p, &z);
     vs_script_add(o, "unset multiplot\nset output\n");
     return o->failed ? vs_fail(err, VS_ERR_NOMEM, "no memory for a gnuplot script") : VS_OK;
 }

@@ -37,7 +37,7 @@ vs_status vs_svg_underlay(const char *vector, const char *raster, size_t width, 
     (void)fwrite(svg, 1, head, file.stream);
     fprintf(file.stream,
             "\n<rect width=\"%zu\" height=\"%zu\" fill=\"white\"/>\n<image width=\"%zu\" height=\"%zu\" "
-            "preserveAspectRatio=\"none\" href=\"data:image/png;base64,",
+            "preserveAspectRatio=\"none\" xlink:href=\"data:image/png;base64,",
             width, height, width, height);
     write_base64(file.stream, (const uint8_t *)png, png_size);
     fputs("\"/>", file.stream);

@@ -98,6 +98,105 @@ static void a_spike_is_visible(void **state) {
     free(values);
 }
 
+static char *draw_and_read_svg(const vs_surface *s, const char *stem) {
+    char path[320], *svg = NULL;
+    size_t size = 0;
+    vs_error err = { 0 };
+    vs_render_outcome outcome;
+    const vs_render_options options = { .svg = true };
+    if (vs_surface_draw(s, stem, &options, &outcome, &err) != VS_OK) fail_msg("%s", err.message);
+    snprintf(path, sizeof path, "%s.svg", stem);
+    assert_int_equal(vs_read_file(path, 1 << 23, &svg, &size, &err), VS_OK);
+    unlink(path);
+    return svg;
+}
+
+static void neighbouring_marks_share_a_label(void **state) {
+    (void)state;
+    if (!have_gnuplot()) skip();
+    static const vs_token_mark marks[] = { { 0, "cls" }, { 1, "reg0" }, { 2, "reg1" }, { 3, "reg2" }, { 4, "reg3" } };
+    static float values[200 * 30];
+    vs_surface s;
+    vs_surface_panel panels[3];
+    char stem[300];
+    make_surface(&s, panels, values, 200, 30);
+    s.marks = marks;
+    s.mark_count = 5;
+    s.caption = "broken \xff\xc3 byte, whole \xc3\xa9";
+    snprintf(stem, sizeof stem, "%s/r", dir);
+    char *svg = draw_and_read_svg(&s, stem);
+    assert_non_null(strstr(svg, ">cls\xE2\x80\x93reg3<"));
+    assert_null(strstr(svg, ">reg3<"));
+    assert_non_null(strstr(svg, "broken ?? byte, whole \xc3\xa9"));
+    free(svg);
+}
+
+/* Pixels that only the plane's tint over white and over the floor can have. */
+static size_t tinted(const vs_image *image) {
+    size_t n = 0;
+    for (size_t i = 0; i < image->width * image->height; i++) {
+        const uint8_t *p = image->pixels + 3 * i;
+        n += (p[0] > 225 && p[0] < 245 && p[1] > 190 && p[1] < 210 && p[2] > 185 && p[2] < 205) ||
+             (p[0] > 75 && p[0] < 115 && p[1] < 45 && p[2] > 50 && p[2] < 85);
+    }
+    return n;
+}
+
+static void the_step_is_a_plane_above_the_floor(void **state) {
+    (void)state;
+    if (!have_gnuplot()) skip();
+    static float values[100 * 80];
+    size_t planes[2];
+    for (int with = 0; with < 2; with++) {
+        vs_surface s;
+        vs_surface_panel panels[3];
+        char stem[300], path[320];
+        vs_error err = { 0 };
+        vs_render_outcome outcome;
+        vs_image image;
+        make_surface(&s, panels, values, 100, 80);
+        panels[2].step = with ? 5 : 0;
+        snprintf(stem, sizeof stem, "%s/p", dir);
+        const vs_render_options options = { .png = true };
+        if (vs_surface_draw(&s, stem, &options, &outcome, &err) != VS_OK) fail_msg("%s", err.message);
+        snprintf(path, sizeof path, "%s.png", stem);
+        assert_int_equal(vs_image_read(&image, path, &err), VS_OK);
+        planes[with] = tinted(&image);
+        vs_image_release(&image);
+        unlink(path);
+    }
+    assert_true(planes[0] < 200);
+    assert_true(planes[1] > 40000);
+}
+
+/* The tallest thing at the farthest corner stays below the titles. */
+static void a_far_spike_leaves_the_titles_free(void **state) {
+    (void)state;
+    if (!have_gnuplot()) skip();
+    static float values[60 * 50];
+    values[60 * 50 - 1] = 20;
+    const vs_surface_panel panel = { values, "t", 20, 0, 0.5 };
+    const vs_surface s = { .heading = "h", .tokens = 60, .channels = 50, .panels = &panel, .panel_count = 1 };
+    char stem[300], path[320];
+    vs_error err = { 0 };
+    vs_render_outcome outcome;
+    vs_image image;
+    snprintf(stem, sizeof stem, "%s/c", dir);
+    const vs_render_options options = { .png = true };
+    if (vs_surface_draw(&s, stem, &options, &outcome, &err) != VS_OK) fail_msg("%s", err.message);
+    snprintf(path, sizeof path, "%s.png", stem);
+    assert_int_equal(vs_image_read(&image, path, &err), VS_OK);
+    size_t first = image.height;
+    for (size_t i = image.width * image.height; i-- > 0;) {
+        const uint8_t *p = image.pixels + 3 * i;
+        if (p[0] > 200 && p[1] > 200 && p[2] < 90) first = i / image.width;
+    }
+    assert_true(first > 2 * 103); /* the last title line is centred at 95 nominal pixels */
+    assert_true(first < image.height / 2);
+    vs_image_release(&image);
+    unlink(path);
+}
+
 static void odd_surfaces_draw(void **state) {
     (void)state;
     if (!have_gnuplot()) skip();
@@ -165,6 +264,44 @@ static void a_failing_gnuplot_is_said(void **state) {
     unlink(program);
 }
 
+/* A program that says all is well, dies, or fills the disk: an earlier picture stays as it was. */
+static void a_broken_picture_replaces_nothing(void **state) {
+    (void)state;
+    static const struct {
+        const char *script, *complaint;
+    } cases[] = { { "#!/bin/sh\ncat > /dev/null\n", "incomplete" },
+                  { "#!/bin/sh\ncat > /dev/null\nprintf '\\211PNG half a picture' > '%s/b.png.part'\n", "incomplete" },
+                  { "#!/bin/sh\nkill -9 $$\n", "failed" } };
+    vs_surface s;
+    vs_surface_panel panels[3];
+    static float values[40 * 30];
+    make_surface(&s, panels, values, 40, 30);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char stem[300], program[300], path[320], *script = NULL, *kept = NULL;
+        size_t size = 0;
+        vs_error err = { 0 }, none = { 0 };
+        vs_render_outcome outcome;
+        snprintf(stem, sizeof stem, "%s/b", dir);
+        snprintf(path, sizeof path, "%s/b.png", dir);
+        snprintf(program, sizeof program, "%s/gnuplot", dir);
+        const char *hole = strstr(cases[i].script, "%s");
+        script = hole ? vs_format("%.*s%s%s", (int)(hole - cases[i].script), cases[i].script, dir, hole + 2)
+                      : vs_strdup(cases[i].script);
+        assert_non_null(script);
+        assert_int_equal(vs_write_file(program, script, strlen(script), &none), VS_OK);
+        assert_int_equal(vs_write_file(path, "earlier", 7, &none), VS_OK);
+        assert_int_equal(chmod(program, 0755), 0);
+        const vs_render_options options = { .gnuplot = program, .png = true };
+        check_error(vs_surface_draw(&s, stem, &options, &outcome, &err), &err, VS_ERR_IO, cases[i].complaint);
+        assert_int_equal(vs_read_file(path, 100, &kept, &size, &none), VS_OK);
+        assert_string_equal(kept, "earlier");
+        free(kept);
+        free(script);
+        unlink(path);
+        unlink(program);
+    }
+}
+
 static void maps_have_panels_and_a_legend(void **state) {
     (void)state;
     enum { W = 224, H = 112 };
@@ -207,6 +344,10 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(decimation_keeps_every_maximum),
                                         cmocka_unit_test(a_spike_is_visible),
+                                        cmocka_unit_test(neighbouring_marks_share_a_label),
+                                        cmocka_unit_test(the_step_is_a_plane_above_the_floor),
+                                        cmocka_unit_test(a_far_spike_leaves_the_titles_free),
+                                        cmocka_unit_test(a_broken_picture_replaces_nothing),
                                         cmocka_unit_test(odd_surfaces_draw),
                                         cmocka_unit_test(without_gnuplot_the_script_stays),
                                         cmocka_unit_test(a_failing_gnuplot_is_said),
