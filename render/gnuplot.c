@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,20 +11,6 @@
 #include <unistd.h>
 
 #include "util.h"
-
-void vs_script_add(vs_script *s, const char *format, ...) {
-    if (s->failed) return;
-    va_list args, again;
-    va_start(args, format);
-    va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, format, args);
-    if (n < 0 || !vs_grow((void **)&s->bytes, &s->capacity, s->size + (size_t)n + 1, 1))
-        s->failed = true;
-    else
-        s->size += (size_t)vsnprintf(s->bytes + s->size, (size_t)n + 1, format, again);
-    va_end(again);
-    va_end(args);
-}
 
 /* Length of the UTF-8 character at `text` within n bytes; 0 where there is none. */
 static size_t character(const char *text, size_t n) {
@@ -41,24 +26,24 @@ static size_t character(const char *text, size_t n) {
     return length;
 }
 
-void vs_script_quote_n(vs_script *s, const char *text, size_t n) {
-    vs_script_add(s, "'");
+void vs_script_quote_n(vs_text *s, const char *text, size_t n) {
+    vs_text_add(s, "'");
     for (size_t i = 0; i < n;) {
         const size_t length = character(text + i, n - i);
         if (length == 0)
-            vs_script_add(s, "?"); /* a broken byte would make the SVG no XML */
+            vs_text_add(s, "?"); /* a broken byte would make the SVG no XML */
         else if (text[i] == '\'')
-            vs_script_add(s, "''");
+            vs_text_add(s, "''");
         else if (length == 1)
-            vs_script_add(s, "%c", (unsigned char)text[i] < ' ' || text[i] == 127 ? ' ' : text[i]);
+            vs_text_add(s, "%c", (unsigned char)text[i] < ' ' || text[i] == 127 ? ' ' : text[i]);
         else
-            vs_script_add(s, "%.*s", (int)length, text + i);
+            vs_text_add(s, "%.*s", (int)length, text + i);
         i += length ? length : 1;
     }
-    vs_script_add(s, "'");
+    vs_text_add(s, "'");
 }
 
-void vs_script_quote(vs_script *s, const char *text) { vs_script_quote_n(s, text, strlen(text)); }
+void vs_script_quote(vs_text *s, const char *text) { vs_script_quote_n(s, text, strlen(text)); }
 
 /* Child: stdin from the pipe, stderr to a file, stdout nowhere; errno of a failed exec goes back through `report`. */
 static void become(const char *program, int in, int complaints, int report) {

@@ -34,7 +34,7 @@ static vs_status check_whole(const char *path, vs_surface_layer layer, vs_error 
 
 /* One layer of the figure into a file. */
 static vs_status draw_layer(drawing *d, vs_surface_layer layer, const char *path, vs_error *err) {
-    vs_script script = { 0 };
+    vs_text script = { 0 };
     vs_status status = vs_surface_script(&script, d->surface, layer, ZOOM, path, err);
     if (status == VS_OK) status = vs_gnuplot_run(d->options->gnuplot, script.bytes, script.size, &d->missing, err);
     if (status == VS_OK && !d->missing) status = check_whole(path, layer, err);
@@ -72,7 +72,7 @@ static vs_status draw_svg(drawing *d, vs_error *err) {
 
 /* For a machine that has gnuplot: the script that draws the PNG, data inside. */
 static vs_status leave_script(drawing *d, vs_error *err) {
-    vs_script script = { 0 };
+    vs_text script = { 0 };
     const char *slash = strrchr(d->stem, '/');
     char *path = vs_format("%s.gp", d->stem), *png = vs_format("%s.png", slash ? slash + 1 : d->stem);
     vs_status status = path && png ? vs_surface_script(&script, d->surface, VS_LAYER_ALL, ZOOM, png, err)

@@ -50,21 +50,21 @@ vs_figure vs_surface_figure(const vs_surface *s) {
 
 static double from_top(const vs_surface *s, double pixels) { return 1 - pixels / (double)vs_surface_figure(s).height; }
 
-static void add_label(vs_script *o, const char *text, double x, double y, int size, const char *color) {
-    vs_script_add(o, "set label ");
+static void add_label(vs_text *o, const char *text, double x, double y, int size, const char *color) {
+    vs_text_add(o, "set label ");
     vs_script_quote(o, text);
-    vs_script_add(o, " at screen %.5f,%.5f center font ',%d' tc rgb '%s'\n", x, y, size, color);
+    vs_text_add(o, " at screen %.5f,%.5f center font ',%d' tc rgb '%s'\n", x, y, size, color);
 }
 
-static void add_heading(vs_script *o, const vs_surface *s) {
+static void add_heading(vs_text *o, const vs_surface *s) {
     const size_t letters = caption_letters(s), height = vs_surface_figure(s).height;
     double y = (double)height - 8 - LINE * (double)caption_lines(s) + 0.5 * LINE;
     add_label(o, s->heading, 0.5, from_top(s, 25), 15, "#101010");
     for (const char *c = s->caption; c && *c; y += LINE) {
         const size_t n = line_length(c, letters);
-        vs_script_add(o, "set label ");
+        vs_text_add(o, "set label ");
         vs_script_quote_n(o, c, n);
-        vs_script_add(o, " at screen 0.5,%.5f center font ',10' tc rgb '#404040'\n", from_top(s, y));
+        vs_text_add(o, " at screen 0.5,%.5f center font ',10' tc rgb '#404040'\n", from_top(s, y));
         c += n;
         c += *c == ' ';
     }
@@ -108,39 +108,39 @@ static double round_step(double top) {
     return top / 5 <= 2 * decade ? 2 * decade : top / 5 <= 5 * decade ? 5 * decade : 10 * decade;
 }
 
-static void add_palette(vs_script *o) { /* viridis, its published anchor colours: even in lightness, readable in grey */
-    vs_script_add(o, "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 "
-                     "'#5ec962', 7 '#addc30', 8 '#fde725')\n");
+static void add_palette(vs_text *o) { /* viridis, its published anchor colours: even in lightness, readable in grey */
+    vs_text_add(o, "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 "
+                   "'#5ec962', 7 '#addc30', 8 '#fde725')\n");
 }
 
 /* Heights are written once for the z axis and the colour bar. */
-static void add_height_ticks(vs_script *o, const scale *z) {
+static void add_height_ticks(vs_text *o, const scale *z) {
     static const char *const axes[] = { "ztics nomirror offset 0.3,0", "cbtics scale 0 offset -0.6,0" };
     for (size_t a = 0; a < 2; a++) {
-        vs_script_add(o, "set %s ", axes[a]);
+        vs_text_add(o, "set %s ", axes[a]);
         if (!z->logarithmic) {
-            vs_script_add(o, "%g\n", round_step(z->top));
+            vs_text_add(o, "%g\n", round_step(z->top));
             continue;
         }
-        vs_script_add(o, "(");
+        vs_text_add(o, "(");
         const int first = (int)ceil(log10(z->low) - 1e-9), last = (int)floor(log10(z->top) + 1e-9);
         for (int e = first; e <= last; e++) {
             const double v = pow(10, e);
-            vs_script_add(o, e < -3 || e > 3 ? "%s'%.0e' %.17g" : "%s'%g' %.17g", e > first ? ", " : "", v, v);
+            vs_text_add(o, e < -3 || e > 3 ? "%s'%.0e' %.17g" : "%s'%g' %.17g", e > first ? ", " : "", v, v);
         }
-        vs_script_add(o, ")\n");
+        vs_text_add(o, ")\n");
     }
 }
 
 /* Marked tokens by name; neighbours too close to be written apart share one label, "cls-reg3". */
-static void add_token_ticks(vs_script *o, const vs_surface *s) {
+static void add_token_ticks(vs_text *o, const vs_surface *s) {
     const size_t near = s->tokens / 25, step = tick_step(s->tokens);
     const char *comma = "";
     size_t after = step;
-    vs_script_add(o, "set xtics nomirror offset -0.2,-0.3 (");
+    vs_text_add(o, "set xtics nomirror offset -0.2,-0.3 (");
     for (size_t i = 0, j; i < s->mark_count; i = j) {
         for (j = i + 1; j < s->mark_count && s->marks[j].token <= s->marks[j - 1].token + near;) j++;
-        vs_script_add(o, "%s", comma);
+        vs_text_add(o, "%s", comma);
         comma = ", ";
         char *name =
             j - i > 1 ? vs_format("%s\xE2\x80\x93%s", s->marks[i].name, s->marks[j - 1].name) : vs_strdup(s->marks[i].name);
@@ -149,34 +149,34 @@ static void add_token_ticks(vs_script *o, const vs_surface *s) {
         else
             vs_script_quote(o, name);
         free(name);
-        vs_script_add(o, " %zu", s->marks[i].token);
+        vs_text_add(o, " %zu", s->marks[i].token);
         while (after <= s->marks[j - 1].token + 2 * near) after += step;
     }
     if (s->mark_count == 0) after = 0;
-    for (size_t t = after; t < s->tokens; t += step, comma = ", ") vs_script_add(o, "%s'%zu' %zu", comma, t, t);
-    vs_script_add(o, ")\n");
+    for (size_t t = after; t < s->tokens; t += step, comma = ", ") vs_text_add(o, "%s'%zu' %zu", comma, t, t);
+    vs_text_add(o, ")\n");
 }
 
 static double last_of(size_t n) { return n > 1 ? (double)(n - 1) : 1; }
 
-static void add_ranges(vs_script *o, const vs_surface *s, const scale *z) {
-    vs_script_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%.9g:%.9g]\nset cbrange [%.9g:%.9g]\n",
-                  last_of(s->tokens), last_of(s->channels), z->low, z->top, z->low, z->top);
-    vs_script_add(o, "set xyplane at %.9g\nset view 56, 325, 1, 1\n", z->low);
-    if (z->logarithmic) vs_script_add(o, "set logscale z\nset logscale cb\n");
+static void add_ranges(vs_text *o, const vs_surface *s, const scale *z) {
+    vs_text_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%.9g:%.9g]\nset cbrange [%.9g:%.9g]\n", last_of(s->tokens),
+                last_of(s->channels), z->low, z->top, z->low, z->top);
+    vs_text_add(o, "set xyplane at %.9g\nset view 56, 325, 1, 1\n", z->low);
+    if (z->logarithmic) vs_text_add(o, "set logscale z\nset logscale cb\n");
 }
 
-static void hide_axes(vs_script *o) {
-    vs_script_add(o, "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset colorbox\nunset label\n");
+static void hide_axes(vs_text *o) {
+    vs_text_add(o, "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset colorbox\nunset label\n");
 }
 
-static void show_axes(vs_script *o, const vs_surface *s, const scale *z) {
+static void show_axes(vs_text *o, const vs_surface *s, const scale *z) {
     const size_t step = tick_step(s->channels);
-    vs_script_add(o, "set border 21 lc rgb '#909090' lw 0.6\nset tics textcolor rgb '#303030' font ',9'\n");
-    vs_script_add(o, "set xlabel 'token' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n"
-                     "set ylabel 'channel' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n");
+    vs_text_add(o, "set border 21 lc rgb '#909090' lw 0.6\nset tics textcolor rgb '#303030' font ',9'\n");
+    vs_text_add(o, "set xlabel 'token' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n"
+                   "set ylabel 'channel' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n");
     add_token_ticks(o, s);
-    vs_script_add(o, "set ytics nomirror offset 0.4,-0.3 %zu,%zu\n", step, step);
+    vs_text_add(o, "set ytics nomirror offset 0.4,-0.3 %zu,%zu\n", step, step);
     add_height_ticks(o, z);
 }
 
@@ -238,20 +238,20 @@ static bool rises_near(const cells *g, size_t i, size_t j, double step) {
  * holes where nothing rises). */
 typedef enum part { WHOLE, BELOW, ABOVE } part;
 
-static void add_cells(vs_script *o, const char *name, size_t panel, const cells *g, part which, double step) {
-    vs_script_add(o, "$%s%zu << EOD\n%zu", name, panel, g->rows);
-    for (size_t i = 0; i < g->rows; i++) vs_script_add(o, " %.9g", g->token[i]);
+static void add_cells(vs_text *o, const char *name, size_t panel, const cells *g, part which, double step) {
+    vs_text_add(o, "$%s%zu << EOD\n%zu", name, panel, g->rows);
+    for (size_t i = 0; i < g->rows; i++) vs_text_add(o, " %.9g", g->token[i]);
     for (size_t j = 0; j < g->cols; j++) {
-        vs_script_add(o, "\n%.9g", g->channel[j]);
+        vs_text_add(o, "\n%.9g", g->channel[j]);
         for (size_t i = 0; i < g->rows; i++) {
             const double v = g->height[i * g->cols + j];
             if (which == ABOVE && !rises_near(g, i, j, step))
-                vs_script_add(o, " NaN");
+                vs_text_add(o, " NaN");
             else
-                vs_script_add(o, " %.4g", which == BELOW ? fmin(v, step) : which == ABOVE ? fmax(v, step) : v);
+                vs_text_add(o, " %.4g", which == BELOW ? fmin(v, step) : which == ABOVE ? fmax(v, step) : v);
         }
     }
-    vs_script_add(o, "\nEOD\n");
+    vs_text_add(o, "\nEOD\n");
 }
 
 static bool has_plane(const vs_surface *s, size_t panel, const scale *z) {
@@ -259,7 +259,7 @@ static bool has_plane(const vs_surface *s, size_t panel, const scale *z) {
     return step > z->low && isfinite(step);
 }
 
-static vs_status add_data(vs_script *o, const vs_surface *s, size_t panel, const scale *z, vs_error *err) {
+static vs_status add_data(vs_text *o, const vs_surface *s, size_t panel, const scale *z, vs_error *err) {
     cells g;
     const vs_status status = make_cells(&g, s, panel, z, err);
     if (status != VS_OK) return status;
@@ -276,7 +276,7 @@ static vs_status add_data(vs_script *o, const vs_surface *s, size_t panel, const
 
 /* ------------------------------------------------------------------ panels */
 
-static void add_titles(vs_script *o, const vs_surface *s, size_t p, double middle) {
+static void add_titles(vs_text *o, const vs_surface *s, size_t p, double middle) {
     const vs_surface_panel *panel = &s->panels[p];
     char text[128];
     add_label(o, panel->title, middle, from_top(s, 58), 13, "#101010");
@@ -288,14 +288,14 @@ static void add_titles(vs_script *o, const vs_surface *s, size_t p, double middl
 }
 
 /* Drawn twice: between the antialiased edges of neighbours what lies behind would shine through. */
-static void splot(vs_script *o, const char *name, size_t panel) {
-    vs_script_add(o, "splot $corner nonuniform matrix with pm3d");
-    for (size_t i = 0; i < 2; i++) vs_script_add(o, ", $%s%zu nonuniform matrix with pm3d", name, panel);
-    vs_script_add(o, "\n");
+static void splot(vs_text *o, const char *name, size_t panel) {
+    vs_text_add(o, "splot $corner nonuniform matrix with pm3d");
+    for (size_t i = 0; i < 2; i++) vs_text_add(o, ", $%s%zu nonuniform matrix with pm3d", name, panel);
+    vs_text_add(o, "\n");
 }
 
 /* Seen from above, all that lies above a plane hides it and all below is behind it: three layers, back to front. */
-static void add_surface(vs_script *o, const vs_surface *s, size_t p, const scale *z) {
+static void add_surface(vs_text *o, const vs_surface *s, size_t p, const scale *z) {
     if (!has_plane(s, p, z)) {
         splot(o, "cells", p);
         return;
@@ -303,18 +303,18 @@ static void add_surface(vs_script *o, const vs_surface *s, size_t p, const scale
     const double x = last_of(s->tokens), y = last_of(s->channels), h = s->panels[p].step;
     splot(o, "below", p);
     hide_axes(o);
-    vs_script_add(o,
-                  "set object 1 polygon from 0,0,%.9g to %g,0,%.9g to %g,%g,%.9g to 0,%g,%.9g to 0,0,%.9g back fs transparent "
-                  "solid 0.28 border lc rgb '#c0392b' fc rgb '#c0392b' lw 0.7\n",
-                  h, x, h, x, y, h, y, h, h);
+    vs_text_add(o,
+                "set object 1 polygon from 0,0,%.9g to %g,0,%.9g to %g,%g,%.9g to 0,%g,%.9g to 0,0,%.9g back fs transparent "
+                "solid 0.28 border lc rgb '#c0392b' fc rgb '#c0392b' lw 0.7\n",
+                h, x, h, x, y, h, y, h, h);
     splot(o, "above", p);
-    vs_script_add(o, "unset object 1\n");
+    vs_text_add(o, "unset object 1\n");
 }
 
-static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t p, const scale *z) {
+static void add_panel(vs_text *o, const vs_surface *s, vs_surface_layer layer, size_t p, const scale *z) {
     const vs_figure figure = vs_surface_figure(s);
     const double left = (double)(PANEL_WIDTH * p) / (double)figure.width, width = (double)PANEL_WIDTH / (double)figure.width;
-    vs_script_add(
+    vs_text_add(
         o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset bmargin at screen %.5f\nset tmargin at screen %.5f\n",
         left + 0.27 * width, left + 0.83 * width, from_top(s, ROOM + BOX), from_top(s, ROOM));
     hide_axes(o);
@@ -323,31 +323,31 @@ static void add_panel(vs_script *o, const vs_surface *s, vs_surface_layer layer,
         if (p == 0) add_heading(o, s);
         add_titles(o, s, p, left + 0.53 * width);
         if (p + 1 == s->panel_count)
-            vs_script_add(o, "set colorbox user origin screen %.5f,%.5f size screen %.5f,%.5f noborder\n",
-                          1 - 0.80 * COLORBOX_WIDTH / (double)figure.width, from_top(s, ROOM + BOX), 13.0 / (double)figure.width,
-                          BOX / (double)figure.height);
+            vs_text_add(o, "set colorbox user origin screen %.5f,%.5f size screen %.5f,%.5f noborder\n",
+                        1 - 0.80 * COLORBOX_WIDTH / (double)figure.width, from_top(s, ROOM + BOX), 13.0 / (double)figure.width,
+                        BOX / (double)figure.height);
     }
     if (layer == VS_LAYER_VECTOR) /* an invisible surface keeps the axes and the colour bar */
-        vs_script_add(o, "splot $corner nonuniform matrix with pm3d\n");
+        vs_text_add(o, "splot $corner nonuniform matrix with pm3d\n");
     else
         add_surface(o, s, p, z);
 }
 
-static void add_terminal(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path) {
+static void add_terminal(vs_text *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path) {
     const vs_figure figure = vs_surface_figure(s);
     if (layer == VS_LAYER_VECTOR)
-        vs_script_add(o, "set terminal svg size %zu,%zu font 'sans-serif,11' noenhanced\n", figure.width, figure.height);
+        vs_text_add(o, "set terminal svg size %zu,%zu font 'sans-serif,11' noenhanced\n", figure.width, figure.height);
     else
-        vs_script_add(o, "set terminal pngcairo size %zu,%zu font 'sans-serif,11' fontscale %zu linewidth %zu noenhanced %s\n",
-                      figure.width * zoom, figure.height * zoom, zoom, zoom,
-                      layer == VS_LAYER_RASTER ? "transparent" : "background 'white'");
-    vs_script_add(o, "set output ");
+        vs_text_add(o, "set terminal pngcairo size %zu,%zu font 'sans-serif,11' fontscale %zu linewidth %zu noenhanced %s\n",
+                    figure.width * zoom, figure.height * zoom, zoom, zoom,
+                    layer == VS_LAYER_RASTER ? "transparent" : "background 'white'");
+    vs_text_add(o, "set output ");
     vs_script_quote(o, path);
-    vs_script_add(o, "\nset encoding utf8\nset pm3d depthorder corners2color max border lw 0.1 lc rgb '#202020'\nunset key\n");
+    vs_text_add(o, "\nset encoding utf8\nset pm3d depthorder corners2color max border lw 0.1 lc rgb '#202020'\nunset key\n");
     add_palette(o);
 }
 
-vs_status vs_surface_script(vs_script *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path,
+vs_status vs_surface_script(vs_text *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path,
                             vs_error *err) {
     const scale z = common_scale(s);
     add_terminal(o, s, layer, zoom, path);
@@ -355,10 +355,10 @@ vs_status vs_surface_script(vs_script *o, const vs_surface *s, vs_surface_layer 
         const vs_status status = add_data(o, s, p, &z, err);
         if (status != VS_OK) return status;
     }
-    vs_script_add(o, "$corner << EOD\n2 0 1e-9\n0 %.9g %.9g\n1e-9 %.9g %.9g\nEOD\n", z.low, z.low, z.low, z.low);
-    vs_script_add(o, "set multiplot\n");
+    vs_text_add(o, "$corner << EOD\n2 0 1e-9\n0 %.9g %.9g\n1e-9 %.9g %.9g\nEOD\n", z.low, z.low, z.low, z.low);
+    vs_text_add(o, "set multiplot\n");
     add_ranges(o, s, &z);
     for (size_t p = 0; p < s->panel_count; p++) add_panel(o, s, layer, p, &z);
-    vs_script_add(o, "unset multiplot\nset output\n");
+    vs_text_add(o, "unset multiplot\nset output\n");
     return o->failed ? vs_fail(err, VS_ERR_NOMEM, "no memory for a gnuplot script") : VS_OK;
 }

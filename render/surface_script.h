@@ -17,7 +17,7 @@ typedef enum vs_surface_layer {
 } vs_surface_layer;
 
 /* Appends the script that draws `layer` into `path` at `zoom` times the figure's size. */
-VS_NODISCARD vs_status vs_surface_script(vs_script *script, const vs_surface *surface, vs_surface_layer layer, size_t zoom,
+VS_NODISCARD vs_status vs_surface_script(vs_text *script, const vs_surface *surface, vs_surface_layer layer, size_t zoom,
                                          const char *path, vs_error *err);
 
 #endif

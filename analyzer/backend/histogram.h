@@ -6,13 +6,12 @@
 
 #include "vitscope/backend.h"
 
-/* Bin of a magnitude given as float bits (sign cleared): exponent and the first eight mantissa bits in order. */
-static inline size_t vs_hist_bin_bits(uint32_t bits) {
-    const uint32_t first = (uint32_t)(127 + VS_HIST_EXP_MIN) << 8; /* (exponent, mantissa / 2^15) of 2^VS_HIST_EXP_MIN */
-    const uint32_t key = bits >> 15;
-    if (key < first) return 0;
-    const size_t bin = (size_t)(key - first) + 1;
-    return bin < VS_HIST_BINS ? bin : VS_HIST_BINS - 1;
+/* Bin of a magnitude given as float bits (sign cleared): exponent and the first eight mantissa bits in order. No branch, so
+ * that loops of it are vectorized. */
+static inline uint32_t vs_hist_bin_bits(uint32_t bits) {
+    const uint32_t before = ((uint32_t)(127 + VS_HIST_EXP_MIN) << 8) - 1; /* one below the key of bin 1 */
+    const uint32_t key = bits >> 15, bin = key > before ? key - before : 0u;
+    return bin < VS_HIST_BINS ? bin : VS_HIST_BINS - 1u;
 }
 
 static inline uint32_t vs_float_bits(float x) {

@@ -47,25 +47,21 @@ vs_status vs_label_decode(vs_image *image, const void *bytes, size_t size, const
     return vs_fail(err, VS_ERR_FORMAT, "%s: a label map must be a PNG", label);
 }
 
-vs_status vs_image_read(vs_image *image, const char *path, vs_error *err) {
+typedef vs_status (*decoder)(vs_image *image, const void *bytes, size_t size, const char *label, vs_error *err);
+
+static vs_status read_with(decoder decode, vs_image *image, const char *path, vs_error *err) {
     char *bytes = NULL;
     size_t size = 0;
     *image = (vs_image){ 0 };
     vs_status status = vs_read_file(path, max_file, &bytes, &size, err);
-    if (status == VS_OK) status = vs_image_decode(image, bytes, size, path, err);
+    if (status == VS_OK) status = decode(image, bytes, size, path, err);
     free(bytes);
     return status;
 }
 
-vs_status vs_label_read(vs_image *image, const char *path, vs_error *err) {
-    char *bytes = NULL;
-    size_t size = 0;
-    *image = (vs_image){ 0 };
-    vs_status status = vs_read_file(path, max_file, &bytes, &size, err);
-    if (status == VS_OK) status = vs_label_decode(image, bytes, size, path, err);
-    free(bytes);
-    return status;
-}
+vs_status vs_image_read(vs_image *image, const char *path, vs_error *err) { return read_with(vs_image_decode, image, path, err); }
+
+vs_status vs_label_read(vs_image *image, const char *path, vs_error *err) { return read_with(vs_label_decode, image, path, err); }
 
 vs_status vs_image_crop_center(const vs_image *in, size_t width, size_t height, vs_image *out, vs_error *err) {
     *out = (vs_image){ 0 };

@@ -3,14 +3,7 @@
 #define VS_REPORT_H
 
 #include "results.h"
-
-/* A growing text. `failed` is set when memory runs out; then everything after is ignored. */
-typedef struct vs_text {
-    char *bytes;
-    size_t size, capacity;
-    bool failed;
-} vs_text;
-void vs_text_add(vs_text *text, const char *format, ...) VS_PRINTF(2, 3);
+#include "util.h"
 
 /* The number of digits that numbers have in files. */
 int vs_report_digits(const vs_results *results);

@@ -1,4 +1,5 @@
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,4 +53,18 @@ char *vs_format(const char *format, ...) {
     va_end(again);
     va_end(args);
     return text;
+}
+
+void vs_text_add(vs_text *t, const char *format, ...) {
+    if (t->failed) return;
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    const int n = vsnprintf(NULL, 0, format, args);
+    if (n < 0 || !vs_grow((void **)&t->bytes, &t->capacity, t->size + (size_t)n + 1, 1))
+        t->failed = true;
+    else
+        t->size += (size_t)vsnprintf(t->bytes + t->size, (size_t)n + 1, format, again);
+    va_end(again);
+    va_end(args);
 }

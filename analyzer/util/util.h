@@ -29,6 +29,14 @@ size_t vs_edit_distance(const char *a, const char *b);
 /* The candidate nearest to `text`, or NULL if none is near. */
 const char *vs_nearest(const char *text, const char *const *candidates, size_t count);
 
+/* A growing text. `failed` is set when memory runs out; then everything after is ignored. Zero-initialise; free bytes. */
+typedef struct vs_text {
+    char *bytes;
+    size_t size, capacity;
+    bool failed;
+} vs_text;
+void vs_text_add(vs_text *text, const char *format, ...) VS_PRINTF(2, 3);
+
 /* ---- random numbers: splitmix64 ---- */
 typedef struct vs_rng {
     uint64_t state;

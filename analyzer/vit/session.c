@@ -89,7 +89,6 @@ vs_status vs_session_create(vs_session **out, const vs_weights *weights, const v
     }
     planner p = { NULL, (size_t)s->backend->real, 0, false };
     plan(s, &p);
-    s->arena_reals = p.used;
     size_t bytes = 0;
     if (p.overflow || !vs_size_mul(&bytes, p.used, p.real) || !(s->arena = s->backend->ops->alloc(s->backend, p.used))) {
         status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session: images of %zux%zu need %.1f GB on backend %s",
@@ -119,7 +118,6 @@ void vs_session_free(vs_session *s) {
 size_t vs_session_tokens(const vs_session *s) { return s->t; }
 size_t vs_session_grid_h(const vs_session *s) { return s->h; }
 size_t vs_session_grid_w(const vs_session *s) { return s->w; }
-size_t vs_session_bytes(const vs_session *s) { return s->arena_reals * (size_t)s->backend->real; }
 const vs_workspace *vs_session_workspace(const vs_session *s, size_t index) { return &s->workspaces[index]; }
 vs_mat vs_session_stream(const vs_session *s, size_t index) { return s->streams[index]; }
 void *vs_session_scratch(const vs_session *s) { return s->scratch; }

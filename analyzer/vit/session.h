@@ -10,11 +10,10 @@ struct vs_session {
     vs_session_options options;
     size_t h, w, n, t; /* patch grid, patches, tokens */
     void *arena;       /* every real of the session */
-    size_t arena_reals;
-    void *pixels;    /* [B, 3, H, W] */
-    vs_mat patches;  /* [B*N, 3*p*p] */
-    vs_mat embedded; /* [B*N, C] */
-    vs_mat pos;      /* [N, C] */
+    void *pixels;      /* [B, 3, H, W] */
+    vs_mat patches;    /* [B*N, 3*p*p] */
+    vs_mat embedded;   /* [B*N, C] */
+    vs_mat pos;        /* [N, C] */
     vs_workspace *workspaces;
     vs_mat *streams;
     void *attention; /* scratch of the attention operation */

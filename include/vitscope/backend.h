@@ -159,7 +159,8 @@ struct vs_backend {
     void *context; /* owned by the backend, opaque */
 };
 
-/* Opens a backend by name. VS_ERR_BACKEND names what is missing and how to get it; VS_ERR_CONFIG an unknown name.
+/* Opens a backend by name. VS_ERR_BACKEND: an unknown name, or what is missing and how to get it; VS_ERR_CONFIG: a
+ * wrong VS_ISA.
  * The caller frees it with vs_backend_close (NULL is allowed). */
 VS_NODISCARD vs_status vs_backend_open(vs_backend **out, const char *name, vs_error *err);
 void vs_backend_close(vs_backend *backend);

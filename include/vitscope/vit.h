@@ -195,7 +195,6 @@ void vs_session_free(vs_session *session);
 size_t vs_session_tokens(const vs_session *session); /* T */
 size_t vs_session_grid_h(const vs_session *session);
 size_t vs_session_grid_w(const vs_session *session);
-size_t vs_session_bytes(const vs_session *session);
 const vs_workspace *vs_session_workspace(const vs_session *session, size_t index);
 vs_mat vs_session_stream(const vs_session *session, size_t index);
 void *vs_session_scratch(const vs_session *session);

@@ -11,7 +11,7 @@ typedef struct checker {
     const vs_backend *backend;
     const vs_model *model;
     const vs_point *points;
-    size_t point_count, grid_w, seen;
+    size_t point_count, seen;
     json_t *taps;
     double limit, worst;
     char worst_tap[64];
@@ -84,7 +84,6 @@ static void run(const char *file, const char *backend_name, double limit) {
     assert_int_equal(vs_session_create(&session, weights, &so, &err), VS_OK);
     c.backend = backend;
     c.model = model;
-    c.grid_w = vs_session_grid_w(session);
     assert_int_equal(vs_points_make(model, vs_session_tokens(session), &points, &c.point_count, &err), VS_OK);
     c.points = points;
 

@@ -11,13 +11,6 @@
 #include "cmocka_all.h"
 #include "vitscope/status.h"
 
-#define check_ok(expression)                                                                                                     \
-    do {                                                                                                                         \
-        vs_error check_err = { 0 };                                                                                              \
-        (void)check_err;                                                                                                         \
-        assert_int_equal((expression), VS_OK);                                                                                   \
-    } while (0)
-
 /* The call failed with this code and its message holds each part. */
 static inline void check_error(vs_status got, const vs_error *err, vs_status want, const char *part) {
     if (got != want || !strstr(err->message, part))

@@ -237,13 +237,9 @@ static uint64_t count_below(const float *x, float threshold, size_t n) {
 static void histogram(const float *x, uint32_t *bins, size_t n) {
     enum { CHUNK = 256 };
     uint32_t keys[CHUNK];
-    const uint32_t first = ((uint32_t)(127 + VS_HIST_EXP_MIN) << 8) - 1; /* key of bin 1 is first + 1 */
     for (size_t i = 0; i < n; i += CHUNK) {
         const size_t m = n - i < CHUNK ? n - i : CHUNK;
-        for (size_t j = 0; j < m; j++) {
-            const uint32_t key = (vs_float_bits(x[i + j]) & 0x7fffffffu) >> 15, above = key > first ? key - first : 0u;
-            keys[j] = above < VS_HIST_BINS ? above : VS_HIST_BINS - 1u;
-        }
+        for (size_t j = 0; j < m; j++) keys[j] = vs_hist_bin_bits(vs_float_bits(x[i + j]) & 0x7fffffffu);
         for (size_t j = 0; j < m; j++) bins[keys[j]]++;
     }
 }

@@ -3,9 +3,8 @@
 
 #include "cpu.h"
 #include "cpu_backend.h"
+#include "host_memory.h"
 #include "util.h"
-
-enum { ALIGNMENT = 64 };
 
 /* A backend with its own table and context behind it. */
 typedef struct cpu_backend {
@@ -15,19 +14,6 @@ typedef struct cpu_backend {
 } cpu_backend;
 
 static void close_backend(vs_backend *self) { free(self); }
-
-static void *alloc_reals(const vs_backend *self, size_t count) {
-    (void)self;
-    size_t bytes = 0;
-    void *p = NULL;
-    if (!vs_size_mul(&bytes, count ? count : 1, sizeof(float))) return NULL;
-    return posix_memalign(&p, ALIGNMENT, bytes) == 0 ? p : NULL;
-}
-
-static void free_reals(const vs_backend *self, void *p) {
-    (void)self;
-    free(p);
-}
 
 static vs_status upload(const vs_backend *self, void *dst, const float *src, size_t count, vs_error *err) {
     (void)self;
@@ -41,25 +27,6 @@ static vs_status upload_f64(const vs_backend *self, void *dst, const double *src
     (void)err;
     float *to = dst;
     for (size_t i = 0; i < count; i++) to[i] = (float)src[i];
-    return VS_OK;
-}
-
-static vs_status download(const vs_backend *self, void *dst, vs_mat src, vs_error *err) {
-    (void)self;
-    (void)err;
-    float *to = dst;
-    for (size_t r = 0; r < src.rows; r++) memcpy(to + r * src.cols, vs_cpu_row(src, r), src.cols * sizeof *to);
-    return VS_OK;
-}
-
-static void copy(const vs_backend *self, vs_mat src, vs_mat dst) {
-    (void)self;
-    for (size_t r = 0; r < src.rows; r++) memcpy(vs_cpu_row(dst, r), vs_cpu_row(src, r), src.cols * sizeof(float));
-}
-
-static vs_status sync(const vs_backend *self, vs_error *err) {
-    (void)self;
-    (void)err;
     return VS_OK;
 }
 
@@ -89,13 +56,13 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
     cpu_backend *b = vs_calloc(1, sizeof *b);
     if (!b) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
     b->ops = (vs_backend_ops){ .close = close_backend,
-                               .alloc = alloc_reals,
-                               .free = free_reals,
+                               .alloc = vs_host_alloc,
+                               .free = vs_host_free,
                                .upload = upload,
                                .upload_f64 = upload_f64,
-                               .download = download,
-                               .copy = copy,
-                               .sync = sync };
+                               .download = vs_host_download,
+                               .copy = vs_host_copy,
+                               .sync = vs_host_sync };
     vs_cpu_fill_operations(&b->ops);
     b->context = (vs_cpu_context){ kernels, vs_cpu_probe_i8() };
     b->base = (vs_backend){ .name = "cpu",

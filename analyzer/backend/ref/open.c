@@ -1,24 +1,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_memory.h"
 #include "ref.h"
 #include "ref_backend.h"
 #include "util.h"
 
 static void close_backend(vs_backend *self) { free(self); }
-
-static void *alloc_reals(const vs_backend *self, size_t count) {
-    (void)self;
-    size_t bytes = 0;
-    void *p = NULL;
-    if (!vs_size_mul(&bytes, count ? count : 1, sizeof(double))) return NULL;
-    return posix_memalign(&p, 64, bytes) == 0 ? p : NULL;
-}
-
-static void free_reals(const vs_backend *self, void *p) {
-    (void)self;
-    free(p);
-}
 
 static vs_status upload(const vs_backend *self, void *dst, const float *src, size_t count, vs_error *err) {
     (void)self;
@@ -35,34 +23,15 @@ static vs_status upload_f64(const vs_backend *self, void *dst, const double *src
     return VS_OK;
 }
 
-static vs_status download(const vs_backend *self, void *dst, vs_mat src, vs_error *err) {
-    (void)self;
-    (void)err;
-    double *to = dst;
-    for (size_t r = 0; r < src.rows; r++) memcpy(to + r * src.cols, vs_ref_row(src, r), src.cols * sizeof *to);
-    return VS_OK;
-}
-
-static void copy(const vs_backend *self, vs_mat src, vs_mat dst) {
-    (void)self;
-    for (size_t r = 0; r < src.rows; r++) memcpy(vs_ref_row(dst, r), vs_ref_row(src, r), src.cols * sizeof(double));
-}
-
-static vs_status sync(const vs_backend *self, vs_error *err) {
-    (void)self;
-    (void)err;
-    return VS_OK;
-}
-
 static const vs_backend_ops ops = {
     .close = close_backend,
-    .alloc = alloc_reals,
-    .free = free_reals,
+    .alloc = vs_host_alloc,
+    .free = vs_host_free,
     .upload = upload,
     .upload_f64 = upload_f64,
-    .download = download,
-    .copy = copy,
-    .sync = sync,
+    .download = vs_host_download,
+    .copy = vs_host_copy,
+    .sync = vs_host_sync,
     .patchify = vs_ref_patchify,
     .tokens = vs_ref_tokens,
     .linear = vs_ref_linear,
