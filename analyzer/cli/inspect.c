@@ -96,7 +96,8 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
                                            .head_path = config->model.head };
         status = vs_model_load(&m, config->model.checkpoint, &options, err);
     }
-    if (status == VS_OK) status = vs_points_make(m, 1 + m->arch.registers + m->arch.grid * m->arch.grid, &points, &count, err);
+    if (status == VS_OK)
+        status = vs_points_make(m, 1 + m->arch.registers + m->arch.grid * m->arch.grid, false, &points, &count, err);
     json_t *all = line->json ? json_array() : NULL;
     for (size_t i = 0; i < count && status == VS_OK; i++) {
         const vs_point *p = &points[i];

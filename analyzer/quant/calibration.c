@@ -5,19 +5,25 @@
 #include "util.h"
 
 size_t vs_site_index(vs_kind kind, int block) {
+    if (kind == VS_KIND_PATCH_EMBED) return 0;
+    if (kind == VS_KIND_HEAD) return 1;
     if (block < 0 || kind < VS_KIND_QKV || kind > VS_KIND_FC2) return SIZE_MAX;
-    return (size_t)block * VS_BLOCK_SITES + (size_t)(kind - VS_KIND_QKV);
+    return VS_OUTER_SITES + (size_t)block * VS_BLOCK_SITES + (size_t)(kind - VS_KIND_QKV);
 }
+
+size_t vs_site_count(size_t depth) { return VS_OUTER_SITES + depth * VS_BLOCK_SITES; }
 
 vs_status vs_calibration_create(vs_calibration **out, const vs_arch *arch, vs_error *err) {
     *out = NULL;
     vs_calibration *c = vs_calloc(1, sizeof *c);
-    if (c) c->ranges = vs_calloc(arch->depth * VS_BLOCK_SITES, sizeof *c->ranges);
+    if (c) c->ranges = vs_calloc(vs_site_count(arch->depth), sizeof *c->ranges);
     if (!c || !c->ranges) goto nomem;
     c->depth = arch->depth;
-    for (size_t i = 0; i < arch->depth * VS_BLOCK_SITES; i++) {
+    for (size_t i = 0; i < vs_site_count(arch->depth); i++) {
         vs_channel_range *r = &c->ranges[i];
-        r->channels = i % VS_BLOCK_SITES == VS_KIND_FC2 - VS_KIND_QKV ? arch->hidden : arch->width;
+        const size_t kind = VS_KIND_QKV + (i - VS_OUTER_SITES) % VS_BLOCK_SITES;
+        if (i < VS_OUTER_SITES || kind == VS_KIND_P) continue;
+        r->channels = kind == VS_KIND_FC2 ? arch->hidden : arch->width;
         r->lo = vs_calloc(2 * r->channels, sizeof *r->lo);
         if (!r->lo) goto nomem;
         r->hi = r->lo + r->channels;
@@ -35,14 +41,14 @@ nomem:
 
 void vs_calibration_free(vs_calibration *c) {
     if (!c) return;
-    for (size_t i = 0; c->ranges && i < c->depth * VS_BLOCK_SITES; i++) free(c->ranges[i].lo);
+    for (size_t i = 0; c->ranges && i < vs_site_count(c->depth); i++) free(c->ranges[i].lo);
     free(c->ranges);
     free(c);
 }
 
 vs_channel_range *vs_calibration_range(const vs_calibration *c, vs_kind kind, int block) {
     const size_t i = vs_site_index(kind, block);
-    return i < c->depth * VS_BLOCK_SITES ? &c->ranges[i] : NULL;
+    return i < vs_site_count(c->depth) && c->ranges[i].channels ? &c->ranges[i] : NULL;
 }
 
 void vs_calibration_observe(vs_calibration *c, const vs_backend *backend, const vs_tap *tap) {
@@ -52,7 +58,7 @@ void vs_calibration_observe(vs_calibration *c, const vs_backend *backend, const 
 
 void vs_calibration_merge(vs_calibration *into, const vs_calibration *from) {
     into->images += from->images;
-    for (size_t i = 0; i < into->depth * VS_BLOCK_SITES; i++)
+    for (size_t i = 0; i < vs_site_count(into->depth); i++)
         for (size_t j = 0; j < into->ranges[i].channels; j++) {
             const double lo = from->ranges[i].lo[j], hi = from->ranges[i].hi[j];
             if (!(lo >= into->ranges[i].lo[j])) into->ranges[i].lo[j] = lo;

@@ -14,6 +14,12 @@ vs_grid vs_grid_asymmetric(double lo, double hi, int bits);
 /* Symmetric narrow: s = absmax / qmax, codes -qmax..qmax, qmax = 2^(bits-1) - 1. A zero range: scale 1. */
 vs_grid vs_grid_symmetric(double absmax, int bits);
 
+/* ------------------------------------------------------------------ sites: tensors that a recipe can quantize */
+
+/* Index of a site among vs_site_count(depth); SIZE_MAX for kinds that are none. */
+size_t vs_site_index(vs_kind kind, int block);
+size_t vs_site_count(size_t depth);
+
 /* ------------------------------------------------------------------ calibration: min/max over a set, in the float model */
 
 /* Signed range of each channel of one tensor. */
@@ -24,7 +30,7 @@ typedef struct vs_channel_range {
 
 /* Inputs of qkv, proj, fc1, fc2 and the operands q, k, v of every block. */
 typedef struct vs_calibration {
-    vs_channel_range *ranges; /* [depth * VS_BLOCK_SITES] */
+    vs_channel_range *ranges; /* [vs_site_count(depth)] */
     size_t depth, images;
 } vs_calibration;
 
@@ -57,9 +63,9 @@ typedef struct vs_site {
 typedef struct vs_variant {
     const vs_backend *backend;
     vs_weights weights;         /* the base's, with quantized linears in place; `owned` is the variant's */
-    vs_site *sites;             /* [depth * VS_BLOCK_SITES] */
-    float **row_scales;         /* [depth * VS_BLOCK_SITES]: weight scales [out], NULL for operands */
-    vs_error_sums *weight_sums; /* [depth * VS_BLOCK_SITES]: W (or W*s) against its quantized self */
+    vs_site *sites;             /* [vs_site_count(depth)] */
+    float **row_scales;         /* [vs_site_count(depth)]: weight scales [out], NULL for operands */
+    vs_error_sums *weight_sums; /* [vs_site_count(depth)]: W (or W*s) against its quantized self */
     size_t depth;
 } vs_variant;
 
@@ -74,8 +80,6 @@ VS_NODISCARD vs_status vs_variant_create(vs_variant **out, const vs_weights *bas
                                          const vs_recipe_config *recipe, const vs_variant_options *options, vs_error *err);
 void vs_variant_free(vs_variant *variant);
 const vs_site *vs_variant_site(const vs_variant *variant, vs_kind kind, int block);
-/* Index of a kind within its block's sites; SIZE_MAX for kinds that are no site. */
-size_t vs_site_index(vs_kind kind, int block);
 
 /* y = x / s, or a copy of x where the site is not smoothed. y may be x. */
 void vs_site_smooth(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y);

@@ -136,7 +136,7 @@ static vs_status build_block(builder *b, int block) {
 
 static vs_status allocate(builder *b, const vs_weights *base) {
     vs_variant *v = b->v;
-    const size_t sites = v->depth * VS_BLOCK_SITES;
+    const size_t sites = vs_site_count(v->depth);
     v->sites = vs_calloc(sites, sizeof *v->sites);
     v->row_scales = vs_calloc(sites, sizeof *v->row_scales);
     v->weight_sums = vs_calloc(sites, sizeof *v->weight_sums);
@@ -179,7 +179,7 @@ vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_c
 void vs_variant_free(vs_variant *v) {
     if (!v) return;
     for (size_t i = 0; i < v->weights.owned_count; i++) v->backend->ops->free(v->backend, v->weights.owned[i]);
-    for (size_t i = 0; v->sites && i < v->depth * VS_BLOCK_SITES; i++) {
+    for (size_t i = 0; v->sites && i < vs_site_count(v->depth); i++) {
         free(v->sites[i].grids);
         free(v->sites[i].smooth_host);
         if (v->row_scales) free(v->row_scales[i]);
@@ -194,7 +194,7 @@ void vs_variant_free(vs_variant *v) {
 
 const vs_site *vs_variant_site(const vs_variant *v, vs_kind kind, int block) {
     const size_t i = vs_site_index(kind, block);
-    return i < v->depth * VS_BLOCK_SITES ? &v->sites[i] : NULL;
+    return i < vs_site_count(v->depth) ? &v->sites[i] : NULL;
 }
 
 void vs_site_smooth(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y) {

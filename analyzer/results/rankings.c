@@ -11,7 +11,7 @@ const char *const vs_local_names[VS_LOCAL_COUNT] = { "weight", "activation", "bo
 enum { TOP = 10 };
 static const double flag_gap = 12; /* dB: seen at planted and naturally loud layers, under it everywhere else */
 
-typedef enum mode { WEIGHTS, ACTIVATIONS, OUTLIERS, OUTLIERS_IN, CUMULATIVE, MODES } mode;
+typedef enum mode { WEIGHTS, ACTIVATIONS, OUTLIERS, OUTLIERS_IN, OUTPUT, SPARED, CUMULATIVE, MODES } mode;
 
 static const struct {
     const char *name, *unit, *polarity;
@@ -21,6 +21,8 @@ static const struct {
     [ACTIVATIONS] = { "activations", "dB", "lower is worse", false },
     [OUTLIERS] = { "outliers", "max/median of |output|, fp32", "higher is worse", true },
     [OUTLIERS_IN] = { "outliers_in", "max/median of |input|, fp32", "higher is worse", true },
+    [OUTPUT] = { "output", "dB at the model's output, this layer alone quantized", "lower is worse", false },
+    [SPARED] = { "spared", "dB gained at the model's output when this layer alone stays float", "higher is worse", true },
     [CUMULATIVE] = { "cumulative", "dB", "lower is worse", false },
 };
 
@@ -31,6 +33,10 @@ static bool value_of(const vs_results *r, size_t row, size_t recipe, mode m, dou
     switch (m) {
     case WEIGHTS: s = &x->recipes[recipe].local[VS_LOCAL_WEIGHT]; break;
     case ACTIVATIONS: s = &x->recipes[recipe].local[VS_LOCAL_ACTIVATION]; break;
+    case OUTPUT: s = &x->recipes[recipe].output[VS_OUTPUT_BOTH]; break;
+    case SPARED:
+        if (x->recipes[recipe].spared.present) *value = x->recipes[recipe].spared_gain;
+        return x->recipes[recipe].spared.present && !isnan(*value);
     case CUMULATIVE: s = &x->recipes[recipe].cumulative; break;
     case OUTLIERS:
     case OUTLIERS_IN:
@@ -149,8 +155,12 @@ static vs_status find_blind_spot(const vs_results *r, size_t recipe, vs_ranking_
         double w = 0, a = 0;
         if (!value_of(r, i, recipe, WEIGHTS, &w) || !value_of(r, i, recipe, ACTIVATIONS, &a)) continue;
         const double gap = w == a ? 0 : w - a;
-        const vs_blind_spot b = { i, gap, rank_of(&set->rankings[WEIGHTS], i), rank_of(&set->rankings[ACTIVATIONS], i),
-                                  gap > flag_gap };
+        const vs_blind_spot b = { .row = i,
+                                  .gap = gap,
+                                  .weights = rank_of(&set->rankings[WEIGHTS], i),
+                                  .activations = rank_of(&set->rankings[ACTIVATIONS], i),
+                                  .output = rank_of(&set->rankings[OUTPUT], i),
+                                  .flagged = gap > flag_gap };
         size_t j = set->blind_count++;
         for (; j > 0 && set->blind[j - 1].gap < gap; j--) set->blind[j] = set->blind[j - 1];
         set->blind[j] = b;
@@ -164,9 +174,13 @@ static vs_status find_harmless(const vs_results *r, vs_ranking_set *set, vs_erro
     if (!set->harmless) return no_memory(err);
     if (set->rankings[ACTIVATIONS].count == 0) return VS_OK; /* not measured: nothing may be called harmless */
     for (size_t i = 0; i < r->row_count; i++) {
-        const vs_harmless h = { i, rank_of(&set->rankings[OUTLIERS], i), rank_of(&set->rankings[OUTLIERS_IN], i),
-                                rank_of(&set->rankings[ACTIVATIONS], i) };
-        if ((in_top(h.outliers) || in_top(h.outliers_in)) && !in_top(h.activations)) set->harmless[set->harmless_count++] = h;
+        const vs_harmless h = { .row = i,
+                                .outliers = rank_of(&set->rankings[OUTLIERS], i),
+                                .outliers_in = rank_of(&set->rankings[OUTLIERS_IN], i),
+                                .activations = rank_of(&set->rankings[ACTIVATIONS], i),
+                                .output = rank_of(&set->rankings[OUTPUT], i) };
+        if ((in_top(h.outliers) || in_top(h.outliers_in)) && !in_top(h.activations) && !in_top(h.output))
+            set->harmless[set->harmless_count++] = h;
     }
     return VS_OK;
 }

@@ -27,9 +27,16 @@ typedef enum vs_local {
 } vs_local;
 extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ... */
 
-/* Columns of one recipe (a ptq or sq state). output.*, spared.* are null until they are built. */
+/* This layer alone quantized in the running model, compared at the model's output. */
+typedef enum vs_output { VS_OUTPUT_WEIGHT, VS_OUTPUT_ACTIVATION, VS_OUTPUT_BOTH, VS_OUTPUT_COUNT } vs_output;
+
+/* Columns of one recipe (a ptq or sq state). */
 typedef struct vs_row_recipe {
     vs_sqnr local[VS_LOCAL_COUNT];
+    vs_sqnr local_proj; /* operands: compared after the float proj */
+    vs_sqnr output[VS_OUTPUT_COUNT];
+    vs_sqnr spared;     /* every layer but this quantized, at the output */
+    double spared_gain; /* dB over quantizing all; meaningful where spared is present */
     vs_sqnr cumulative;
 } vs_row_recipe;
 
@@ -85,8 +92,14 @@ typedef struct vs_plant_result {
     size_t count;
 } vs_plant_result;
 
+/* How the damage of one layer travels: it alone quantized (input and weight), SQNR of the residual stream after each block. */
+typedef struct vs_propagation {
+    size_t row, recipe;
+    vs_sqnr *stream; /* [depth]; absent before the layer's own block */
+} vs_propagation;
+
 typedef struct vs_ranking {
-    const char *mode;     /* "weights", "activations", "outliers", "outliers_in", "cumulative" */
+    const char *mode;     /* "weights", "activations", "outliers", "outliers_in", "output", "spared", "cumulative" */
     const char *unit;     /* "dB", "" */
     const char *polarity; /* "lower is worse", "higher is worse" */
     size_t *rows;         /* row indices, worst first; rows without the value are left out */
@@ -103,11 +116,11 @@ typedef struct vs_agreement {
 typedef struct vs_blind_spot {
     size_t row;
     double gap;
-    size_t weights, activations;
+    size_t weights, activations, output;
     bool flagged;
 } vs_blind_spot; /* ranks from 1, 0 = none */
 typedef struct vs_harmless {
-    size_t row, outliers, outliers_in, activations;
+    size_t row, outliers, outliers_in, activations, output;
 } vs_harmless; /* ranks from 1, 0 = none */
 
 /* The rankings of one recipe with what follows from them. */
@@ -135,8 +148,12 @@ typedef struct vs_results {
     size_t recipe_count;
     size_t ptq_recipe, sq_recipe; /* SIZE_MAX if absent */
     vs_row *rows;
-    size_t row_count;     /* model order */
-    vs_sqnr *output_sqnr; /* [state_count] */
+    size_t row_count;             /* model order */
+    vs_sqnr *output_sqnr;         /* [state_count] */
+    double *spared_floor;         /* [recipe_count], NAN where not run: dB */
+    vs_sqnr *stream;              /* [state_count * depth]: residual stream after each block, whole model quantized */
+    vs_propagation *propagations; /* the worst layers, each alone */
+    size_t propagation_count;
     bool has_task;
     vs_task *tasks; /* [state_count] */
     const char *const *class_names;

@@ -25,7 +25,7 @@ typedef struct analysis {
     const vs_states *states;
     const vs_analysis_options *options;
     size_t rows, state_count, recipe_count;
-    size_t *row_of_site; /* [depth * VS_BLOCK_SITES], SIZE_MAX where a layer is not asked for */
+    size_t *row_of_site; /* [vs_site_count(depth)], SIZE_MAX where a layer is not asked for */
     image_slot *slots;   /* [wave] */
     vs_dist_pool *dist;  /* [rows * states * VS_TENSOR_COUNT] */
     vs_sqnr_pool *local, *cumulative, *output;
@@ -282,7 +282,7 @@ static void local_operand(const run *r, size_t row, vs_kind kind, size_t block, 
     be->ops->error_sums(be, operands[which], s.quantized, &sums[VS_LOCAL_INPUT_TENSOR]);
     if (!a->options->activation && !a->options->both) return;
     operands[which] = s.quantized;
-    vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], s.output);
+    vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], (vs_mat){ 0 }, s.output);
     be->ops->error_sums(be, ws->attended, s.output, &sums[VS_LOCAL_ACTIVATION]);
     sums[VS_LOCAL_BOTH] = sums[VS_LOCAL_ACTIVATION];
 }
@@ -373,7 +373,7 @@ static vs_status pool_image(void *context, size_t image, vs_error *err) {
 }
 
 static vs_status create(analysis *a, vs_error *err) {
-    const size_t sites = a->model->arch.depth * VS_BLOCK_SITES, dists = a->rows * a->state_count * VS_TENSOR_COUNT;
+    const size_t sites = vs_site_count(a->model->arch.depth), dists = a->rows * a->state_count * VS_TENSOR_COUNT;
     const size_t locals = a->rows * a->recipe_count * VS_LOCAL_COUNT, wave = a->runner->wave;
     a->row_of_site = vs_calloc(sites, sizeof *a->row_of_site);
     a->slots = vs_calloc(wave, sizeof *a->slots);

@@ -138,7 +138,7 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
     }
     s->results.tokens = 1 + a->registers + h * w;
     s->results.grid_w = w;
-    return vs_points_make(s->model, s->results.tokens, &s->points, &s->point_count, err);
+    return vs_points_make(s->model, s->results.tokens, s->config->recipe.p != VS_P_NONE, &s->points, &s->point_count, err);
 }
 
 static vs_status open_model(vs_study *s, vs_error *err) {

@@ -31,11 +31,21 @@ vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixe
     return show(tapper, VS_KIND_EMBED, -1, false, s->streams[stream], err);
 }
 
-void vs_forward_attention(const vs_session *s, vs_mat q, vs_mat k, vs_mat v, vs_mat out) {
+static double score_scale(const vs_arch *a) { return 1.0 / sqrt((double)(a->width / a->heads)); }
+
+void vs_forward_attention_apply(const vs_session *s, vs_mat probs, vs_mat v, vs_mat out) {
+    s->backend->ops->attention_apply(s->backend, probs, v, s->options.images, s->model->arch.heads, out);
+}
+
+void vs_forward_attention(const vs_session *s, vs_mat q, vs_mat k, vs_mat v, vs_mat probs, vs_mat out) {
     const vs_arch *a = &s->model->arch;
-    const size_t head_width = a->width / a->heads;
-    const double scale = 1.0 / sqrt((double)head_width);
-    s->backend->ops->attention(s->backend, q, k, v, s->options.images, a->heads, scale, s->attention, out);
+    const vs_backend_ops *ops = s->backend->ops;
+    if (!probs.p) {
+        ops->attention(s->backend, q, k, v, s->options.images, a->heads, score_scale(a), s->attention, out);
+        return;
+    }
+    ops->attention_probs(s->backend, q, k, s->options.images, a->heads, score_scale(a), probs);
+    vs_forward_attention_apply(s, probs, v, out);
 }
 
 static vs_status attention(vs_session *s, const vs_workspace *ws, int block, vs_tapper tapper, vs_error *err) {
@@ -48,34 +58,79 @@ static vs_status attention(vs_session *s, const vs_workspace *ws, int block, vs_
         if (status == VS_OK) status = show(tapper, kinds[i], block, false, operand[i], err);
         if (status != VS_OK) return status;
     }
-    vs_forward_attention(s, operand[0], operand[1], operand[2], ws->attended);
+    if (!ws->probs.p) {
+        vs_forward_attention(s, operand[0], operand[1], operand[2], ws->probs, ws->attended);
+        return VS_OK;
+    }
+    const vs_arch *a = &s->model->arch;
+    s->backend->ops->attention_probs(s->backend, operand[0], operand[1], s->options.images, a->heads, score_scale(a), ws->probs);
+    vs_status status = show(tapper, VS_KIND_P, block, true, ws->probs, err);
+    if (status == VS_OK) status = show(tapper, VS_KIND_P, block, false, ws->probs, err);
+    if (status == VS_OK) vs_forward_attention_apply(s, ws->probs, operand[2], ws->attended);
+    return status;
+}
+
+/* One block at work: where its tensors are, and the layer it began with. */
+typedef struct block_run {
+    vs_session *s;
+    const vs_block_weights *w;
+    const vs_workspace *ws;
+    vs_mat x; /* the residual stream */
+    int block;
+    vs_kind first;
+    vs_tapper tapper;
+} block_run;
+
+static vs_status block_linear(const block_run *r, const vs_linear_weights *l, vs_kind kind, vs_mat x, vs_mat y, vs_error *err) {
+    if (kind != r->first) return linear(r->s, l, kind, r->block, x, y, r->tapper, err);
+    r->s->backend->ops->linear(r->s->backend, x, l->w, l->b, y); /* its input is the caller's */
+    return show(r->tapper, kind, r->block, false, y, err);
+}
+
+/* The attention half, from qkv, the operands or proj on. */
+static vs_status block_attention(const block_run *r, vs_error *err) {
+    const vs_backend *be = r->s->backend;
+    vs_status status = VS_OK;
+    if (r->first <= VS_KIND_QKV) status = block_linear(r, &r->w->qkv, VS_KIND_QKV, r->ws->norm1, r->ws->qkv, err);
+    if (status == VS_OK && r->first != VS_KIND_PROJ) status = attention(r->s, r->ws, r->block, r->tapper, err);
+    if (status == VS_OK) status = block_linear(r, &r->w->proj, VS_KIND_PROJ, r->ws->attended, r->ws->proj, err);
+    if (status != VS_OK) return status;
+    be->ops->scale_add(be, r->x, r->ws->proj, r->w->ls1, r->x);
+    be->ops->layernorm(be, r->x, r->w->norm2_g, r->w->norm2_b, r->s->model->arch.eps, r->ws->norm2);
     return VS_OK;
+}
+
+static vs_status block_mlp(const block_run *r, vs_error *err) {
+    const vs_backend *be = r->s->backend;
+    if (r->first != VS_KIND_FC2) {
+        vs_status status = block_linear(r, &r->w->fc1, VS_KIND_FC1, r->ws->norm2, r->ws->fc1, err);
+        if (status != VS_OK) return status;
+        be->ops->gelu(be, r->ws->fc1, r->ws->gelu);
+    }
+    vs_status status = block_linear(r, &r->w->fc2, VS_KIND_FC2, r->ws->gelu, r->ws->fc2, err);
+    if (status != VS_OK) return status;
+    be->ops->scale_add(be, r->x, r->ws->fc2, r->w->ls2, r->x);
+    return show(r->tapper, VS_KIND_BLOCK, r->block, false, r->x, err);
+}
+
+static block_run begin_block(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t block, vs_kind first,
+                             vs_tapper tapper) {
+    return (block_run){ s, &w->blocks[block], &s->workspaces[workspace], s->streams[stream], (int)block, first, tapper };
+}
+
+vs_status vs_forward_block_from(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t block, vs_kind first,
+                                vs_tapper tapper, vs_error *err) {
+    const block_run r = begin_block(s, w, workspace, stream, block, first, tapper);
+    vs_status status = first <= VS_KIND_PROJ ? block_attention(&r, err) : VS_OK;
+    return status == VS_OK ? block_mlp(&r, err) : status;
 }
 
 vs_status vs_forward_block(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t block, vs_tapper tapper,
                            vs_error *err) {
-    const vs_backend *be = s->backend;
-    const vs_workspace *ws = &s->workspaces[workspace];
-    const vs_block_weights *bw = &w->blocks[block];
-    const vs_mat x = s->streams[stream];
-    const double eps = s->model->arch.eps;
-    const int b = (int)block;
-
-    be->ops->layernorm(be, x, bw->norm1_g, bw->norm1_b, eps, ws->norm1);
-    vs_status status = linear(s, &bw->qkv, VS_KIND_QKV, b, ws->norm1, ws->qkv, tapper, err);
-    if (status == VS_OK) status = attention(s, ws, b, tapper, err);
-    if (status == VS_OK) status = linear(s, &bw->proj, VS_KIND_PROJ, b, ws->attended, ws->proj, tapper, err);
-    if (status != VS_OK) return status;
-    be->ops->scale_add(be, x, ws->proj, bw->ls1, x);
-
-    be->ops->layernorm(be, x, bw->norm2_g, bw->norm2_b, eps, ws->norm2);
-    status = linear(s, &bw->fc1, VS_KIND_FC1, b, ws->norm2, ws->fc1, tapper, err);
-    if (status != VS_OK) return status;
-    be->ops->gelu(be, ws->fc1, ws->gelu);
-    status = linear(s, &bw->fc2, VS_KIND_FC2, b, ws->gelu, ws->fc2, tapper, err);
-    if (status != VS_OK) return status;
-    be->ops->scale_add(be, x, ws->fc2, bw->ls2, x);
-    return show(tapper, VS_KIND_BLOCK, b, false, x, err);
+    const block_run r = begin_block(s, w, workspace, stream, block, VS_KIND_EMBED, tapper); /* from before its first layer */
+    s->backend->ops->layernorm(s->backend, r.x, r.w->norm1_g, r.w->norm1_b, s->model->arch.eps, r.ws->norm1);
+    vs_status status = block_attention(&r, err);
+    return status == VS_OK ? block_mlp(&r, err) : status;
 }
 
 /* What the head reads: normalised patch tokens (segmentation) or the class token. */

@@ -10,6 +10,7 @@ static const char *const kind_names[] = {
     [VS_KIND_Q] = "attn.q",
     [VS_KIND_K] = "attn.k",
     [VS_KIND_V] = "attn.v",
+    [VS_KIND_P] = "attn.p",
     [VS_KIND_PROJ] = "attn.proj",
     [VS_KIND_FC1] = "mlp.fc1",
     [VS_KIND_FC2] = "mlp.fc2",
@@ -21,7 +22,7 @@ static const char *const kind_names[] = {
 
 const char *vs_kind_name(vs_kind kind) { return kind_names[kind]; }
 
-bool vs_kind_is_operand(vs_kind kind) { return kind == VS_KIND_Q || kind == VS_KIND_K || kind == VS_KIND_V; }
+bool vs_kind_is_operand(vs_kind kind) { return kind >= VS_KIND_Q && kind <= VS_KIND_P; }
 
 bool vs_kind_is_linear(vs_kind kind) {
     return kind == VS_KIND_PATCH_EMBED || kind == VS_KIND_QKV || kind == VS_KIND_PROJ || kind == VS_KIND_FC1 ||
@@ -43,8 +44,8 @@ static double macs_of(const vs_model *m, vs_kind kind, int block, size_t tokens)
     return rows * (double)l->in * (double)l->out;
 }
 
-vs_status vs_points_make(const vs_model *m, size_t tokens, vs_point **points, size_t *count, vs_error *err) {
-    static const vs_kind in_block[] = { VS_KIND_QKV,  VS_KIND_Q,   VS_KIND_K,   VS_KIND_V,
+vs_status vs_points_make(const vs_model *m, size_t tokens, bool probabilities, vs_point **points, size_t *count, vs_error *err) {
+    static const vs_kind in_block[] = { VS_KIND_QKV,  VS_KIND_Q,   VS_KIND_K,   VS_KIND_V,    VS_KIND_P,
                                         VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2, VS_KIND_BLOCK };
     enum { PER_BLOCK = sizeof in_block / sizeof *in_block };
     *points = vs_calloc(m->arch.depth * PER_BLOCK + 5, sizeof **points);
@@ -58,6 +59,7 @@ vs_status vs_points_make(const vs_model *m, size_t tokens, vs_point **points, si
     }
     for (size_t b = 0; b < m->arch.depth; b++)
         for (size_t i = 0; i < PER_BLOCK; i++) {
+            if (in_block[i] == VS_KIND_P && !probabilities) continue;
             vs_point *p = &(*points)[n++];
             *p = (vs_point){ .kind = in_block[i], .block = (int)b, .macs = macs_of(m, in_block[i], (int)b, tokens) };
             if (in_block[i] == VS_KIND_BLOCK)

@@ -39,6 +39,7 @@ static void plan(vs_session *s, planner *p) {
     for (size_t i = 0; i < s->options.workspaces; i++)
         s->workspaces[i] = (vs_workspace){ .norm1 = take_mat(p, rows, c),
                                            .qkv = take_mat(p, rows, 3 * c),
+                                           .probs = s->options.probabilities ? take_mat(p, rows * a->heads, s->t) : (vs_mat){ 0 },
                                            .attended = take_mat(p, rows, c),
                                            .proj = take_mat(p, rows, c),
                                            .norm2 = take_mat(p, rows, c),
@@ -121,5 +122,8 @@ size_t vs_session_grid_w(const vs_session *s) { return s->w; }
 const vs_workspace *vs_session_workspace(const vs_session *s, size_t index) { return &s->workspaces[index]; }
 vs_mat vs_session_stream(const vs_session *s, size_t index) { return s->streams[index]; }
 void *vs_session_scratch(const vs_session *s) { return s->scratch; }
+vs_mat vs_session_patches(const vs_session *s) { return s->patches; }
+vs_mat vs_session_embedded(const vs_session *s) { return s->embedded; }
+vs_mat vs_session_features(const vs_session *s) { return s->features; }
 vs_mat vs_session_normed(const vs_session *s) { return s->normed; }
 vs_mat vs_session_logits(const vs_session *s) { return s->logits; }

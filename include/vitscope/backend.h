@@ -77,7 +77,8 @@ typedef struct vs_backend vs_backend;
 
 /* Slots hold arithmetic only: shapes are checked once by the caller that plans the run. `self` is the backend.
  * Unless said otherwise outputs must not overlap inputs, except that out == in (same p and ld) is allowed for
- * elementwise operations: layernorm, gelu, scale_add, affine, div_channels, fake_quant, fake_quant_rows. */
+ * elementwise operations: layernorm, gelu, scale_add, affine, div_channels, fake_quant, fake_quant_rows,
+ * fake_quant_tokens. */
 typedef struct vs_backend_ops {
     void (*close)(vs_backend *self);
 
@@ -112,6 +113,9 @@ typedef struct vs_backend_ops {
     size_t (*attention_scratch)(const vs_backend *self, size_t tokens, size_t heads);
     void (*attention)(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
                       void *scratch, vs_mat out);
+    /* The same in two steps, with the probabilities kept: p[(b*heads + a)*T + i, j] = softmax_j(q_i k_j * scale); out = p v. */
+    void (*attention_probs)(const vs_backend *self, vs_mat q, vs_mat k, size_t images, size_t heads, double scale, vs_mat p);
+    void (*attention_apply)(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out);
     /* y = 0.5 x (1 + erf(x / sqrt 2)). */
     void (*gelu)(const vs_backend *self, vs_mat x, vs_mat y);
     /* y = x + gamma * u, gamma [cols] or NULL for 1 (LayerScale and residual add). */
@@ -129,6 +133,9 @@ typedef struct vs_backend_ops {
     /* Symmetric, one float32 scale per row: y[r,c] = clamp(rne(x/s[r]), -qmax, qmax) * s[r]; codes (may be NULL)
      * receives the packed codes. scales is a host array [rows]. */
     void (*fake_quant_rows)(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes);
+    /* Symmetric, one scale per row taken from the row itself: s[r] = max_c |x[r,c]| / qmax, computed in float64 and rounded to
+     * float32 (1 where it is not positive); codes clamp(rne(x/s[r]), -qmax - 1, qmax). counts may be NULL; nothing is clipped. */
+    void (*fake_quant_tokens)(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts);
     /* codes [rows*cols] (host, packed) of x on `grid`; qmin >= 0 is assumed (unsigned grid). */
     void (*quantize_u8)(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes);
 
@@ -136,6 +143,9 @@ typedef struct vs_backend_ops {
     /* lo[c] = min(lo[c], min_r x[r,c]), hi[c] likewise; host arrays [cols] of float64 that the caller initialised.
      * NaN propagates into both. */
     void (*channel_minmax)(const vs_backend *self, vs_mat x, double *lo, double *hi);
+    /* counts[i] += elements in bin i of `bins` equal bins over [lo, hi], i = floor((x - lo) * (bins / (hi - lo))) in float64,
+     * clamped to the ends; NaN counts nowhere. lo < hi; host array. */
+    void (*range_histogram)(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts);
     /* out[r] = max_c |x[r,c]|; host array [rows]. */
     void (*row_absmax)(const vs_backend *self, vs_mat x, double *out);
     void (*error_sums)(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out);

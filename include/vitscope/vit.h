@@ -101,6 +101,7 @@ typedef enum vs_kind {
     VS_KIND_Q,
     VS_KIND_K,
     VS_KIND_V,
+    VS_KIND_P, /* attention probabilities; shown only by sessions that keep them */
     VS_KIND_PROJ,
     VS_KIND_FC1,
     VS_KIND_FC2,
@@ -110,7 +111,8 @@ typedef enum vs_kind {
     VS_KIND_LOGITS /* logits at the head's own resolution */
 } vs_kind;
 
-enum { VS_BLOCK_SITES = 7 }; /* qkv q k v proj fc1 fc2 */
+/* Tensors that a recipe can quantize: patch_embed and head, then qkv q k v p proj fc1 fc2 of every block. */
+enum { VS_OUTER_SITES = 2, VS_BLOCK_SITES = 8 };
 
 typedef struct vs_point {
     char name[48];
@@ -119,10 +121,12 @@ typedef struct vs_point {
     double macs; /* per image, 0 where nothing is multiplied */
 } vs_point;
 
-/* Points in execution order for an image of `tokens` tokens; the caller frees *points. */
-VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t tokens, vs_point **points, size_t *count, vs_error *err);
+/* Points in execution order for an image of `tokens` tokens, attn.p among them where `probabilities`; the caller frees *points.
+ */
+VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t tokens, bool probabilities, vs_point **points, size_t *count,
+                                      vs_error *err);
 bool vs_kind_is_linear(vs_kind kind);   /* has a weight */
-bool vs_kind_is_operand(vs_kind kind);  /* q, k or v */
+bool vs_kind_is_operand(vs_kind kind);  /* q, k, v or p */
 const char *vs_kind_name(vs_kind kind); /* "attn.qkv", ... */
 /* The linear of a point, NULL where it has none. */
 const vs_linear *vs_model_linear(const vs_model *model, vs_kind kind, int block);
@@ -171,6 +175,7 @@ vs_linear_weights *vs_weights_linear(vs_weights *weights, vs_kind kind, int bloc
 typedef struct vs_workspace {
     vs_mat norm1;    /* [B*T, C]  qkv's input */
     vs_mat qkv;      /* [B*T, 3C] */
+    vs_mat probs;    /* [B*A*T, T]: row (image * A + head) * T + query; only with options.probabilities */
     vs_mat attended; /* [B*T, C]  proj's input */
     vs_mat proj;     /* [B*T, C] */
     vs_mat norm2;    /* [B*T, C]  fc1's input */
@@ -186,6 +191,7 @@ typedef struct vs_session_options {
     size_t workspaces;            /* independent block workspaces */
     size_t streams;               /* residual streams [B*T, C] */
     size_t scratch;               /* extra reals for the caller, from vs_session_scratch */
+    bool probabilities;           /* attention keeps softmax(q k^T) in the workspace and shows it to the tap as VS_KIND_P */
 } vs_session_options;
 
 /* Sizes one arena from the model and the image size and takes it at once; nothing is allocated afterwards. */
@@ -198,8 +204,11 @@ size_t vs_session_grid_w(const vs_session *session);
 const vs_workspace *vs_session_workspace(const vs_session *session, size_t index);
 vs_mat vs_session_stream(const vs_session *session, size_t index);
 void *vs_session_scratch(const vs_session *session);
-vs_mat vs_session_normed(const vs_session *session); /* [B*T, C] after vs_forward_head */
-vs_mat vs_session_logits(const vs_session *session); /* [B*N, classes] or [B, classes] after vs_forward_head */
+vs_mat vs_session_patches(const vs_session *session);  /* [B*N, 3*p*p]: patch_embed.proj's input, after vs_forward_embed */
+vs_mat vs_session_embedded(const vs_session *session); /* [B*N, C]: its output */
+vs_mat vs_session_features(const vs_session *session); /* [B*N, C] or [B, C]: the head linear's input, after vs_forward_head */
+vs_mat vs_session_normed(const vs_session *session);   /* [B*T, C] after vs_forward_head */
+vs_mat vs_session_logits(const vs_session *session);   /* [B*N, classes] or [B, classes] after vs_forward_head */
 
 /* ------------------------------------------------------------------ forward */
 
@@ -223,14 +232,22 @@ VS_NODISCARD vs_status vs_forward_embed(vs_session *session, const vs_weights *w
 /* x of stream `stream` through block `block`, in place (vit-models.md 2.4). */
 VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
                                         size_t block, vs_tapper tapper, vs_error *err);
+/* The rest of a block, from a layer whose input the caller has already put, changed or not, into `workspace`: the linear
+ * `first`, or for VS_KIND_Q the attention with its operands in `qkv`. `first` itself is not shown its input again. Stream
+ * `stream` holds what the residual add behind `first` reads: x for qkv, q and proj, x after the attention for fc1 and fc2. */
+VS_NODISCARD vs_status vs_forward_block_from(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
+                                             size_t block, vs_kind first, vs_tapper tapper, vs_error *err);
 /* Final norm and head. */
 VS_NODISCARD vs_status vs_forward_head(vs_session *session, const vs_weights *weights, size_t stream, vs_tapper tapper,
                                        vs_error *err);
 /* All of it, in workspace 0 and stream 0. */
 VS_NODISCARD vs_status vs_forward(vs_session *session, const vs_weights *weights, const float *pixels, vs_tapper tapper,
                                   vs_error *err);
-/* The attention of a block again, from operands that the caller changed: q, k, v [B*T, C] views into out [B*T, C]. */
-void vs_forward_attention(const vs_session *session, vs_mat q, vs_mat k, vs_mat v, vs_mat out);
+/* The attention of a block again, from operands that the caller changed: q, k, v [B*T, C] views into out [B*T, C]. `probs`
+ * [B*A*T, T] receives the probabilities in sessions that keep them; its p is NULL in others. */
+void vs_forward_attention(const vs_session *session, vs_mat q, vs_mat k, vs_mat v, vs_mat probs, vs_mat out);
+/* Its second half: probabilities that the caller changed, times v. */
+void vs_forward_attention_apply(const vs_session *session, vs_mat probs, vs_mat v, vs_mat out);
 
 #ifdef __cplusplus
 }

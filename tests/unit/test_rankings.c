@@ -145,8 +145,8 @@ static void reports_hold_the_numbers(void **state) {
     assert_int_equal(vs_read_file(path, 1 << 20, &text, &size, &err), VS_OK);
     assert_non_null(strstr(text, "# polarity: worst first; lower is worse\n"));
     assert_non_null(strstr(text, "\n1\tblocks.0.mlp.fc2\t1\n2\tblocks.0.attn.qkv\t20\n"));
-    static const char *const modes[] = { "weights", "activations", "outliers", "outliers_in", "cumulative" };
-    for (size_t i = 0; i < 5; i++) {
+    static const char *const modes[] = { "weights", "activations", "outliers", "outliers_in", "output", "spared", "cumulative" };
+    for (size_t i = 0; i < 7; i++) {
         snprintf(path, sizeof path, "%s/ranking.%s.txt", dir, modes[i]);
         assert_int_equal(unlink(path), 0);
     }

@@ -242,12 +242,12 @@ static void rankings_of_both_recipes(void **state) {
     study s;
     build(&s);
     rank_rows(&s);
-    static const char *const modes[] = { "weights", "activations", "outliers", "outliers_in", "cumulative" };
+    static const char *const modes[] = { "weights", "activations", "outliers", "outliers_in", "output", "spared", "cumulative" };
     char dir[256], path[400];
     vs_error err = { 0 };
     make_temp_dir(dir, sizeof dir);
     assert_int_equal(vs_report_rankings(&s.results, dir, &err), VS_OK);
-    for (size_t i = 0; i < 10; i++) {
+    for (size_t i = 0; i < 14; i++) {
         snprintf(path, sizeof path, "%s/ranking.%s%s.txt", dir, modes[i / 2], i % 2 ? ".sq" : "");
         assert_int_equal(unlink(path), 0);
     }

@@ -83,7 +83,7 @@ static void geometry_is_found(void **state) {
     assert_false(m->tensors[m->tensor_count - 1].used);
     vs_point *points = NULL;
     size_t count = 0;
-    assert_int_equal(vs_points_make(m, 5, &points, &count, &err), VS_OK);
+    assert_int_equal(vs_points_make(m, 5, false, &points, &count, &err), VS_OK);
     assert_int_equal(count, 2 + 8 + 1);
     assert_string_equal(points[2].name, "blocks.0.attn.qkv");
     check_close(points[2].macs, 5.0 * 64 * 192, 0);
