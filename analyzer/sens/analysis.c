@@ -11,7 +11,9 @@ enum { FLOAT_WORKSPACE = 0, STATE_WORKSPACE = 1, WORKSPACES = 2 };
 /* Results of one image, kept until it is pooled. Indices: row r, state s, recipe p. */
 typedef struct image_slot {
     vs_error_sums *local;      /* [rows * recipes * VS_LOCAL_COUNT] */
+    vs_error_sums *local_proj; /* [rows * recipes] */
     vs_error_sums *cumulative; /* [rows * states] */
+    vs_error_sums *stream;     /* [states * depth] */
     vs_error_sums *output;     /* [states] */
     vs_dist_slot *dist;        /* [rows * states * VS_TENSOR_COUNT] */
     double *energies;          /* their energy arrays, in one piece */
@@ -28,7 +30,7 @@ typedef struct analysis {
     size_t *row_of_site; /* [vs_site_count(depth)], SIZE_MAX where a layer is not asked for */
     image_slot *slots;   /* [wave] */
     vs_dist_pool *dist;  /* [rows * states * VS_TENSOR_COUNT] */
-    vs_sqnr_pool *local, *cumulative, *output;
+    vs_sqnr_pool *local, *local_proj, *cumulative, *stream, *output;
     uint64_t **hist; /* [threads]: one tensor's histogram before it is added to the pool's */
     bool second_pass;
 } analysis;
@@ -262,15 +264,17 @@ static bool same_grids(const vs_site *a, const vs_site *b) {
     return a->grid_count == b->grid_count && memcmp(a->grids, b->grids, a->grid_count * sizeof *a->grids) == 0;
 }
 
-/* One operand quantized, the other two float; compared at the attention output. */
+/* One operand quantized, the other two float; compared at the attention output, and behind float proj. */
 static void local_operand(const run *r, size_t row, vs_kind kind, size_t block, size_t recipe) {
     const analysis *a = r->a;
+    vs_error_sums *proj_sums = &r->slot->local_proj[row * a->recipe_count + recipe];
     const vs_backend *be = a->backend;
     const vs_site *site = vs_variant_site(a->states->recipes[recipe].variant, kind, (int)block);
     vs_error_sums *sums = &r->slot->local[(row * a->recipe_count + recipe) * VS_LOCAL_COUNT];
     for (size_t p = 0; p < recipe; p++) /* SmoothQuant leaves operands as they are: the same grids give the same numbers */
         if (same_grids(site, vs_variant_site(a->states->recipes[p].variant, kind, (int)block))) {
             memcpy(sums, sums - (recipe - p) * VS_LOCAL_COUNT, VS_LOCAL_COUNT * sizeof *sums);
+            *proj_sums = *(proj_sums - (recipe - p));
             return;
         }
     const vs_workspace *ws = vs_session_workspace(r->job->session, FLOAT_WORKSPACE);
@@ -285,6 +289,10 @@ static void local_operand(const run *r, size_t row, vs_kind kind, size_t block, 
     vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], (vs_mat){ 0 }, s.output);
     be->ops->error_sums(be, ws->attended, s.output, &sums[VS_LOCAL_ACTIVATION]);
     sums[VS_LOCAL_BOTH] = sums[VS_LOCAL_ACTIVATION];
+    const vs_linear_weights *proj = &a->runner->weights->blocks[block].proj;
+    const vs_mat projected = { s.input.p, s.output.rows, c, c };
+    be->ops->linear(be, s.output, proj->w, proj->b, projected);
+    be->ops->error_sums(be, ws->proj, projected, proj_sums);
 }
 
 static void local_block(const run *r, size_t block) {
@@ -328,6 +336,7 @@ static vs_status finish_image(run *r, vs_error *err) {
 
 static void reset_slot(const analysis *a, image_slot *s) {
     memset(s->local, 0, a->rows * a->recipe_count * VS_LOCAL_COUNT * sizeof *s->local);
+    memset(s->local_proj, 0, a->rows * a->recipe_count * sizeof *s->local_proj);
     memset(s->cumulative, 0, a->rows * a->state_count * sizeof *s->cumulative);
     for (size_t i = 0; i < a->rows * a->state_count * VS_TENSOR_COUNT; i++) {
         s->dist[i] = (vs_dist_slot){ .energy = s->dist[i].energy };
@@ -353,6 +362,9 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
             r.state = s;
             status = vs_forward_block(job->session, a->states->states[s].weights, STATE_WORKSPACE, s, b,
                                       (vs_tapper){ state_tap, &r }, err);
+            if (status == VS_OK && !a->second_pass && a->options->cumulative)
+                be->ops->error_sums(be, vs_session_stream(job->session, 0), vs_session_stream(job->session, s),
+                                    &r.slot->stream[s * a->model->arch.depth + b]);
         }
         if (status != VS_OK) return status;
     }
@@ -366,7 +378,9 @@ static vs_status pool_image(void *context, size_t image, vs_error *err) {
     analysis *a = context;
     const image_slot *s = &a->slots[image % a->runner->wave];
     for (size_t i = 0; i < a->rows * a->recipe_count * VS_LOCAL_COUNT; i++) vs_sqnr_pool_add(&a->local[i], &s->local[i]);
+    for (size_t i = 0; i < a->rows * a->recipe_count; i++) vs_sqnr_pool_add(&a->local_proj[i], &s->local_proj[i]);
     for (size_t i = 0; i < a->rows * a->state_count; i++) vs_sqnr_pool_add(&a->cumulative[i], &s->cumulative[i]);
+    for (size_t i = 0; i < a->state_count * a->model->arch.depth; i++) vs_sqnr_pool_add(&a->stream[i], &s->stream[i]);
     for (size_t i = 0; i < a->state_count; i++) vs_sqnr_pool_add(&a->output[i], &s->output[i]);
     for (size_t i = 0; i < a->rows * a->state_count * VS_TENSOR_COUNT; i++) vs_dist_pool_add(&a->dist[i], image, &s->dist[i]);
     return VS_OK;
@@ -379,10 +393,14 @@ static vs_status create(analysis *a, vs_error *err) {
     a->slots = vs_calloc(wave, sizeof *a->slots);
     a->dist = vs_calloc(dists + 1, sizeof *a->dist);
     a->local = vs_calloc(locals + 1, sizeof *a->local);
+    a->local_proj = vs_calloc(a->rows * a->recipe_count + 1, sizeof *a->local_proj);
     a->cumulative = vs_calloc(a->rows * a->state_count + 1, sizeof *a->cumulative);
+    a->stream = vs_calloc(a->state_count * a->model->arch.depth, sizeof *a->stream);
     a->output = vs_calloc(a->state_count, sizeof *a->output);
     a->hist = vs_calloc(a->runner->threads, sizeof *a->hist);
-    if (!a->row_of_site || !a->slots || !a->dist || !a->local || !a->cumulative || !a->output || !a->hist) goto nomem;
+    if (!a->row_of_site || !a->slots || !a->dist || !a->local || !a->local_proj || !a->cumulative || !a->stream || !a->output ||
+        !a->hist)
+        goto nomem;
     for (size_t i = 0; i < sites; i++) a->row_of_site[i] = SIZE_MAX;
     for (size_t r = 0; r < a->rows; r++) a->row_of_site[vs_site_index(a->results->rows[r].kind, a->results->rows[r].block)] = r;
     size_t energies = 0;
@@ -396,11 +414,13 @@ static vs_status create(analysis *a, vs_error *err) {
     for (size_t w = 0; w < wave; w++) {
         image_slot *s = &a->slots[w];
         s->local = vs_calloc(locals + 1, sizeof *s->local);
+        s->local_proj = vs_calloc(a->rows * a->recipe_count + 1, sizeof *s->local_proj);
         s->cumulative = vs_calloc(a->rows * a->state_count + 1, sizeof *s->cumulative);
+        s->stream = vs_calloc(a->state_count * a->model->arch.depth, sizeof *s->stream);
         s->output = vs_calloc(a->state_count, sizeof *s->output);
         s->dist = vs_calloc(dists + 1, sizeof *s->dist);
         s->energies = vs_calloc(energies + 1, sizeof *s->energies);
-        if (!s->local || !s->cumulative || !s->output || !s->dist || !s->energies) goto nomem;
+        if (!s->local || !s->local_proj || !s->cumulative || !s->stream || !s->output || !s->dist || !s->energies) goto nomem;
         double *next = s->energies;
         for (size_t i = 0; i < dists; i++) {
             s->dist[i].energy = next;
@@ -417,7 +437,9 @@ nomem:
 static void release(analysis *a) {
     for (size_t w = 0; a->slots && w < a->runner->wave; w++) {
         free(a->slots[w].local);
+        free(a->slots[w].local_proj);
         free(a->slots[w].cumulative);
+        free(a->slots[w].stream);
         free(a->slots[w].output);
         free(a->slots[w].dist);
         free(a->slots[w].energies);
@@ -429,7 +451,9 @@ static void release(analysis *a) {
     free(a->slots);
     free(a->dist);
     free(a->local);
+    free(a->local_proj);
     free(a->cumulative);
+    free(a->stream);
     free(a->output);
 }
 
@@ -457,6 +481,8 @@ static void fill_row(analysis *a, size_t r) {
             vs_sqnr_pool_add(&tensor, &a->states->recipes[p].variant->weight_sums[vs_site_index(row->kind, row->block)]);
             out->local[VS_LOCAL_WEIGHT_TENSOR] = vs_sqnr_pool_result(&tensor);
         }
+        if (vs_kind_is_operand(row->kind) && (a->options->activation || a->options->both))
+            out->local_proj = vs_sqnr_pool_result(&a->local_proj[r * a->recipe_count + p]);
         const size_t s = a->states->recipe_state[p];
         if (a->options->cumulative && s != SIZE_MAX)
             out->cumulative = vs_sqnr_pool_result(&a->cumulative[r * a->state_count + s]);
@@ -470,6 +496,22 @@ static void fill_row(analysis *a, size_t r) {
         row->states[s].has_shift = row->states[s].out.present && reference > 0;
         if (row->states[s].has_shift) row->states[s].median_shift = row->states[s].out.median / reference - 1;
     }
+}
+
+/* The residual stream of every state but fp32; pooled histograms of the captured tensors. */
+static vs_status fill_charts(analysis *a, vs_error *err) {
+    const size_t depth = a->model->arch.depth;
+    for (size_t i = depth; i < a->state_count * depth && a->options->cumulative; i++)
+        a->results->stream[i] = vs_sqnr_pool_result(&a->stream[i]);
+    for (size_t i = 0; i < a->options->capture_count; i++) {
+        vs_surface_capture *c = &a->options->captures[i];
+        for (size_t s = 0; s < a->state_count; s++) {
+            c->hists[s] = vs_calloc(VS_HIST_BINS, sizeof **c->hists);
+            if (!c->hists[s]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a histogram");
+            memcpy(c->hists[s], a->dist[dist_index(a, c->row, s, c->tensor)].hist, VS_HIST_BINS * sizeof **c->hists);
+        }
+    }
+    return VS_OK;
 }
 
 vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
@@ -489,6 +531,7 @@ vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imag
     a.second_pass = true;
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "structure", needs, work, NULL, &a, err);
     for (size_t r = 0; r < a.rows && status == VS_OK; r++) fill_row(&a, r);
+    if (status == VS_OK) status = fill_charts(&a, err);
     for (size_t s = 0; s < a.state_count && status == VS_OK; s++) results->output_sqnr[s] = vs_sqnr_pool_result(&a.output[s]);
     release(&a);
     return status;

@@ -14,7 +14,8 @@ typedef struct vs_surface_capture {
     size_t row;
     vs_tensor tensor;
     size_t tokens, channels;
-    float **values; /* [state_count], each [tokens * channels]; signed values' magnitudes */
+    float **values;   /* [state_count], each [tokens * channels]; signed values' magnitudes */
+    uint64_t **hists; /* [state_count], pooled over the set, each [VS_HIST_BINS] */
 } vs_surface_capture;
 
 typedef struct vs_analysis_options {
@@ -25,7 +26,8 @@ typedef struct vs_analysis_options {
     size_t capture_count, capture_image;
 } vs_analysis_options;
 
-/* Fills every row's recipes and states and output_sqnr of `results`, whose rows, states and recipes are in place. */
+/* Fills every row's local and cumulative columns and states, output_sqnr and stream of `results`, whose rows, states and recipes
+ * are in place. */
 VS_NODISCARD vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
                                   const vs_analysis_options *options, vs_error *err);
 

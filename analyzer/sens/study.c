@@ -199,10 +199,14 @@ static vs_status name_states(vs_study *s, vs_error *err) {
     r->state_names = vs_calloc(r->state_count, sizeof *r->state_names);
     r->recipe_names = vs_calloc(r->recipe_count + 1, sizeof *r->recipe_names);
     r->output_sqnr = vs_calloc(r->state_count, sizeof *r->output_sqnr);
-    if (!r->state_names || !r->recipe_names || !r->output_sqnr) return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
+    r->spared_floor = vs_calloc(r->recipe_count + 1, sizeof *r->spared_floor);
+    r->stream = vs_calloc(r->state_count * s->model->arch.depth, sizeof *r->stream);
+    if (!r->state_names || !r->recipe_names || !r->output_sqnr || !r->spared_floor || !r->stream)
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
     for (size_t i = 0; i < r->state_count; i++) r->state_names[i] = s->states.states[i].name;
     for (size_t i = 0; i < r->recipe_count; i++) {
         r->recipe_names[i] = s->states.recipes[i].name;
+        r->spared_floor[i] = (double)NAN;
         size_t *first = s->states.recipes[i].kind == VS_STATE_PTQ ? &r->ptq_recipe : &r->sq_recipe;
         if (*first == SIZE_MAX) *first = i;
     }
@@ -213,7 +217,8 @@ static vs_status name_states(vs_study *s, vs_error *err) {
     }
     for (size_t i = 0; i < s->capture_count; i++) {
         s->captures[i].values = vs_calloc(r->state_count, sizeof *s->captures[i].values);
-        if (!s->captures[i].values) return vs_fail(err, VS_ERR_NOMEM, "no memory for surfaces");
+        s->captures[i].hists = vs_calloc(r->state_count, sizeof *s->captures[i].hists);
+        if (!s->captures[i].values || !s->captures[i].hists) return vs_fail(err, VS_ERR_NOMEM, "no memory for surfaces");
     }
     return VS_OK;
 }
@@ -300,7 +305,9 @@ void vs_study_release(vs_study *s) {
     for (size_t i = 0; s->image_names && i < r->analysis_images; i++) free(s->image_names[i]);
     for (size_t i = 0; s->captures && i < s->capture_count; i++) {
         for (size_t k = 0; s->captures[i].values && k < r->state_count; k++) free(s->captures[i].values[k]);
+        for (size_t k = 0; s->captures[i].hists && k < r->state_count; k++) free(s->captures[i].hists[k]);
         free(s->captures[i].values);
+        free(s->captures[i].hists);
     }
     free(s->captures);
     free(s->image_names);
@@ -309,6 +316,8 @@ void vs_study_release(vs_study *s) {
     free(r->state_names);
     free(r->recipe_names);
     free(r->output_sqnr);
+    free(r->spared_floor);
+    free(r->stream);
     vs_plants_free(r->plants, r->plant_count);
     vs_evaluation_release(&s->evaluation);
     vs_states_release(&s->states);
