@@ -71,7 +71,7 @@ const volatile sig_atomic_t *vs_cli_stop(void);
 /* Rate and remaining time on stderr: one moving line on a terminal, a few plain lines otherwise. */
 typedef struct vs_cli_progress {
     const char *stage;
-    double start, last;
+    double start, last, first; /* first: images done when the stage was first heard of */
     bool terminal;
     size_t printed;
 } vs_cli_progress;

@@ -1,4 +1,5 @@
 /* Messages, signals and progress. */
+#include <math.h>
 #include <omp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -68,32 +69,41 @@ static void format_time(double seconds, char *text, size_t size) {
         snprintf(text, size, "%.1f h", seconds / 3600);
 }
 
-static void update(void *context, const char *stage, size_t done, size_t total) {
+static void update(void *context, const char *stage, double done, size_t total) {
     vs_cli_progress *p = context;
     const double now = vs_now();
-    if (p->stage == NULL || strcmp(p->stage, stage) != 0 || done == 1) {
+    if (p->stage == NULL || strcmp(p->stage, stage) != 0 || done < p->first) {
         if (p->stage && p->terminal && p->printed) fputc('\n', stderr);
-        *p = (vs_cli_progress){ .stage = stage,
-                                .start = now,
-                                .terminal = p->terminal }; /* the clock starts with the first image done */
+        *p = (vs_cli_progress){
+            .stage = stage, .start = now, .first = done, .terminal = p->terminal
+        }; /* the clock starts with the first word of it */
     }
     const double every = p->terminal ? 0.2 : 15;
-    if (done < total && now - p->last < every && p->printed) return;
-    if (!p->terminal && !p->printed && done < total && now - p->start < every) return;
-    const double elapsed = now - p->start, rate = elapsed > 0 ? (double)(done - 1) / elapsed : 0;
+    const bool whole = !(done < (double)total);
+    if (!whole && now - p->last < every && p->printed) return;
+    if (!p->terminal && !p->printed && !whole && now - p->start < every) return;
+    const double elapsed = now - p->start, rate = elapsed > 0 ? (done - p->first) / elapsed : 0;
     char left[32];
-    format_time(rate > 0 ? (double)(total - done) / rate : 0, left, sizeof left);
+    format_time(rate > 0 ? ((double)total - done) / rate : 0, left, sizeof left);
+    const int decimals = done == floor(done) ? 0 : 1;
     if (p->terminal)
-        fprintf(stderr, "\r%-12s %zu/%zu images, %.1f/s, %s left \033[K", stage, done, total, rate, left);
+        fprintf(stderr, "\r%-12s %.*f/%zu images, %.1f/s, %s left \033[K", stage, decimals, done, total, rate, left);
     else
-        fprintf(stderr, "%s: %zu/%zu images, %.1f/s, %s left\n", stage, done, total, rate, left);
+        fprintf(stderr, "%s: %.*f/%zu images, %.1f/s, %s left\n", stage, decimals, done, total, rate, left);
     p->last = now;
     p->printed++;
 }
 
+static void note(void *context, const char *text) {
+    vs_cli_progress *p = context;
+    if (p->terminal && p->printed) fputc('\n', stderr);
+    p->printed = 0;
+    fprintf(stderr, "%s\n", text);
+}
+
 vs_progress vs_cli_progress_begin(vs_cli_progress *p) {
     *p = (vs_cli_progress){ .terminal = isatty(STDERR_FILENO) != 0, .last = vs_now() };
-    return (vs_progress){ update, p };
+    return (vs_progress){ update, note, p };
 }
 
 void vs_cli_progress_end(vs_cli_progress *p) {

@@ -7,19 +7,6 @@
 #include "cli.h"
 #include "util.h"
 
-static void warn_unbuilt(const vs_config *c) {
-    const struct {
-        bool asked;
-        const char *key;
-    } columns[] = { { c->analyze.output, "analyze.output" }, { c->analyze.spared, "analyze.spared" } };
-    for (size_t i = 0; i < 2; i++) {
-        char place[1024];
-        if (!columns[i].asked) continue;
-        vs_cli_warn("%s: %s is not built yet: its values are null",
-                    vs_config_place(c, vs_config_mark(c, columns[i].key), place, sizeof place), columns[i].key);
-    }
-}
-
 /* The output folder must be writable before the long work begins. */
 static vs_status prepare_folder(const char *out, const char *name, char **dir, vs_error *err) {
     *dir = vs_path_join(out, name);
@@ -69,10 +56,7 @@ static vs_status run_one(const vs_command_line *line, const char *path, vs_error
     const vs_study_options options = vs_cli_study_options(line, &progress);
     vs_status status = vs_config_load(&config, path, line->overrides, line->override_count, err);
     if (status == VS_OK) status = vs_config_check_built(config, err);
-    if (status == VS_OK) {
-        warn_unbuilt(config);
-        status = prepare_folder(line->out, config->name, &dir, err);
-    }
+    if (status == VS_OK) status = prepare_folder(line->out, config->name, &dir, err);
     if (status == VS_OK) status = vs_study_open(&study, config, &options, err);
     if (status == VS_OK) status = vs_study_run(&study, err);
     vs_cli_progress_end(&progress);

@@ -56,14 +56,14 @@ static void head_distribution(vs_text *t, const char *state, const char *tensor,
 }
 
 static void head_recipe(vs_text *t, const char *recipe) {
-    static const char *const unbuilt[] = { "output.weight", "output.activation", "output.both", "spared.both", "spared.gain" };
+    static const char *const rest[] = { "local_proj",  "output.weight", "output.activation", "output.both",
+                                        "spared.both", "spared.gain",   "cumulative" };
     char column[40];
     for (size_t i = 0; i < VS_LOCAL_COUNT; i++) {
         snprintf(column, sizeof column, "local.%s", vs_local_names[i]);
         add_head(t, recipe, column);
     }
-    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++) add_head(t, recipe, unbuilt[i]);
-    add_head(t, recipe, "cumulative");
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) add_head(t, recipe, rest[i]);
 }
 
 static void add_distribution(vs_text *t, const vs_results *r, const vs_distribution *d, bool is_input, int digits) {
@@ -103,10 +103,13 @@ static void add_row(vs_text *t, const vs_results *r, const vs_row *x, int digits
     vs_text_add(t, ",%s,%d", vs_kind_name(x->kind), x->block);
     add_number(t, true, x->macs, x->macs == floor(x->macs) ? 17 : digits); /* a count: every digit */
     for (size_t k = 0; k < r->recipe_count; k++) {
-        for (size_t l = 0; l < VS_LOCAL_COUNT; l++)
-            add_number(t, x->recipes[k].local[l].present, x->recipes[k].local[l].pooled, digits);
-        vs_text_add(t, ",,,,,"); /* output, spared: not built yet */
-        add_number(t, x->recipes[k].cumulative.present, x->recipes[k].cumulative.pooled, digits);
+        const vs_row_recipe *p = &x->recipes[k];
+        for (size_t l = 0; l < VS_LOCAL_COUNT; l++) add_number(t, p->local[l].present, p->local[l].pooled, digits);
+        add_number(t, p->local_proj.present, p->local_proj.pooled, digits);
+        for (size_t m = 0; m < VS_OUTPUT_COUNT; m++) add_number(t, p->output[m].present, p->output[m].pooled, digits);
+        add_number(t, p->spared.present, p->spared.pooled, digits);
+        add_number(t, p->spared.present, p->spared_gain, digits);
+        add_number(t, p->cumulative.present, p->cumulative.pooled, digits);
     }
     for (size_t s = 0; s < r->state_count; s++) {
         add_distribution(t, r, &x->states[s].out, false, digits);

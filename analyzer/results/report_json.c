@@ -1,6 +1,7 @@
 /* results.json: the schema of study.md section 9. */
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,26 +50,29 @@ static json_t *spread(document *d, const vs_sqnr *s, bool with_pooled) {
     return o;
 }
 
-static json_t *nulls(document *d, const char *const *keys, size_t count) {
-    json_t *o = json_object();
-    for (size_t i = 0; i < count; i++) put(d, o, keys[i], json_null());
-    return o;
-}
-
 static json_t *recipe(document *d, const vs_row_recipe *r) {
-    static const char *const output_keys[] = { "weight", "activation", "both" }, *const spared_keys[] = { "both", "gain" };
-    json_t *o = json_object(), *local = json_object(), *images = json_object();
+    json_t *o = json_object(), *local = json_object(), *output = json_object(), *spared = json_object(), *images = json_object();
     for (size_t i = 0; i < VS_LOCAL_COUNT; i++) {
         put(d, local, vs_local_names[i], pooled(&r->local[i]));
-        char key[64] = "local.";
-        strncat(key, vs_local_names[i], sizeof key - strlen(key) - 1);
+        char key[64];
+        snprintf(key, sizeof key, "local.%s", vs_local_names[i]);
         if (i != VS_LOCAL_WEIGHT_TENSOR) put(d, images, key, spread(d, &r->local[i], false));
     }
+    put(d, images, "local_proj", spread(d, &r->local_proj, false));
+    for (size_t i = 0; i < VS_OUTPUT_COUNT; i++) {
+        put(d, output, vs_local_names[i], pooled(&r->output[i]));
+        char key[64];
+        snprintf(key, sizeof key, "output.%s", vs_local_names[i]);
+        put(d, images, key, spread(d, &r->output[i], false));
+    }
+    put(d, spared, "both", pooled(&r->spared));
+    put(d, spared, "gain", r->spared.present ? number(r->spared_gain) : json_null());
+    put(d, images, "spared.both", spread(d, &r->spared, false));
     put(d, images, "cumulative", spread(d, &r->cumulative, false));
     put(d, o, "local", local);
-    put(d, o, "local_proj", json_null());
-    put(d, o, "output", nulls(d, output_keys, 3));
-    put(d, o, "spared", nulls(d, spared_keys, 2));
+    put(d, o, "local_proj", pooled(&r->local_proj));
+    put(d, o, "output", output);
+    put(d, o, "spared", spared);
     put(d, o, "cumulative", pooled(&r->cumulative));
     put(d, o, "per_image", images);
     return o;
@@ -175,7 +179,7 @@ static void conclusions(document *d, const vs_ranking_set *set, json_t *o) {
         put(d, x, "gap", number(b->gap));
         put(d, x, "weights", rank(b->weights));
         put(d, x, "activations", rank(b->activations));
-        put(d, x, "output", json_null());
+        put(d, x, "output", rank(b->output));
         put(d, x, "flagged", json_boolean(b->flagged));
         append(d, blind, x);
     }
@@ -186,7 +190,7 @@ static void conclusions(document *d, const vs_ranking_set *set, json_t *o) {
         put(d, x, "outliers", rank(h->outliers));
         put(d, x, "outliers_in", rank(h->outliers_in));
         put(d, x, "activations", rank(h->activations));
-        put(d, x, "output", json_null());
+        put(d, x, "output", rank(h->output));
         append(d, harmless, x);
     }
     put(d, o, "agreement", agreement);
@@ -241,16 +245,42 @@ static json_t *planted(document *d) {
     return a;
 }
 
-/* spared_floor belongs to recipes; not built yet. */
+/* A recipe that is not run as a state has its spared_floor alone. */
 static json_t *output_sqnr(document *d) {
     const vs_results *r = d->results;
     json_t *o = json_object();
-    for (size_t s = 0; s < r->state_count; s++) {
-        json_t *x = spread(d, &r->output_sqnr[s], true);
-        for (size_t i = 0; i < r->recipe_count && json_is_object(x); i++)
-            if (strcmp(r->recipe_names[i], r->state_names[s]) == 0) put(d, x, "spared_floor", json_null());
-        put(d, o, r->state_names[s], x);
+    for (size_t s = 0; s < r->state_count; s++) put(d, o, r->state_names[s], spread(d, &r->output_sqnr[s], true));
+    for (size_t i = 0; i < r->recipe_count; i++) {
+        const double floor = r->spared_floor ? r->spared_floor[i] : (double)NAN;
+        json_t *x = json_object_get(o, r->recipe_names[i]);
+        if (!x && !isnan(floor)) put(d, o, r->recipe_names[i], x = json_object());
+        if (json_is_object(x)) put(d, x, "spared_floor", number(floor));
     }
+    return o;
+}
+
+static json_t *stream(document *d, const vs_sqnr *blocks) {
+    json_t *a = json_array();
+    for (size_t b = 0; b < d->results->arch->depth; b++) append(d, a, pooled(&blocks[b]));
+    return a;
+}
+
+/* The residual stream after each block: of the whole states, and of the worst layers alone. */
+static json_t *propagation(document *d) {
+    const vs_results *r = d->results;
+    json_t *o = json_object(), *states = json_object(), *alone = json_array();
+    for (size_t s = 0; s < r->state_count && r->stream; s++)
+        if (s != r->fp32_state) put(d, states, r->state_names[s], stream(d, r->stream + s * r->arch->depth));
+    for (size_t i = 0; i < r->propagation_count; i++) {
+        const vs_propagation *p = &r->propagations[i];
+        json_t *x = json_object();
+        put(d, x, "layer", json_string(r->rows[p->row].layer));
+        put(d, x, "recipe", json_string(r->recipe_names[p->recipe]));
+        put(d, x, "stream", stream(d, p->stream));
+        append(d, alone, x);
+    }
+    put(d, o, "states", states);
+    put(d, o, "alone", alone);
     return o;
 }
 
@@ -267,6 +297,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     put(d, o, "histogram_relative_error", number(r->histogram_error));
     put(d, o, "layers", layers);
     put(d, o, "output_sqnr", output_sqnr(d));
+    put(d, o, "propagation", propagation(d));
     put(d, o, "rankings", rankings(d, &r->ptq_rankings));
     if (r->sq_recipe != SIZE_MAX) {
         json_t *sq = json_object();

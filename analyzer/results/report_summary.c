@@ -15,8 +15,8 @@ static const double same_task = 0.5; /* points of mIoU that count as kept */
 typedef struct summary {
     const vs_results *r;
     vs_text *t;
-    const vs_ranking *activations, *weights; /* of the ptq recipe; NULL without one */
-    size_t float_state, ptq_state, sq_state; /* SIZE_MAX if absent */
+    const vs_ranking *activations, *weights, *output, *spared; /* of the ptq recipe; NULL without one */
+    size_t float_state, ptq_state, sq_state;                   /* SIZE_MAX if absent */
 } summary;
 
 /* ---- numbers for people */
@@ -288,6 +288,43 @@ static void add_layers(const summary *s) {
     if (act->count > shown) vs_text_add(s->t, "  ... %zu more in layers.csv\n", act->count - shown);
 }
 
+/* ---- at the model's output */
+
+static void add_output_row(const summary *s, const vs_ranking *k, size_t i) {
+    const size_t row = k->rows[i];
+    const vs_row *x = &s->r->rows[row];
+    const vs_row_recipe *p = &x->recipes[s->r->ptq_recipe];
+    const size_t by_activations = rank_in(s->activations, row);
+    char n[NUMBER];
+    vs_text_add(s->t, "  %4zu %-20s", i + 1, x->layer);
+    for (size_t m = VS_OUTPUT_COUNT; m-- > 0;) cell_db(s->t, 7, &p->output[m]);
+    cell_db(s->t, 7, &p->local[VS_LOCAL_BOTH]);
+    snprintf(n, sizeof n, "%zu", by_activations);
+    cell(s->t, 8, by_activations > 0, n);
+    snprintf(n, sizeof n, "%+.2f", p->spared_gain);
+    cell(s->t, 8, p->spared.present, n);
+    vs_text_add(s->t, "%s\n", x->planted ? "  PLANTED" : "");
+}
+
+/* Which single layer reaches the output, and which would be worth sparing. */
+static void add_output(const summary *s) {
+    const bool alone = s->output && s->output->count;
+    const vs_ranking *k = alone ? s->output : s->spared;
+    if (!k || !k->count) return;
+    section(s->t,
+            alone ? "AT THE OUTPUT, worst first: SQNR of the model's output with this layer alone quantized (dB)"
+                  : "AT THE OUTPUT, worst first: SQNR gained at the model's output by leaving this layer alone in float (dB)");
+    vs_text_add(s->t, "  %4s %-20s %7s %7s %7s %7s %8s %8s\n", "", "", "out,", "out,", "out,", "local,", "rank by", "gain if");
+    vs_text_add(s->t, "  %4s %-20s %7s %7s %7s %7s %8s %8s\n", "rank", "layer", "both", "input", "weight", "both", "activ.",
+                "spared");
+    for (size_t i = 0; i < k->count && i < TOP; i++) add_output_row(s, k, i);
+    const double floor = s->r->spared_floor ? s->r->spared_floor[s->r->ptq_recipe] : (double)NAN;
+    if (s->spared && s->spared->count && !isnan(floor))
+        vs_text_add(s->t,
+                    "  Gains below about %.2f dB are chance: that is how far the quantized output moves when pixels hardly do.\n",
+                    2 * floor);
+}
+
 /* ---- planted, mechanism, blind spot, harmless, agreement */
 
 static void add_planted(const summary *s) {
@@ -372,8 +409,8 @@ static void add_blind_spot(const summary *s) {
 static void add_harmless(const summary *s) {
     const vs_ranking_set *set = &s->r->ptq_rankings;
     if (!set->harmless_count) return;
-    section(s->t,
-            "HARMLESS: large outliers (first 10 by max/median) that cost little precision (not in the first 10 by activations)");
+    section(s->t, "HARMLESS: large outliers (first 10 by max/median) that cost little precision (not in the first 10 by "
+                  "activations or output)");
     for (size_t i = 0; i < set->harmless_count; i++) {
         const vs_harmless *h = &set->harmless[i];
         const vs_row *x = &s->r->rows[h->row];
@@ -407,6 +444,8 @@ vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
                         .t = &t,
                         .activations = find_ranking(&r->ptq_rankings, "activations"),
                         .weights = find_ranking(&r->ptq_rankings, "weights"),
+                        .output = find_ranking(&r->ptq_rankings, "output"),
+                        .spared = find_ranking(&r->ptq_rankings, "spared"),
                         .float_state = r->fp32_state == SIZE_MAX ? 0 : r->fp32_state, /* a study always runs it first */
                         .ptq_state = state_of(r, r->ptq_recipe),
                         .sq_state = state_of(r, r->sq_recipe) };
@@ -414,6 +453,7 @@ vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
     add_answer(&s);
     add_states(&s);
     add_layers(&s);
+    add_output(&s);
     add_planted(&s);
     add_mechanism(&s);
     add_blind_spot(&s);

@@ -25,7 +25,7 @@ typedef enum vs_local {
     VS_LOCAL_INPUT_TENSOR,
     VS_LOCAL_COUNT
 } vs_local;
-extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ... */
+extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ...; the first VS_OUTPUT_COUNT are those of output too */
 
 /* This layer alone quantized in the running model, compared at the model's output. */
 typedef enum vs_output { VS_OUTPUT_WEIGHT, VS_OUTPUT_ACTIVATION, VS_OUTPUT_BOTH, VS_OUTPUT_COUNT } vs_output;

@@ -10,14 +10,37 @@ typedef struct worker {
     size_t height, width;
 } worker;
 
+/* Images done, and the finished parts of those at work. */
+typedef struct vs_stage {
+    const vs_runner *runner;
+    const char *name;
+    size_t done, total;
+    double *parts; /* [threads] */
+} vs_stage;
+
 typedef struct wave_run {
     const vs_runner *runner;
+    vs_stage *stage;
     const vs_imageset *set;
     vs_session_needs needs;
     vs_job_fn work;
     void *context;
     worker *workers;
 } wave_run;
+
+static void tell(const vs_stage *s) {
+    double done = (double)s->done;
+    for (size_t i = 0; i < s->runner->threads; i++) done += s->parts[i];
+    if (s->runner->progress.update) s->runner->progress.update(s->runner->progress.context, s->name, done, s->total);
+}
+
+void vs_job_progress(const vs_job *job, size_t done, size_t total) {
+#pragma omp critical(vs_progress)
+    {
+        job->stage->parts[job->worker] = (double)done / (double)(total + 1); /* whole when its results are in */
+        tell(job->stage);
+    }
+}
 
 /* The worker's session, made anew when the image size changes. */
 static vs_status fit_session(const wave_run *run, worker *w, const vs_image *image, vs_error *err) {
@@ -45,7 +68,7 @@ static vs_status one_image(const wave_run *run, size_t worker_index, size_t inde
     worker *w = &run->workers[worker_index];
     status = fit_session(run, w, &sample.image, err);
     if (status == VS_OK) {
-        const vs_job job = { w->session, &sample, worker_index, index };
+        const vs_job job = { w->session, &sample, worker_index, index, run->stage };
         status = run->work(run->context, &job, err);
     }
     vs_sample_release(&sample);
@@ -57,18 +80,20 @@ vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t 
     const size_t wave = runner->wave;
     worker *workers = vs_calloc(runner->threads, sizeof *workers);
     vs_error *errors = vs_calloc(wave, sizeof *errors);
-    vs_status status = workers && errors ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for workers");
-    const wave_run run = { runner, set, needs, work, context, workers };
-    size_t done = 0;
+    vs_stage progress = { runner, stage, 0, count, vs_calloc(runner->threads, sizeof(double)) };
+    vs_status status = workers && errors && progress.parts ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for workers");
+    const wave_run run = { runner, &progress, set, needs, work, context, workers };
     for (size_t first = 0; first < count && status == VS_OK; first += wave) {
         const size_t last = first + wave < count ? first + wave : count;
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)runner->threads)
         for (size_t i = first; i < last; i++) {
-            (void)one_image(&run, (size_t)omp_get_thread_num(), i, &errors[i - first]); /* its status is in errors[] */
+            const size_t me = (size_t)omp_get_thread_num();
+            (void)one_image(&run, me, i, &errors[i - first]); /* its status is in errors[] */
 #pragma omp critical(vs_progress)
             {
-                done++;
-                if (runner->progress.update) runner->progress.update(runner->progress.context, stage, done, count);
+                progress.parts[me] = 0;
+                progress.done++;
+                tell(&progress);
             }
         }
         for (size_t i = first; i < last && status == VS_OK; i++) {
@@ -80,5 +105,6 @@ vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t 
     for (size_t i = 0; workers && i < runner->threads; i++) vs_session_free(workers[i].session);
     free(workers);
     free(errors);
+    free(progress.parts);
     return status;
 }

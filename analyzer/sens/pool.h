@@ -7,9 +7,11 @@
 #include "imageset.h"
 #include "vitscope/vit.h"
 
-/* Told after every finished image; called by one thread at a time. */
+/* Told how far a stage is, in images (long work on one image counts in parts); and, once before a long stage, in words what it
+ * will take. Called by one thread at a time. */
 typedef struct vs_progress {
-    void (*update)(void *context, const char *stage, size_t done, size_t total);
+    void (*update)(void *context, const char *stage, double done, size_t total);
+    void (*note)(void *context, const char *text);
     void *context;
 } vs_progress;
 
@@ -33,10 +35,14 @@ typedef struct vs_job {
     vs_session *session; /* of this worker, fit for the image's size */
     const vs_sample *sample;
     size_t worker, index;
+    struct vs_stage *stage; /* where vs_job_progress counts */
 } vs_job;
 
 typedef vs_status (*vs_job_fn)(void *context, const vs_job *job, vs_error *err);
 typedef vs_status (*vs_pool_fn)(void *context, size_t image, vs_error *err); /* called in image order */
+
+/* Says that `done` of `total` parts of this image are finished. */
+void vs_job_progress(const vs_job *job, size_t done, size_t total);
 
 /* Runs `work` on images 0..count-1 of the set, `runner->threads` at a time, and `pool` (may be NULL) on each in image
  * order, a wave at a time: results do not depend on the number of threads. The first error in image order wins.

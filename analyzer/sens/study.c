@@ -1,13 +1,15 @@
 #include "study.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "calibrate.h"
+#include "sweep.h"
 #include "util.h"
 
-enum { KEPT_MAPS = 4 };
+enum { KEPT_MAPS = 4, PROPAGATIONS = 3 };
 
 static void begin_stage(vs_study *s, const char *name) {
     if (s->stage_count < VS_MAX_STAGES) s->stages[s->stage_count++] = (vs_stage_time){ name, 0 };
@@ -231,6 +233,7 @@ vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
         begin_stage(s, "calibration");
         vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
         end_stage(s);
+        s->forward_seconds = s->stages[s->stage_count - 1].seconds / (double)s->calibration_set.count;
         if (status != VS_OK) return status;
     }
     vs_config without = *s->config; /* nothing to measure layer by layer: no variants for recipes either */
@@ -272,6 +275,41 @@ static vs_status analyze(vs_study *s, const vs_runner *runner, vs_error *err) {
     return status;
 }
 
+static void note_cost(const vs_study *s, const char *what, vs_sweep_cost cost) {
+    if (!s->options.progress.note) return;
+    char text[200];
+    const double each = s->forward_seconds;
+    snprintf(text, sizeof text, "%s: %zu re-runs, the work of %.0f forward passes, about %.0f s", what, cost.reruns,
+             cost.forwards, ceil(cost.forwards * each));
+    s->options.progress.note(s->options.progress.context, text);
+}
+
+/* Damage at the model's output, as far as it is asked for. */
+static vs_status sweep(vs_study *s, const vs_runner *runner, vs_error *err) {
+    const vs_analyze_config *c = &s->config->analyze;
+    vs_results *r = &s->results;
+    const vs_sweep_options options = { r->analysis_images, c->mode_weight, c->mode_activation, c->mode_both };
+    vs_status status = VS_OK;
+    if (c->output && r->recipe_count) {
+        note_cost(s, "output", vs_output_cost(r, &s->states, &options));
+        begin_stage(s, "output");
+        status = vs_sweep_output(r, runner, &s->analysis_set, &s->states, &options, err);
+        end_stage(s);
+    }
+    if (status == VS_OK && c->spared && r->recipe_count) {
+        note_cost(s, "spared", vs_spared_cost(r, &s->states, &options));
+        begin_stage(s, "spared");
+        status = vs_sweep_spared(r, runner, &s->analysis_set, &s->states, &options, err);
+        end_stage(s);
+    }
+    if (status == VS_OK && c->cumulative) {
+        begin_stage(s, "propagation");
+        status = vs_sweep_propagation(r, runner, &s->analysis_set, &s->states, &options, PROPAGATIONS, err);
+        end_stage(s);
+    }
+    return status;
+}
+
 vs_status vs_study_run(vs_study *s, vs_error *err) {
     const vs_runner runner = vs_study_runner(s);
     vs_results *r = &s->results;
@@ -280,6 +318,7 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
         begin_stage(s, "analysis");
         status = analyze(s, &runner, err);
         end_stage(s);
+        if (status == VS_OK) status = sweep(s, &runner, err);
     }
     if (status == VS_OK && s->evaluation_set.count && s->model->arch.head != VS_HEAD_NONE) {
         begin_stage(s, "evaluation");
@@ -317,6 +356,8 @@ void vs_study_release(vs_study *s) {
     free(r->recipe_names);
     free(r->output_sqnr);
     free(r->spared_floor);
+    for (size_t i = 0; i < r->propagation_count; i++) free(r->propagations[i].stream);
+    free(r->propagations);
     free(r->stream);
     vs_plants_free(r->plants, r->plant_count);
     vs_evaluation_release(&s->evaluation);

@@ -1,0 +1,20 @@
+/* SQNR sums of many numbers an image, kept in slots until they are pooled in image order. */
+#ifndef VS_SUMS_H
+#define VS_SUMS_H
+
+#include "record.h"
+
+typedef struct vs_sums {
+    vs_error_sums *slots; /* [wave * count] */
+    vs_sqnr_pool *pools;  /* [count] */
+    size_t wave, count;
+} vs_sums;
+
+VS_NODISCARD vs_status vs_sums_create(vs_sums *sums, size_t wave, size_t count, vs_error *err);
+void vs_sums_release(vs_sums *sums);
+/* The sums of one image. */
+vs_error_sums *vs_sums_slot(const vs_sums *sums, size_t image);
+void vs_sums_reset(const vs_sums *sums, size_t image);
+void vs_sums_pool(vs_sums *sums, size_t image);
+
+#endif

@@ -1,0 +1,113 @@
+#include "sweep.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sums.h"
+#include "util.h"
+
+typedef struct sweep {
+    vs_results *results;
+    const vs_runner *runner;
+    const vs_states *states;
+    const vs_sweep_options *options;
+    vs_rerun *reruns; /* [threads] */
+    vs_sums sums;     /* [(row * recipes + recipe) * VS_OUTPUT_COUNT + mode] */
+} sweep;
+
+static bool mode_asked(const vs_sweep_options *o, vs_kind kind, vs_output mode) {
+    if (vs_kind_is_operand(kind)) return mode == VS_OUTPUT_ACTIVATION && (o->activation || o->both); /* both is the same */
+    return mode == VS_OUTPUT_WEIGHT ? o->weight : mode == VS_OUTPUT_ACTIVATION ? o->activation : o->both;
+}
+
+/* An earlier recipe that does the same to this layer; `recipe` itself where there is none. */
+static size_t first_alike(const vs_states *s, size_t recipe, const vs_row *row) {
+    for (size_t p = 0; p < recipe; p++)
+        if (vs_same_site(&s->recipes[p], &s->recipes[recipe], row->kind, row->block)) return p;
+    return recipe;
+}
+
+vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_sweep_options *o) {
+    vs_sweep_cost cost = { 0, 2.0 * (double)o->images }; /* the float output; the running model */
+    const double depth = (double)r->arch->depth;
+    for (size_t i = 0; i < r->row_count; i++)
+        for (size_t p = 0; p < s->recipe_count; p++) {
+            if (first_alike(s, p, &r->rows[i]) != p) continue;
+            for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT; m++) {
+                if (!mode_asked(o, r->rows[i].kind, m)) continue;
+                cost.reruns += o->images;
+                const double block = r->rows[i].kind == VS_KIND_HEAD ? depth : fmax(r->rows[i].block, 0);
+                cost.forwards += (double)o->images * (depth - block) / depth;
+            }
+        }
+    return cost;
+}
+
+static vs_status measure_row(const sweep *w, vs_rerun *r, size_t image, size_t row, vs_error *err) {
+    const vs_row *x = &w->results->rows[row];
+    vs_status status = VS_OK;
+    for (size_t p = 0; p < w->states->recipe_count && status == VS_OK; p++) {
+        vs_error_sums *out = vs_sums_slot(&w->sums, image) + (row * w->states->recipe_count + p) * VS_OUTPUT_COUNT;
+        const size_t alike = first_alike(w->states, p, x);
+        if (alike != p) {
+            memcpy(out, out - (p - alike) * VS_OUTPUT_COUNT, VS_OUTPUT_COUNT * sizeof *out);
+            continue;
+        }
+        for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT && status == VS_OK; m++)
+            if (mode_asked(w->options, x->kind, m))
+                status = vs_rerun_alone(r, &w->states->recipes[p], x->kind, x->block, m, &out[m], err);
+        if (vs_kind_is_operand(x->kind)) out[VS_OUTPUT_BOTH] = out[VS_OUTPUT_ACTIVATION];
+    }
+    return status;
+}
+
+static vs_status measure_rows(const sweep *w, vs_rerun *r, size_t image, vs_kind kind, int block, vs_error *err) {
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++) {
+        const vs_row *x = &w->results->rows[i];
+        if (block >= 0 ? x->block == block : x->kind == kind) status = measure_row(w, r, image, i, err);
+    }
+    return status;
+}
+
+static vs_status work(void *context, const vs_job *job, vs_error *err) {
+    const sweep *w = context;
+    vs_rerun *r = &w->reruns[job->worker];
+    vs_sums_reset(&w->sums, job->index);
+    vs_status status = vs_rerun_begin(r, job, err);
+    if (status == VS_OK) status = measure_rows(w, r, job->index, VS_KIND_PATCH_EMBED, -1, err);
+    for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
+        status = vs_rerun_block(r, b, err);
+        if (status == VS_OK) status = measure_rows(w, r, job->index, VS_KIND_BLOCK, (int)b, err);
+        vs_job_progress(job, b + 1, w->results->arch->depth);
+    }
+    return status == VS_OK ? measure_rows(w, r, job->index, VS_KIND_HEAD, -1, err) : status;
+}
+
+static vs_status pool(void *context, size_t image, vs_error *err) {
+    (void)err;
+    vs_sums_pool(&((sweep *)context)->sums, image);
+    return VS_OK;
+}
+
+vs_status vs_sweep_output(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
+                          const vs_sweep_options *options, vs_error *err) {
+    sweep w = { .results = results, .runner = runner, .states = states, .options = options };
+    const size_t count = results->row_count * states->recipe_count * VS_OUTPUT_COUNT;
+    vs_status status = vs_sums_create(&w.sums, runner->wave, count, err);
+    if (status == VS_OK) status = vs_reruns_create(&w.reruns, runner, err);
+    if (status == VS_OK)
+        status = vs_run_images(runner, set, options->images, "output", vs_rerun_needs(runner), work, pool, &w, err);
+    for (size_t i = 0; i < count && status == VS_OK; i++) {
+        const size_t row = i / (states->recipe_count * VS_OUTPUT_COUNT), p = i / VS_OUTPUT_COUNT % states->recipe_count;
+        const vs_output m = (vs_output)(i % VS_OUTPUT_COUNT);
+        const vs_kind kind = results->rows[row].kind;
+        const bool asked = vs_kind_is_operand(kind) ? m != VS_OUTPUT_WEIGHT && (options->activation || options->both)
+                                                    : mode_asked(options, kind, m);
+        if (asked) results->rows[row].recipes[p].output[m] = vs_sqnr_pool_result(&w.sums.pools[i]);
+    }
+    vs_reruns_free(w.reruns, runner);
+    vs_sums_release(&w.sums);
+    return status;
+}

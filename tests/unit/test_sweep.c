@@ -1,0 +1,153 @@
+/* A re-run that starts at the changed layer gives the bits of a plain run from the image with that layer changed. The plain run
+ * here is vs_forward with a tap and exchanged weights; it shares with the sweep only the operations themselves. */
+#include <string.h>
+
+#include "check.h"
+#include "study.h"
+#include "util.h"
+
+static const char config_text[] =
+    "version: 1\nname: sweep\nmodel: {checkpoint: %s/data/vit_ti14_scenes.safetensors}\n"
+    "data:\n  calibration: {scenes: {seed: 2, count: 2, size: 56}}\n  analysis: {scenes: {seed: 3, count: 2, size: 56}}\n"
+    "recipe: {%s}\nstates: [fp32, ptq, {sq: {name: folded, scope: %s}}, sq]\n"
+    "analyze: {recipes: [ptq, sq, folded], output: true, spared: true, layers: [%s]}\n";
+
+typedef struct plain {
+    const vs_study *study;
+    const vs_state *recipe;
+    vs_kind kind;
+    int block;
+    vs_output mode;
+    bool spare; /* everything but this layer */
+} plain;
+
+static vs_status change(void *context, const vs_tap *tap, vs_error *err) {
+    (void)err;
+    const plain *p = context;
+    const vs_backend *be = p->study->backend;
+    const bool here = tap->kind == p->kind && tap->block == p->block;
+    if (!tap->input) return VS_OK;
+    if (p->spare) {
+        if (!here) vs_state_apply(p->recipe, be, tap);
+        return VS_OK;
+    }
+    if (!here) return VS_OK;
+    const vs_site *site = vs_variant_site(p->recipe->variant, tap->kind, tap->block);
+    vs_site_smooth(be, site, tap->x, tap->x);
+    if (p->mode != VS_OUTPUT_WEIGHT) vs_site_quantize(be, site, tap->x, tap->x, NULL);
+    return VS_OK;
+}
+
+/* The weights of the changed model: `blocks` is room for its blocks, `ws` for one weight. */
+static vs_weights exchange(const plain *p, vs_block_weights *blocks, void *ws) {
+    const size_t depth = p->study->model->arch.depth;
+    vs_weights base = *p->study->weights, recipe = *p->recipe->weights, w = p->spare ? recipe : base;
+    memcpy(blocks, w.blocks, depth * sizeof *blocks);
+    w.blocks = blocks;
+    if (!vs_kind_is_linear(p->kind)) return w;
+    vs_linear_weights *l = vs_weights_linear(&w, p->kind, p->block);
+    if (p->spare) {
+        *l = *vs_weights_linear(&base, p->kind, p->block);
+        if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_g = base.blocks[p->block].norm1_g;
+        if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_b = base.blocks[p->block].norm1_b;
+        if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_g = base.blocks[p->block].norm2_g;
+        if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_b = base.blocks[p->block].norm2_b;
+    } else if (p->mode != VS_OUTPUT_ACTIVATION) {
+        *l = *vs_weights_linear(&recipe, p->kind, p->block);
+    } else {
+        const vs_mat smoothed = { ws, l->w.rows, l->w.cols, l->w.cols };
+        vs_site_smooth_weight(p->study->backend, vs_variant_site(p->recipe->variant, p->kind, p->block), l->w, smoothed);
+        l->w = smoothed;
+    }
+    return w;
+}
+
+/* Pooled SQNR over the analysis images, every image run from its pixels. */
+static double plain_sqnr(const plain *p) {
+    const vs_study *s = p->study;
+    const vs_backend *be = s->backend;
+    const vs_arch *a = &s->model->arch;
+    vs_error err = { 0 };
+    vs_block_weights *blocks = vs_calloc(a->depth, sizeof *blocks);
+    void *ws = be->ops->alloc(be, 4 * a->width * a->width);
+    const vs_weights changed = exchange(p, blocks, ws);
+    vs_sqnr_pool pool = { .min = 0 };
+    const vs_session_options so = { .images = 1,
+                                    .height = 56,
+                                    .width = 56,
+                                    .workspaces = 1,
+                                    .streams = 1,
+                                    .scratch = 16 * a->classes,
+                                    .probabilities = s->config->recipe.p != VS_P_NONE };
+    vs_session *session = NULL;
+    assert_int_equal(vs_session_create(&session, s->weights, &so, &err), VS_OK);
+    for (size_t i = 0; i < s->analysis_set.count; i++) {
+        vs_sample sample;
+        assert_int_equal(vs_imageset_get(&s->analysis_set, i, &sample, &err), VS_OK);
+        assert_int_equal(vs_forward(session, s->weights, sample.pixels, (vs_tapper){ NULL, NULL }, &err), VS_OK);
+        const vs_mat out = vs_session_logits(session), want = { vs_session_scratch(session), out.rows, out.cols, out.cols };
+        be->ops->copy(be, out, want);
+        plain copy = *p;
+        assert_int_equal(vs_forward(session, &changed, sample.pixels, (vs_tapper){ change, &copy }, &err), VS_OK);
+        vs_error_sums sums;
+        be->ops->error_sums(be, want, out, &sums);
+        vs_sqnr_pool_add(&pool, &sums);
+        vs_sample_release(&sample);
+    }
+    vs_session_free(session);
+    be->ops->free(be, ws);
+    free(blocks);
+    return vs_sqnr_pool_result(&pool).pooled;
+}
+
+static void same(const vs_row *row, const char *recipe, const char *what, const vs_sqnr *got, double want) {
+    if (!got->present || !(got->pooled == want))
+        fail_msg("%s, %s, %s: %.17g, plain re-run %.17g", row->layer, recipe, what, got->pooled, want);
+}
+
+static void check_study(const char *backend, const char *recipe, const char *scope, const char *layers) {
+    char *text = vs_format(config_text, VS_SOURCE_DIR, recipe, scope, layers);
+    vs_error err = { 0 };
+    vs_config *config = NULL;
+    vs_study s = { 0 };
+    assert_int_equal(vs_config_parse(&config, text, strlen(text), "sweep.yaml", NULL, 0, &err), VS_OK);
+    const vs_study_options options = { .backend = backend, .threads = 2, .wave = 2 };
+    if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
+    assert_true(s.results.row_count > 0);
+    for (size_t i = 0; i < s.results.row_count; i++)
+        for (size_t r = 0; r < s.states.recipe_count; r++) {
+            const vs_row *row = &s.results.rows[i];
+            const vs_row_recipe *got = &row->recipes[r];
+            plain p = { &s, &s.states.recipes[r], row->kind, row->block, VS_OUTPUT_WEIGHT, false };
+            for (; p.mode < VS_OUTPUT_COUNT; p.mode++) {
+                if (vs_kind_is_operand(row->kind) && p.mode == VS_OUTPUT_WEIGHT)
+                    assert_false(got->output[p.mode].present);
+                else
+                    same(row, p.recipe->name, vs_local_names[p.mode], &got->output[p.mode], plain_sqnr(&p));
+            }
+            p.spare = true;
+            same(row, p.recipe->name, "spared", &got->spared, plain_sqnr(&p));
+            p.kind = VS_KIND_BLOCK; /* spares nothing */
+            check_close(got->spared_gain, got->spared.pooled - plain_sqnr(&p), 1e-12);
+            assert_true(s.results.spared_floor[r] > 0 && s.results.spared_floor[r] < 10);
+        }
+    vs_study_release(&s);
+    vs_config_free(config);
+    free(text);
+}
+
+static void equals_plain_reruns_on_cpu(void **state) {
+    (void)state;
+    check_study("cpu", "", "all", "\"blocks.{0,11}.*\"");
+}
+
+static void equals_plain_reruns_on_ref(void **state) {
+    (void)state;
+    check_study("ref", "", "all", "\"blocks.11.{attn.qkv,attn.v,attn.proj,mlp.*}\"");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(equals_plain_reruns_on_cpu),
+                                        cmocka_unit_test(equals_plain_reruns_on_ref) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
