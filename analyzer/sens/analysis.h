@@ -14,7 +14,8 @@ typedef struct vs_surface_capture {
     size_t row;
     vs_tensor tensor;
     size_t tokens, channels;
-    float **values; /* [state_count], each [tokens * channels]; signed values' magnitudes */
+    float **values;   /* [state_count], each [tokens * channels]; signed values' magnitudes */
+    uint64_t **hists; /* [state_count], pooled over the set, each [VS_HIST_BINS] */
 } vs_surface_capture;
 
 typedef struct vs_analysis_options {
