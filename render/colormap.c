@@ -21,3 +21,17 @@ void vs_class_color(size_t index, uint8_t rgb[3]) {
         rgb[i] = (uint8_t)(255 * value * (1 - 0.6 * fmax(f, 0)));
     }
 }
+
+/* Its published anchor colours. */
+static const uint8_t heat[][3] = { { 68, 1, 84 },    { 71, 45, 123 }, { 59, 82, 139 },  { 44, 114, 142 }, { 33, 145, 140 },
+                                   { 40, 174, 128 }, { 94, 201, 98 }, { 173, 220, 48 }, { 253, 231, 37 } };
+
+void vs_heat_color(double t, uint8_t rgb[3]) {
+    const size_t last = sizeof heat / sizeof *heat - 1;
+    const double at = (t <= 0 ? 0 : t < 1 ? t : 1) * (double)last; /* NaN: 1 */
+    const size_t low = at < (double)last ? (size_t)at : last - 1;
+    for (size_t i = 0; i < 3; i++) {
+        const double a = heat[low][i], b = heat[low + 1][i];
+        rgb[i] = (uint8_t)rint(a + (at - (double)low) * (b - a));
+    }
+}

@@ -49,6 +49,69 @@ VS_NODISCARD vs_status vs_surface_draw(const vs_surface *surface, const char *st
 /* Reduces [tokens, channels] to at most out_tokens x out_channels cells, each the maximum of what it covers. */
 void vs_decimate_max(const float *in, size_t tokens, size_t channels, float *out, size_t out_tokens, size_t out_channels);
 
+/* Every panel as a token x channel image on one colour scale (linear or logarithmic as the surface) with a colour bar, the
+ * marked tokens, the step on the bar and arrows at the maximum's row and column. paths [panel_count], PNG. Large matrices are
+ * reduced by maximum, small ones enlarged by whole numbers. */
+VS_NODISCARD vs_status vs_heatmaps_draw(const vs_surface *surface, const char *const *paths, vs_error *err);
+
+/* ---- charts, readable without colour: a style is a dash, a marker and a lightness ---- */
+
+/* One line. NaN leaves a gap; an infinite y stands at the edge of the panel as an arrowhead. */
+typedef struct vs_chart_series {
+    const char *name;
+    size_t style;    /* equal styles look equal in every panel; VS_CHART_STYLES differ */
+    const double *x; /* [count] rising; with vs_chart.steps [count + 1] edges */
+    const double *y; /* [count] */
+    size_t count;
+} vs_chart_series;
+enum { VS_CHART_STYLES = 8 };
+
+/* A vertical line at x in the look of a style, its name written along it. */
+typedef struct vs_chart_rule {
+    double x;
+    const char *name;
+    size_t style;
+} vs_chart_rule;
+
+typedef struct vs_chart_panel {
+    const char *title;
+    const vs_chart_series *series;
+    size_t series_count;
+    const vs_chart_rule *rules;
+    size_t rule_count;
+    const char *const *x_names; /* names of x = 0, 1, ...; NULL: numbers */
+    size_t x_name_count;
+} vs_chart_panel;
+
+/* Panels in rows of `columns` on one y scale. Ranges with low >= high come from the data, x then per panel. */
+typedef struct vs_chart {
+    const char *heading, *caption, *x_label, *y_label;
+    const vs_chart_panel *panels;
+    size_t panel_count, columns;
+    size_t panel_width, panel_height; /* nominal pixels inside the axes */
+    double x_low, x_high, y_low, y_high;
+    bool log_x, log_y;  /* values at or below a logarithmic axis stand on it */
+    bool steps;         /* y holds between edges, drawn as stairs without markers */
+    bool legend_beside; /* right of each panel, which has its own names; otherwise one above all */
+} vs_chart;
+VS_NODISCARD vs_status vs_chart_draw(const vs_chart *chart, const char *stem, const vs_render_options *options,
+                                     vs_render_outcome *outcome, vs_error *err);
+
+/* Two rankings joined by lines, rank 1 on top. */
+typedef struct vs_slope {
+    const char *name;
+    size_t left, right; /* ranks from 1 */
+    bool marked;        /* drawn strong and named at both ends; the others are thin and grey */
+} vs_slope;
+typedef struct vs_slopes {
+    const char *heading, *caption, *left_title, *right_title;
+    size_t left_count, right_count; /* lengths of the two rankings */
+    const vs_slope *slopes;
+    size_t slope_count;
+} vs_slopes;
+VS_NODISCARD vs_status vs_slopes_draw(const vs_slopes *slopes, const char *stem, const vs_render_options *options,
+                                      vs_render_outcome *outcome, vs_error *err);
+
 /* A predicted-map sheet: panels of equal size side by side, a caption above each, a class legend below. */
 typedef struct vs_map_panel {
     const char *title;
@@ -66,5 +129,7 @@ VS_NODISCARD vs_status vs_map_draw(const vs_map_sheet *sheet, const char *path, 
 
 /* Colour of a class, RGB; fixed, distinct for the first 20, deterministic after. */
 void vs_class_color(size_t index, uint8_t rgb[3]);
+/* Colour of a magnitude, t in [0, 1] (clamped; NaN is the top): viridis, rising in lightness, so that it reads in grey. */
+void vs_heat_color(double t, uint8_t rgb[3]);
 
 #endif

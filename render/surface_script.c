@@ -8,74 +8,42 @@
 #include "util.h"
 
 /* Nominal pixels; ROOM holds heading, titles and the step's line, FOOT the axes' numbers and names. */
-enum { PANEL_WIDTH = 430, COLORBOX_WIDTH = 90, ROOM = 165, BOX = 232, FOOT = 112, LINE = 18 };
-enum { MAX_TOKENS = 110, MAX_CHANNELS = 150, CAPTION_LETTER = 7 };
+enum { PANEL_WIDTH = 430, COLORBOX_WIDTH = 90, ROOM = 165, BOX = 232, FOOT = 112 };
+enum { MAX_TOKENS = 110, MAX_CHANNELS = 150 };
 static const double log_decades = 6; /* a log axis shows at most so many below the maximum */
-
-typedef struct scale {
-    double low, top;
-    bool logarithmic;
-} scale;
 
 /* ------------------------------------------------------------------ text */
 
-/* Bytes of the first line of at most `letters` characters, broken at a space where there is one. */
-static size_t line_length(const char *text, size_t letters) {
-    size_t at = 0, count = 0, space = 0;
-    while (text[at] && count < letters) {
-        if (text[at] == ' ') space = at;
-        at++;
-        while (((unsigned char)text[at] & 0xC0) == 0x80) at++; /* the rest of a UTF-8 character */
-        count++;
-    }
-    return !text[at] || text[at] == ' ' || space == 0 ? at : space;
-}
-
 static size_t caption_letters(const vs_surface *s) {
-    return (PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH - 60) / CAPTION_LETTER;
+    return (PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH - 60) / VS_CAPTION_LETTER;
 }
 
-static size_t caption_lines(const vs_surface *s) {
-    size_t lines = 0;
-    for (const char *c = s->caption; c && *c; lines++) {
-        c += line_length(c, caption_letters(s));
-        c += *c == ' ';
-    }
-    return lines;
-}
+static size_t caption_lines(const vs_surface *s) { return vs_caption_lines(s->caption, caption_letters(s)); }
 
 vs_figure vs_surface_figure(const vs_surface *s) {
-    return (vs_figure){ PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH, ROOM + BOX + FOOT + LINE * caption_lines(s) };
+    return (vs_figure){ PANEL_WIDTH * s->panel_count + COLORBOX_WIDTH, ROOM + BOX + FOOT + VS_CAPTION_LINE * caption_lines(s) };
 }
 
 static double from_top(const vs_surface *s, double pixels) { return 1 - pixels / (double)vs_surface_figure(s).height; }
 
-static void add_label(vs_text *o, const char *text, double x, double y, int size, const char *color) {
-    vs_text_add(o, "set label ");
-    vs_script_quote(o, text);
-    vs_text_add(o, " at screen %.5f,%.5f center font ',%d' tc rgb '%s'\n", x, y, size, color);
+static void add_label(vs_text *o, const vs_surface *s, const char *text, double x, double y, int size, const char *color) {
+    const vs_figure figure = vs_surface_figure(s);
+    vs_script_label(o, figure, text, x * (double)figure.width, y, VS_ALIGN_CENTER, size, color);
 }
 
 static void add_heading(vs_text *o, const vs_surface *s) {
-    const size_t letters = caption_letters(s), height = vs_surface_figure(s).height;
-    double y = (double)height - 8 - LINE * (double)caption_lines(s) + 0.5 * LINE;
-    add_label(o, s->heading, 0.5, from_top(s, 25), 15, "#101010");
-    for (const char *c = s->caption; c && *c; y += LINE) {
-        const size_t n = line_length(c, letters);
-        vs_text_add(o, "set label ");
-        vs_script_quote_n(o, c, n);
-        vs_text_add(o, " at screen 0.5,%.5f center font ',10' tc rgb '#404040'\n", from_top(s, y));
-        c += n;
-        c += *c == ' ';
-    }
+    const vs_figure figure = vs_surface_figure(s);
+    const double y = (double)figure.height - 8 - VS_CAPTION_LINE * ((double)caption_lines(s) - 0.5);
+    add_label(o, s, s->heading, 0.5, 25, 15, "#101010");
+    vs_script_caption(o, figure, s->caption, caption_letters(s), y);
 }
 
 /* ------------------------------------------------------------------ scales */
 
 /* One scale for all panels, from the largest finite value and step. A log axis begins in the decade below the
  * smallest median or step, where the bulk lies. */
-static scale common_scale(const vs_surface *s) {
-    scale z = { .logarithmic = s->log_z };
+vs_scale vs_surface_scale(const vs_surface *s) {
+    vs_scale z = { .logarithmic = s->log_z };
     for (size_t p = 0; p < s->panel_count; p++) {
         const vs_surface_panel *panel = &s->panels[p];
         for (size_t i = 0; i < s->tokens * s->channels; i++)
@@ -94,27 +62,25 @@ static scale common_scale(const vs_surface *s) {
     return z;
 }
 
-/* A round step that gives four to eight ticks. */
-static size_t tick_step(size_t n) {
-    static const size_t nice[] = { 1, 2, 5 };
-    for (size_t decade = 1;; decade *= 10)
-        for (size_t i = 0; i < 3; i++)
-            if (n / (nice[i] * decade) <= 5) return nice[i] * decade;
-}
-
-/* The same for a height: 1, 2 or 5 times a power of ten. */
+/* A round step for a height: 1, 2 or 5 times a power of ten. */
 static double round_step(double top) {
     const double decade = pow(10, floor(log10(top / 5)));
     return top / 5 <= 2 * decade ? 2 * decade : top / 5 <= 5 * decade ? 5 * decade : 10 * decade;
 }
 
-static void add_palette(vs_text *o) { /* viridis, its published anchor colours: even in lightness, readable in grey */
-    vs_text_add(o, "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 "
-                   "'#5ec962', 7 '#addc30', 8 '#fde725')\n");
+static void add_palette(vs_text *o) {
+    enum { ANCHORS = 9 };
+    vs_text_add(o, "set palette defined (");
+    for (size_t i = 0; i < ANCHORS; i++) {
+        uint8_t c[3];
+        vs_heat_color((double)i / (ANCHORS - 1), c);
+        vs_text_add(o, "%s%zu '#%02x%02x%02x'", i ? ", " : "", i, c[0], c[1], c[2]);
+    }
+    vs_text_add(o, ")\n");
 }
 
 /* Heights are written once for the z axis and the colour bar. */
-static void add_height_ticks(vs_text *o, const scale *z) {
+static void add_height_ticks(vs_text *o, const vs_scale *z) {
     static const char *const axes[] = { "ztics nomirror offset 0.3,0", "cbtics scale 0 offset -0.6,0" };
     for (size_t a = 0; a < 2; a++) {
         vs_text_add(o, "set %s ", axes[a]);
@@ -122,19 +88,14 @@ static void add_height_ticks(vs_text *o, const scale *z) {
             vs_text_add(o, "%g\n", round_step(z->top));
             continue;
         }
-        vs_text_add(o, "(");
-        const int first = (int)ceil(log10(z->low) - 1e-9), last = (int)floor(log10(z->top) + 1e-9);
-        for (int e = first; e <= last; e++) {
-            const double v = pow(10, e);
-            vs_text_add(o, e < -3 || e > 3 ? "%s'%.0e' %.17g" : "%s'%g' %.17g", e > first ? ", " : "", v, v);
-        }
-        vs_text_add(o, ")\n");
+        vs_script_decades(o, z->low, z->top);
+        vs_text_add(o, "\n");
     }
 }
 
 /* Marked tokens by name; neighbours too close to be written apart share one label, "cls-reg3". */
 static void add_token_ticks(vs_text *o, const vs_surface *s) {
-    const size_t near = s->tokens / 25, step = tick_step(s->tokens);
+    const size_t near = s->tokens / 25, step = vs_tick_step(s->tokens);
     const char *comma = "";
     size_t after = step;
     vs_text_add(o, "set xtics nomirror offset -0.2,-0.3 (");
@@ -159,7 +120,7 @@ static void add_token_ticks(vs_text *o, const vs_surface *s) {
 
 static double last_of(size_t n) { return n > 1 ? (double)(n - 1) : 1; }
 
-static void add_ranges(vs_text *o, const vs_surface *s, const scale *z) {
+static void add_ranges(vs_text *o, const vs_surface *s, const vs_scale *z) {
     vs_text_add(o, "set xrange [0:%g]\nset yrange [0:%g]\nset zrange [%.9g:%.9g]\nset cbrange [%.9g:%.9g]\n", last_of(s->tokens),
                 last_of(s->channels), z->low, z->top, z->low, z->top);
     vs_text_add(o, "set xyplane at %.9g\nset view 56, 325, 1, 1\n", z->low);
@@ -170,8 +131,8 @@ static void hide_axes(vs_text *o) {
     vs_text_add(o, "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset colorbox\nunset label\n");
 }
 
-static void show_axes(vs_text *o, const vs_surface *s, const scale *z) {
-    const size_t step = tick_step(s->channels);
+static void show_axes(vs_text *o, const vs_surface *s, const vs_scale *z) {
+    const size_t step = vs_tick_step(s->channels);
     vs_text_add(o, "set border 21 lc rgb '#909090' lw 0.6\nset tics textcolor rgb '#303030' font ',9'\n");
     vs_text_add(o, "set xlabel 'token' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n"
                    "set ylabel 'channel' offset 0,-0.2 font ',10' tc rgb '#303030' rotate parallel\n");
@@ -203,7 +164,7 @@ static void place_cells(double *at, size_t count, size_t n) {
 }
 
 /* The panel's maxima on a bounded grid; what is not finite stands at the top. */
-static vs_status make_cells(cells *g, const vs_surface *s, size_t panel, const scale *z, vs_error *err) {
+static vs_status make_cells(cells *g, const vs_surface *s, size_t panel, const vs_scale *z, vs_error *err) {
     const size_t t = s->tokens < MAX_TOKENS ? s->tokens : MAX_TOKENS, c = s->channels < MAX_CHANNELS ? s->channels : MAX_CHANNELS;
     float *pooled = vs_calloc(t * c, sizeof *pooled);
     *g = (cells){ .rows = t > 1 ? t : 2, .cols = c > 1 ? c : 2 };
@@ -254,12 +215,12 @@ static void add_cells(vs_text *o, const char *name, size_t panel, const cells *g
     vs_text_add(o, "\nEOD\n");
 }
 
-static bool has_plane(const vs_surface *s, size_t panel, const scale *z) {
+static bool has_plane(const vs_surface *s, size_t panel, const vs_scale *z) {
     const double step = s->panels[panel].step;
     return step > z->low && isfinite(step);
 }
 
-static vs_status add_data(vs_text *o, const vs_surface *s, size_t panel, const scale *z, vs_error *err) {
+static vs_status add_data(vs_text *o, const vs_surface *s, size_t panel, const vs_scale *z, vs_error *err) {
     cells g;
     const vs_status status = make_cells(&g, s, panel, z, err);
     if (status != VS_OK) return status;
@@ -279,12 +240,12 @@ static vs_status add_data(vs_text *o, const vs_surface *s, size_t panel, const s
 static void add_titles(vs_text *o, const vs_surface *s, size_t p, double middle) {
     const vs_surface_panel *panel = &s->panels[p];
     char text[128];
-    add_label(o, panel->title, middle, from_top(s, 58), 13, "#101010");
+    add_label(o, s, panel->title, middle, 58, 13, "#101010");
     snprintf(text, sizeof text, "max %.4g,  median %.3g", panel->max, panel->median);
-    add_label(o, text, middle, from_top(s, 78), 10, "#404040");
+    add_label(o, s, text, middle, 78, 10, "#404040");
     if (!(panel->step > 0)) return;
     snprintf(text, sizeof text, "plane: quantizer step %.3g", panel->step);
-    add_label(o, text, middle, from_top(s, 95), 10, "#c0392b");
+    add_label(o, s, text, middle, 95, 10, "#c0392b");
 }
 
 /* Drawn twice: between the antialiased edges of neighbours what lies behind would shine through. */
@@ -295,7 +256,7 @@ static void splot(vs_text *o, const char *name, size_t panel) {
 }
 
 /* Seen from above, all that lies above a plane hides it and all below is behind it: three layers, back to front. */
-static void add_surface(vs_text *o, const vs_surface *s, size_t p, const scale *z) {
+static void add_surface(vs_text *o, const vs_surface *s, size_t p, const vs_scale *z) {
     if (!has_plane(s, p, z)) {
         splot(o, "cells", p);
         return;
@@ -311,7 +272,7 @@ static void add_surface(vs_text *o, const vs_surface *s, size_t p, const scale *
     vs_text_add(o, "unset object 1\n");
 }
 
-static void add_panel(vs_text *o, const vs_surface *s, vs_surface_layer layer, size_t p, const scale *z) {
+static void add_panel(vs_text *o, const vs_surface *s, vs_surface_layer layer, size_t p, const vs_scale *z) {
     const vs_figure figure = vs_surface_figure(s);
     const double left = (double)(PANEL_WIDTH * p) / (double)figure.width, width = (double)PANEL_WIDTH / (double)figure.width;
     vs_text_add(
@@ -349,7 +310,7 @@ static void add_terminal(vs_text *o, const vs_surface *s, vs_surface_layer layer
 
 vs_status vs_surface_script(vs_text *o, const vs_surface *s, vs_surface_layer layer, size_t zoom, const char *path,
                             vs_error *err) {
-    const scale z = common_scale(s);
+    const vs_scale z = vs_surface_scale(s);
     add_terminal(o, s, layer, zoom, path);
     for (size_t p = 0; p < s->panel_count && layer != VS_LAYER_VECTOR; p++) {
         const vs_status status = add_data(o, s, p, &z, err);

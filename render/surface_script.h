@@ -2,12 +2,15 @@
 #ifndef VS_SURFACE_SCRIPT_H
 #define VS_SURFACE_SCRIPT_H
 
-#include "gnuplot.h"
+#include "figure.h"
 
-/* Figure size in pixels (PNG) and user units (SVG). */
-typedef struct vs_figure {
-    size_t width, height;
-} vs_figure;
+/* One height scale for all panels of a surface. */
+typedef struct vs_scale {
+    double low, top;
+    bool logarithmic;
+} vs_scale;
+vs_scale vs_surface_scale(const vs_surface *surface);
+
 vs_figure vs_surface_figure(const vs_surface *surface);
 
 typedef enum vs_surface_layer {

@@ -82,7 +82,7 @@ vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progre
 
 /* Files of a finished study in `dir`: reports, then pictures. */
 VS_NODISCARD vs_status vs_cli_write_run_json(const vs_study *study, const char *dir, vs_error *err);
-/* Draws surfaces and maps; *pictures counts files, *gnuplot_missing says that scripts were left instead. */
+/* Draws charts, surfaces, heatmaps and maps; *pictures counts files, *gnuplot_missing says that scripts were left instead. */
 VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, const char *dir, size_t *pictures, bool *gnuplot_missing,
                                    vs_error *err);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "charts.h"
 #include "cli.h"
 #include "npy.h"
 #include "render.h"
@@ -52,8 +53,25 @@ static void fill_panel(const vs_study *s, const vs_surface_capture *c, size_t st
     if (c->tensor == VS_TENSOR_IN && in->quantized) p->step = in->qstep;
 }
 
-static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, size_t *pictures, bool *missing,
-                              vs_error *err) {
+/* heatmaps/<layer>.<state>.png of outputs, <layer>.in.<state>.png of inputs. */
+static vs_status draw_heatmaps(const vs_study *s, const vs_surface_capture *c, const vs_surface *surface, const char *dir,
+                               size_t *pictures, vs_error *err) {
+    const char *layer = s->results.rows[c->row].layer, *infix = c->tensor == VS_TENSOR_IN ? ".in" : "";
+    char **paths = vs_calloc(surface->panel_count, sizeof *paths);
+    vs_status status = paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    for (size_t i = 0; i < surface->panel_count && status == VS_OK; i++) {
+        paths[i] = vs_format("%s/%s%s.%s.png", dir, layer, infix, surface->panels[i].title);
+        if (!paths[i]) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    }
+    if (status == VS_OK) status = vs_heatmaps_draw(surface, (const char *const *)paths, err);
+    if (status == VS_OK) *pictures += surface->panel_count;
+    for (size_t i = 0; paths && i < surface->panel_count; i++) free(paths[i]);
+    free(paths);
+    return status;
+}
+
+static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, const char *heatmaps,
+                              size_t *pictures, bool *missing, vs_error *err) {
     const vs_surfaces_config *config = &s->config->surfaces;
     const size_t states = s->results.state_count, registers = s->model->arch.registers;
     const char *layer = s->results.rows[c->row].layer;
@@ -95,6 +113,7 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
         *missing = true;
     else if (status == VS_OK)
         *pictures += (size_t)config->png + (size_t)config->svg;
+    if (status == VS_OK) status = draw_heatmaps(s, c, &surface, heatmaps, pictures, err);
     if (status == VS_OK && config->npy) status = write_npy(s, c, stem, err);
 out:
     free(panels);
@@ -134,22 +153,52 @@ static vs_status draw_map(const vs_study *s, const vs_map_capture *m, const char
     return status;
 }
 
+static vs_status draw_charts(const vs_study *s, const char *dir, size_t *pictures, bool *missing, vs_error *err) {
+    vs_chart_job job = { .results = &s->results,
+                         .captures = s->captures,
+                         .capture_count = s->capture_count,
+                         .dir = dir,
+                         .options = { .png = s->config->surfaces.png, .svg = s->config->surfaces.svg },
+                         .stop = s->options.stop };
+    const vs_status status = vs_charts_draw(&job, err);
+    *pictures += job.pictures;
+    *missing = *missing || job.missing;
+    return status;
+}
+
+static vs_status go_on(const vs_study *s, vs_error *err) {
+    return s->options.stop && *s->options.stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
+}
+
+enum { CHARTS, SURFACES, HEATMAPS, MAPS, FOLDERS };
+
+static vs_status make_folders(const vs_study *s, const char *dir, char *folders[FOLDERS], vs_error *err) {
+    static const char *const names[FOLDERS] = { "charts", "surfaces", "heatmaps", "maps" };
+    const bool used[FOLDERS] = { true, s->capture_count > 0, s->capture_count > 0, s->evaluation.capture_count > 0 };
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < FOLDERS && status == VS_OK; i++) {
+        folders[i] = vs_path_join(dir, names[i]);
+        if (!folders[i])
+            status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        else if (used[i])
+            status = vs_make_dirs(folders[i], err);
+    }
+    return status;
+}
+
 vs_status vs_cli_draw(const vs_study *s, const char *dir, size_t *pictures, bool *gnuplot_missing, vs_error *err) {
-    char *surfaces = vs_path_join(dir, "surfaces"), *maps = vs_path_join(dir, "maps");
-    vs_status status = surfaces && maps ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    if (status == VS_OK && s->capture_count) status = vs_make_dirs(surfaces, err);
-    if (status == VS_OK && s->evaluation.capture_count) status = vs_make_dirs(maps, err);
+    char *folders[FOLDERS] = { NULL };
+    vs_status status = make_folders(s, dir, folders, err);
+    if (status == VS_OK) status = draw_charts(s, folders[CHARTS], pictures, gnuplot_missing, err);
     for (size_t i = 0; i < s->capture_count && status == VS_OK; i++) {
-        if (s->options.stop && *s->options.stop)
-            status = vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
-        else
-            status = draw_surface(s, &s->captures[i], surfaces, pictures, gnuplot_missing, err);
+        status = go_on(s, err);
+        if (status == VS_OK)
+            status = draw_surface(s, &s->captures[i], folders[SURFACES], folders[HEATMAPS], pictures, gnuplot_missing, err);
     }
     for (size_t i = 0; i < s->evaluation.capture_count && status == VS_OK; i++) {
-        status = draw_map(s, &s->evaluation.captures[i], maps, err);
+        status = draw_map(s, &s->evaluation.captures[i], folders[MAPS], err);
         *pictures += status == VS_OK;
     }
-    free(surfaces);
-    free(maps);
+    for (size_t i = 0; i < FOLDERS; i++) free(folders[i]);
     return status;
 }

@@ -38,11 +38,12 @@ static vs_status write_all(const vs_study *s, const char *dir, vs_error *err) {
     if (status == VS_OK) status = vs_cli_draw(s, dir, &pictures, &gnuplot_missing, err);
     if (status != VS_OK) return status;
     if (gnuplot_missing)
-        vs_cli_warn("gnuplot is not installed: surfaces were left as scripts with their data (%s/surfaces/*.gp); install gnuplot "
-                    "and run them",
-                    dir);
+        vs_cli_warn(
+            "gnuplot is not installed: charts and surfaces were left as scripts with their data (%s/{charts,surfaces}/*.gp); "
+            "install gnuplot and run them",
+            dir);
     printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
-    if (pictures) printf("Pictures: %s/surfaces, %s/maps (%zu files)\n", dir, dir, pictures);
+    if (pictures) printf("Pictures: %s/{charts,surfaces,heatmaps,maps} (%zu files)\n", dir, pictures);
     fputc('\n', stdout);
     fflush(stdout);
     return VS_OK;

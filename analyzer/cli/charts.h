@@ -1,0 +1,36 @@
+/* The charts of a finished study (study.md section 9), from its results alone. */
+#ifndef VS_CHARTS_H
+#define VS_CHARTS_H
+
+#include <signal.h>
+
+#include "analysis.h"
+#include "render.h"
+#include "results.h"
+
+typedef struct vs_chart_job {
+    const vs_results *results;
+    const vs_surface_capture *captures; /* their hists are drawn; NULL ones are left out */
+    size_t capture_count;
+    const char *dir; /* exists */
+    vs_render_options options;
+    const volatile sig_atomic_t *stop; /* may be NULL */
+    size_t pictures;                   /* files drawn */
+    bool missing;                      /* there is no gnuplot: scripts were left */
+} vs_chart_job;
+
+/* All of them; VS_ERR_INTERRUPTED between two where *stop is set. A chart without data has no file. */
+VS_NODISCARD vs_status vs_charts_draw(vs_chart_job *job, vs_error *err);
+
+/* sqnr and blind_spot of recipe ptq; of the SmoothQuant recipe as <name>.sq. */
+VS_NODISCARD vs_status vs_chart_sqnr(vs_chart_job *job, bool smooth, vs_error *err);
+VS_NODISCARD vs_status vs_chart_blind_spot(vs_chart_job *job, bool smooth, vs_error *err);
+VS_NODISCARD vs_status vs_chart_propagation(vs_chart_job *job, vs_error *err);
+/* hist.<layer> of capture `index`, the first of its layer; input and output side by side. */
+VS_NODISCARD vs_status vs_chart_hist(vs_chart_job *job, size_t index, vs_error *err);
+
+/* Draws a finished description as <dir>/<name> and counts its files. One of chart and slopes is NULL. */
+VS_NODISCARD vs_status vs_chart_emit(vs_chart_job *job, const char *name, const vs_chart *chart, const vs_slopes *slopes,
+                                     vs_error *err);
+
+#endif

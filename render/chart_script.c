@@ -1,0 +1,304 @@
+/* Charts of lines in panels. Figure, top down: heading, legend, rows of panels (title, axes, numbers, name), caption. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "figure.h"
+
+/* Nominal pixels. LEFT holds the y axis's numbers and name. */
+enum {
+    LEFT = 74,
+    RIGHT = 26,
+    GAP = 22,
+    HEADING = 44,
+    LEGEND_LINE = 22,
+    TITLE = 26,
+    FEET = 48,
+    BESIDE = 182,
+    SAMPLE = 34,
+    LETTER = 7
+};
+
+typedef struct style {
+    const char *color, *dash;
+    int marker;
+} style;
+static const style styles[VS_CHART_STYLES] = {
+    { "#000000", "solid", 7 },         { "#c8382a", "(9,4)", 4 },  { "#2471a3", "(2,3)", 9 },
+    { "#d99000", "(10,3,2,3)", 13 },   { "#6a3d9a", "(16,5)", 6 }, { "#3f9b4f", "(5,3,2,3,2,3)", 5 },
+    { "#7b4a2d", "(2,2,8,2,8,2)", 8 }, { "#8c8c8c", "solid", 12 },
+};
+
+static const style *look(size_t index) { return &styles[index % VS_CHART_STYLES]; }
+
+typedef struct range {
+    double low, high;
+} range;
+
+/* ------------------------------------------------------------------ layout */
+
+typedef struct layout {
+    vs_figure figure;
+    size_t rows, pitch_x, pitch_y, top, letters;
+    size_t legend_cell, legend_columns, legend_lines;
+} layout;
+
+/* One legend for all panels: the first series of each style speaks for it. */
+static size_t legend_entries(const vs_chart *c, const vs_chart_series *entries[VS_CHART_STYLES]) {
+    const vs_chart_series *of[VS_CHART_STYLES] = { NULL };
+    for (size_t p = 0; p < c->panel_count; p++)
+        for (size_t i = 0; i < c->panels[p].series_count; i++) {
+            const vs_chart_series *s = &c->panels[p].series[i];
+            if (!of[s->style % VS_CHART_STYLES]) of[s->style % VS_CHART_STYLES] = s;
+        }
+    size_t n = 0;
+    for (size_t k = 0; k < VS_CHART_STYLES; k++)
+        if (of[k]) entries[n++] = of[k];
+    return n;
+}
+
+static layout plan(const vs_chart *c) {
+    const size_t columns = c->columns < c->panel_count ? c->columns : c->panel_count;
+    layout l = { .rows = (c->panel_count + columns - 1) / columns };
+    const size_t beside = c->legend_beside ? BESIDE : 0;
+    l.pitch_x = c->panel_width + beside + GAP;
+    l.pitch_y = c->panel_height + TITLE + FEET;
+    l.figure.width = LEFT + columns * l.pitch_x - GAP + RIGHT;
+    if (!c->legend_beside) {
+        const vs_chart_series *entries[VS_CHART_STYLES];
+        const size_t n = legend_entries(c, entries);
+        for (size_t i = 0; i < n; i++) {
+            const size_t cell = SAMPLE + 24 + LETTER * strlen(entries[i]->name);
+            if (cell > l.legend_cell) l.legend_cell = cell;
+        }
+        l.legend_columns = n ? (l.figure.width - 20) / l.legend_cell : 1;
+        if (l.legend_columns == 0) l.legend_columns = 1;
+        if (l.legend_columns > n && n) l.legend_columns = n;
+        l.legend_lines = (n + l.legend_columns - 1) / l.legend_columns;
+    }
+    l.top = HEADING + LEGEND_LINE * l.legend_lines;
+    l.letters = (l.figure.width - 40) / VS_CAPTION_LETTER;
+    l.figure.height = l.top + l.rows * l.pitch_y + 6 + VS_CAPTION_LINE * vs_caption_lines(c->caption, l.letters) + 8;
+    return l;
+}
+
+/* ------------------------------------------------------------------ ranges */
+
+static void widen(range *r, double v, bool logarithmic) {
+    if (!isfinite(v) || (logarithmic && !(v > 0))) return;
+    if (v < r->low) r->low = v;
+    if (v > r->high) r->high = v;
+}
+
+static range settle(range r, bool logarithmic) {
+    if (!(r.low <= r.high)) return logarithmic ? (range){ 0.1, 1 } : (range){ 0, 1 };
+    if (logarithmic) return r.low < r.high ? r : (range){ r.low / 2, r.high * 2 };
+    const double room = r.low < r.high ? 0.03 * (r.high - r.low) : 0.5;
+    return (range){ r.low - room, r.high + room };
+}
+
+static range x_range(const vs_chart *c, const vs_chart_panel *p) {
+    if (c->x_low < c->x_high) return (range){ c->x_low, c->x_high };
+    range r = { HUGE_VAL, -HUGE_VAL };
+    for (size_t i = 0; i < p->series_count; i++)
+        for (size_t k = 0; k < p->series[i].count + (c->steps && p->series[i].count); k++) widen(&r, p->series[i].x[k], c->log_x);
+    if (p->x_names) r = (range){ -0.5, (double)p->x_name_count - 0.5 };
+    for (size_t i = 0; i < p->rule_count; i++) widen(&r, p->rules[i].x, c->log_x);
+    return settle(r, c->log_x);
+}
+
+static range y_range(const vs_chart *c) {
+    if (c->y_low < c->y_high) return (range){ c->y_low, c->y_high };
+    range r = { HUGE_VAL, -HUGE_VAL };
+    for (size_t p = 0; p < c->panel_count; p++)
+        for (size_t i = 0; i < c->panels[p].series_count; i++)
+            for (size_t k = 0; k < c->panels[p].series[i].count; k++) widen(&r, c->panels[p].series[i].y[k], c->log_y);
+    return settle(r, c->log_y);
+}
+
+/* ------------------------------------------------------------------ data */
+
+static double clamp(double v, range r) { return v < r.low ? r.low : v > r.high ? r.high : v; }
+
+/* A data block; a blank line breaks the line. Nothing but finite numbers is written. False: there is no point. */
+static bool add_series(vs_text *o, const vs_chart *c, const vs_chart_series *s, size_t index, range x, range y) {
+    bool any = false, broken = true;
+    vs_text_add(o, "$s%zu << EOD\n", index);
+    for (size_t i = 0; i < s->count; i++) {
+        if (!isfinite(s->y[i]) || !isfinite(s->x[i]) || (c->steps && !isfinite(s->x[i + 1]))) {
+            if (!broken) vs_text_add(o, "\n");
+            broken = true;
+            continue;
+        }
+        const double v = clamp(s->y[i], y);
+        vs_text_add(o, "%.9g %.6g\n", clamp(s->x[i], x), v);
+        if (c->steps) vs_text_add(o, "%.9g %.6g\n", clamp(s->x[i + 1], x), v);
+        any = true;
+        broken = false;
+    }
+    vs_text_add(o, "EOD\n");
+    return any;
+}
+
+/* Infinite values: an arrowhead that leaves the panel. */
+static void add_arrows(vs_text *o, const vs_chart_series *s) {
+    for (size_t i = 0; i < s->count; i++) {
+        if (!isinf(s->y[i]) || !isfinite(s->x[i])) continue;
+        const bool up = s->y[i] > 0;
+        vs_text_add(
+            o, "set arrow from first %.9g,graph %g to first %.9g,graph %g head filled size screen 0.006,25 lw 1 lc rgb '%s'\n",
+            s->x[i], up ? 0.93 : 0.07, s->x[i], up ? 1.0 : 0.0, look(s->style)->color);
+    }
+}
+
+/* Names of neighbouring rules stand at two heights, so that they do not meet. */
+static void add_rules(vs_text *o, const vs_chart_panel *p, range x) {
+    for (size_t i = 0; i < p->rule_count; i++) {
+        const vs_chart_rule *r = &p->rules[i];
+        const style *k = look(r->style);
+        if (!isfinite(r->x) || r->x < x.low || r->x > x.high) continue;
+        vs_text_add(o, "set arrow from first %.9g,graph 0 to first %.9g,graph 1 nohead lw 1.1 dt %s lc rgb '%s' back\n", r->x,
+                    r->x, k->dash, k->color);
+        vs_text_add(o, "set label ");
+        vs_script_quote(o, r->name);
+        vs_text_add(o, " at first %.9g,graph %g right rotate by 90 offset character -0.6,0 font ',9' tc rgb '%s' front\n", r->x,
+                    0.98, k->color);
+    }
+}
+
+/* ------------------------------------------------------------------ legends */
+
+static void add_entry(vs_text *o, vs_figure f, const vs_chart *c, const vs_chart_series *s, double x, double y) {
+    const style *k = look(s->style);
+    const double w = (double)f.width, v = 1 - y / (double)f.height;
+    vs_text_add(o, "set arrow from screen %.5f,%.5f to screen %.5f,%.5f nohead lw 1.6 dt %s lc rgb '%s' front\n", x / w, v,
+                (x + SAMPLE) / w, v, k->dash, k->color);
+    if (!c->steps)
+        vs_text_add(o, "set label '' at screen %.5f,%.5f point pt %d ps 0.6 lc rgb '%s' front\n", (x + 0.5 * SAMPLE) / w, v,
+                    k->marker, k->color);
+    vs_script_label(o, f, s->name, x + SAMPLE + 6, y, VS_ALIGN_LEFT, 10, "#202020");
+}
+
+static void add_legend_above(vs_text *o, const vs_chart *c, const layout *l) {
+    const vs_chart_series *entries[VS_CHART_STYLES];
+    const size_t n = legend_entries(c, entries);
+    for (size_t i = 0; i < n; i++) {
+        const size_t line = i / l->legend_columns, first = line * l->legend_columns;
+        const size_t here = n - first < l->legend_columns ? n - first : l->legend_columns;
+        const double x =
+            0.5 * ((double)l->figure.width - (double)(here * l->legend_cell)) + (double)((i - first) * l->legend_cell);
+        add_entry(o, l->figure, c, entries[i], x + 8, HEADING + LEGEND_LINE * ((double)line + 0.4));
+    }
+}
+
+/* ------------------------------------------------------------------ panels */
+
+static void add_x_ticks(vs_text *o, const vs_chart *c, const vs_chart_panel *p, range x) {
+    vs_text_add(o, "set xtics nomirror out scale 0.6 ");
+    if (p->x_names) {
+        vs_text_add(o, "(");
+        for (size_t i = 0; i < p->x_name_count; i++) {
+            vs_text_add(o, "%s", i ? ", " : "");
+            vs_script_quote(o, p->x_names[i]);
+            vs_text_add(o, " %zu", i);
+        }
+        vs_text_add(o, ")\n");
+    } else if (c->log_x) {
+        vs_script_decades(o, x.low, x.high);
+        vs_text_add(o, "\n");
+    } else {
+        const size_t step = vs_tick_step((size_t)fmin(fmax(x.high - x.low, 1), 1e9));
+        vs_text_add(o, "%g,%zu\n", ceil(x.low / (double)step) * (double)step, step);
+    }
+}
+
+static void add_axes(vs_text *o, const vs_chart *c, const vs_chart_panel *p, range x, range y, bool first, bool last_row) {
+    vs_text_add(o, "unset logscale\nset xrange [%.9g:%.9g]\nset yrange [%.9g:%.9g]\n", x.low, x.high, y.low, y.high);
+    if (c->log_x) vs_text_add(o, "set logscale x\n");
+    if (c->log_y) vs_text_add(o, "set logscale y\n");
+    add_x_ticks(o, c, p, x);
+    vs_text_add(o, "set ytics nomirror out scale 0.6 ");
+    if (c->log_y)
+        vs_script_decades(o, y.low, y.high);
+    else
+        vs_text_add(o, "autofreq");
+    vs_text_add(o, "\nset format y '%s'\n", first && !c->log_y ? "%g" : first ? "%g" : "");
+    if (!first) vs_text_add(o, "set ytics format ''\n");
+    vs_text_add(o, "unset xlabel\nunset ylabel\n");
+    if (last_row && !p->x_names && c->x_label) {
+        vs_text_add(o, "set xlabel ");
+        vs_script_quote(o, c->x_label);
+        vs_text_add(o, " offset 0,0.4 font ',10' tc rgb '#202020'\n");
+    }
+    if (!first || !c->y_label) return;
+    vs_text_add(o, "set ylabel ");
+    vs_script_quote(o, c->y_label);
+    vs_text_add(o, " offset 0.6,0 font ',10' tc rgb '#202020'\n");
+}
+
+static void add_plot(vs_text *o, const vs_chart *c, const vs_chart_panel *p, const bool *any) {
+    const char *comma = "plot ";
+    for (size_t i = 0; i < p->series_count; i++) {
+        const style *k = look(p->series[i].style);
+        if (!any[i]) continue;
+        vs_text_add(o, "%s$s%zu using 1:2 with %s lw 1.6 dt %s lc rgb '%s'", comma, i, c->steps ? "lines" : "linespoints",
+                    k->dash, k->color);
+        if (!c->steps) vs_text_add(o, " pt %d ps 0.6", k->marker);
+        comma = ", ";
+    }
+    vs_text_add(o, comma[0] == 'p' ? "plot [][] -1e30 lc rgb 'white'\n" : "\n"); /* empty axes where nothing is finite */
+}
+
+static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_t index, vs_error *err) {
+    const vs_chart_panel *p = &c->panels[index];
+    const size_t columns = c->columns < c->panel_count ? c->columns : c->panel_count, column = index % columns;
+    const double left = (double)(LEFT + column * l->pitch_x), top = (double)(l->top + index / columns * l->pitch_y + TITLE);
+    const double w = (double)l->figure.width, h = (double)l->figure.height;
+    const range x = x_range(c, p), y = y_range(c);
+    bool *any = vs_calloc(p->series_count + 1, sizeof *any);
+    if (!any) return vs_fail(err, VS_ERR_NOMEM, "no memory for a chart");
+    vs_text_add(o, "unset label\nunset arrow\n");
+    if (index == 0) {
+        vs_script_label(o, l->figure, c->heading, w / 2, 22, VS_ALIGN_CENTER, 14, "#101010");
+        if (!c->legend_beside) add_legend_above(o, c, l);
+        const size_t lines = vs_caption_lines(c->caption, l->letters);
+        vs_script_caption(o, l->figure, c->caption, l->letters, h - 8 - VS_CAPTION_LINE * ((double)lines - 0.5));
+    }
+    vs_text_add(
+        o, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset tmargin at screen %.5f\nset bmargin at screen %.5f\n",
+        left / w, (left + (double)c->panel_width) / w, 1 - top / h, 1 - (top + (double)c->panel_height) / h);
+    vs_script_label(o, l->figure, p->title, left + (double)c->panel_width / 2, top - 11, VS_ALIGN_CENTER, 11, "#101010");
+    const bool below = index + columns < c->panel_count;
+    add_axes(o, c, p, x, y, column == 0, !below);
+    add_rules(o, p, x);
+    for (size_t i = 0; i < p->series_count; i++) {
+        any[i] = add_series(o, c, &p->series[i], i, x, y);
+        add_arrows(o, &p->series[i]);
+        if (c->legend_beside)
+            add_entry(o, l->figure, c, &p->series[i], left + (double)c->panel_width + 14, top + 10 + 19 * (double)i);
+    }
+    add_plot(o, c, p, any);
+    free(any);
+    return VS_OK;
+}
+
+static vs_status script(vs_text *o, const void *what, bool svg, const char *path, vs_error *err) {
+    const vs_chart *c = what;
+    const layout l = plan(c);
+    vs_script_terminal(o, l.figure, svg, path);
+    vs_text_add(o, "set border 3 lc rgb '#606060' lw 0.8\nset tics textcolor rgb '#303030' font ',9'\n"
+                   "set grid ytics lt 1 lw 0.5 lc rgb '#dddddd'\nset multiplot\n");
+    vs_status status = VS_OK;
+    for (size_t p = 0; p < c->panel_count && status == VS_OK; p++) status = add_panel(o, c, &l, p, err);
+    vs_text_add(o, "unset multiplot\nset output\n");
+    if (status == VS_OK && o->failed) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a gnuplot script");
+    return status;
+}
+
+vs_status vs_chart_draw(const vs_chart *c, const char *stem, const vs_render_options *options, vs_render_outcome *outcome,
+                        vs_error *err) {
+    *outcome = VS_RENDERED;
+    if (c->panel_count == 0 || c->columns == 0 || c->panel_width == 0 || c->panel_height == 0)
+        return vs_fail(err, VS_ERR_SHAPE, "%s: nothing to draw", stem);
+    return vs_figure_draw(script, c, stem, options, outcome, err);
+}
