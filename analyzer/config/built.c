@@ -48,11 +48,5 @@ vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
         if (s->scope != VS_SCOPE_ALL)
             return unbuilt(c, item_mark(vs_node_get(c->root, "states"), i, "scope", s->mark), err, "SmoothQuant scope", "norm");
     }
-    for (size_t i = 0; i < c->model.plant_count; i++) {
-        const vs_plant_config *p = &c->model.plants[i];
-        if (p->kind != VS_PLANT_SPIKE && p->kind != VS_PLANT_HIDDEN)
-            return unbuilt(c, item_mark(vs_node_get(vs_node_get(c->root, "model"), "plant"), i, "kind", p->mark), err,
-                           "planting kind", vs_plant_kind_name(p->kind));
-    }
     return VS_OK;
 }

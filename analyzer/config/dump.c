@@ -93,7 +93,8 @@ static json_t *dump_plants(const vs_config *c) {
     for (size_t i = 0; i < c->model.plant_count; i++) {
         const vs_plant_config *p = &c->model.plants[i];
         json_t *o = dump_map(vs_plant_fields, (const char *)p);
-        if (o) (void)json_object_del(o, vs_plant_other_factor(p));
+        for (const vs_field *f = vs_plant_fields; o && f->key; f++)
+            if (!vs_plant_has(p->kind, f->key)) (void)json_object_del(o, f->key);
         a = append(a, o);
     }
     return a;

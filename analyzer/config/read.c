@@ -183,11 +183,11 @@ static vs_status read_plants(const vs_reader *r, const vs_node *n, const char *w
         vs_plant_config *p = &config->model.plants[config->model.plant_count++];
         p->mark = n->items[i]->mark;
         status = vs_read_map(r, vs_plant_fields, n->items[i], p->mark, where, p);
-        const char *other = vs_plant_other_factor(p);
-        for (size_t k = 0; status == VS_OK && k < n->items[i]->count; k++)
-            if (strcmp(n->items[i]->keys[k], other) == 0)
-                status =
-                    vs_read_fail(r, n->items[i]->key_marks[k], "planting kind %s has no %s", vs_plant_kind_name(p->kind), other);
+        for (size_t k = 0; status == VS_OK && k < n->items[i]->count; k++) {
+            const char *key = n->items[i]->keys[k];
+            if (vs_plant_has(p->kind, key) || (strcmp(key, "units") == 0 && p->units == 1)) continue;
+            status = vs_read_fail(r, n->items[i]->key_marks[k], "planting kind %s has no %s", vs_plant_kind_name(p->kind), key);
+        }
     }
     return status;
 }

@@ -1,5 +1,7 @@
 #include "schema.h"
 
+#include <string.h>
+
 #define AT(member) offsetof(vs_config, member)
 #define IN(type, member) offsetof(type, member)
 
@@ -8,7 +10,14 @@ const char *const vs_plant_names[] = { "spike", "hidden", "norm1", "norm2", "val
 
 const char *vs_state_kind_name(vs_state_kind kind) { return vs_state_names[kind]; }
 const char *vs_plant_kind_name(vs_plant_kind kind) { return vs_plant_names[kind]; }
-const char *vs_plant_other_factor(const vs_plant_config *plant) { return plant->kind == VS_PLANT_SPIKE ? "gain" : "ratio"; }
+
+bool vs_plant_has(vs_plant_kind kind, const char *key) {
+    if (strcmp(key, "ratio") == 0) return kind == VS_PLANT_SPIKE;
+    if (strcmp(key, "gain") == 0) return kind != VS_PLANT_SPIKE;
+    if (strcmp(key, "units") == 0) return kind != VS_PLANT_KEY && kind != VS_PLANT_RESIDUAL;
+    if (strcmp(key, "blocks") == 0) return kind != VS_PLANT_RESIDUAL;
+    return true;
+}
 
 static const char *const filters[] = { "bilinear", "bicubic", NULL };
 static const char *const weights_schemes[] = { "per_channel", "per_tensor", NULL };
@@ -28,15 +37,20 @@ const vs_field vs_plant_fields[] = {
       .offset = IN(vs_plant_config, kind),
       .names = vs_plant_names,
       .required = true,
-      .doc = "what is planted (spike and hidden are built)" },
-    { .key = "blocks", .type = VS_FIELD_BLOCKS, .offset = IN(vs_plant_config, blocks), .doc = "block indices, or all (default)" },
+      .doc = "what is planted, and where the outlier then sits: input of fc2 (spike, hidden), of qkv (norm1), of fc1 (norm2), of "
+             "proj "
+             "(value), k (key), the residual stream" },
+    { .key = "blocks",
+      .type = VS_FIELD_BLOCKS,
+      .offset = IN(vs_plant_config, blocks),
+      .doc = "block indices, or all (default); residual has none" },
     { .key = "units",
       .type = VS_FIELD_INT,
       .offset = IN(vs_plant_config, units),
       .min = 1,
       .max = 65536,
       .fallback = "1",
-      .doc = "hidden units a block" },
+      .doc = "hidden units or channels a block; key takes every head, residual everything" },
     { .key = "ratio",
       .type = VS_FIELD_NUMBER,
       .offset = IN(vs_plant_config, ratio),
@@ -50,7 +64,7 @@ const vs_field vs_plant_fields[] = {
       .min = 1e-6,
       .max = 1e9,
       .fallback = "256",
-      .doc = "the other kinds: factor" },
+      .doc = "the other kinds: factor; key: length added to the k bias of each head" },
     { .key = NULL },
 };
 

@@ -43,8 +43,8 @@ typedef struct vs_field {
 extern const vs_field vs_config_fields[]; /* relative to vs_config */
 extern const vs_field vs_plant_fields[];  /* relative to vs_plant_config */
 extern const vs_field vs_state_fields[];  /* relative to vs_state_config */
-/* Of ratio and gain, the one that this kind of planting does not have. */
-const char *vs_plant_other_factor(const vs_plant_config *plant);
+/* Whether a key of an item of model.plant means something to its kind. */
+bool vs_plant_has(vs_plant_kind kind, const char *key);
 extern const char *const vs_state_names[], *const vs_plant_names[];
 
 typedef struct vs_reader {

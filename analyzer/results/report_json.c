@@ -232,12 +232,13 @@ static json_t *planted(document *d) {
         const vs_plant_result *p = &r->plants[i];
         json_t *o = json_object(), *channels = json_array(), *gains = json_array();
         for (size_t k = 0; k < p->count; k++) {
-            append(d, channels, integer(p->channels[k]));
+            if (p->channels) append(d, channels, integer(p->channels[k]));
             append(d, gains, number(p->gain[k]));
         }
         put(d, o, "kind", json_string(p->kind));
         put(d, o, "layer", json_string(p->layer));
-        put(d, o, "block", integer(p->row_block));
+        put(d, o, "block", p->block < 0 ? json_null() : json_integer(p->block));
+        put(d, o, "what", p->what ? json_string(p->what) : json_null());
         put(d, o, "channels", channels);
         put(d, o, "gain", gains);
         append(d, a, o);

@@ -334,11 +334,15 @@ static void add_planted(const summary *s) {
     for (size_t i = 0; i < r->plant_count; i++) {
         const vs_plant_result *p = &r->plants[i];
         char n[NUMBER];
-        vs_text_add(s->t, "  %-20s %s, %s", p->layer, p->kind, p->count == 1 ? "unit" : "units");
-        const size_t named = p->count < 4 ? p->count : 4;
+        vs_text_add(s->t, "  %-20s %s, ", p->layer, p->kind);
+        if (!p->what)
+            vs_text_add(s->t, "all of it (gain %s)", plain(n, p->gain[0]));
+        else
+            vs_text_add(s->t, "%s%s", p->what, p->count == 1 ? "" : "s");
+        const size_t named = !p->what ? 0 : p->count < 4 ? p->count : 4;
         for (size_t k = 0; k < named; k++)
             vs_text_add(s->t, "%s %zu (gain %s)", k ? "," : "", p->channels[k], plain(n, p->gain[k]));
-        if (p->count > named) vs_text_add(s->t, " and %zu more", p->count - named);
+        if (p->what && p->count > named) vs_text_add(s->t, " and %zu more", p->count - named);
         for (size_t row = 0; row < r->row_count; row++) {
             if (strcmp(r->rows[row].layer, p->layer) != 0) continue;
             const size_t a = rank_in(s->activations, row), w = rank_in(s->weights, row);

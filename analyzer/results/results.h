@@ -85,10 +85,11 @@ typedef struct vs_task {
 
 typedef struct vs_plant_result {
     const char *kind;
-    size_t row_block;
-    char layer[48];
-    size_t *channels; /* units, in order of choice */
-    double *gain;     /* one per channel */
+    int block;        /* -1: no block of its own (residual) */
+    char layer[48];   /* the row where the outlier sits; "embed" for residual */
+    const char *what; /* what `channels` counts: "unit", "channel" or "head"; NULL: everything is scaled */
+    size_t *channels; /* [count] in order of choice; NULL where everything is scaled */
+    double *gain;     /* [count] */
     size_t count;
 } vs_plant_result;
 

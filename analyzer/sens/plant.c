@@ -3,158 +3,207 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "plant_kinds.h"
 #include "util.h"
 
-/* What planting needs to know of one block's hidden units, over all tokens of the calibration images. */
-typedef struct unit_stats {
-    size_t units;
-    double *fc1_max;  /* largest fc1 output */
-    double *gelu_max; /* largest GELU output */
-    double *gelu_sq;  /* sum of GELU^2 */
-    double tokens;
-} unit_stats;
+static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for planting"); }
+
+/* ---- measuring one block */
 
 typedef struct context {
     const vs_runner *runner;
+    const vs_plant_rules *rules;
     int block;
-    unit_stats *slots; /* [wave]: pooled in image order, so sums do not depend on threads */
-    unit_stats total;
+    vs_plant_stats *slots; /* [wave]: pooled in image order, so sums do not depend on threads */
+    vs_plant_stats total;
 } context;
 
-static vs_status unit_stats_create(unit_stats *s, size_t units, vs_error *err) {
-    *s = (unit_stats){ .units = units, .fc1_max = vs_calloc(3 * units, sizeof(double)) };
-    if (!s->fc1_max) return vs_fail(err, VS_ERR_NOMEM, "no memory for planting");
-    s->gelu_max = s->fc1_max + units;
-    s->gelu_sq = s->gelu_max + units;
+static vs_status stats_create(vs_plant_stats *s, size_t room, vs_error *err) {
+    size_t count = 0;
+    if (!vs_size_mul(&count, room, 5) || !(s->low = vs_calloc(count, sizeof *s->low))) return no_memory(err);
+    s->high = s->low + room;
+    s->gelu_low = s->high + room;
+    s->gelu_high = s->gelu_low + room;
+    s->sum = s->gelu_high + room;
     return VS_OK;
 }
 
-static void unit_stats_reset(unit_stats *s) {
-    for (size_t i = 0; i < s->units; i++) {
-        s->fc1_max[i] = s->gelu_max[i] = -HUGE_VAL;
-        s->gelu_sq[i] = 0;
+static void stats_reset(vs_plant_stats *s, size_t count) {
+    s->count = count;
+    for (size_t i = 0; i < count; i++) {
+        s->low[i] = s->gelu_low[i] = HUGE_VAL;
+        s->high[i] = s->gelu_high[i] = -HUGE_VAL;
+        s->sum[i] = 0;
     }
     s->tokens = 0;
 }
 
+static void stats_merge(vs_plant_stats *to, const vs_plant_stats *from) {
+    for (size_t i = 0; i < to->count; i++) {
+        to->low[i] = fmin(to->low[i], from->low[i]);
+        to->high[i] = fmax(to->high[i], from->high[i]);
+        to->gelu_low[i] = fmin(to->gelu_low[i], from->gelu_low[i]);
+        to->gelu_high[i] = fmax(to->gelu_high[i], from->gelu_high[i]);
+        to->sum[i] += from->sum[i];
+    }
+    to->tokens += from->tokens;
+}
+
+static vs_status context_create(context *c, size_t wave, const vs_arch *arch, vs_error *err) {
+    const size_t room = arch->hidden > arch->width ? arch->hidden : arch->width;
+    if (!(c->slots = vs_calloc(wave, sizeof *c->slots))) return no_memory(err);
+    vs_status status = stats_create(&c->total, room, err);
+    for (size_t i = 0; i < wave && status == VS_OK; i++) status = stats_create(&c->slots[i], room, err);
+    return status;
+}
+
+static void context_release(context *c, size_t wave) {
+    for (size_t i = 0; c->slots && i < wave; i++) free(c->slots[i].low);
+    free(c->slots);
+    free(c->total.low);
+}
+
 typedef struct observer {
+    const context *c;
     const vs_backend *backend;
-    int block;
-    unit_stats *stats;
-    double *lows;
+    vs_plant_stats *stats;
 } observer;
 
 static vs_status observe(void *ctx, const vs_tap *tap, vs_error *err) {
-    (void)err;
     const observer *o = ctx;
-    if (tap->block != o->block) return VS_OK;
-    if (tap->kind == VS_KIND_FC1 && !tap->input) o->backend->ops->channel_minmax(o->backend, tap->x, o->lows, o->stats->fc1_max);
-    if (tap->kind == VS_KIND_FC2 && tap->input) {
-        o->backend->ops->channel_minmax(o->backend, tap->x, o->lows, o->stats->gelu_max);
-        o->backend->ops->channel_energy(o->backend, tap->x, o->stats->gelu_sq);
-        o->stats->tokens = (double)tap->x.rows;
-    }
-    return VS_OK;
+    return tap->block == o->c->block ? o->c->rules->observe(o->backend, tap, o->stats, err) : VS_OK;
 }
 
-static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
-    const context *c = ctx;
-    unit_stats *slot = &c->slots[job->index % c->runner->wave];
-    unit_stats_reset(slot);
-    double *lows = vs_calloc(slot->units, sizeof *lows);
-    if (!lows) return vs_fail(err, VS_ERR_NOMEM, "no memory for planting");
-    observer o = { c->runner->weights->backend, c->block, slot, lows };
+static vs_status forward(const context *c, const vs_job *job, vs_plant_stats *stats, vs_error *err) {
+    observer o = { c, c->runner->weights->backend, stats };
     const vs_tapper tapper = { observe, &o };
     vs_status status = vs_forward_embed(job->session, c->runner->weights, job->sample->pixels, 0, tapper, err);
     for (int b = 0; b <= c->block && status == VS_OK; b++)
         status = vs_forward_block(job->session, c->runner->weights, 0, 0, (size_t)b, tapper, err);
-    if (status == VS_OK) status = o.backend->ops->sync(o.backend, err);
-    free(lows);
+    return status == VS_OK ? o.backend->ops->sync(o.backend, err) : status;
+}
+
+static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
+    const context *c = ctx;
+    vs_plant_stats *slot = &c->slots[job->index % c->runner->wave];
+    const size_t tokens = vs_session_tokens(job->session);
+    size_t reals = 0;
+    stats_reset(slot, c->total.count);
+    slot->tokens = (double)tokens;
+    if (c->rules->copies && (!vs_size_mul(&reals, tokens, slot->count) ||
+                             !(slot->host = vs_calloc(reals, (size_t)c->runner->weights->backend->real))))
+        return no_memory(err);
+    const vs_status status = forward(c, job, slot, err);
+    free(slot->host);
+    slot->host = NULL;
     return status;
 }
 
 static vs_status pool(void *ctx, size_t image, vs_error *err) {
     (void)err;
     context *c = ctx;
-    const unit_stats *slot = &c->slots[image % c->runner->wave];
-    for (size_t i = 0; i < slot->units; i++) {
-        c->total.fc1_max[i] = fmax(c->total.fc1_max[i], slot->fc1_max[i]);
-        c->total.gelu_max[i] = fmax(c->total.gelu_max[i], slot->gelu_max[i]);
-        c->total.gelu_sq[i] += slot->gelu_sq[i];
-    }
-    c->total.tokens += slot->tokens;
+    stats_merge(&c->total, &c->slots[image % c->runner->wave]);
     return VS_OK;
 }
 
-static double gelu(double x) { return 0.5 * x * (1 + erf(x / sqrt(2))); }
-
-/* fc1 row and bias x g, fc2 column / g: the function hardly moves, fc2's input gains an outlier. */
-static void scale_unit(vs_block *b, size_t unit, double g) {
-    for (size_t j = 0; j < b->fc1.in; j++) b->fc1.w[unit * b->fc1.in + j] = (float)((double)b->fc1.w[unit * b->fc1.in + j] * g);
-    if (b->fc1.b) b->fc1.b[unit] = (float)((double)b->fc1.b[unit] * g);
-    for (size_t o = 0; o < b->fc2.out; o++) b->fc2.w[o * b->fc2.in + unit] = (float)((double)b->fc2.w[o * b->fc2.in + unit] / g);
+/* Fills c->total from block c->block of the model as planted so far. */
+static vs_status measure_block(const vs_plant_target *t, const vs_imageset *set, context *c, vs_error *err) {
+    vs_weights *weights = NULL;
+    vs_status status = vs_weights_bind(&weights, t->backend, t->model, err);
+    if (status != VS_OK) return status;
+    vs_runner runner = t->runner;
+    runner.weights = weights;
+    c->runner = &runner;
+    stats_reset(&c->total, c->rules->choices ? c->rules->choices(&t->model->blocks[c->block]) : t->model->arch.width);
+    status = vs_run_images(&runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
+    c->runner = NULL;
+    vs_weights_free(weights);
+    return status;
 }
 
-static double column_energy(const vs_linear *l, size_t column) {
-    double sum = 0;
-    for (size_t o = 0; o < l->out; o++) sum += (double)l->w[o * l->in + column] * (double)l->w[o * l->in + column];
-    return sum;
+/* ---- choosing and changing */
+
+static vs_status result_create(vs_plant_result *r, const char *what, size_t count, vs_error *err) {
+    r->what = what;
+    if (!(r->gain = vs_calloc(count, sizeof *r->gain))) return no_memory(err);
+    return what && !(r->channels = vs_calloc(count, sizeof *r->channels)) ? no_memory(err) : VS_OK;
 }
 
-/* spike: how little a unit matters, smaller first. hidden: its largest fc1 output, larger first. HUGE_VAL: not eligible. */
-static double score(vs_plant_kind kind, const unit_stats *s, const vs_block *b, size_t unit) {
-    if (kind == VS_PLANT_HIDDEN) return -s->fc1_max[unit];
-    if (!(s->fc1_max[unit] >= 1)) return HUGE_VAL;
-    return s->gelu_sq[unit] / s->tokens * column_energy(&b->fc2, unit);
+static size_t smallest(const double *scores, size_t count) {
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < count; i++)
+        if (scores[i] < HUGE_VAL && (best == SIZE_MAX || scores[i] < scores[best])) best = i;
+    return best;
 }
 
-static vs_status plant_block(vs_block *b, const vs_config *config, const vs_plant_config *p, int block, const unit_stats *s,
-                             vs_plant_result *r, vs_error *err) {
-    const size_t units = (size_t)p->units;
-    double *scores = vs_calloc(s->units, sizeof *scores);
-    r->channels = vs_calloc(units, sizeof *r->channels);
-    r->gain = vs_calloc(units, sizeof *r->gain);
-    vs_status status = scores && r->channels && r->gain ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for planting");
-    double largest_gelu = 0;
-    for (size_t u = 0; u < s->units && status == VS_OK; u++) {
-        scores[u] = score(p->kind, s, b, u);
-        largest_gelu = fmax(largest_gelu, s->gelu_max[u]);
-    }
-    while (status == VS_OK && r->count < units) {
-        size_t best = SIZE_MAX;
-        for (size_t u = 0; u < s->units; u++)
-            if (scores[u] < HUGE_VAL && (best == SIZE_MAX || scores[u] < scores[best])) best = u;
-        if (best == SIZE_MAX) {
+static vs_status choose(const vs_block *b, const vs_config *config, const vs_plant_config *p, const context *c,
+                        vs_plant_result *r, vs_error *err) {
+    const size_t choices = c->rules->choices(b);
+    double *scores = vs_calloc(choices, sizeof *scores);
+    if (!scores) return no_memory(err);
+    for (size_t i = 0; i < choices; i++) scores[i] = c->rules->score(&c->total, b, i);
+    vs_status status = VS_OK;
+    while (status == VS_OK && r->count < (size_t)p->units) {
+        const size_t best = smallest(scores, choices);
+        if (best == SIZE_MAX) { /* only spike is so choosy */
             status = vs_config_fail(config, p->mark, err,
-                                    "cannot plant %zu units in blocks.%d: only %zu hidden units reach an fc1 output of 1", units,
-                                    block, r->count);
+                                    "cannot plant %lld units in blocks.%d: only %zu hidden units reach an fc1 output of 1",
+                                    (long long)p->units, c->block, r->count);
             break;
         }
-        r->channels[r->count] = best;
-        r->gain[r->count++] = p->kind == VS_PLANT_SPIKE ? p->ratio * largest_gelu / gelu(s->fc1_max[best]) : p->gain;
         scores[best] = HUGE_VAL;
+        r->channels[r->count] = best;
+        r->gain[r->count++] = c->rules->gain(p, &c->total, best);
     }
-    for (size_t i = 0; i < r->count && status == VS_OK; i++) scale_unit(b, r->channels[i], r->gain[i]);
     free(scores);
     return status;
 }
 
-static vs_status measure_block(const vs_plant_target *t, const vs_imageset *set, context *c, vs_error *err) {
-    vs_weights *weights = NULL;
-    vs_status status = vs_weights_bind(&weights, t->backend, t->model, err); /* the model as planted so far */
-    if (status != VS_OK) return status;
-    vs_runner runner = t->runner;
-    runner.weights = weights;
-    context at_work = *c; /* its arrays are shared */
-    at_work.runner = &runner;
-    unit_stats_reset(&at_work.total);
-    status = vs_run_images(&runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, &at_work, err);
-    c->total.tokens = at_work.total.tokens;
-    vs_weights_free(weights);
+static vs_status plant_units(vs_block *b, const vs_config *config, const vs_plant_config *p, const context *c, vs_plant_result *r,
+                             vs_error *err) {
+    vs_status status = result_create(r, c->rules->what, (size_t)p->units, err);
+    if (status == VS_OK) status = choose(b, config, p, c, r, err);
+    for (size_t i = 0; i < r->count && status == VS_OK; i++) c->rules->change(b, r->channels[i], r->gain[i]);
     return status;
 }
+
+static vs_status plant_keys(vs_block *b, const vs_config *config, const vs_plant_config *p, const context *c, size_t heads,
+                            vs_plant_result *r, vs_error *err) {
+    vs_status status = result_create(r, c->rules->what, heads, err);
+    if (status != VS_OK) return status;
+    for (; r->count < heads; r->count++) {
+        r->channels[r->count] = r->count;
+        r->gain[r->count] = p->gain;
+    }
+    char place[1024];
+    status = vs_plant_keys(b, heads, p->gain, &c->total, err);
+    if (status != VS_OK) vs_error_prefix(err, "%s: blocks.%d: ", vs_config_place(config, p->mark, place, sizeof place), c->block);
+    return status;
+}
+
+static vs_status plant_block(const vs_plant_target *t, const vs_config *config, const vs_plant_config *p, const vs_imageset *set,
+                             context *c, vs_plant_result *r, vs_error *err) {
+    vs_block *b = &t->model->blocks[c->block];
+    r->block = c->block;
+    snprintf(r->layer, sizeof r->layer, "blocks.%d.%s", c->block, c->rules->layer);
+    vs_status status = c->rules->observe ? measure_block(t, set, c, err) : VS_OK;
+    if (status != VS_OK) return status;
+    if (p->kind == VS_PLANT_KEY) return plant_keys(b, config, p, c, t->model->arch.heads, r, err);
+    return plant_units(b, config, p, c, r, err);
+}
+
+static vs_status plant_residual(vs_model *m, const vs_plant_config *p, vs_plant_result *r, vs_error *err) {
+    r->block = -1;
+    snprintf(r->layer, sizeof r->layer, "%s", "embed");
+    vs_status status = result_create(r, NULL, 1, err);
+    if (status != VS_OK) return status;
+    r->gain[r->count++] = p->gain;
+    vs_plant_residual(m, p->gain);
+    return VS_OK;
+}
+
+/* ---- the order of work */
 
 static bool listed(const vs_plant_config *p, size_t block) {
     if (p->block_count == 0) return true;
@@ -163,44 +212,56 @@ static bool listed(const vs_plant_config *p, size_t block) {
     return false;
 }
 
-static vs_status check_blocks(const vs_config *config, const vs_plant_config *p, size_t depth, vs_error *err) {
+static vs_status check(const vs_config *config, const vs_plant_config *p, const vs_model *m, vs_error *err) {
+    const vs_plant_rules *rules = vs_plant_rules_of(p->kind);
     for (size_t i = 0; i < p->block_count; i++)
-        if (p->blocks[i] < 0 || (size_t)p->blocks[i] >= depth) {
+        if (p->blocks[i] < 0 || (size_t)p->blocks[i] >= m->arch.depth) {
             char place[1024];
             return vs_fail(err, VS_ERR_NOTFOUND, "%s: plant: there is no block %lld; the model has blocks 0 to %zu",
-                           vs_config_place(config, p->mark, place, sizeof place), (long long)p->blocks[i], depth - 1);
+                           vs_config_place(config, p->mark, place, sizeof place), (long long)p->blocks[i], m->arch.depth - 1);
         }
-    return VS_OK;
+    const size_t choices = rules->choices ? rules->choices(&m->blocks[0]) : SIZE_MAX;
+    if ((size_t)p->units <= choices) return VS_OK;
+    return vs_config_fail(config, p->mark, err, "cannot plant %lld %ss in a block: the input of %s has %zu", (long long)p->units,
+                          rules->what, rules->layer, choices);
 }
 
-vs_status vs_plant(vs_plant_target *t, const vs_config *config, const vs_imageset *set, vs_plant_result **plants,
+static vs_plant_result *add_result(vs_plant_result **plants, size_t *count, size_t *capacity, vs_plant_kind kind) {
+    if (!vs_grow((void **)plants, capacity, *count + 1, sizeof **plants)) return NULL;
+    vs_plant_result *r = &(*plants)[(*count)++];
+    *r = (vs_plant_result){ .kind = vs_plant_kind_name(kind) };
+    return r;
+}
+
+const vs_plant_config *vs_plant_needs_images(const vs_config *config) {
+    for (size_t i = 0; i < config->model.plant_count; i++)
+        if (vs_plant_rules_of(config->model.plants[i].kind)->observe) return &config->model.plants[i];
+    return NULL;
+}
+
+vs_status vs_plant(const vs_plant_target *t, const vs_config *config, const vs_imageset *set, vs_plant_result **plants,
                    size_t *plant_count, vs_error *err) {
-    const size_t depth = t->model->arch.depth, hidden = t->model->arch.hidden;
-    context c = { .slots = vs_calloc(t->runner.wave, sizeof *c.slots) };
-    size_t capacity = 0;
-    vs_status status = c.slots ? unit_stats_create(&c.total, hidden, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for planting");
-    for (size_t i = 0; i < t->runner.wave && status == VS_OK; i++) status = unit_stats_create(&c.slots[i], hidden, err);
+    const size_t depth = t->model->arch.depth;
+    context c = { 0 };
+    size_t capacity = *plant_count;
+    vs_status status = VS_OK;
+    for (size_t k = 0; k < config->model.plant_count && status == VS_OK; k++)
+        status = check(config, &config->model.plants[k], t->model, err);
+    if (status == VS_OK && vs_plant_needs_images(config)) status = context_create(&c, t->runner.wave, &t->model->arch, err);
     for (size_t k = 0; k < config->model.plant_count && status == VS_OK; k++) {
         const vs_plant_config *p = &config->model.plants[k];
-        status = check_blocks(config, p, depth, err);
-        for (size_t b = 0; b < depth && status == VS_OK; b++) {
+        const bool whole = p->kind == VS_PLANT_RESIDUAL;
+        c.rules = vs_plant_rules_of(p->kind);
+        for (size_t b = 0; b < (whole ? 1 : depth) && status == VS_OK; b++) {
             if (!listed(p, b)) continue;
             c.block = (int)b;
-            status = measure_block(t, set, &c, err);
-            if (status != VS_OK) break;
-            if (!vs_grow((void **)plants, &capacity, *plant_count + 1, sizeof **plants)) {
-                status = vs_fail(err, VS_ERR_NOMEM, "no memory for planting");
-                break;
-            }
-            vs_plant_result *r = &(*plants)[(*plant_count)++];
-            *r = (vs_plant_result){ .kind = vs_plant_kind_name(p->kind), .row_block = b };
-            snprintf(r->layer, sizeof r->layer, "blocks.%zu.mlp.fc2", b);
-            status = plant_block(&t->model->blocks[b], config, p, (int)b, &c.total, r, err);
+            vs_plant_result *r = add_result(plants, plant_count, &capacity, p->kind);
+            status = !r      ? no_memory(err)
+                     : whole ? plant_residual(t->model, p, r, err)
+                             : plant_block(t, config, p, set, &c, r, err);
         }
     }
-    for (size_t i = 0; c.slots && i < t->runner.wave; i++) free(c.slots[i].fc1_max);
-    free(c.slots);
-    free(c.total.fc1_max);
+    context_release(&c, t->runner.wave);
     return status;
 }
 

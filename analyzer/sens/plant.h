@@ -5,16 +5,18 @@
 #include "pool.h"
 #include "results.h"
 
-/* Changes the model's weights block by block, each block measured in the model as planted so far on the calibration
- * images. Appends to *plants (count *plant_count), which the caller frees with vs_plants_free. The runner's weights must be bound
- * anew by the caller through `rebind` after each block on backends that copy weights. */
 typedef struct vs_plant_target {
     vs_model *model;
     const vs_backend *backend;
     vs_runner runner; /* its weights are replaced while planting */
 } vs_plant_target;
 
-VS_NODISCARD vs_status vs_plant(vs_plant_target *target, const vs_config *config, const vs_imageset *calibration,
+/* The first planting that is chosen on calibration images, NULL if none is. */
+const vs_plant_config *vs_plant_needs_images(const vs_config *config);
+/* Changes the model's weights block by block, each block measured in the model as planted so far on the calibration images
+ * (an empty set will do where vs_plant_needs_images gives NULL). Weights bound before are stale afterwards. Appends to *plants
+ * (count *plant_count), which the caller frees with vs_plants_free. */
+VS_NODISCARD vs_status vs_plant(const vs_plant_target *target, const vs_config *config, const vs_imageset *calibration,
                                 vs_plant_result **plants, size_t *plant_count, vs_error *err);
 void vs_plants_free(vs_plant_result *plants, size_t count);
 

@@ -40,11 +40,11 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
 }
 
 static vs_status plant(vs_study *s, vs_error *err) {
-    if (s->config->model.plant_count == 0) return VS_OK;
-    if (s->calibration_set.count == 0)
-        return vs_config_fail(s->config, s->config->model.plants[0].mark, err,
-                              "model.plant needs data.calibration: units are chosen on those images");
-    vs_plant_target target = { s->model, s->backend, vs_study_runner(s) };
+    const vs_plant_config *first = vs_plant_needs_images(s->config);
+    if (first && s->calibration_set.count == 0)
+        return vs_config_fail(s->config, first->mark, err, "planting kind %s needs data.calibration: it looks at those images",
+                              vs_plant_kind_name(first->kind));
+    const vs_plant_target target = { s->model, s->backend, vs_study_runner(s) };
     return vs_plant(&target, s->config, &s->calibration_set, &s->results.plants, &s->results.plant_count, err);
 }
 

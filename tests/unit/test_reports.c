@@ -339,7 +339,8 @@ static void a_planted_model(void **state) {
     build(&s);
     s.channel = 671;
     s.gain = 1752;
-    s.plant = (vs_plant_result){ .kind = "spike", .row_block = 12, .channels = &s.channel, .gain = &s.gain, .count = 1 };
+    s.plant =
+        (vs_plant_result){ .kind = "spike", .block = 12, .what = "unit", .channels = &s.channel, .gain = &s.gain, .count = 1 };
     snprintf(s.plant.layer, sizeof s.plant.layer, "%s", s.names[12]);
     s.results.plants = &s.plant;
     s.results.plant_count = 1;
