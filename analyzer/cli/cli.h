@@ -25,6 +25,7 @@ typedef enum vs_option_id {
     VS_OPT_COUNT,
     VS_OPT_SEED,
     VS_OPT_SIZE,
+    VS_OPT_ONLY,
     VS_OPT_HELP
 } vs_option_id;
 
@@ -33,7 +34,7 @@ enum { VS_MAX_OVERRIDES = 64, VS_MAX_OPERANDS = 256 };
 typedef struct vs_command_line {
     const char *operands[VS_MAX_OPERANDS];
     size_t operand_count;
-    const char *out, *backend, *taps, *state;
+    const char *out, *backend, *taps, *state, *only;
     bool json, help;
     size_t threads, batch, images, count, size; /* 0: not given */
     unsigned long long seed;
@@ -61,6 +62,7 @@ int vs_cli_capture(const vs_command_line *line);
 int vs_cli_inspect(const vs_command_line *line);
 int vs_cli_layers(const vs_command_line *line);
 int vs_cli_scenes(const vs_command_line *line);
+int vs_cli_bench(const vs_command_line *line);
 
 /* ---- shared by commands ---- */
 /* Prints "vitscope: message" to stderr and gives the exit code. */
@@ -77,6 +79,8 @@ typedef struct vs_cli_progress {
 } vs_cli_progress;
 vs_progress vs_cli_progress_begin(vs_cli_progress *state);
 void vs_cli_progress_end(vs_cli_progress *state);
+/* The most memory this process has held. */
+size_t vs_cli_peak_bytes(void);
 /* Study options from the command line. */
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress);
 

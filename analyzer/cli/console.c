@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -118,4 +119,11 @@ vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progre
                                .wave = line->batch ? line->batch : 2 * threads,
                                .stop = vs_cli_stop(),
                                .progress = vs_cli_progress_begin(progress) };
+}
+
+size_t vs_cli_peak_bytes(void) {
+    struct rusage usage;
+    memset(&usage, 0, sizeof usage);
+    getrusage(RUSAGE_SELF, &usage);
+    return (size_t)usage.ru_maxrss * 1024;
 }

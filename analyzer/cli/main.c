@@ -11,6 +11,8 @@ static const vs_option_id capture_options[] = { VS_OPT_TAPS,    VS_OPT_STATE, VS
 static const vs_option_id inspect_options[] = { VS_OPT_JSON, VS_OPT_HELP };
 static const vs_option_id layers_options[] = { VS_OPT_SET, VS_OPT_JSON, VS_OPT_HELP };
 static const vs_option_id scenes_options[] = { VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE, VS_OPT_HELP };
+static const vs_option_id bench_options[] = { VS_OPT_SIZE,    VS_OPT_IMAGES, VS_OPT_THREADS, VS_OPT_ONLY,
+                                              VS_OPT_BACKEND, VS_OPT_SET,    VS_OPT_JSON,    VS_OPT_HELP };
 #define OPTIONS(list) list, sizeof list / sizeof *list
 
 static const vs_command commands[] = {
@@ -23,6 +25,8 @@ static const vs_command commands[] = {
     { "layers", "CONFIG", "Lists the layers that patterns can name.", OPTIONS(layers_options), 1, 1, vs_cli_layers },
     { "scenes", "DIR", "Writes procedural test scenes: DIR/images/*.png and DIR/labels/*.png.", OPTIONS(scenes_options), 1, 1,
       vs_cli_scenes },
+    { "bench", "CONFIG|GEOMETRY", "Times forward, statistics, states, the study's stages and each operation.",
+      OPTIONS(bench_options), 1, 1, vs_cli_bench },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -30,7 +34,7 @@ static void usage(void) {
     puts("vitscope: why does this Vision Transformer break when it is quantized, and which layers do it?\n\nusage: vitscope "
          "COMMAND ...\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        printf("  %-8s %-14s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
+        printf("  %-8s %-15s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
     puts("\nvitscope COMMAND --help lists the options of a command.\n"
          "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a named layer or file not found, 4 no such backend here, "
          "130 interrupted.");

@@ -22,11 +22,12 @@ static const option options[] = {
     [VS_OPT_TAPS] = { "--taps", "GLOB[,GLOB]",
                       "tensors to write: layer names, NAME.in, embed, blocks.N, norm, logits (default: *)" },
     [VS_OPT_STATE] = { "--state", "NAME", "state to run (default: fp32)" },
-    [VS_OPT_IMAGES] = { "--images", "N", "how many of the analysis images (default: 1)" },
+    [VS_OPT_IMAGES] = { "--images", "N", "how many of the analysis images (default: 1; bench: 4)" },
     [VS_OPT_JSON] = { "--json", NULL, "print JSON" },
     [VS_OPT_COUNT] = { "--count", "N", "how many scenes (default: 8)" },
     [VS_OPT_SEED] = { "--seed", "S", "seed of the scenes (default: 1)" },
     [VS_OPT_SIZE] = { "--size", "PX", "side of a scene in pixels (default: 224)" },
+    [VS_OPT_ONLY] = { "--only", "STAGE", "one stage: study, forward (of the float model) or operations" },
     [VS_OPT_HELP] = { "--help", NULL, "this text" },
 };
 
@@ -99,6 +100,7 @@ static vs_status apply(vs_command_line *l, vs_option_id id, const char *value, v
     case VS_OPT_COUNT: return parse_size(flag, value, 1u << 20, &l->count, err);
     case VS_OPT_SEED: return parse_number(flag, value, 0, ~0ull, &l->seed, err);
     case VS_OPT_SIZE: return parse_size(flag, value, 4096, &l->size, err);
+    case VS_OPT_ONLY: l->only = value; return VS_OK;
     case VS_OPT_HELP: l->help = true; return VS_OK;
     }
     return VS_OK;

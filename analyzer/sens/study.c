@@ -145,6 +145,7 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
 
 static vs_status open_model(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
+    if (s->model) return VS_OK; /* the caller's */
     const vs_model_options options = { .arch = c->model.arch,
                                        .heads = (size_t)c->model.heads,
                                        .eps = c->model.eps,
@@ -159,7 +160,7 @@ static vs_status open_model(vs_study *s, vs_error *err) {
 }
 
 vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
-    *s = (vs_study){ .config = config, .options = *options };
+    *s = (vs_study){ .config = config, .model = options->model, .options = *options };
     vs_results *r = &s->results;
     begin_stage(s, "load");
     vs_status status = vs_backend_open(&s->backend, options->backend, err);

@@ -1,10 +1,10 @@
 . "$(dirname "$0")/lib.sh"
 
 expect 0 '' "$vitscope" --help
-for command in run capture inspect layers scenes; do
+for command in run capture inspect layers scenes bench; do
     grep -q "^  $command " "$dir/stdout" || miss "--help does not list $command"
 done
-grep -qE '^  (bench|fp16|export|triage|diff|resolve) ' "$dir/stdout" && miss "--help lists what is not built"
+grep -qE '^  (fp16|export|triage|diff|resolve) ' "$dir/stdout" && miss "--help lists what is not built"
 expect 0 '' "$vitscope" run --help
 expect 0 '' "$vitscope" --version
 expect 2 "no command given" "$vitscope"
@@ -68,5 +68,16 @@ grep -q "^blocks.11.mlp.fc2 *backbone.blocks.11.mlp.fc2$" "$dir/stdout" || miss 
 expect 0 '' "$vitscope" capture "$dir/good.yaml" --taps 'blocks.{0,11}.attn.q,logits' --state ptq --images 2 --out "$dir/taps"
 [ "$(ls "$dir/taps" | tr '\n' ' ')" = "blocks.0.attn.q.npy blocks.11.attn.q.npy logits.npy " ] || miss "capture: $(ls "$dir/taps")"
 head -c 128 "$dir/taps/logits.npy" | grep -aq "(2,11,16,16)" || miss "capture: shape of logits"
+expect 0 '' "$vitscope" bench vitti14 --size 42 --images 2 --json
+grep -q '"GFLOP' "$dir/stdout" && miss "bench --json prints text"
+for key in forward analysis linear peak_bytes bound_bytes; do
+    grep -q "\"$key\"" "$dir/stdout" || miss "bench --json lacks $key"
+done
+expect 0 '' "$vitscope" bench "$dir/good.yaml" --images 1 --only operations
+grep -q "^ptq by operation" "$dir/stdout" || miss "bench: operations of a state"
+expect 3 "neither a configuration nor a geometry; geometries: vitti14" "$vitscope" bench vitx14
+expect 2 "not a multiple of the patch size 14" "$vitscope" bench vits14 --size 100
+expect 2 "did you mean 'forward'?" "$vitscope" bench vits14 --only forwrd
+one_line
 expect 3 "matches no tensor" "$vitscope" capture "$dir/good.yaml" --taps 'blocks.12.norm' --out "$dir/taps"
 finish

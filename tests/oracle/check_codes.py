@@ -33,7 +33,7 @@ def main():
                 x = (rng.normal(size=50000) * 150 * scale).astype(np.float32)
                 x[::3] = (np.arange(x[::3].size) % 700 - 350 + 0.5).astype(np.float32) * scale
                 x.tofile(f"{d}/x")
-                subprocess.run([TOOL, "cpu", kind, repr(float(scale)), str(zero), f"{d}/x", f"{d}/y"], check=True)
+                subprocess.run([TOOL, "cpu", kind, repr(float(scale)), str(zero), f"{d}/x", f"{d}/y"], check=True, stdout=subprocess.DEVNULL)
                 got = np.fromfile(f"{d}/y", dtype=np.uint8 if kind == "u8" else np.int8)
                 want = onnx_quantize.run(None, {"x": x, "s": np.array(scale), "z": np.array(zero, dtype=got.dtype)})[0]
                 if kind == "s8":

@@ -1,6 +1,7 @@
 /* Checkpoints that must be refused, and names. Good checkpoints are the golden tests' business. */
 #include "check.h"
 #include "tensorfile.h"
+#include "timed.h"
 #include "util.h"
 #include "vitscope/vit.h"
 
@@ -163,8 +164,72 @@ static int tear_down(void **state) {
     return rmdir(dir);
 }
 
+static void random_models_are_seeded(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    vs_model *a = NULL, *b = NULL;
+    assert_int_equal(vs_model_random(&a, "vitti14", 28, 7, &err), VS_OK);
+    assert_int_equal(vs_model_random(&b, "vitti14", 28, 7, &err), VS_OK);
+    assert_int_equal(a->arch.grid, 2);
+    assert_int_equal(a->arch.hidden, 768);
+    assert_memory_equal(a->blocks[11].fc2.w, b->blocks[11].fc2.w, 192 * 768 * sizeof(float));
+    assert_string_equal(vs_model_linear(a, VS_KIND_PROJ, 3)->fqn, "blocks.3.attn.proj");
+    vs_model_free(a);
+    vs_model_free(b);
+    assert_int_equal(vs_model_random(&a, "vitx14", 28, 7, &err), VS_ERR_NOTFOUND);
+    err = (vs_error){ 0 };
+    assert_int_equal(vs_model_random(&a, "vitti14", 30, 7, &err), VS_ERR_SHAPE);
+    assert_null(a);
+}
+
+/* Tokens after a forward pass through `backend`; [5, 192]. */
+static void forward(const vs_backend *backend, const vs_model *m, float *out) {
+    vs_error err = { 0 };
+    vs_weights *w = NULL;
+    vs_session *s = NULL;
+    const vs_session_options options = { .images = 1, .height = 28, .width = 28, .workspaces = 1, .streams = 1 };
+    float pixels[3 * 28 * 28];
+    for (size_t i = 0; i < 3 * 28 * 28; i++) pixels[i] = (float)(i % 17) / 17;
+    assert_int_equal(vs_weights_bind(&w, backend, m, &err), VS_OK);
+    assert_int_equal(vs_session_create(&s, w, &options, &err), VS_OK);
+    assert_int_equal(vs_forward(s, w, pixels, (vs_tapper){ NULL, NULL }, &err), VS_OK);
+    assert_int_equal(backend->ops->download(backend, out, vs_session_normed(s), &err), VS_OK);
+    vs_session_free(s);
+    vs_weights_free(w);
+}
+
+static void a_timed_backend_does_the_same_and_counts(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    vs_model *m = NULL;
+    vs_backend *cpu = NULL, *timed = NULL;
+    float plain[5 * 192], counted[5 * 192];
+    assert_int_equal(vs_model_random(&m, "vitti14", 28, 7, &err), VS_OK);
+    assert_int_equal(vs_backend_open(&cpu, "cpu", &err), VS_OK);
+    assert_int_equal(vs_timed_open(&timed, cpu, &err), VS_OK);
+    forward(cpu, m, plain);
+    forward(timed, m, counted);
+    assert_memory_equal(plain, counted, sizeof plain);
+    size_t count = 0;
+    const vs_op_time *times = vs_timed_read(timed, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(times[i].name, "linear") == 0) {
+            assert_int_equal(times[i].calls, 1 + 12 * 4);
+            /* patches [4, 588] to 192; per block 12 C^2 weights on 5 tokens */
+            assert_true(times[i].flops == 2.0 * 4 * 588 * 192 + 12 * 2.0 * 5 * 12 * 192 * 192);
+        }
+        if (strcmp(times[i].name, "attention") == 0) assert_true(times[i].flops == 12 * 4.0 * 5 * 5 * 192);
+    }
+    vs_timed_reset(timed);
+    for (size_t i = 0; i < count; i++) assert_int_equal(times[i].calls, 0);
+    vs_backend_close(timed);
+    vs_backend_close(cpu);
+    vs_model_free(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(geometry_is_found), cmocka_unit_test(bad_checkpoints_are_refused),
-                                        cmocka_unit_test(sizes_must_fit_the_patch) };
+                                        cmocka_unit_test(sizes_must_fit_the_patch), cmocka_unit_test(random_models_are_seeded),
+                                        cmocka_unit_test(a_timed_backend_does_the_same_and_counts) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

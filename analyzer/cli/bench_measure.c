@@ -1,0 +1,203 @@
+/* The clocks of vitscope bench. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "util.h"
+
+/* ------------------------------------------------------------------ a pass */
+
+/* What one thread needs besides its session: room for statistics, a state's tap. */
+typedef struct seat {
+    const vs_backend *backend;
+    vs_session *session;
+    uint64_t *hist;
+    double *energy;
+    vs_state_tap tap;
+} seat;
+
+static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
+    (void)err;
+    const seat *s = context;
+    if (tap->kind < VS_KIND_QKV || tap->kind > VS_KIND_FC2 || (vs_kind_is_operand(tap->kind) && !tap->input)) return VS_OK;
+    vs_abs_stats stats;
+    s->backend->ops->abs_stats(s->backend, tap->x, &stats, s->hist, s->energy);
+    return VS_OK;
+}
+
+static vs_status sit(seat *s, const vs_weights *weights, const vs_sample *sample, vs_error *err) {
+    const vs_arch *a = &weights->model->arch;
+    const size_t widest = a->hidden > 3 * a->width ? a->hidden : 3 * a->width;
+    const vs_session_options options = {
+        .images = 1, .height = sample->image.height, .width = sample->image.width, .workspaces = 1, .streams = 1
+    };
+    *s = (seat){ weights->backend, NULL, vs_calloc(VS_HIST_BINS, sizeof *s->hist), vs_calloc(widest, sizeof *s->energy), { 0 } };
+    if (!s->hist || !s->energy) return vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
+    return vs_session_create(&s->session, weights, &options, err);
+}
+
+static void leave(seat *s) {
+    vs_session_free(s->session);
+    free(s->hist);
+    free(s->energy);
+}
+
+static vs_status one_forward(const vs_bench_pass *p, seat *s, const vs_sample *sample, vs_error *err) {
+    vs_tapper tapper = { p->statistics ? look : NULL, s };
+    if (p->state) {
+        s->tap = (vs_state_tap){ p->state, s->backend };
+        tapper = vs_state_tapper(&s->tap);
+    }
+    vs_status status = vs_forward(s->session, p->weights, sample->pixels, tapper, err);
+    return status == VS_OK ? s->backend->ops->sync(s->backend, err) : status;
+}
+
+/* Seconds an image, images side by side as in a study. */
+static vs_status time_pass(const vs_bench *b, const vs_bench_pass *p, seat *seats, double *seconds, vs_error *err) {
+    vs_status status = VS_OK;
+    const double start = vs_now();
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)b->study->options.threads)
+    for (size_t i = 0; i < b->images; i++) {
+        vs_error mine = { 0 };
+        const vs_status s = one_forward(p, &seats[omp_get_thread_num()], &b->samples[i], &mine);
+#pragma omp critical(vs_bench_status)
+        if (s != VS_OK) status = vs_fail(err, s, "%s", mine.message);
+    }
+    *seconds = (vs_now() - start) / (double)b->images;
+    const volatile sig_atomic_t *stop = b->study->options.stop;
+    return status == VS_OK && stop && *stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : status;
+}
+
+/* ------------------------------------------------------------------ which passes there are */
+
+enum { FLOAT_PASSES = 2 };
+
+/* Float passes, then those of states that are there by now; what was measured stays. */
+static void plan_passes(vs_bench *b) {
+    const vs_study *s = b->study;
+    b->passes[0] = (vs_bench_pass){ "forward", s->weights, NULL, false, b->passes[0].seconds };
+    b->passes[1] = (vs_bench_pass){ "with statistics", s->weights, NULL, true, b->passes[1].seconds };
+    if (b->pass_count < FLOAT_PASSES) b->pass_count = FLOAT_PASSES;
+    for (size_t i = b->pass_count + 1 - FLOAT_PASSES; i < s->states.state_count && b->pass_count < VS_BENCH_MAX_PASSES; i++) {
+        const vs_state *state = &s->states.states[i];
+        b->passes[b->pass_count++] = (vs_bench_pass){ .name = state->name, .weights = state->weights, .state = state };
+    }
+}
+
+/* Sessions are made once, for the first image's size. */
+static vs_status load_samples(vs_bench *b, vs_error *err) {
+    if (b->samples) return VS_OK;
+    const vs_imageset *set = &b->study->analysis_set;
+    b->samples = vs_calloc(b->images, sizeof *b->samples);
+    if (!b->samples) return vs_fail(err, VS_ERR_NOMEM, "no memory for %zu images", b->images);
+    for (size_t i = 0; i < b->images; i++) {
+        vs_status status = vs_imageset_get(set, i, &b->samples[i], err);
+        if (status != VS_OK) return status;
+        const vs_image *first = &b->samples[0].image, *image = &b->samples[i].image;
+        if (image->width != first->width || image->height != first->height)
+            return vs_fail(err, VS_ERR_SHAPE, "bench needs images of one size: %zux%zu and %zux%zu", first->width, first->height,
+                           image->width, image->height);
+    }
+    return VS_OK;
+}
+
+/* ------------------------------------------------------------------ stages */
+
+vs_status vs_bench_study(vs_bench *b, vs_error *err) {
+    b->studied = true;
+    return vs_study_run(b->study, err);
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { MIN_REPEATS = 3, MAX_REPEATS = 15 };
+
+/* In turns, so that what else the machine does meets all passes alike: ratios within one run hold. */
+static vs_status repeat_passes(vs_bench *b, seat *seats, vs_error *err) {
+    const double budget = 4; /* seconds */
+    double seconds[VS_BENCH_MAX_PASSES][MAX_REPEATS], warm = 0;
+    vs_status status = VS_OK;
+    for (size_t p = 0; p < b->pass_count && status == VS_OK; p++) status = time_pass(b, &b->passes[p], seats, &warm, err);
+    const double start = vs_now();
+    b->repeats = 0;
+    while (status == VS_OK && b->repeats < MAX_REPEATS && (b->repeats < MIN_REPEATS || vs_now() - start < budget)) {
+        for (size_t p = 0; p < b->pass_count && status == VS_OK; p++)
+            status = time_pass(b, &b->passes[p], seats, &seconds[p][b->repeats], err);
+        b->repeats++;
+    }
+    for (size_t p = 0; p < b->pass_count && status == VS_OK; p++) {
+        qsort(seconds[p], b->repeats, sizeof **seconds, ascending);
+        b->passes[p].seconds = seconds[p][b->repeats / 2];
+    }
+    return status;
+}
+
+vs_status vs_bench_forward(vs_bench *b, vs_error *err) {
+    const size_t threads = b->study->options.threads;
+    plan_passes(b);
+    vs_status status = load_samples(b, err);
+    seat *seats = vs_calloc(threads, sizeof *seats);
+    if (!seats && status == VS_OK) status = vs_fail(err, VS_ERR_NOMEM, "no memory for %zu sessions", threads);
+    for (size_t t = 0; t < threads && status == VS_OK; t++) status = sit(&seats[t], b->study->weights, &b->samples[0], err);
+    if (status == VS_OK) status = repeat_passes(b, seats, err);
+    for (size_t t = 0; seats && t < threads; t++) leave(&seats[t]);
+    free(seats);
+    return status;
+}
+
+/* Keeps what the timed backend noted since its reset. */
+static vs_status keep_operations(vs_bench *b, const char *name, const vs_backend *timed, double start, vs_error *err) {
+    vs_bench_table *o = &b->tables[b->table_count++];
+    const vs_op_time *times = vs_timed_read(timed, &b->op_count);
+    *o = (vs_bench_table){ name, vs_now() - start, vs_calloc(b->op_count, sizeof *o->ops) };
+    if (!o->ops) return vs_fail(err, VS_ERR_NOMEM, "no memory for times");
+    memcpy(o->ops, times, b->op_count * sizeof *times);
+    return VS_OK;
+}
+
+static vs_status operations_of_passes(vs_bench *b, const vs_weights *weights, vs_error *err) {
+    seat s = { 0 };
+    vs_status status = sit(&s, weights, &b->samples[0], err);
+    for (size_t p = 0; p < b->pass_count && status == VS_OK; p++) {
+        status = one_forward(&b->passes[p], &s, &b->samples[0], err); /* warm */
+        vs_timed_reset(weights->backend);
+        const double start = vs_now();
+        if (status == VS_OK) status = one_forward(&b->passes[p], &s, &b->samples[0], err);
+        if (status == VS_OK) status = keep_operations(b, b->passes[p].name, weights->backend, start, err);
+    }
+    leave(&s);
+    return status;
+}
+
+static vs_status operations_of_analysis(vs_bench *b, const vs_weights *weights, vs_error *err) {
+    const vs_runner runner = { weights, 1, 1, b->study->options.stop, { NULL, NULL } };
+    const vs_analysis_options options = { .images = 1, .weight = true, .activation = true, .both = true, .cumulative = true };
+    vs_timed_reset(weights->backend);
+    const double start = vs_now();
+    vs_status status = vs_analyze(&b->study->results, &runner, &b->study->analysis_set, &b->study->states, &options, err);
+    return status == VS_OK ? keep_operations(b, "analysis", weights->backend, start, err) : status;
+}
+
+vs_status vs_bench_by_operation(vs_bench *b, vs_error *err) {
+    vs_backend *timed = NULL;
+    vs_status status = b->study->states.state_count ? VS_OK : vs_study_prepare_states(b->study, err);
+    plan_passes(b);
+    if (status == VS_OK) status = load_samples(b, err);
+    if (status == VS_OK) status = vs_timed_open(&timed, b->study->backend, err);
+    vs_weights weights = *b->study->weights; /* the same memory, seen through the timed backend */
+    weights.backend = timed;
+    if (status == VS_OK) status = operations_of_passes(b, &weights, err);
+    if (status == VS_OK) status = operations_of_analysis(b, &weights, err);
+    vs_backend_close(timed);
+    return status;
+}
+
+void vs_bench_release(vs_bench *b) {
+    for (size_t i = 0; b->samples && i < b->images; i++) vs_sample_release(&b->samples[i]);
+    for (size_t i = 0; i < b->table_count; i++) free(b->tables[i].ops);
+    free(b->samples);
+}
