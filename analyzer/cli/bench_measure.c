@@ -174,7 +174,10 @@ static vs_status operations_of_passes(vs_bench *b, const vs_weights *weights, vs
 }
 
 static vs_status operations_of_analysis(vs_bench *b, const vs_weights *weights, vs_error *err) {
-    const vs_runner runner = { weights, 1, 1, b->study->options.stop, { NULL, NULL } };
+    vs_runner runner = vs_study_runner(b->study);
+    runner.weights = weights;
+    runner.threads = runner.wave = 1;
+    runner.progress = (vs_progress){ .update = NULL };
     const vs_analysis_options options = { .images = 1, .weight = true, .activation = true, .both = true, .cumulative = true };
     vs_timed_reset(weights->backend);
     const double start = vs_now();

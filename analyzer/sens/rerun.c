@@ -79,12 +79,6 @@ static vs_status only_tap(void *context, const vs_tap *tap, vs_error *err) {
 
 vs_tapper vs_only_tapper(vs_only_tap *context) { return (vs_tapper){ only_tap, context }; }
 
-bool vs_same_site(const vs_state *a, const vs_state *b, vs_kind kind, int block) {
-    const vs_site *x = vs_variant_site(a->variant, kind, block), *y = vs_variant_site(b->variant, kind, block);
-    if (x->smooth || y->smooth || x->grid_count != y->grid_count) return false;
-    return x->grid_count == 0 || memcmp(x->grids, y->grids, x->grid_count * sizeof *x->grids) == 0;
-}
-
 /* ------------------------------------------------------------------ running on */
 
 static bool interrupted(const vs_rerun *r) { return r->stop && *r->stop; }

@@ -58,7 +58,4 @@ typedef struct vs_only_tap {
 } vs_only_tap;
 vs_tapper vs_only_tapper(vs_only_tap *context);
 
-/* Whether two recipes do the same to a layer, so that one measurement serves both. */
-bool vs_same_site(const vs_state *a, const vs_state *b, vs_kind kind, int block);
-
 #endif

@@ -37,4 +37,7 @@ typedef struct vs_state_tap {
 } vs_state_tap;
 vs_tapper vs_state_tapper(vs_state_tap *context);
 
+/* Whether two recipes do the same to a layer, so that one measurement serves both. */
+bool vs_state_same_site(const vs_state *a, const vs_state *b, vs_kind kind, int block);
+
 #endif

@@ -24,7 +24,7 @@ static bool mode_asked(const vs_sweep_options *o, vs_kind kind, vs_output mode) 
 /* An earlier recipe that does the same to this layer; `recipe` itself where there is none. */
 static size_t first_alike(const vs_states *s, size_t recipe, const vs_row *row) {
     for (size_t p = 0; p < recipe; p++)
-        if (vs_same_site(&s->recipes[p], &s->recipes[recipe], row->kind, row->block)) return p;
+        if (vs_state_same_site(&s->recipes[p], &s->recipes[recipe], row->kind, row->block)) return p;
     return recipe;
 }
 
