@@ -25,8 +25,10 @@ void vs_script_caption(vs_text *script, vs_figure figure, const char *text, size
 
 /* A round step that gives four to eight ticks on n places. */
 size_t vs_tick_step(size_t n);
-/* "(0.1 0.1, 1 1, ...)": powers of ten from low to top, thinned to at most eight. */
-void vs_script_decades(vs_text *script, double low, double top);
+/* "(0.1 0.1, 1 1, ...)": powers of ten from low to top, thinned to at most eight; not named: without numbers. */
+void vs_script_decades(vs_text *script, double low, double top, bool named);
+/* A round step for a height: 1, 2 or 5 times a power of ten. */
+double vs_round_step(double top);
 
 /* Terminal and output of a chart. */
 void vs_script_terminal(vs_text *script, vs_figure figure, bool svg, const char *path);
