@@ -196,7 +196,7 @@ static double rule_place(const vs_chart *c, range x, double at) {
     return part * (double)c->panel_width;
 }
 
-/* How many earlier names on the same side are so near that this one must stand below them. */
+/* How many earlier names on the same side are so near that this one must stand above them. */
 static size_t rule_level(const vs_chart *c, const vs_chart_panel *p, range x, size_t index) {
     size_t level = 0;
     for (size_t i = 0; i < index; i++)
@@ -214,8 +214,8 @@ static void add_rules(vs_text *o, const vs_chart *c, const vs_chart_panel *p, ra
                     r->x, k->dash, k->color);
         vs_text_add(o, "set label ");
         vs_script_quote(o, r->name);
-        vs_text_add(o, " at first %.9g,graph %g right rotate by 90 offset character %g,0 font ',9' tc rgb '%s' front\n", r->x,
-                    0.99 - 0.3 * (double)rule_level(c, p, x, i), r->right ? 0.9 : -0.9, k->color);
+        vs_text_add(o, " at first %.9g,graph %g left rotate by 90 offset character %g,0 font ',9' tc rgb '%s' front\n", r->x,
+                    0.02 + 0.3 * (double)rule_level(c, p, x, i), r->right ? 0.9 : -0.9, k->color);
     }
 }
 
@@ -290,6 +290,13 @@ static void add_y_name(vs_text *o, const vs_chart *c, const layout *l, double to
                 1 - (top + (double)c->panel_height / 2) / (double)l->figure.height);
 }
 
+/* Smaller where points are near, so that dashes show between them. */
+static double marker_size(const vs_chart *c, const vs_chart_series *s) {
+    static const double normal = 0.6, smallest = 0.3, roomy = 10;
+    const double pitch = (double)c->panel_width / (double)(s->count > 1 ? s->count - 1 : 1);
+    return fmax(smallest, fmin(normal, normal * pitch / roomy));
+}
+
 static void add_plot(vs_text *o, const vs_chart *c, const vs_chart_panel *p, const bool *any) {
     const char *comma = "plot ";
     for (size_t i = 0; i < p->series_count; i++) {
@@ -297,10 +304,10 @@ static void add_plot(vs_text *o, const vs_chart *c, const vs_chart_panel *p, con
         if (!any[i]) continue;
         vs_text_add(o, "%s$s%zu using 1:2 with %s lw 1.6 dt %s lc rgb '%s'", comma, i, c->steps ? "lines" : "linespoints",
                     k->dash, k->color);
-        if (!c->steps) vs_text_add(o, " pt %d ps 0.6", k->marker);
+        if (!c->steps) vs_text_add(o, " pt %d ps %.2f", k->marker, marker_size(c, &p->series[i]));
         comma = ", ";
     }
-    vs_text_add(o, comma[0] == 'p' ? "plot [][] -1e30 lc rgb 'white'\n" : "\n"); /* empty axes where nothing is finite */
+    vs_text_add(o, comma[0] == 'p' ? "plot -1e30 lc rgb 'white'\n" : "\n"); /* empty axes where nothing is finite */
 }
 
 static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_t index, vs_error *err) {
@@ -313,7 +320,7 @@ static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_
     if (!any) return vs_fail(err, VS_ERR_NOMEM, "no memory for a chart");
     vs_text_add(o, "unset label\nunset arrow\n");
     if (index == 0) {
-        vs_script_label(o, l->figure, c->heading, w / 2, 22, VS_ALIGN_CENTER, 14, "#101010");
+        vs_script_heading(o, l->figure, c->heading);
         if (!c->legend_beside) add_legend_above(o, c, l);
         const size_t lines = vs_caption_lines(c->caption, l->letters);
         vs_script_caption(o, l->figure, c->caption, l->letters, h - 8 - VS_CAPTION_LINE * ((double)lines - 0.5));

@@ -43,6 +43,14 @@ void vs_script_label(vs_text *o, vs_figure figure, const char *text, double x, d
     place(o, figure, x, y, align, size, color);
 }
 
+void vs_script_heading(vs_text *o, vs_figure figure, const char *text) {
+    enum { LARGEST = 14, SMALLEST = 7 };
+    const double fitting =
+        ((double)figure.width - 20) / (0.72 * ((double)strlen(text) + 1)); /* a letter is 0.7 of its size wide */
+    const int size = (int)fmin(fmax(fitting, SMALLEST), LARGEST);
+    vs_script_label(o, figure, text, (double)figure.width / 2, 22, VS_ALIGN_CENTER, size, "#101010");
+}
+
 void vs_script_caption(vs_text *o, vs_figure figure, const char *text, size_t letters, double y) {
     for (; text && *text; y += VS_CAPTION_LINE) {
         const size_t n = line_length(text, letters);

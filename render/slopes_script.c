@@ -81,7 +81,7 @@ static void add_axis(vs_text *o, const vs_slopes *s, bool left, const end_label 
     const vs_figure f = figure_of(s);
     const double outward = left ? -1 : 1, x = left ? left_axis : right_axis;
     const size_t count = left ? s->left_count : s->right_count, nice = vs_tick_step(count), step = nice < 5 ? 5 : nice;
-    vs_text_add(o, "set arrow from %g,%d to %g,%d nohead lw 1.2 lc rgb '#303030'\n", x, TOP, x, TOP + HEIGHT);
+    vs_text_add(o, "set arrow from %g,%d to %g,%d nohead lw 1.2 lc rgb '#303030' front\n", x, TOP, x, TOP + HEIGHT);
     for (size_t rank = 1; rank <= count; rank = rank == 1 ? step : rank + step) {
         char text[24];
         const double y = height_of(rank, count);
@@ -120,7 +120,7 @@ static vs_status script(vs_text *o, const void *what, bool svg, const char *path
                 "unset border\nunset tics\nset lmargin at screen 0\nset rmargin at screen 1\nset tmargin at screen 1\n"
                 "set bmargin at screen 0\nset xrange [0:%zu]\nset yrange [%zu:0]\n",
                 f.width, f.height);
-    vs_script_label(o, f, s->heading, WIDTH / 2.0, 24, VS_ALIGN_CENTER, 14, "#101010");
+    vs_script_heading(o, f, s->heading);
     vs_script_caption(o, f, s->caption, letters(), (double)f.height - 8 - VS_CAPTION_LINE * ((double)lines - 0.5));
     for (int left = 0; left < 2; left++) {
         const vs_status status = add_side(o, s, left == 1, err);
@@ -128,7 +128,7 @@ static vs_status script(vs_text *o, const void *what, bool svg, const char *path
     }
     const bool thin = add_segments(o, s, false), strong = add_segments(o, s, true);
     vs_text_add(o, "plot ");
-    if (thin) vs_text_add(o, "$thin using 1:2 with lines lw 0.8 lc rgb '#b4b4b4'");
+    if (thin) vs_text_add(o, "$thin using 1:2 with lines lw %g lc rgb '#b4b4b4'", s->slope_count > 100 ? 0.5 : 0.8);
     if (strong) vs_text_add(o, "%s$strong using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#a31515'", thin ? ", " : "");
     if (!thin && !strong) vs_text_add(o, "-1e30");
     vs_text_add(o, "\nset output\n");
