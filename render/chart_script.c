@@ -82,7 +82,7 @@ static void plan_legend(const vs_chart *c, layout *l) {
         const size_t cell = SAMPLE + 24 + LETTER * strlen(entries[i]->name);
         if (cell > l->legend_cell) l->legend_cell = cell;
     }
-    if (n == 0) return;
+    if (n == 0 || l->legend_cell == 0) return;
     l->legend_columns = (l->figure.width - 20) / l->legend_cell;
     if (l->legend_columns == 0) l->legend_columns = 1;
     if (l->legend_columns > n) l->legend_columns = n;
@@ -90,7 +90,7 @@ static void plan_legend(const vs_chart *c, layout *l) {
 }
 
 static layout plan(const vs_chart *c) {
-    layout l = { .columns = c->columns < c->panel_count ? c->columns : c->panel_count };
+    layout l = { .columns = c->columns < c->panel_count ? c->columns : c->panel_count, .legend_columns = 1 };
     const size_t rows = (c->panel_count + l.columns - 1) / l.columns;
     l.pitch_y = c->panel_height + TITLE + FEET;
     l.figure.width = column_left(c, l.columns, l.columns) - GAP + RIGHT;
@@ -313,7 +313,8 @@ static void add_plot(vs_text *o, const vs_chart *c, const vs_chart_panel *p, con
 static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_t index, vs_error *err) {
     const vs_chart_panel *p = &c->panels[index];
     const size_t columns = l->columns, column = index % columns;
-    const double left = (double)column_left(c, columns, column), top = (double)(l->top + index / columns * l->pitch_y + TITLE);
+    const size_t row = index / columns;
+    const double left = (double)column_left(c, columns, column), top = (double)(l->top + row * l->pitch_y + TITLE);
     const double w = (double)l->figure.width, h = (double)l->figure.height;
     const range x = x_range(c, p), y = y_range(c);
     bool *any = vs_calloc(p->series_count + 1, sizeof *any);

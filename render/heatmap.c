@@ -108,8 +108,10 @@ static void draw_bar(vs_image *out, const layout *l, const vs_scale *z, double s
         snprintf(text, sizeof text, ends[i] < 1 ? "%.3g" : "%.4g", ends[i]);
         draw_bar_tick(out, l, z, ends[i], ink, text);
     }
-    const double each = vs_round_step(z->top), first = z->logarithmic ? pow(10, ceil(log10(z->low))) : each;
-    for (double v = first; v < z->top; v = z->logarithmic ? 10 * v : v + each) {
+    enum { MOST = 16 };
+    for (size_t i = 0; i < MOST; i++) {
+        const double v = z->logarithmic ? pow(10, ceil(log10(z->low)) + (double)i) : vs_round_step(z->top) * (double)(i + 1);
+        if (v >= z->top) break;
         if (!apart(l, z, v, z->top) || !apart(l, z, v, z->low) || (stepped && !apart(l, z, v, step))) continue;
         snprintf(text, sizeof text, "%.4g", v);
         draw_bar_tick(out, l, z, v, ink, text);
