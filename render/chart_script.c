@@ -7,14 +7,14 @@
 
 /* Nominal pixels. LEFT holds the y axis's numbers and name. */
 enum {
-    LEFT = 74,
+    LEFT = 78,
     RIGHT = 26,
     GAP = 22,
     HEADING = 44,
     LEGEND_LINE = 22,
     TITLE = 26,
-    FEET = 48,
-    BESIDE = 182,
+    FEET = 46,
+    BESIDE = 14,
     SAMPLE = 34,
     LETTER = 7
 };
@@ -39,7 +39,7 @@ typedef struct range {
 
 typedef struct layout {
     vs_figure figure;
-    size_t rows, pitch_x, pitch_y, top, letters;
+    size_t columns, pitch_y, top, letters;
     size_t legend_cell, legend_columns, legend_lines;
 } layout;
 
@@ -57,28 +57,47 @@ static size_t legend_entries(const vs_chart *c, const vs_chart_series *entries[V
     return n;
 }
 
-static layout plan(const vs_chart *c) {
-    const size_t columns = c->columns < c->panel_count ? c->columns : c->panel_count;
-    layout l = { .rows = (c->panel_count + columns - 1) / columns };
-    const size_t beside = c->legend_beside ? BESIDE : 0;
-    l.pitch_x = c->panel_width + beside + GAP;
-    l.pitch_y = c->panel_height + TITLE + FEET;
-    l.figure.width = LEFT + columns * l.pitch_x - GAP + RIGHT;
-    if (!c->legend_beside) {
-        const vs_chart_series *entries[VS_CHART_STYLES];
-        const size_t n = legend_entries(c, entries);
-        for (size_t i = 0; i < n; i++) {
-            const size_t cell = SAMPLE + 24 + LETTER * strlen(entries[i]->name);
-            if (cell > l.legend_cell) l.legend_cell = cell;
+/* Width of the legends beside a column's panels. */
+static size_t beside_width(const vs_chart *c, size_t columns, size_t column) {
+    size_t width = 0;
+    for (size_t p = column; p < c->panel_count && c->legend_beside; p += columns)
+        for (size_t i = 0; i < c->panels[p].series_count; i++) {
+            const size_t w = BESIDE + SAMPLE + 8 + LETTER * strlen(c->panels[p].series[i].name);
+            if (w > width) width = w;
         }
-        l.legend_columns = n ? (l.figure.width - 20) / l.legend_cell : 1;
-        if (l.legend_columns == 0) l.legend_columns = 1;
-        if (l.legend_columns > n && n) l.legend_columns = n;
-        l.legend_lines = (n + l.legend_columns - 1) / l.legend_columns;
+    return width;
+}
+
+/* Left edge of a column's axes; of the one behind the last: where the next would be. */
+static size_t column_left(const vs_chart *c, size_t columns, size_t column) {
+    size_t left = LEFT;
+    for (size_t i = 0; i < column; i++) left += c->panel_width + beside_width(c, columns, i) + GAP;
+    return left;
+}
+
+static void plan_legend(const vs_chart *c, layout *l) {
+    const vs_chart_series *entries[VS_CHART_STYLES];
+    const size_t n = legend_entries(c, entries);
+    for (size_t i = 0; i < n; i++) {
+        const size_t cell = SAMPLE + 24 + LETTER * strlen(entries[i]->name);
+        if (cell > l->legend_cell) l->legend_cell = cell;
     }
+    if (n == 0 || l->legend_cell == 0) return;
+    l->legend_columns = (l->figure.width - 20) / l->legend_cell;
+    if (l->legend_columns == 0) l->legend_columns = 1;
+    if (l->legend_columns > n) l->legend_columns = n;
+    l->legend_lines = (n + l->legend_columns - 1) / l->legend_columns;
+}
+
+static layout plan(const vs_chart *c) {
+    layout l = { .columns = c->columns < c->panel_count ? c->columns : c->panel_count, .legend_columns = 1 };
+    const size_t rows = (c->panel_count + l.columns - 1) / l.columns;
+    l.pitch_y = c->panel_height + TITLE + FEET;
+    l.figure.width = column_left(c, l.columns, l.columns) - GAP + RIGHT;
+    if (!c->legend_beside) plan_legend(c, &l);
     l.top = HEADING + LEGEND_LINE * l.legend_lines;
     l.letters = (l.figure.width - 40) / VS_CAPTION_LETTER;
-    l.figure.height = l.top + l.rows * l.pitch_y + 6 + VS_CAPTION_LINE * vs_caption_lines(c->caption, l.letters) + 8;
+    l.figure.height = l.top + rows * l.pitch_y + 6 + VS_CAPTION_LINE * vs_caption_lines(c->caption, l.letters) + 8;
     return l;
 }
 
@@ -98,7 +117,7 @@ static range settle(range r, bool logarithmic) {
 }
 
 static range x_range(const vs_chart *c, const vs_chart_panel *p) {
-    if (c->x_low < c->x_high) return (range){ c->x_low, c->x_high };
+    if (p->x_low < p->x_high) return (range){ p->x_low, p->x_high };
     range r = { HUGE_VAL, -HUGE_VAL };
     for (size_t i = 0; i < p->series_count; i++)
         for (size_t k = 0; k < p->series[i].count + (c->steps && p->series[i].count); k++) widen(&r, p->series[i].x[k], c->log_x);
@@ -121,21 +140,41 @@ static range y_range(const vs_chart *c) {
 static double clamp(double v, range r) { return v < r.low ? r.low : v > r.high ? r.high : v; }
 
 /* A data block; a blank line breaks the line. Nothing but finite numbers is written. False: there is no point. */
-static bool add_series(vs_text *o, const vs_chart *c, const vs_chart_series *s, size_t index, range x, range y) {
+static bool add_points(vs_text *o, const vs_chart_series *s, range x, range y) {
     bool any = false, broken = true;
-    vs_text_add(o, "$s%zu << EOD\n", index);
     for (size_t i = 0; i < s->count; i++) {
-        if (!isfinite(s->y[i]) || !isfinite(s->x[i]) || (c->steps && !isfinite(s->x[i + 1]))) {
-            if (!broken) vs_text_add(o, "\n");
+        if (isfinite(s->y[i]) && isfinite(s->x[i])) {
+            vs_text_add(o, "%.9g %.6g\n", clamp(s->x[i], x), clamp(s->y[i], y));
+            any = true;
+            broken = false;
+        } else if (!broken) {
+            vs_text_add(o, "\n");
             broken = true;
-            continue;
         }
-        const double v = clamp(s->y[i], y);
-        vs_text_add(o, "%.9g %.6g\n", clamp(s->x[i], x), v);
-        if (c->steps) vs_text_add(o, "%.9g %.6g\n", clamp(s->x[i + 1], x), v);
-        any = true;
-        broken = false;
     }
+    return any;
+}
+
+/* Stairs that stand on the foot of the panel; where a value is not above it there is no line. */
+static bool add_stairs(vs_text *o, const vs_chart_series *s, range x, range y) {
+    bool any = false, up = false;
+    for (size_t i = 0; i < s->count; i++) {
+        const bool inside = isfinite(s->x[i]) && isfinite(s->x[i + 1]) && s->x[i + 1] > x.low && s->x[i] < x.high;
+        const bool rises = inside && isfinite(s->y[i]) && s->y[i] > y.low;
+        const double left = clamp(s->x[i], x), right = clamp(s->x[i + 1], x), height = clamp(s->y[i], y);
+        if (rises && !up && s->x[i] > x.low) vs_text_add(o, "%.9g %.6g\n", left, y.low);
+        if (!rises && up && inside) vs_text_add(o, "%.9g %.6g\n", left, y.low);
+        if (!rises && up) vs_text_add(o, "\n");
+        if (rises) vs_text_add(o, "%.9g %.6g\n%.9g %.6g\n", left, height, right, height);
+        up = rises;
+        any = any || rises;
+    }
+    return any;
+}
+
+static bool add_series(vs_text *o, const vs_chart *c, const vs_chart_series *s, size_t index, range x, range y) {
+    vs_text_add(o, "$s%zu << EOD\n", index);
+    const bool any = c->steps ? add_stairs(o, s, x, y) : add_points(o, s, x, y);
     vs_text_add(o, "EOD\n");
     return any;
 }
@@ -151,8 +190,22 @@ static void add_arrows(vs_text *o, const vs_chart_series *s) {
     }
 }
 
-/* Names of neighbouring rules stand at two heights, so that they do not meet. */
-static void add_rules(vs_text *o, const vs_chart_panel *p, range x) {
+/* Pixels from the left edge. */
+static double rule_place(const vs_chart *c, range x, double at) {
+    const double part = c->log_x ? log(at / x.low) / log(x.high / x.low) : (at - x.low) / (x.high - x.low);
+    return part * (double)c->panel_width;
+}
+
+/* How many earlier names on the same side are so near that this one must stand above them. */
+static size_t rule_level(const vs_chart *c, const vs_chart_panel *p, range x, size_t index) {
+    size_t level = 0;
+    for (size_t i = 0; i < index; i++)
+        level += p->rules[i].right == p->rules[index].right &&
+                 fabs(rule_place(c, x, p->rules[i].x) - rule_place(c, x, p->rules[index].x)) < 15;
+    return level;
+}
+
+static void add_rules(vs_text *o, const vs_chart *c, const vs_chart_panel *p, range x) {
     for (size_t i = 0; i < p->rule_count; i++) {
         const vs_chart_rule *r = &p->rules[i];
         const style *k = look(r->style);
@@ -161,8 +214,8 @@ static void add_rules(vs_text *o, const vs_chart_panel *p, range x) {
                     r->x, k->dash, k->color);
         vs_text_add(o, "set label ");
         vs_script_quote(o, r->name);
-        vs_text_add(o, " at first %.9g,graph %g right rotate by 90 offset character -0.6,0 font ',9' tc rgb '%s' front\n", r->x,
-                    0.98, k->color);
+        vs_text_add(o, " at first %.9g,graph %g left rotate by 90 offset character %g,0 font ',9' tc rgb '%s' front\n", r->x,
+                    0.02 + 0.3 * (double)rule_level(c, p, x, i), r->right ? 0.9 : -0.9, k->color);
     }
 }
 
@@ -194,7 +247,7 @@ static void add_legend_above(vs_text *o, const vs_chart *c, const layout *l) {
 /* ------------------------------------------------------------------ panels */
 
 static void add_x_ticks(vs_text *o, const vs_chart *c, const vs_chart_panel *p, range x) {
-    vs_text_add(o, "set xtics nomirror out scale 0.6 ");
+    vs_text_add(o, "set format x '%%g'\nset xtics nomirror out scale 0.6 offset 0,0.35 ");
     if (p->x_names) {
         vs_text_add(o, "(");
         for (size_t i = 0; i < p->x_name_count; i++) {
@@ -204,7 +257,7 @@ static void add_x_ticks(vs_text *o, const vs_chart *c, const vs_chart_panel *p, 
         }
         vs_text_add(o, ")\n");
     } else if (c->log_x) {
-        vs_script_decades(o, x.low, x.high);
+        vs_script_decades(o, x.low, x.high, true);
         vs_text_add(o, "\n");
     } else {
         const size_t step = vs_tick_step((size_t)fmin(fmax(x.high - x.low, 1), 1e9));
@@ -217,23 +270,31 @@ static void add_axes(vs_text *o, const vs_chart *c, const vs_chart_panel *p, ran
     if (c->log_x) vs_text_add(o, "set logscale x\n");
     if (c->log_y) vs_text_add(o, "set logscale y\n");
     add_x_ticks(o, c, p, x);
-    vs_text_add(o, "set ytics nomirror out scale 0.6 ");
+    vs_text_add(o, "set format y '%s'\nset ytics nomirror out scale 0.6 offset 0.4,0 ", first ? "%g" : "");
     if (c->log_y)
-        vs_script_decades(o, y.low, y.high);
+        vs_script_decades(o, y.low, y.high, first);
     else
         vs_text_add(o, "autofreq");
-    vs_text_add(o, "\nset format y '%s'\n", first && !c->log_y ? "%g" : first ? "%g" : "");
-    if (!first) vs_text_add(o, "set ytics format ''\n");
-    vs_text_add(o, "unset xlabel\nunset ylabel\n");
-    if (last_row && !p->x_names && c->x_label) {
-        vs_text_add(o, "set xlabel ");
-        vs_script_quote(o, c->x_label);
-        vs_text_add(o, " offset 0,0.4 font ',10' tc rgb '#202020'\n");
-    }
-    if (!first || !c->y_label) return;
-    vs_text_add(o, "set ylabel ");
-    vs_script_quote(o, c->y_label);
-    vs_text_add(o, " offset 0.6,0 font ',10' tc rgb '#202020'\n");
+    vs_text_add(o, "\nunset xlabel\n");
+    if (!last_row || p->x_names || !c->x_label) return;
+    vs_text_add(o, "set xlabel ");
+    vs_script_quote(o, c->x_label);
+    vs_text_add(o, " offset 0,0.8 font ',10' tc rgb '#202020'\n");
+}
+
+/* At a fixed distance, however long the numbers are. */
+static void add_y_name(vs_text *o, const vs_chart *c, const layout *l, double top) {
+    vs_text_add(o, "set label ");
+    vs_script_quote(o, c->y_label ? c->y_label : "");
+    vs_text_add(o, " at screen %.5f,%.5f center rotate by 90 font ',10' tc rgb '#202020'\n", 16 / (double)l->figure.width,
+                1 - (top + (double)c->panel_height / 2) / (double)l->figure.height);
+}
+
+/* Smaller where points are near, so that dashes show between them. */
+static double marker_size(const vs_chart *c, const vs_chart_series *s) {
+    static const double normal = 0.6, smallest = 0.3, roomy = 10;
+    const double pitch = (double)c->panel_width / (double)(s->count > 1 ? s->count - 1 : 1);
+    return fmax(smallest, fmin(normal, normal * pitch / roomy));
 }
 
 static void add_plot(vs_text *o, const vs_chart *c, const vs_chart_panel *p, const bool *any) {
@@ -243,23 +304,24 @@ static void add_plot(vs_text *o, const vs_chart *c, const vs_chart_panel *p, con
         if (!any[i]) continue;
         vs_text_add(o, "%s$s%zu using 1:2 with %s lw 1.6 dt %s lc rgb '%s'", comma, i, c->steps ? "lines" : "linespoints",
                     k->dash, k->color);
-        if (!c->steps) vs_text_add(o, " pt %d ps 0.6", k->marker);
+        if (!c->steps) vs_text_add(o, " pt %d ps %.2f", k->marker, marker_size(c, &p->series[i]));
         comma = ", ";
     }
-    vs_text_add(o, comma[0] == 'p' ? "plot [][] -1e30 lc rgb 'white'\n" : "\n"); /* empty axes where nothing is finite */
+    vs_text_add(o, comma[0] == 'p' ? "plot -1e30 lc rgb 'white'\n" : "\n"); /* empty axes where nothing is finite */
 }
 
 static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_t index, vs_error *err) {
     const vs_chart_panel *p = &c->panels[index];
-    const size_t columns = c->columns < c->panel_count ? c->columns : c->panel_count, column = index % columns;
-    const double left = (double)(LEFT + column * l->pitch_x), top = (double)(l->top + index / columns * l->pitch_y + TITLE);
+    const size_t columns = l->columns, column = index % columns;
+    const size_t row = index / columns;
+    const double left = (double)column_left(c, columns, column), top = (double)(l->top + row * l->pitch_y + TITLE);
     const double w = (double)l->figure.width, h = (double)l->figure.height;
     const range x = x_range(c, p), y = y_range(c);
     bool *any = vs_calloc(p->series_count + 1, sizeof *any);
     if (!any) return vs_fail(err, VS_ERR_NOMEM, "no memory for a chart");
     vs_text_add(o, "unset label\nunset arrow\n");
     if (index == 0) {
-        vs_script_label(o, l->figure, c->heading, w / 2, 22, VS_ALIGN_CENTER, 14, "#101010");
+        vs_script_heading(o, l->figure, c->heading);
         if (!c->legend_beside) add_legend_above(o, c, l);
         const size_t lines = vs_caption_lines(c->caption, l->letters);
         vs_script_caption(o, l->figure, c->caption, l->letters, h - 8 - VS_CAPTION_LINE * ((double)lines - 0.5));
@@ -270,7 +332,8 @@ static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_
     vs_script_label(o, l->figure, p->title, left + (double)c->panel_width / 2, top - 11, VS_ALIGN_CENTER, 11, "#101010");
     const bool below = index + columns < c->panel_count;
     add_axes(o, c, p, x, y, column == 0, !below);
-    add_rules(o, p, x);
+    if (column == 0) add_y_name(o, c, l, top);
+    add_rules(o, c, p, x);
     for (size_t i = 0; i < p->series_count; i++) {
         any[i] = add_series(o, c, &p->series[i], i, x, y);
         add_arrows(o, &p->series[i]);

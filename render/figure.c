@@ -43,6 +43,14 @@ void vs_script_label(vs_text *o, vs_figure figure, const char *text, double x, d
     place(o, figure, x, y, align, size, color);
 }
 
+void vs_script_heading(vs_text *o, vs_figure figure, const char *text) {
+    enum { LARGEST = 14, SMALLEST = 7 };
+    const double fitting =
+        ((double)figure.width - 20) / (0.72 * ((double)strlen(text) + 1)); /* a letter is 0.7 of its size wide */
+    const int size = (int)fmin(fmax(fitting, SMALLEST), LARGEST);
+    vs_script_label(o, figure, text, (double)figure.width / 2, 22, VS_ALIGN_CENTER, size, "#101010");
+}
+
 void vs_script_caption(vs_text *o, vs_figure figure, const char *text, size_t letters, double y) {
     for (; text && *text; y += VS_CAPTION_LINE) {
         const size_t n = line_length(text, letters);
@@ -63,13 +71,22 @@ size_t vs_tick_step(size_t n) {
             if (n / (nice[i] * decade) <= 5) return nice[i] * decade;
 }
 
-void vs_script_decades(vs_text *o, double low, double top) {
+double vs_round_step(double top) {
+    const double decade = pow(10, floor(log10(top / 5)));
+    return top / 5 <= 2 * decade ? 2 * decade : top / 5 <= 5 * decade ? 5 * decade : 10 * decade;
+}
+
+void vs_script_decades(vs_text *o, double low, double top, bool named) {
     const int first = (int)ceil(log10(low) - 1e-9), last = (int)floor(log10(top) + 1e-9);
     const int step = 1 + (last - first) / 8;
     vs_text_add(o, "(");
     for (int e = first; e <= last; e += step) {
         const double v = pow(10, e);
-        vs_text_add(o, e < -3 || e > 3 ? "%s'%.0e' %.17g" : "%s'%g' %.17g", e > first ? ", " : "", v, v);
+        vs_text_add(o, "%s", e > first ? ", " : "");
+        if (!named)
+            vs_text_add(o, "'' %.17g", v);
+        else
+            vs_text_add(o, e < -3 || e > 3 ? "'%.0e' %.17g" : "'%g' %.17g", v, v);
     }
     vs_text_add(o, ")");
 }
@@ -77,13 +94,14 @@ void vs_script_decades(vs_text *o, double low, double top) {
 void vs_script_terminal(vs_text *o, vs_figure figure, bool svg, const char *path) {
     const size_t zoom = VS_FIGURE_ZOOM;
     if (svg)
-        vs_text_add(o, "set terminal svg size %zu,%zu font 'sans-serif,11' noenhanced background 'white'\n", figure.width,
-                    figure.height);
+        vs_text_add(o, "set terminal svg size %zu,%zu font 'sans-serif,11' fontscale 1.2 noenhanced background 'white'\n",
+                    figure.width, figure.height);
     else
-        vs_text_add(o,
-                    "set terminal pngcairo size %zu,%zu font 'sans-serif,11' fontscale %zu linewidth %zu pointscale %zu "
-                    "noenhanced background 'white'\n",
-                    figure.width * zoom, figure.height * zoom, zoom, zoom, zoom);
+        vs_text_add(
+            o,
+            "set terminal pngcairo size %zu,%zu font 'sans-serif,11' fontscale %zu linewidth %zu pointscale %zu dashlength %zu "
+            "noenhanced background 'white'\n",
+            figure.width * zoom, figure.height * zoom, zoom, zoom, zoom, zoom);
     vs_text_add(o, "set output ");
     vs_script_quote(o, path);
     vs_text_add(o, "\nset encoding utf8\nunset key\n");

@@ -20,13 +20,17 @@ size_t vs_caption_lines(const char *text, size_t letters);
 typedef enum vs_align { VS_ALIGN_LEFT, VS_ALIGN_CENTER, VS_ALIGN_RIGHT } vs_align;
 void vs_script_label(vs_text *script, vs_figure figure, const char *text, double x, double y, vs_align align, int size,
                      const char *color);
+/* The heading, smaller where it is long. */
+void vs_script_heading(vs_text *script, vs_figure figure, const char *text);
 /* The caption's lines centred, the first at height y. */
 void vs_script_caption(vs_text *script, vs_figure figure, const char *text, size_t letters, double y);
 
 /* A round step that gives four to eight ticks on n places. */
 size_t vs_tick_step(size_t n);
-/* "(0.1 0.1, 1 1, ...)": powers of ten from low to top, thinned to at most eight. */
-void vs_script_decades(vs_text *script, double low, double top);
+/* "(0.1 0.1, 1 1, ...)": powers of ten from low to top, thinned to at most eight; not named: without numbers. */
+void vs_script_decades(vs_text *script, double low, double top, bool named);
+/* A round step for a height: 1, 2 or 5 times a power of ten. */
+double vs_round_step(double top);
 
 /* Terminal and output of a chart. */
 void vs_script_terminal(vs_text *script, vs_figure figure, bool svg, const char *path);

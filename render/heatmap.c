@@ -9,18 +9,19 @@
 #include "util.h"
 
 enum {
-    LETTERS = 2, /* pixels per dot */
+    LETTERS = 3, /* pixels per dot */
     LINE = VS_FONT_HEIGHT * LETTERS + 6,
     HALF = 3 * LETTERS + 1, /* of a capital's height */
     MAX_CELLS = 1600,
-    GOOD_SIDE = 900, /* smaller matrices are enlarged up to this */
+    GOOD_WIDTH = 1600, /* smaller matrices are enlarged up to this */
+    GOOD_HEIGHT = 1200,
     MAX_ZOOM = 24,
-    LEFT = 128,
-    TOP = 2 * LINE + 34,
-    FOOT = 66,
-    BAR = 26,
+    LEFT = 130,
+    TOP = 2 * LINE + 58,
+    FOOT = 90,
+    BAR = 36,
     BAR_GAP = 30,
-    BAR_ROOM = 130,
+    BAR_ROOM = 210,
     TICK = 8,
     MARGIN = 10
 };
@@ -39,8 +40,7 @@ static size_t cells_of(size_t n) {
 
 static layout plan(const vs_surface *s) {
     layout l = { .rows = cells_of(s->tokens), .cols = cells_of(s->channels), .zoom = 1 };
-    const size_t longest = l.rows > l.cols ? l.rows : l.cols;
-    if (longest < GOOD_SIDE) l.zoom = GOOD_SIDE / longest < MAX_ZOOM ? GOOD_SIDE / longest : MAX_ZOOM;
+    while (l.zoom < MAX_ZOOM && l.cols * (l.zoom + 1) <= GOOD_WIDTH && l.rows * (l.zoom + 1) <= GOOD_HEIGHT) l.zoom++;
     l.image_w = l.cols * l.zoom;
     l.image_h = l.rows * l.zoom;
     l.width = LEFT + l.image_w + BAR_GAP + BAR + BAR_ROOM;
@@ -105,14 +105,15 @@ static void draw_bar(vs_image *out, const layout *l, const vs_scale *z, double s
     const double ends[2] = { z->top, z->low };
     for (size_t i = 0; i < 2; i++) {
         if (stepped && !apart(l, z, ends[i], step)) continue;
-        snprintf(text, sizeof text, "%.3g", ends[i]);
+        snprintf(text, sizeof text, ends[i] < 1 ? "%.3g" : "%.4g", ends[i]);
         draw_bar_tick(out, l, z, ends[i], ink, text);
     }
-    const double ratio = z->logarithmic ? 10 : 0, quarter = z->top / 4;
-    for (int i = 1; i < (z->logarithmic ? 12 : 4); i++) {
-        const double v = z->logarithmic ? pow(ratio, floor(log10(z->low)) + i) : quarter * i;
-        if (v >= z->top || !apart(l, z, v, z->top) || !apart(l, z, v, z->low) || (stepped && !apart(l, z, v, step))) continue;
-        snprintf(text, sizeof text, "%.3g", v);
+    enum { MOST = 16 };
+    for (size_t i = 0; i < MOST; i++) {
+        const double v = z->logarithmic ? pow(10, ceil(log10(z->low)) + (double)i) : vs_round_step(z->top) * (double)(i + 1);
+        if (v >= z->top) break;
+        if (!apart(l, z, v, z->top) || !apart(l, z, v, z->low) || (stepped && !apart(l, z, v, step))) continue;
+        snprintf(text, sizeof text, "%.4g", v);
         draw_bar_tick(out, l, z, v, ink, text);
     }
 }
@@ -141,7 +142,7 @@ static void draw_token_axis(vs_image *out, const vs_surface *s, const layout *l)
         snprintf(text, sizeof text, "%zu", t);
         draw_row_tick(out, (size_t)y, text);
     }
-    write(out, MARGIN, TOP - LINE - 4.0, ink, "token");
+    write(out, MARGIN, TOP - LINE - 16.0, ink, "token");
 }
 
 static void draw_channel_axis(vs_image *out, const vs_surface *s, const layout *l) {

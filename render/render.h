@@ -71,6 +71,7 @@ typedef struct vs_chart_rule {
     double x;
     const char *name;
     size_t style;
+    bool right; /* the name stands right of the line */
 } vs_chart_rule;
 
 typedef struct vs_chart_panel {
@@ -81,15 +82,16 @@ typedef struct vs_chart_panel {
     size_t rule_count;
     const char *const *x_names; /* names of x = 0, 1, ...; NULL: numbers */
     size_t x_name_count;
+    double x_low, x_high; /* low >= high: from the data */
 } vs_chart_panel;
 
-/* Panels in rows of `columns` on one y scale. Ranges with low >= high come from the data, x then per panel. */
+/* Panels in rows of `columns` on one y scale, from the data where y_low >= y_high. */
 typedef struct vs_chart {
     const char *heading, *caption, *x_label, *y_label;
     const vs_chart_panel *panels;
     size_t panel_count, columns;
     size_t panel_width, panel_height; /* nominal pixels inside the axes */
-    double x_low, x_high, y_low, y_high;
+    double y_low, y_high;
     bool log_x, log_y;  /* values at or below a logarithmic axis stand on it */
     bool steps;         /* y holds between edges, drawn as stairs without markers */
     bool legend_beside; /* right of each panel, which has its own names; otherwise one above all */

@@ -62,12 +62,6 @@ vs_scale vs_surface_scale(const vs_surface *s) {
     return z;
 }
 
-/* A round step for a height: 1, 2 or 5 times a power of ten. */
-static double round_step(double top) {
-    const double decade = pow(10, floor(log10(top / 5)));
-    return top / 5 <= 2 * decade ? 2 * decade : top / 5 <= 5 * decade ? 5 * decade : 10 * decade;
-}
-
 static void add_palette(vs_text *o) {
     enum { ANCHORS = 9 };
     vs_text_add(o, "set palette defined (");
@@ -85,10 +79,10 @@ static void add_height_ticks(vs_text *o, const vs_scale *z) {
     for (size_t a = 0; a < 2; a++) {
         vs_text_add(o, "set %s ", axes[a]);
         if (!z->logarithmic) {
-            vs_text_add(o, "%g\n", round_step(z->top));
+            vs_text_add(o, "%g\n", vs_round_step(z->top));
             continue;
         }
-        vs_script_decades(o, z->low, z->top);
+        vs_script_decades(o, z->low, z->top, true);
         vs_text_add(o, "\n");
     }
 }

@@ -6,10 +6,11 @@
 #include "util.h"
 #include "vitscope/backend.h"
 
-enum { PER_OCTAVE = 8, EACH = VS_HIST_PER_OCTAVE / PER_OCTAVE, BINS = (VS_HIST_EXP_MAX - VS_HIST_EXP_MIN) * PER_OCTAVE };
-static const double dropped = 5e-4; /* so large a share of the smallest values may lie left of the axis */
+enum { PER_OCTAVE = 4, EACH = VS_HIST_PER_OCTAVE / PER_OCTAVE, BINS = (VS_HIST_EXP_MAX - VS_HIST_EXP_MIN) * PER_OCTAVE };
+static const double dropped = 5e-3; /* so large a share of the smallest values may lie left of the axis */
 
-/* One panel: shares per bin, percent; edges are common to all states. */
+/* One panel: shares per octave, percent (bins are equal in width within an octave, so not equal on a logarithmic axis); edges are
+ * common to all states. */
 typedef struct values {
     double *edges, *shares; /* [BINS + 1]; [state_count * BINS] */
     vs_chart_series *series;
@@ -45,13 +46,13 @@ static void add_state(values *v, const vs_results *r, size_t state, const uint64
         uint64_t n = 0;
         for (size_t k = 0; k < EACH; k++) n += hist[1 + i * EACH + k];
         below += n;
-        shares[i] = 100 * (double)n / (double)total;
+        shares[i] = 100 * (double)n / (double)total / log2(v->edges[i + 1] / v->edges[i]);
         if (first == BINS && (double)below > dropped * (double)(total - zeros)) first = i;
         if (n) last = i;
     }
     v->low = fmin(v->low, v->edges[first < BINS ? first : last]);
     v->high = fmax(v->high, v->edges[last + 1]);
-    v->least = fmin(v->least, 100 / (double)total);
+    v->least = fmin(v->least, 100 / (double)total * PER_OCTAVE / 2); /* one value in a bin */
     v->series[v->series_count++] = (vs_chart_series){ r->state_names[state], state, v->edges, shares, BINS };
 }
 
@@ -62,7 +63,7 @@ static vs_status add_step(values *v, const char *state, double step, size_t styl
         if (!name) return vs_fail(err, VS_ERR_NOMEM, "no memory for a chart");
         const double x = i ? step : step / 2;
         v->names[v->rule_count] = name;
-        v->rules[v->rule_count++] = (vs_chart_rule){ x, name, style };
+        v->rules[v->rule_count++] = (vs_chart_rule){ x, name, style, i == 1 };
         v->low = fmin(v->low, x / 2);
         v->high = fmax(v->high, x * 2);
     }
@@ -98,7 +99,7 @@ static void add_zeroed(vs_text *text, const vs_results *r, const vs_row *row) {
     for (size_t k = 0; k < r->state_count; k++) {
         const vs_distribution *in = &row->states[k].in;
         if (!in->present || !in->quantized) continue;
-        vs_text_add(text, "%s%.3g %% of the input in %s (step %.3g)", joint, 100 * in->qzeroed, r->state_names[k], in->qstep);
+        vs_text_add(text, "%s%.4g %% of the input in %s (step %.3g)", joint, 100 * in->qzeroed, r->state_names[k], in->qstep);
         joint = ", ";
     }
     if (joint[0] == ',') vs_text_add(text, ".");
@@ -108,30 +109,26 @@ static vs_status draw(vs_chart_job *job, const vs_row *row, const values *of, co
                       vs_error *err) {
     vs_text caption = { 0 };
     vs_chart_panel panels[VS_TENSOR_COUNT];
-    double low = HUGE_VAL, high = 0, least = HUGE_VAL;
+    double least = HUGE_VAL;
     for (size_t i = 0; i < n; i++) {
-        panels[i] = (vs_chart_panel){ titles[i], of[i].series, of[i].series_count, of[i].rules, of[i].rule_count, NULL, 0 };
-        low = fmin(low, of[i].low);
-        high = fmax(high, of[i].high);
+        panels[i] = (vs_chart_panel){ titles[i], of[i].series, of[i].series_count, of[i].rules, of[i].rule_count, NULL,
+                                      0,         of[i].low,    of[i].high };
         least = fmin(least, of[i].least);
     }
-    vs_text_add(&caption,
-                "Shares of |x| in %d bins an octave over %zu images; both axes are logarithmic, the foot is less than one value.",
-                PER_OCTAVE, job->results->analysis_images);
+    vs_text_add(&caption, "Shares of |x| per octave (%d bins an octave, %zu images); both axes are logarithmic.", PER_OCTAVE,
+                job->results->analysis_images);
     if (input) add_zeroed(&caption, job->results, row);
     char *heading = vs_format("%s: |x| of %s and the quantization step", job->results->name, row->layer);
     char *name = vs_format("hist.%s", row->layer);
     const vs_chart chart = { .heading = heading,
                              .caption = caption.bytes,
                              .x_label = "|x|",
-                             .y_label = "share of values per bin [%]",
+                             .y_label = "share of values per octave [%]",
                              .panels = panels,
                              .panel_count = n,
                              .columns = 2,
                              .panel_width = 420,
                              .panel_height = 270,
-                             .x_low = low,
-                             .x_high = high,
                              .y_low = least / 2,
                              .y_high = 100,
                              .log_x = true,

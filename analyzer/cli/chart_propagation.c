@@ -72,6 +72,10 @@ static vs_status draw(vs_chart_job *job, const sheet *s, vs_error *err) {
                                         .series = s->series + s->state_lines,
                                         .series_count = s->lines - s->state_lines };
     if (n == 0) return VS_OK;
+    for (size_t i = 0; i < n; i++) {
+        panels[i].x_low = -0.3;
+        panels[i].x_high = (double)job->results->arch->depth - 0.7;
+    }
     char *heading = vs_format("%s: how the damage travels through the blocks", job->results->name), *caption = caption_of(s);
     const vs_chart chart = { .heading = heading,
                              .caption = caption,
@@ -82,8 +86,6 @@ static vs_status draw(vs_chart_job *job, const sheet *s, vs_error *err) {
                              .columns = 2,
                              .panel_width = 330,
                              .panel_height = 270,
-                             .x_low = -0.3,
-                             .x_high = (double)job->results->arch->depth - 0.7,
                              .legend_beside = true };
     vs_status status = heading && caption ? vs_chart_emit(job, "propagation", &chart, NULL, err)
                                           : vs_fail(err, VS_ERR_NOMEM, "no memory for a chart");

@@ -77,6 +77,8 @@ static vs_status collect(sheet *s, vs_error *err) {
             if (s->of[p].any[k]) s->series[p][n++] = (vs_chart_series){ names[k], k, s->of[p].x, s->of[p].y[k], s->of[p].length };
         if (n == 0) continue;
         s->panels[s->panel_count] = (vs_chart_panel){ .title = s->titles[p], .series = s->series[p], .series_count = n };
+        s->panels[s->panel_count].x_low = -0.6;
+        s->panels[s->panel_count].x_high = (double)s->of[p].length - 0.4;
         if (p == OUTER) {
             s->panels[s->panel_count].x_names = s->outer;
             s->panels[s->panel_count].x_name_count = outer;

@@ -9,7 +9,8 @@ head -n 7 "$dir/a/spike/ranking.activations.txt" | grep -v '^#' | cut -f 2 | sor
 [ "$(cat "$dir/worst")" = "blocks.11.mlp.fc2 blocks.8.mlp.fc2 " ] || miss "worst by activations: $(cat "$dir/worst")"
 grep -q "blocks.11.mlp.fc2 .*FLAGGED" "$dir/a/spike/summary.txt" || miss "no blind spot"
 tail -n 2 "$dir/a/spike/ranking.weights.txt" | grep -q blocks.11.mlp.fc2 || miss "blocks.11.mlp.fc2 must be near the end by weights"
-for file in results.json layers.csv run.json summary.txt surfaces/blocks.11.mlp.fc2.in.ptq.npy "maps/scene_0.png"; do
+for file in results.json layers.csv run.json summary.txt surfaces/blocks.11.mlp.fc2.in.ptq.npy "maps/scene_0.png" \
+    heatmaps/blocks.11.mlp.fc2.ptq.png heatmaps/blocks.11.mlp.fc2.in.ptq.png; do
     [ -s "$dir/a/spike/$file" ] || miss "no $file"
 done
 for variant in "--threads 2" "--threads 5" "--threads 2 --batch 1" "--threads 2 --batch 8"; do
