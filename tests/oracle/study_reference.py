@@ -193,36 +193,84 @@ class State:
 
 # ---------------------------------------------------------------- section 8: planting
 
+ROWS = {"spike": "mlp.fc2", "hidden": "mlp.fc2", "norm1": "attn.qkv", "norm2": "mlp.fc1", "value": "attn.proj", "key": "attn.k"}
+
+
+def largest(score, count):
+    """Indices of the largest, the lower index first on ties."""
+    return torch.argsort(-score, stable=True)[:count].tolist()
+
+
+def choose(model, b, p, seen):
+    """(what is chosen, the gain of each) of a block whose tensors over the calibration images are `seen`."""
+    t, kind, units = model.t, p["kind"], p.get("units", 1)
+    gain = float(p.get("gain", 256))
+    if kind in ("norm1", "norm2"):
+        picked = largest(t[f"blocks.{b}.{kind}.weight"].abs().double(), units)
+    elif kind == "value":
+        picked = largest(torch.cat(seen["attn.v"]).abs().amax(0), units)
+    elif kind == "key":
+        picked = list(range(model.heads))
+    else:
+        h = torch.cat(seen["mlp.fc1"]).double()
+        top, g = h.amax(0), F.gelu(h)
+        if kind == "hidden":
+            picked = largest(top, units)
+        else:
+            energy = (g ** 2).mean(0) * (t[f"blocks.{b}.mlp.fc2.weight"].double() ** 2).sum(0)
+            picked = largest(torch.where(top >= 1, -energy, -math.inf), units)
+            return picked, [p.get("ratio", 256) * g.max().item() / F.gelu(top[u]).item() for u in picked]
+    return picked, [gain] * len(picked)
+
+
+def plant_block(model, b, p, seen):
+    t, C, D = model.t, model.width, model.width // model.heads
+
+    def put(name, index, change):
+        t[name][index] = change(t[name][index].double()).float().to(t[name].dtype)
+
+    picked, gains = choose(model, b, p, seen)
+    for c, g in zip(picked, gains):
+        if p["kind"] == "key":
+            q = torch.cat(seen["attn.q"]).double().mean(0)[c * D : (c + 1) * D]
+            bias = f"blocks.{b}.attn.qkv.bias"
+            t.setdefault(bias, torch.zeros(3 * C, dtype=t["norm.weight"].dtype))
+            put(bias, slice(C + c * D, C + (c + 1) * D), lambda w: w + g * q / q.norm())
+            continue
+        source, row, reader = {"spike": ("mlp.fc1", c, "mlp.fc2"), "hidden": ("mlp.fc1", c, "mlp.fc2"), "norm1": ("norm1", c, "attn.qkv"),
+                               "norm2": ("norm2", c, "mlp.fc1"), "value": ("attn.qkv", 2 * C + c, "attn.proj")}[p["kind"]]
+        for name in ("weight", "bias"):
+            put(f"blocks.{b}.{source}.{name}", row, lambda w: w * g)
+        put(f"blocks.{b}.{reader}.weight", (slice(None), c), lambda w: w / g)
+    return {"kind": p["kind"], "layer": f"blocks.{b}.{ROWS[p['kind']]}", "block": b, "channels": picked, "gain": gains}
+
+
+def plant_residual(model, g):
+    names = ["patch_embed.proj.weight", "patch_embed.proj.bias", "cls_token", "reg_token", "pos_embed"]
+    for b in range(model.depth):
+        for scale, last in (("ls1", "attn.proj"), ("ls2", "mlp.fc2")):
+            gamma = f"blocks.{b}.{scale}.gamma"
+            names += [gamma] if gamma in model.t else [f"blocks.{b}.{last}.weight", f"blocks.{b}.{last}.bias"]
+    for n in names:
+        if n in model.t:
+            model.t[n] = (model.t[n].double() * g).float().to(model.t[n].dtype)
+    return {"kind": "residual", "layer": "embed", "block": None, "channels": [], "gain": [float(g)]}
+
+
 def plant(model, images, plan):
     """Block by block, in the model as planted so far."""
     done = []
     for p in plan:
+        if p["kind"] == "residual":
+            done.append(plant_residual(model, p.get("gain", 256)))
+            continue
         streams = [model.embed(x) for x in images]
         for b in range(model.depth):
-            fc1, fc2 = f"blocks.{b}.mlp.fc1", f"blocks.{b}.mlp.fc2"
             if b in (p.get("blocks") or range(model.depth)):
-                top, energy, tokens = None, 0.0, 0
+                seen = collections.defaultdict(list)
                 for x in streams:
-                    kept = {}
-                    model.block(b, x, model.weights(), lambda n, y: y, kept.__setitem__)
-                    h = kept[fc1].flatten(0, 1).double()
-                    top = h.amax(0) if top is None else torch.maximum(top, h.amax(0))
-                    energy = energy + (F.gelu(h) ** 2).sum(0)
-                    tokens += len(h)
-                    largest = F.gelu(h).max().item() if x is streams[0] else max(largest, F.gelu(h).max().item())
-                w2 = model.t[fc2 + ".weight"].double()
-                if p["kind"] == "spike":
-                    score = torch.where(top >= 1, energy / tokens * (w2 ** 2).sum(0), math.inf)
-                    units = torch.argsort(score, stable=True)[: p.get("units", 1)].tolist()
-                    gains = [p["ratio"] * largest / F.gelu(top[u]).item() for u in units]
-                else:
-                    units = torch.argsort(-top, stable=True)[: p.get("units", 1)].tolist()
-                    gains = [float(p["gain"])] * len(units)
-                for u, g in zip(units, gains):
-                    for name, index, factor in ((fc1 + ".weight", u, g), (fc1 + ".bias", u, g), (fc2 + ".weight", (slice(None), u), 1 / g)):
-                        t = model.t[name]
-                        t[index] = ((t[index].double() * g) if factor == g else (t[index].double() / g)).float().to(t.dtype)
-                done.append({"kind": p["kind"], "layer": fc2, "block": b, "channels": units, "gain": gains})
+                    model.block(b, x, model.weights(), lambda n, y: y, lambda n, y: seen[n.split(".", 2)[-1]].append(y.flatten(0, 1)))
+                done.append(plant_block(model, b, p, seen))
             streams = [model.block(b, x, model.weights(), lambda n, y: y, lambda n, y: None) for x in streams]
     return done
 

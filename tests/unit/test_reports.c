@@ -362,6 +362,45 @@ static void a_planted_model(void **state) {
     release(&s);
 }
 
+/* Each kind says what its indices count; residual has neither indices nor a block. */
+static void plantings_say_what_they_count(void **state) {
+    (void)state;
+    size_t heads[] = { 0, 1, 2, 3, 4, 5 }, channel[] = { 177 };
+    double gains[] = { 1024, 1024, 1024, 1024, 1024, 1024 };
+    vs_plant_result plants[] = {
+        { .kind = "key", .block = 5, .layer = "blocks.5.attn.k", .what = "head", .channels = heads, .gain = gains, .count = 6 },
+        { .kind = "norm2",
+          .block = 9,
+          .layer = "blocks.9.mlp.fc1",
+          .what = "channel",
+          .channels = channel,
+          .gain = gains,
+          .count = 1 },
+        { .kind = "residual", .block = -1, .layer = "embed", .gain = gains, .count = 1 },
+    };
+    study s;
+    build(&s);
+    s.results.plants = plants;
+    s.results.plant_count = 3;
+    rank_rows(&s);
+    char *text = summary_of(&s), dir[256];
+    holds(text, "blocks.5.attn.k      key, heads 0 (gain 1024), 1 (gain 1024), 2 (gain 1024), 3 (gain 1024) and 2 more");
+    holds(text, "blocks.9.mlp.fc1     norm2, channel 177 (gain 1024)");
+    holds(text, "embed                residual, all of it (gain 1024)\n");
+    free(text);
+    make_temp_dir(dir, sizeof dir);
+    json_t *o = json_of(&s, dir);
+    assert_string_equal(json_string_value(at(o, "planted/0/what")), "head");
+    assert_int_equal(json_array_size(at(o, "planted/0/channels")), 6);
+    assert_int_equal(json_integer_value(at(o, "planted/1/block")), 9);
+    assert_true(json_is_null(at(o, "planted/2/block")) && json_is_null(at(o, "planted/2/what")));
+    assert_int_equal(json_array_size(at(o, "planted/2/channels")), 0);
+    assert_true(json_number_value(at(o, "planted/2/gain/0")) == 1024);
+    json_decref(o);
+    assert_int_equal(rmdir(dir), 0);
+    release(&s);
+}
+
 /* Both broken alike: no gap, still named. */
 static void a_layer_that_breaks_either_way(void **state) {
     (void)state;
@@ -437,6 +476,7 @@ int main(void) {
         cmocka_unit_test(overlap_by_hand),
         cmocka_unit_test(a_quiet_model),
         cmocka_unit_test(a_planted_model),
+        cmocka_unit_test(plantings_say_what_they_count),
         cmocka_unit_test(nothing_measured),
         cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
