@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -121,8 +122,21 @@ vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progre
                                .progress = vs_cli_progress_begin(progress) };
 }
 
+/* VmHWM: getrusage would count what the parent held before exec, too (gigabytes below a Python with torch). */
+static size_t peak_of_status(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    unsigned long long kilobytes = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmHWM:", 6) == 0) kilobytes = strtoull(line + 6, NULL, 10);
+    if (file) (void)fclose(file);
+    return (size_t)kilobytes * 1024;
+}
+
 size_t vs_cli_peak_bytes(void) {
     struct rusage usage;
+    const size_t peak = peak_of_status();
+    if (peak) return peak;
     memset(&usage, 0, sizeof usage);
     getrusage(RUSAGE_SELF, &usage);
     return (size_t)usage.ru_maxrss * 1024;
