@@ -353,8 +353,10 @@ static void unbuilt_things_are_named(void **state) {
     }
     vs_config *c = NULL;
     vs_error err;
-    check_error(parse(&c, "version: 1\nname: b\nruns: []\n", NULL, &err), &err, VS_ERR_UNSUPPORTED,
-                "dir/c.yaml:3:7: batch files");
+    check_error(parse(&c, "version: 1\nname: b\nruns: []\n", NULL, &err), &err, VS_ERR_CONFIG,
+                "dir/c.yaml:3:7: this is a batch file ('runs'); give the configuration of a single run");
+    check_error(parse(&c, "version: 1\nname: b\nmodel: {checkpoint: m}\npublished: {ptq: 1}\n", NULL, &err), &err, VS_ERR_CONFIG,
+                "dir/c.yaml:4:12: published belongs to the runs of a batch file");
     check_error(parse(&c, "version: 1\nname: t\nmodel: {checkpoint: m, plant: [{kind: key}]}\n", NULL, &err), &err, VS_OK, "");
     check_error(vs_config_check_built(c, &err), &err, VS_ERR_UNSUPPORTED, "dir/c.yaml:3:39: planting kind key is not built yet");
     vs_config_free(c);
