@@ -41,12 +41,12 @@ static vs_status check_name(const vs_batch *b, const vs_config *run, vs_error *e
 }
 
 static vs_status add_run(vs_batch *b, const vs_node *item, const vs_override *overrides, size_t override_count, vs_error *err) {
-    const vs_node *file = b->file->root, *version = vs_node_get(file, "version");
+    const vs_node *file = b->file->root, *version = vs_node_get(file, "version"), *defaults = vs_node_get(file, "defaults");
     vs_node *tree = NULL, *copy = NULL;
     vs_config *run = NULL;
-    vs_status status = vs_node_merge(&tree, vs_node_get(file, "defaults"), item, err);
+    vs_status status = vs_node_merge(&tree, defaults ? defaults : item, defaults ? item : NULL, err);
     if (status == VS_OK && !vs_node_get(tree, "version")) {
-        status = vs_node_merge(&copy, NULL, version, err);
+        status = vs_node_merge(&copy, version, NULL, err);
         if (status == VS_OK && (status = vs_node_set(tree, "version", version->mark, copy, err)) != VS_OK) vs_node_free(copy);
     }
     if (status != VS_OK) {

@@ -16,7 +16,7 @@ static vs_status copy_list(vs_node *to, const vs_node *from, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t i = 0; i < from->count && status == VS_OK; i++) {
         vs_node *item = NULL;
-        status = vs_node_merge(&item, NULL, from->items[i], err);
+        status = vs_node_merge(&item, from->items[i], NULL, err);
         if (status == VS_OK && (status = vs_node_push(to, item, err)) != VS_OK) vs_node_free(item);
     }
     return status;
@@ -32,7 +32,7 @@ vs_status vs_node_merge(vs_node **out, const vs_node *base, const vs_node *over,
     n->quoted = from->quoted;
     vs_status status = VS_OK;
     if (from->kind == VS_NODE_MAP)
-        status = merge_maps(n, base && base->kind == VS_NODE_MAP ? base : NULL, over, err);
+        status = merge_maps(n, base, over, err);
     else if (from->kind == VS_NODE_LIST)
         status = copy_list(n, from, err);
     else if (!(n->text = vs_strdup(from->text)))
@@ -54,9 +54,11 @@ static vs_status put(vs_node *to, const char *key, vs_mark key_mark, const vs_no
 /* over's keys in its order, then what only base has: a message about a mistake of the run's comes before one of the defaults'. */
 static vs_status merge_maps(vs_node *to, const vs_node *base, const vs_node *over, vs_error *err) {
     vs_status status = VS_OK;
-    for (size_t i = 0; over && i < over->count && status == VS_OK; i++)
-        status = put(to, over->keys[i], over->key_marks[i], vs_node_get(base, over->keys[i]), over->items[i], err);
-    for (size_t i = 0; base && i < base->count && status == VS_OK; i++)
+    for (size_t i = 0; over && i < over->count && status == VS_OK; i++) {
+        const vs_node *under = vs_node_get(base, over->keys[i]), *item = over->items[i];
+        status = put(to, over->keys[i], over->key_marks[i], under ? under : item, under ? item : NULL, err);
+    }
+    for (size_t i = 0; base->kind == VS_NODE_MAP && i < base->count && status == VS_OK; i++)
         if (!vs_node_get(over, base->keys[i])) status = put(to, base->keys[i], base->key_marks[i], base->items[i], NULL, err);
     return status;
 }

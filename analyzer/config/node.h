@@ -27,8 +27,8 @@ vs_node *vs_node_get(const vs_node *map, const char *key); /* NULL if absent or 
 VS_NODISCARD vs_status vs_node_set(vs_node *map, const char *key, vs_mark key_mark, vs_node *value, vs_error *err);
 /* Takes item (on success). */
 VS_NODISCARD vs_status vs_node_push(vs_node *list, vs_node *item, vs_error *err);
-/* A copy of `base` with `over` laid upon it: maps merge, everything else is replaced. Values and keys keep the places where they
- * were written; where both are, over's. Either may be NULL, not both. */
+/* A copy of `base` with `over` (NULL: nothing) laid upon it: maps merge, everything else is replaced. Values and keys keep the
+ * places where they were written; where both are, over's. */
 VS_NODISCARD vs_status vs_node_merge(vs_node **out, const vs_node *base, const vs_node *over, vs_error *err);
 /* Values in the tree, itself included. */
 size_t vs_node_size(const vs_node *node);

@@ -29,7 +29,7 @@ nomem:
 }
 
 void vs_table_release(vs_table *t) {
-    for (size_t i = 0; i < t->row_count; i++) {
+    for (size_t i = 0; t->rows && i < t->row_count; i++) {
         free(t->rows[i].error);
         free(t->rows[i].cells);
     }
@@ -277,7 +277,7 @@ static json_t *describe(const vs_table *table, bool *failed) {
 static vs_status write_json(const vs_table *table, const char *dir, vs_error *err) {
     bool failed = false;
     json_t *root = describe(table, &failed);
-    char *text = root && !failed ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(table->digits)) : NULL;
+    char *text = root && !failed ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)table->digits)) : NULL;
     vs_status status = text ? vs_report_write(dir, "table.json", text, strlen(text), err)
                             : vs_fail(err, VS_ERR_NOMEM, "no memory for table.json");
     free(text);
