@@ -18,6 +18,7 @@ typedef enum vs_option_id {
     VS_OPT_PTQ,
     VS_OPT_ALPHA,
     VS_OPT_SDPA_SYM,
+    VS_OPT_RESUME,
     VS_OPT_TAPS,
     VS_OPT_STATE,
     VS_OPT_IMAGES,
@@ -35,7 +36,7 @@ typedef struct vs_command_line {
     const char *operands[VS_MAX_OPERANDS];
     size_t operand_count;
     const char *out, *backend, *taps, *state, *only;
-    bool json, help;
+    bool json, help, resume;
     size_t threads, batch, images, count, size; /* 0: not given */
     unsigned long long seed;
     vs_override overrides[VS_MAX_OVERRIDES];
@@ -84,8 +85,18 @@ size_t vs_cli_peak_bytes(void);
 /* Study options from the command line. */
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress);
 
+/* One run into out/<its name>: checks, study, files. `cache` may be NULL; `print`: the summary goes to stdout too. */
+VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, vs_cache *cache,
+                                         bool print, vs_error *err);
+/* The exit code of a batch; has printed its errors and its table. */
+int vs_cli_run_batch(const vs_command_line *line, const vs_batch *batch);
+/* True if dir holds the whole results of this configuration, checkpoint, backend and version. */
+bool vs_cli_is_complete(const vs_command_line *line, const vs_config *config, const char *dir);
+
 /* Files of a finished study in `dir`: reports, then pictures. */
 VS_NODISCARD vs_status vs_cli_write_run_json(const vs_study *study, const char *dir, vs_error *err);
+/* quant.json and the SmoothQuant factors under smooth/: what an exporter needs (docs/results.md). */
+VS_NODISCARD vs_status vs_cli_write_quant(const vs_study *study, const char *dir, vs_error *err);
 /* Draws charts, surfaces, heatmaps and maps; *pictures counts files, *gnuplot_missing says that scripts were left instead. */
 VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, const char *dir, size_t *pictures, bool *gnuplot_missing,
                                    vs_error *err);

@@ -4,8 +4,8 @@
 #include "cli.h"
 #include "util.h"
 
-static const vs_option_id run_options[] = { VS_OPT_OUT,      VS_OPT_BACKEND, VS_OPT_SET,   VS_OPT_PTQ, VS_OPT_ALPHA,
-                                            VS_OPT_SDPA_SYM, VS_OPT_THREADS, VS_OPT_BATCH, VS_OPT_HELP };
+static const vs_option_id run_options[] = { VS_OPT_OUT,      VS_OPT_BACKEND, VS_OPT_SET,     VS_OPT_PTQ,   VS_OPT_ALPHA,
+                                            VS_OPT_SDPA_SYM, VS_OPT_RESUME,  VS_OPT_THREADS, VS_OPT_BATCH, VS_OPT_HELP };
 static const vs_option_id capture_options[] = { VS_OPT_TAPS,    VS_OPT_STATE, VS_OPT_IMAGES,  VS_OPT_OUT,
                                                 VS_OPT_BACKEND, VS_OPT_SET,   VS_OPT_THREADS, VS_OPT_HELP };
 static const vs_option_id inspect_options[] = { VS_OPT_JSON, VS_OPT_HELP };
@@ -16,7 +16,7 @@ static const vs_option_id bench_options[] = { VS_OPT_SIZE,    VS_OPT_IMAGES, VS_
 #define OPTIONS(list) list, sizeof list / sizeof *list
 
 static const vs_command commands[] = {
-    { "run", "CONFIG...", "Runs the studies that the configurations describe: tables, rankings and pictures.",
+    { "run", "CONFIG...", "Runs the studies that configurations and batch files describe: tables, rankings and pictures.",
       OPTIONS(run_options), 1, VS_MAX_OPERANDS, vs_cli_run },
     { "capture", "CONFIG", "Writes tensors of the analysis images as .npy files.", OPTIONS(capture_options), 1, 1,
       vs_cli_capture },

@@ -19,6 +19,7 @@ static const option options[] = {
     [VS_OPT_PTQ] = { "--ptq", "KIND", "run the states fp32 and KIND: plain, sq" },
     [VS_OPT_ALPHA] = { "--alpha", "A", "SmoothQuant's alpha of the state sq" },
     [VS_OPT_SDPA_SYM] = { "--sdpa_sym", NULL, "quantize Q and K per tensor, symmetric (the default)" },
+    [VS_OPT_RESUME] = { "--resume", NULL, "keep runs whose results are already whole for the same configuration and model" },
     [VS_OPT_TAPS] = { "--taps", "GLOB[,GLOB]",
                       "tensors to write: layer names, NAME.in, embed, blocks.N, norm, logits (default: *)" },
     [VS_OPT_STATE] = { "--state", "NAME", "state to run (default: fp32)" },
@@ -93,6 +94,7 @@ static vs_status apply(vs_command_line *l, vs_option_id id, const char *value, v
     case VS_OPT_PTQ: return parse_ptq(l, value, err);
     case VS_OPT_ALPHA: return add_made_override(l, vs_format("states.sq.alpha=%s", value), err);
     case VS_OPT_SDPA_SYM: return add_override(l, "recipe.qk=per_tensor_sym", err);
+    case VS_OPT_RESUME: l->resume = true; return VS_OK;
     case VS_OPT_TAPS: l->taps = value; return VS_OK;
     case VS_OPT_STATE: l->state = value; return VS_OK;
     case VS_OPT_IMAGES: return parse_size(flag, value, 1u << 20, &l->images, err);

@@ -17,31 +17,34 @@ static vs_status prepare_folder(const char *out, const char *name, char **dir, v
     return status;
 }
 
-static vs_status write_summary(const vs_study *s, const char *dir, vs_error *err) {
+static vs_status write_summary(const vs_study *s, const char *dir, bool print, vs_error *err) {
     char *text = NULL, *path = vs_path_join(dir, "summary.txt");
     vs_status status = path ? vs_report_summary(&s->results, &text, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK) status = vs_write_file(path, text, strlen(text), err);
-    if (status == VS_OK) fputs(text, stdout);
+    if (status == VS_OK && print) fputs(text, stdout);
     free(text);
     free(path);
     return status;
 }
 
-static vs_status write_all(const vs_study *s, const char *dir, vs_error *err) {
+/* run.json comes last: with it the results are whole. */
+static vs_status write_all(const vs_study *s, const char *dir, bool print, vs_error *err) {
     size_t pictures = 0;
     bool gnuplot_missing = false;
     vs_status status = vs_report_json(&s->results, dir, err);
     if (status == VS_OK) status = vs_report_csv(&s->results, dir, err);
     if (status == VS_OK) status = vs_report_rankings(&s->results, dir, err);
-    if (status == VS_OK) status = vs_cli_write_run_json(s, dir, err);
-    if (status == VS_OK) status = write_summary(s, dir, err);
+    if (status == VS_OK) status = vs_cli_write_quant(s, dir, err);
+    if (status == VS_OK) status = write_summary(s, dir, print, err);
     if (status == VS_OK) status = vs_cli_draw(s, dir, &pictures, &gnuplot_missing, err);
+    if (status == VS_OK) status = vs_cli_write_run_json(s, dir, err);
     if (status != VS_OK) return status;
     if (gnuplot_missing)
         vs_cli_warn(
             "gnuplot is not installed: charts and surfaces were left as scripts with their data (%s/{charts,surfaces}/*.gp); "
             "install gnuplot and run them",
             dir);
+    if (!print) return VS_OK;
     printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
     if (pictures) printf("Pictures: %s/{charts,surfaces,heatmaps,maps} (%zu files)\n", dir, pictures);
     fputc('\n', stdout);
@@ -49,34 +52,55 @@ static vs_status write_all(const vs_study *s, const char *dir, vs_error *err) {
     return VS_OK;
 }
 
-static vs_status run_one(const vs_command_line *line, const char *path, vs_error *err) {
-    vs_config *config = NULL;
+vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, vs_cache *cache, bool print,
+                            vs_error *err) {
     vs_study study = { 0 };
     char *dir = NULL;
     vs_cli_progress progress;
-    const vs_study_options options = vs_cli_study_options(line, &progress);
-    vs_status status = vs_config_load(&config, path, line->overrides, line->override_count, err);
-    if (status == VS_OK) status = vs_config_check_built(config, err);
-    if (status == VS_OK) status = prepare_folder(line->out, config->name, &dir, err);
+    vs_study_options options = vs_cli_study_options(line, &progress);
+    options.cache = cache;
+    vs_status status = prepare_folder(out, config->name, &dir, err);
     if (status == VS_OK) status = vs_study_open(&study, config, &options, err);
     if (status == VS_OK) status = vs_study_run(&study, err);
     vs_cli_progress_end(&progress);
-    if (status == VS_OK) status = write_all(&study, dir, err);
+    if (status == VS_OK) status = write_all(&study, dir, print, err);
     vs_study_release(&study);
-    vs_config_free(config);
     free(dir);
     return status;
+}
+
+static vs_status run_single(const vs_command_line *line, const vs_config *config, vs_error *err) {
+    if (!line->resume) return vs_cli_run_config(line, config, line->out, NULL, true, err);
+    char *dir = vs_path_join(line->out, config->name);
+    if (!dir) return vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    const bool complete = vs_cli_is_complete(line, config, dir);
+    if (complete) printf("%s: already complete\n", dir);
+    free(dir);
+    return complete ? VS_OK : vs_cli_run_config(line, config, line->out, NULL, true, err);
+}
+
+/* One file. A mistake in any run of a batch is found before the first begins. */
+static int run_file(const vs_command_line *line, const char *path) {
+    vs_error err = { 0 };
+    vs_batch batch = { 0 };
+    int code = 0;
+    vs_status status = vs_batch_load(&batch, path, line->overrides, line->override_count, &err);
+    for (size_t i = 0; i < batch.run_count && status == VS_OK; i++) status = vs_config_check_built(batch.runs[i], &err);
+    if (status == VS_OK && batch.file)
+        code = vs_cli_run_batch(line, &batch);
+    else if (status == VS_OK)
+        status = run_single(line, batch.runs[0], &err);
+    if (status != VS_OK) code = vs_cli_fail(status, &err);
+    vs_batch_release(&batch);
+    return code;
 }
 
 int vs_cli_run(const vs_command_line *line) {
     int code = 0;
     for (size_t i = 0; i < line->operand_count; i++) {
-        vs_error err = { 0 };
-        vs_status status = run_one(line, line->operands[i], &err);
-        if (status == VS_OK) continue;
-        const int failed = vs_cli_fail(status, &err);
-        if (code == 0) code = failed;
-        if (status == VS_ERR_INTERRUPTED) return failed;
+        const int one = run_file(line, line->operands[i]);
+        if (code == 0) code = one;
+        if (one == vs_status_exit_code(VS_ERR_INTERRUPTED)) return one;
     }
     return code;
 }

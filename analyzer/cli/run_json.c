@@ -35,19 +35,32 @@ static json_t *describe_stages(const vs_study *s) {
     return o;
 }
 
+/* Of the file as it lies there. */
+static vs_status hash_results(const char *dir, char hex[65], vs_error *err) {
+    char *path = vs_path_join(dir, "results.json");
+    vs_status status = path ? vs_file_sha256(path, hex, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    free(path);
+    return status;
+}
+
 vs_status vs_cli_write_run_json(const vs_study *s, const char *dir, vs_error *err) {
+    char config_sha[65], results_sha[65];
+    static const char *const whole[] = { "" };
+    vs_status status = vs_config_digest(s->config, whole, 1, config_sha, err);
+    if (status == VS_OK) status = hash_results(dir, results_sha, err);
+    if (status != VS_OK) return status;
     char *dump = vs_config_dump_json(s->config), *path = vs_path_join(dir, "run.json"), *text = NULL;
     json_t *config = dump ? json_loads(dump, 0, NULL) : NULL;
     json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}", "vitscope", VS_VERSION,
-                  "name", s->config->name, "backend", s->backend->name, "arithmetic", s->backend->arithmetic, "isa",
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}", "vitscope",
+                  VS_VERSION, "name", s->config->name, "backend", s->backend->name, "arithmetic", s->backend->arithmetic, "isa",
                   s->backend->isa, "threads", (json_int_t)s->options.threads, "batch", (json_int_t)s->options.wave, "config",
-                  config ? config : json_null(), "checkpoint", "path", s->model->path, "sha256", s->model->sha256, "sets",
-                  "calibration", describe_set(&s->calibration_set), "analysis", describe_set(&s->analysis_set), "evaluation",
-                  describe_set(&s->evaluation_set), "seconds", describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
+                  config ? config : json_null(), "config_sha256", config_sha, "results_sha256", results_sha, "checkpoint", "path",
+                  s->model->path, "sha256", s->model->sha256, "sets", "calibration", describe_set(&s->calibration_set),
+                  "analysis", describe_set(&s->analysis_set), "evaluation", describe_set(&s->evaluation_set), "seconds",
+                  describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
     if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    vs_status status =
-        path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
+    status = path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
     json_decref(root);
     free(text);
     free(path);

@@ -15,9 +15,7 @@ vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
     } values[] = {
         { c->data.evaluation.protocol != NULL, "data.evaluation.protocol" },
     };
-    static const char *const sections[] = { "fp16", "defaults" };
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (vs_node_get(c->root, sections[i])) return unbuilt(c, vs_config_mark(c, sections[i]), err, "the section", sections[i]);
+    if (vs_node_get(c->root, "fp16")) return unbuilt(c, vs_config_mark(c, "fp16"), err, "the section", "fp16");
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (values[i].asked) return unbuilt(c, vs_config_mark(c, values[i].key), err, "this value of", values[i].key);
     for (size_t i = 0; i < c->state_count; i++) {

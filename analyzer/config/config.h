@@ -125,6 +125,13 @@ typedef struct vs_surfaces_config {
     bool npy;                   /* raw matrices too */
 } vs_surfaces_config;
 
+/* A number from elsewhere that a state's own is held against. */
+typedef struct vs_published {
+    char *state; /* one of the run's */
+    double value;
+    vs_mark mark; /* of the key */
+} vs_published;
+
 typedef struct vs_node vs_node; /* the parsed YAML, config's own */
 
 typedef struct vs_config {
@@ -152,7 +159,16 @@ typedef struct vs_config {
     size_t state_count; /* default [fp32, sq, ptq] */
     vs_analyze_config analyze;
     vs_surfaces_config surfaces;
+    vs_published *published; /* runs of a batch file only */
+    size_t published_count;
 } vs_config;
+
+/* A file that describes one run or, with `runs`, a batch of them (study.md section 10). */
+typedef struct vs_batch {
+    vs_config *file;  /* of a batch: its path and name; NULL for a single run */
+    vs_config **runs; /* in the file's order, complete: defaults, the run's own keys, overrides */
+    size_t run_count; /* >= 1 */
+} vs_batch;
 
 /* An override `a.b=c` (c is YAML), or a study.md flag rewritten as one. */
 typedef struct vs_override {
@@ -168,6 +184,14 @@ VS_NODISCARD vs_status vs_config_parse(vs_config **out, const char *text, size_t
                                        const vs_override *overrides, size_t override_count, vs_error *err);
 void vs_config_free(vs_config *config);
 
+/* The same for a file that may be a batch: a run's map is laid upon `defaults` (maps merge, lists replace), then the overrides
+ * are applied to every run. vs_config_load refuses batch files. The batch is the caller's to release on success. */
+VS_NODISCARD vs_status vs_batch_load(vs_batch *out, const char *path, const vs_override *overrides, size_t override_count,
+                                     vs_error *err);
+VS_NODISCARD vs_status vs_batch_parse(vs_batch *out, const char *text, size_t size, const char *label,
+                                      const vs_override *overrides, size_t override_count, vs_error *err);
+void vs_batch_release(vs_batch *batch);
+
 /* VS_ERR_UNSUPPORTED, naming the place, if the configuration asks for something that is not built yet. */
 VS_NODISCARD vs_status vs_config_check_built(const vs_config *config, vs_error *err);
 
@@ -178,6 +202,10 @@ vs_status vs_config_fail(const vs_config *config, vs_mark mark, vs_error *err, c
 
 /* The complete resolved configuration as JSON text (defaults filled in), for run.json; the caller frees it. NULL: no memory. */
 char *vs_config_dump_json(const vs_config *config);
+/* SHA-256 in hex over the resolved values of `keys` ("data.calibration"), every digit included: equal for configurations that
+ * agree in them. */
+VS_NODISCARD vs_status vs_config_digest(const vs_config *config, const char *const *keys, size_t count, char hex[65],
+                                        vs_error *err);
 /* The configuration reference in Markdown, from the descriptor table: the body of docs/config.md. */
 vs_status vs_config_write_reference(FILE *stream, vs_error *err);
 

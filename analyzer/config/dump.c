@@ -1,4 +1,5 @@
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,6 +141,7 @@ static json_t *dump_field(const vs_field *f, const char *base) {
     case VS_FIELD_STATES: return dump_states((const vs_config *)(const void *)base);
     case VS_FIELD_PLANTS: return dump_plants((const vs_config *)(const void *)base);
     case VS_FIELD_BLOCKS: return dump_blocks((const vs_plant_config *)(const void *)base);
+    case VS_FIELD_PUBLISHED:
     case VS_FIELD_IGNORED: return NULL;
     case VS_FIELD_NONE_OR_MAP: {
         const vs_field *first = f->fields; /* the required number is zero when the map is absent */
@@ -154,7 +156,7 @@ static json_t *dump_field(const vs_field *f, const char *base) {
 static json_t *dump_map(const vs_field *fields, const char *base) {
     json_t *o = json_object();
     for (const vs_field *f = fields; f->key; f++)
-        if (f->type != VS_FIELD_IGNORED) o = put(o, f->key, dump_field(f, base));
+        if (f->type != VS_FIELD_IGNORED && f->type != VS_FIELD_PUBLISHED) o = put(o, f->key, dump_field(f, base));
     return o;
 }
 
@@ -163,4 +165,39 @@ char *vs_config_dump_json(const vs_config *config) {
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(o);
     return text;
+}
+
+/* The value of "a.b"; borrowed. */
+static const json_t *look_up(const json_t *o, const char *key) {
+    char part[64];
+    while (o && *key) {
+        const size_t length = strcspn(key, ".");
+        snprintf(part, sizeof part, "%.*s", (int)length, key);
+        o = json_object_get(o, part);
+        key += length + (key[length] == '.');
+    }
+    return o;
+}
+
+static int hash_bytes(const char *bytes, size_t size, void *sha) {
+    vs_sha256_update(sha, bytes, size);
+    return 0;
+}
+
+vs_status vs_config_digest(const vs_config *config, const char *const *keys, size_t count, char hex[65], vs_error *err) {
+    json_t *o = dump_map(vs_config_fields, (const char *)config);
+    vs_sha256 sha;
+    uint8_t digest[32];
+    const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17);
+    vs_sha256_init(&sha);
+    bool whole = o != NULL;
+    for (size_t i = 0; whole && i < count; i++) {
+        const json_t *value = look_up(o, keys[i]);
+        whole = value && json_dump_callback(value, hash_bytes, &sha, flags) == 0;
+        vs_sha256_update(&sha, "", 1);
+    }
+    json_decref(o);
+    vs_sha256_final(&sha, digest);
+    vs_hex(digest, sizeof digest, hex);
+    return whole ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "%s: no memory", config->path);
 }

@@ -15,6 +15,8 @@ void vs_config_free(vs_config *c) {
     for (size_t i = 0; i < c->state_count; i++) free(c->states[i].name);
     free(c->model.plants);
     free(c->states);
+    for (size_t i = 0; i < c->published_count; i++) free(c->published[i].state);
+    free(c->published);
     vs_node_free(c->root);
     for (size_t i = 0; i < c->override_count; i++) free(c->overrides[i]);
     free(c->overrides);
@@ -55,32 +57,72 @@ static vs_status apply_overrides(vs_config *c, const vs_override *overrides, siz
     return status;
 }
 
-static vs_status refuse_batch(const vs_config *c, vs_error *err) {
-    const vs_node *runs = vs_node_get(c->root, "runs");
-    char place[1024];
-    if (!runs) return VS_OK;
-    return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: batch files ('runs') are not built yet",
-                   vs_config_place(c, runs->mark, place, sizeof place));
+bool vs_config_is_batch(const vs_node *root) { return vs_node_get(root, "runs") || vs_node_get(root, "defaults"); }
+
+/* What only batch files have. */
+static vs_status refuse_batch(const vs_reader *r, const vs_node *root) {
+    static const char *const keys[] = { "runs", "defaults" };
+    for (size_t i = 0; i < 2; i++) {
+        const vs_node *n = vs_node_get(root, keys[i]);
+        if (n) return vs_read_fail(r, n->mark, "this is a batch file ('%s'); give the configuration of a single run", keys[i]);
+    }
+    const vs_node *published = vs_node_get(root, "published");
+    return published ? vs_read_fail(r, published->mark, "published belongs to the runs of a batch file") : VS_OK;
 }
 
-vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const char *label, const vs_override *overrides,
-                          size_t override_count, vs_error *err) {
-    *out = NULL;
-    vs_config *c = vs_calloc(1, sizeof *c);
-    if (!c || !(c->path = vs_strdup(label))) {
-        free(c);
-        return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
+static bool has_state(const vs_config *c, const char *name) {
+    bool float_named = false; /* fp32 is run even where it is not listed */
+    for (size_t i = 0; i < c->state_count; i++) {
+        if (strcmp(c->states[i].name, name) == 0) return true;
+        float_named |= c->states[i].kind == VS_STATE_FP32;
     }
+    return !float_named && strcmp(name, vs_state_kind_name(VS_STATE_FP32)) == 0;
+}
+
+static vs_status check_published(const vs_reader *r, const vs_config *c) {
+    for (size_t i = 0; i < c->published_count; i++) {
+        const vs_published *p = &c->published[i];
+        if (has_state(c, p->state)) continue;
+        const char **names = vs_calloc(c->state_count, sizeof *names);
+        if (!names) return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", c->path);
+        for (size_t k = 0; k < c->state_count; k++) names[k] = c->states[k].name;
+        const char *near = vs_nearest(p->state, names, c->state_count);
+        vs_status status = vs_read_fail(r, p->mark, "published: there is no state '%.100s' in this run%s%s%s", p->state,
+                                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        free(names);
+        return status;
+    }
+    return VS_OK;
+}
+
+vs_status vs_config_hold_tree(vs_config **out, vs_node *root, const char *label, vs_error *err) {
+    vs_config *c = vs_calloc(1, sizeof *c);
+    *out = c;
+    if (c && (c->path = vs_strdup(label))) {
+        c->root = root;
+        return VS_OK;
+    }
+    free(c);
+    vs_node_free(root);
+    *out = NULL;
+    return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
+}
+
+vs_status vs_config_from_tree(vs_config **out, vs_node *root, const char *label, bool batch, const vs_override *overrides,
+                              size_t override_count, vs_error *err) {
+    *out = NULL;
+    vs_config *c = NULL;
+    vs_status status = vs_config_hold_tree(&c, root, label, err);
+    if (status != VS_OK) return status;
     const vs_reader r = { .config = c, .err = err };
-    vs_status status = vs_node_parse(&c->root, text, size, label, err);
-    if (status == VS_OK && c->root->kind != VS_NODE_MAP)
-        status = vs_read_fail(&r, c->root->mark, "the configuration must be a map");
+    if (c->root->kind != VS_NODE_MAP) status = vs_read_fail(&r, c->root->mark, "the configuration must be a map");
     if (status == VS_OK) status = apply_overrides(c, overrides, override_count, err);
-    if (status == VS_OK) status = refuse_batch(c, err);
+    if (status == VS_OK && !batch) status = refuse_batch(&r, c->root);
     if (status == VS_OK) status = vs_read_map(&r, vs_config_fields, c->root, c->root->mark, "", c);
     if (status == VS_OK) status = check_set(&r, "calibration", &c->data.calibration);
     if (status == VS_OK) status = check_set(&r, "analysis", &c->data.analysis);
     if (status == VS_OK) status = check_set(&r, "evaluation", &c->data.evaluation);
+    if (status == VS_OK) status = check_published(&r, c);
     if (status != VS_OK) {
         vs_config_free(c);
         return status;
@@ -89,16 +131,26 @@ vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const 
     return VS_OK;
 }
 
+vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const char *label, const vs_override *overrides,
+                          size_t override_count, vs_error *err) {
+    vs_node *root = NULL;
+    *out = NULL;
+    vs_status status = vs_node_parse(&root, text, size, label, err);
+    return status == VS_OK ? vs_config_from_tree(out, root, label, false, overrides, override_count, err) : status;
+}
+
+vs_status vs_config_read_file(const char *path, char **text, size_t *size, vs_error *err) {
+    vs_error reading = { 0 };
+    vs_status status = vs_read_file(path, max_file, text, size, &reading);
+    if (status == VS_ERR_FORMAT) return vs_fail(err, VS_ERR_CONFIG, "%s:1:1: more than 1 MiB", path);
+    return status == VS_OK ? VS_OK : vs_fail(err, status, "%s", reading.message);
+}
+
 vs_status vs_config_load(vs_config **out, const char *path, const vs_override *overrides, size_t override_count, vs_error *err) {
     char *text = NULL;
     size_t size = 0;
     *out = NULL;
-    vs_error reading = { 0 };
-    vs_status status = vs_read_file(path, max_file, &text, &size, &reading);
-    if (status == VS_ERR_FORMAT)
-        status = vs_fail(err, VS_ERR_CONFIG, "%s:1:1: more than 1 MiB", path);
-    else if (status != VS_OK)
-        status = vs_fail(err, status, "%s", reading.message);
+    vs_status status = vs_config_read_file(path, &text, &size, err);
     if (status == VS_OK) status = vs_config_parse(out, text, size, path, overrides, override_count, err);
     free(text);
     return status;

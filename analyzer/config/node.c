@@ -60,6 +60,12 @@ vs_status vs_node_set(vs_node *map, const char *key, vs_mark key_mark, vs_node *
     return VS_OK;
 }
 
+vs_status vs_node_push(vs_node *list, vs_node *item, vs_error *err) {
+    if (!make_room(list)) return vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
+    list->items[list->count++] = item;
+    return VS_OK;
+}
+
 typedef struct reader {
     yaml_parser_t parser;
     const char *label;
@@ -146,12 +152,8 @@ static vs_status read_list(reader *r, vs_node *n, size_t depth) {
         vs_node *item = NULL;
         status = read_node(r, &event, depth + 1, &item);
         yaml_event_delete(&event);
-        if (status == VS_OK && !make_room(n)) {
-            vs_node_free(item);
-            status = vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
-        }
+        if (status == VS_OK && (status = vs_node_push(n, item, r->err)) != VS_OK) vs_node_free(item);
         if (status != VS_OK) return status;
-        n->items[n->count++] = item;
     }
 }
 

@@ -233,6 +233,21 @@ static vs_status read_states(const vs_reader *r, const vs_node *n, const char *w
     return status;
 }
 
+/* {fp32: 47.83, ptq: 7.38}; the names are held against the states once these are known. */
+static vs_status read_published(const vs_reader *r, const vs_node *n, const char *where, vs_config *config) {
+    vs_status status = want(r, n, VS_NODE_MAP, where);
+    if (status == VS_OK && !(config->published = vs_calloc(n->count + 1, sizeof *config->published))) return no_memory(r);
+    for (size_t i = 0; status == VS_OK && i < n->count; i++) {
+        vs_published *p = &config->published[config->published_count++];
+        char name[160];
+        snprintf(name, sizeof name, "%s.%.100s", where, n->keys[i]);
+        p->mark = n->key_marks[i];
+        if (!(p->state = vs_strdup(n->keys[i]))) return no_memory(r);
+        status = read_number(r, n->items[i], name, -1e9, 1e9, &p->value);
+    }
+    return status;
+}
+
 static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node *n, const char *where, char *base) {
     void *to = base + f->offset;
     double number = 0;
@@ -272,6 +287,7 @@ static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node
     case VS_FIELD_STATES: return read_states(r, n, where, (vs_config *)(void *)base);
     case VS_FIELD_PLANTS: return read_plants(r, n, where, (vs_config *)(void *)base);
     case VS_FIELD_BLOCKS: return read_blocks(r, n, where, (vs_plant_config *)(void *)base);
+    case VS_FIELD_PUBLISHED: return read_published(r, n, where, (vs_config *)(void *)base);
     case VS_FIELD_IGNORED: return VS_OK;
     case VS_FIELD_NONE_OR_MAP:
     case VS_FIELD_MAP: break;

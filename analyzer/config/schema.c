@@ -425,7 +425,20 @@ const vs_field vs_config_fields[] = {
     { .key = "analyze", .type = VS_FIELD_MAP, .fields = analyze_fields, .doc = "what is measured" },
     { .key = "surfaces", .type = VS_FIELD_MAP, .fields = surfaces_fields, .doc = "what is drawn" },
     { .key = "fp16", .type = VS_FIELD_IGNORED, .doc = "half-precision diagnosis (not built yet)" },
-    { .key = "defaults", .type = VS_FIELD_IGNORED, .doc = "batch files (not built yet)" },
-    { .key = "runs", .type = VS_FIELD_IGNORED, .doc = "batch files (not built yet)" },
+    { .key = "published",
+      .type = VS_FIELD_PUBLISHED,
+      .offset = AT(published),
+      .doc = "runs of a batch file: numbers to stand beside the measured ones in its table, by state name" },
+    { .key = NULL },
+};
+
+const vs_field vs_batch_fields[] = {
+    { .key = "version", .type = VS_FIELD_INT, .offset = AT(version), .min = 1, .max = 1, .required = true, .doc = "1" },
+    { .key = "name", .type = VS_FIELD_NAME, .offset = AT(name), .required = true, .doc = "of the batch: its folder under --out" },
+    { .key = "defaults", .type = VS_FIELD_IGNORED, .doc = "map of any of the keys above but name: what the runs have in common" },
+    { .key = "runs",
+      .type = VS_FIELD_IGNORED,
+      .required = true,
+      .doc = "list of maps, one a run: a name (its folder in the batch's) and any of the keys above" },
     { .key = NULL },
 };

@@ -23,6 +23,7 @@ typedef enum vs_field_type {
     VS_FIELD_STATES,
     VS_FIELD_PLANTS,
     VS_FIELD_BLOCKS,
+    VS_FIELD_PUBLISHED,
     VS_FIELD_IGNORED /* known, read by later parts of the program, not built yet */
 } vs_field_type;
 
@@ -41,6 +42,7 @@ typedef struct vs_field {
 } vs_field;
 
 extern const vs_field vs_config_fields[]; /* relative to vs_config */
+extern const vs_field vs_batch_fields[];  /* relative to vs_config: of a batch file, which has only version and name */
 extern const vs_field vs_plant_fields[];  /* relative to vs_plant_config */
 extern const vs_field vs_state_fields[];  /* relative to vs_state_config */
 /* Whether a key of an item of model.plant means something to its kind. */
@@ -51,6 +53,15 @@ typedef struct vs_reader {
     const vs_config *config; /* being read: its path and overrides, for messages */
     vs_error *err;
 } vs_reader;
+
+/* load.c: what vs_config_parse does after parsing. `root` is taken in any case; `batch`: it is a run of a batch file. */
+VS_NODISCARD vs_status vs_config_from_tree(vs_config **out, vs_node *root, const char *label, bool batch,
+                                           const vs_override *overrides, size_t override_count, vs_error *err);
+/* A configuration that has only a path and takes `root` in any case. */
+VS_NODISCARD vs_status vs_config_hold_tree(vs_config **out, vs_node *root, const char *label, vs_error *err);
+/* The bytes of a configuration file. */
+VS_NODISCARD vs_status vs_config_read_file(const char *path, char **text, size_t *size, vs_error *err);
+bool vs_config_is_batch(const vs_node *root);
 
 /* read.c: reads `map` (NULL: nothing written) by `fields` into base, defaults included. */
 VS_NODISCARD vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node *map, vs_mark at, const char *where,

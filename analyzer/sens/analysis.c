@@ -446,7 +446,7 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
                                       (vs_tapper){ state_tap, &r }, err);
             if (status == VS_OK && !a->second_pass && a->options->cumulative)
                 a->backend->ops->error_sums(a->backend, vs_session_stream(job->session, 0), vs_session_stream(job->session, s),
-                                    &r.slot->stream[s * a->model->arch.depth + b]);
+                                            &r.slot->stream[s * a->model->arch.depth + b]);
         }
         if (status != VS_OK) return status;
     }

@@ -6,11 +6,14 @@
 
 #include "util.h"
 
+static const size_t float_maps_limit = (size_t)256 << 20; /* bytes */
+
 typedef struct context {
     const vs_runner *runner;
     const vs_imageset *set;
     const vs_states *states;
     vs_evaluation *out;
+    vs_float_maps *floats;
     vs_confusion *counts; /* [threads * state_count]; integer sums, so who counted does not matter */
     bool *labels_missing; /* [threads] */
 } context;
@@ -32,6 +35,24 @@ static vs_status predict(const context *c, const vs_job *job, const vs_state *st
     if (status == VS_OK) status = vs_predict_map(host, be->real, h, w, logits.cols, height, width, map, err);
     free(host);
     return status;
+}
+
+/* The float model's map: the one that is kept, or a new one, which is kept. One worker has one image. */
+static vs_status predict_float(const context *c, const vs_job *job, uint16_t *map, size_t pixels, vs_error *err) {
+    vs_float_maps *f = c->floats;
+    const size_t i = job->index, size = pixels * sizeof *map;
+    if (f && f->maps[i] && f->pixels[i] == pixels) {
+        memcpy(map, f->maps[i], size);
+        return VS_OK;
+    }
+    vs_status status = predict(c, job, &c->states->states[0], map, err);
+    if (status != VS_OK || !f || size > float_maps_limit / f->images) return status;
+    free(f->maps[i]);
+    f->pixels[i] = pixels;
+    f->maps[i] = vs_calloc(pixels, sizeof *map);
+    if (!f->maps[i]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    memcpy(f->maps[i], map, size);
+    return VS_OK;
 }
 
 static vs_status capture_map(vs_map_capture *m, size_t state, const uint16_t *map, vs_error *err) {
@@ -74,7 +95,7 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
             status = vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
             break;
         }
-        status = predict(c, job, &c->states->states[s], s == 0 ? float_map : map, err);
+        status = s == 0 ? predict_float(c, job, float_map, pixels, err) : predict(c, job, &c->states->states[s], map, err);
         const uint16_t *shown = s == 0 ? float_map : map;
         if (status == VS_OK)
             vs_confusion_add(&c->counts[job->worker * states + s], shown, float_map, maps ? job->sample->labels : NULL, pixels);
@@ -114,14 +135,14 @@ static vs_status finish(vs_task *t, const vs_confusion *c, bool has_labels, vs_e
 }
 
 vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep,
-                      vs_error *err) {
+                      vs_float_maps *floats, vs_error *err) {
     const vs_arch *a = &runner->weights->model->arch;
     const size_t n = states->state_count, parts = runner->threads * n;
     *out = (vs_evaluation){ .state_count = n, .classes = a->classes, .tasks = vs_calloc(n, sizeof *out->tasks) };
     out->capture_count = a->head == VS_HEAD_SEGMENTATION ? keep < set->count ? keep : set->count : 0;
     out->captures = vs_calloc(out->capture_count + 1, sizeof *out->captures);
     context c = {
-        runner, set, states, out, vs_calloc(parts, sizeof *c.counts), vs_calloc(runner->threads, sizeof *c.labels_missing)
+        runner, set, states, out, floats, vs_calloc(parts, sizeof *c.counts), vs_calloc(runner->threads, sizeof *c.labels_missing)
     };
     vs_status status = out->tasks && out->captures && c.counts && c.labels_missing
                            ? VS_OK
@@ -140,6 +161,28 @@ vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imag
     free(c.labels_missing);
     if (status != VS_OK) vs_evaluation_release(out);
     return status;
+}
+
+vs_status vs_float_maps_create(vs_float_maps **out, size_t images, vs_error *err) {
+    vs_float_maps *f = vs_calloc(1, sizeof *f);
+    *out = f;
+    if (f) {
+        f->images = images;
+        f->pixels = vs_calloc(images, sizeof *f->pixels);
+        f->maps = vs_calloc(images, sizeof *f->maps);
+        if (f->pixels && f->maps) return VS_OK;
+    }
+    vs_float_maps_free(f);
+    *out = NULL;
+    return vs_fail(err, VS_ERR_NOMEM, "no memory for maps");
+}
+
+void vs_float_maps_free(vs_float_maps *f) {
+    if (!f) return;
+    for (size_t i = 0; f->maps && i < f->images; i++) free(f->maps[i]);
+    free(f->maps);
+    free(f->pixels);
+    free(f);
 }
 
 void vs_evaluation_release(vs_evaluation *e) {

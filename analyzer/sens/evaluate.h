@@ -21,10 +21,21 @@ typedef struct vs_evaluation {
     size_t capture_count;
 } vs_evaluation;
 
+/* What the float model predicts for each image of a set, kept for another evaluation of the same model and set. Within a limit on
+ * memory that is shared out evenly: larger images are predicted again. */
+typedef struct vs_float_maps {
+    size_t images;
+    size_t *pixels;  /* [images]: of each map */
+    uint16_t **maps; /* [images]: NULL where it is not kept */
+} vs_float_maps;
+VS_NODISCARD vs_status vs_float_maps_create(vs_float_maps **out, size_t images, vs_error *err);
+void vs_float_maps_free(vs_float_maps *maps);
+
 /* Segmentation heads give maps; a classifier gives one class an image (agreement, and accuracy where labels exist).
- * `keep` maps of the first images are kept. */
+ * `keep` maps of the first images are kept for drawing. `floats` (may be NULL) is read where it has a map and filled where not.
+ */
 VS_NODISCARD vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
-                                   size_t keep, vs_error *err);
+                                   size_t keep, vs_float_maps *floats, vs_error *err);
 void vs_evaluation_release(vs_evaluation *evaluation);
 
 #endif

@@ -160,6 +160,15 @@ static vs_status open_model(vs_study *s, vs_error *err) {
                                        .head_path = c->model.head,
                                        .check_values = true,
                                        .hash = true };
+    vs_planted *shared = vs_cache_take(s->options.cache, VS_SHARED_MODEL);
+    if (shared) {
+        s->model = shared->model;
+        s->results.plants = shared->plants;
+        s->results.plant_count = shared->plant_count;
+        s->planted = true;
+        free(shared);
+        return VS_OK;
+    }
     vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
     char place[1024];
     if (status == VS_ERR_NOTFOUND)
@@ -178,11 +187,12 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK) status = check_globs(s, &config->analyze.layers, err);
     if (status == VS_OK) status = check_globs(s, &config->surfaces.layers, err);
     end_stage(s);
-    if (status == VS_OK && config->model.plant_count) {
+    if (status == VS_OK && config->model.plant_count && !s->planted) {
         begin_stage(s, "planting");
         status = plant(s, err);
         end_stage(s);
     }
+    s->planted = status == VS_OK || s->planted;
     if (status == VS_OK) status = vs_weights_bind(&s->weights, s->backend, s->model, err);
     if (status == VS_OK) status = fill_rows(s, err);
     if (status == VS_OK) status = plan_surfaces(s, err);
@@ -239,6 +249,9 @@ vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
     if (needs_calibration(s->config)) {
         if (s->calibration_set.count == 0)
             return vs_fail(err, VS_ERR_CONFIG, "%s: quantized states need data.calibration", s->config->path);
+        s->calibration = vs_cache_take(s->options.cache, VS_SHARED_CALIBRATION);
+    }
+    if (needs_calibration(s->config) && !s->calibration) {
         begin_stage(s, "calibration");
         vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
         end_stage(s);
@@ -325,6 +338,17 @@ static vs_status sweep(vs_study *s, const vs_runner *runner, vs_error *err) {
     return status;
 }
 
+static vs_status evaluate(vs_study *s, const vs_runner *runner, vs_error *err) {
+    vs_cache *cache = s->options.cache;
+    s->float_maps = vs_cache_take(cache, VS_SHARED_FLOAT_MAPS);
+    vs_status status = VS_OK;
+    if (!s->float_maps && vs_cache_wanted(cache, VS_SHARED_FLOAT_MAPS))
+        status = vs_float_maps_create(&s->float_maps, s->evaluation_set.count, err);
+    if (status == VS_OK)
+        status = vs_evaluate(&s->evaluation, runner, &s->evaluation_set, &s->states, KEPT_MAPS, s->float_maps, err);
+    return status;
+}
+
 vs_status vs_study_run(vs_study *s, vs_error *err) {
     const vs_runner runner = vs_study_runner(s);
     vs_results *r = &s->results;
@@ -337,7 +361,7 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
     }
     if (status == VS_OK && s->evaluation_set.count && s->model->arch.head != VS_HEAD_NONE) {
         begin_stage(s, "evaluation");
-        status = vs_evaluate(&s->evaluation, &runner, &s->evaluation_set, &s->states, KEPT_MAPS, err);
+        status = evaluate(s, &runner, err);
         end_stage(s);
         r->has_task = status == VS_OK;
         r->tasks = s->evaluation.tasks;
@@ -346,6 +370,22 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
         if (s->model->class_name_count == r->class_count) r->class_names = (const char *const *)s->model->class_names;
     }
     return status == VS_OK ? vs_rankings_compute(r, err) : status;
+}
+
+/* What a later run of the batch can use goes to the cache; the rest is freed. */
+static void release_shared(vs_study *s) {
+    vs_cache *cache = s->options.cache;
+    vs_planted *planted =
+        s->planted && s->model && vs_cache_wanted(cache, VS_SHARED_MODEL) ? vs_calloc(1, sizeof *planted) : NULL;
+    if (planted) {
+        *planted = (vs_planted){ s->model, s->results.plants, s->results.plant_count };
+        vs_cache_give(cache, VS_SHARED_MODEL, planted);
+    } else {
+        vs_plants_free(s->results.plants, s->results.plant_count);
+        vs_model_free(s->model);
+    }
+    vs_cache_give(cache, VS_SHARED_CALIBRATION, s->calibration);
+    vs_cache_give(cache, VS_SHARED_FLOAT_MAPS, s->float_maps);
 }
 
 void vs_study_release(vs_study *s) {
@@ -374,16 +414,14 @@ void vs_study_release(vs_study *s) {
     for (size_t i = 0; i < r->propagation_count; i++) free(r->propagations[i].stream);
     free(r->propagations);
     free(r->stream);
-    vs_plants_free(r->plants, r->plant_count);
     vs_evaluation_release(&s->evaluation);
     vs_states_release(&s->states);
-    vs_calibration_free(s->calibration);
     vs_imageset_release(&s->calibration_set);
     vs_imageset_release(&s->analysis_set);
     vs_imageset_release(&s->evaluation_set);
     vs_weights_free(s->weights);
     free(s->points);
-    vs_model_free(s->model);
+    release_shared(s);
     vs_backend_close(s->backend);
     *s = (vs_study){ 0 };
 }

@@ -3,6 +3,7 @@
 #define VS_STUDY_H
 
 #include "analysis.h"
+#include "cache.h"
 #include "config.h"
 #include "evaluate.h"
 #include "plant.h"
@@ -14,6 +15,7 @@ typedef struct vs_study_options {
     size_t threads, wave;
     const volatile sig_atomic_t *stop;
     vs_progress progress;
+    vs_cache *cache; /* of a batch: what is equal in several of its runs is computed once; NULL: a run of its own */
 } vs_study_options;
 
 typedef struct vs_stage_time {
@@ -29,6 +31,8 @@ typedef struct vs_study {
     vs_weights *weights;
     vs_imageset calibration_set, analysis_set, evaluation_set;
     vs_calibration *calibration;
+    vs_float_maps *float_maps; /* for later runs of a batch, or from an earlier one; else NULL */
+    bool planted;              /* the model is as the configuration says */
     vs_states states;
     vs_point *points;
     size_t point_count;

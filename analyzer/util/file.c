@@ -120,6 +120,20 @@ vs_status vs_read_file(const char *path, size_t limit, char **bytes, size_t *siz
     return VS_OK;
 }
 
+vs_status vs_file_sha256(const char *path, char text[65], vs_error *err) {
+    FILE *in = fopen(path, "rb");
+    if (!in) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", path, strerror(errno));
+    vs_sha256 sha;
+    uint8_t bytes[4096], digest[32];
+    vs_sha256_init(&sha);
+    for (size_t got; (got = fread(bytes, 1, sizeof bytes, in)) > 0;) vs_sha256_update(&sha, bytes, got);
+    vs_status status = ferror(in) ? vs_fail(err, VS_ERR_IO, "%s: cannot read: %s", path, strerror(errno)) : VS_OK;
+    (void)fclose(in);
+    vs_sha256_final(&sha, digest);
+    vs_hex(digest, sizeof digest, text);
+    return status;
+}
+
 double vs_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

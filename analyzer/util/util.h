@@ -79,6 +79,9 @@ void vs_sha256_update(vs_sha256 *sha, const void *bytes, size_t size);
 void vs_sha256_final(vs_sha256 *sha, uint8_t digest[32]);
 void vs_hex(const uint8_t *bytes, size_t size, char *text); /* 2*size + 1 characters */
 
+/* Of a whole file, as hex. */
+VS_NODISCARD vs_status vs_file_sha256(const char *path, char text[65], vs_error *err);
+
 /* Seconds on the monotonic clock. */
 double vs_now(void);
 

@@ -357,8 +357,10 @@ static void unbuilt_things_are_named(void **state) {
     }
     vs_config *c = NULL;
     vs_error err;
-    check_error(parse(&c, "version: 1\nname: b\nruns: []\n", NULL, &err), &err, VS_ERR_UNSUPPORTED,
-                "dir/c.yaml:3:7: batch files");
+    check_error(parse(&c, "version: 1\nname: b\nruns: []\n", NULL, &err), &err, VS_ERR_CONFIG,
+                "dir/c.yaml:3:7: this is a batch file ('runs'); give the configuration of a single run");
+    check_error(parse(&c, "version: 1\nname: b\nmodel: {checkpoint: m}\npublished: {ptq: 1}\n", NULL, &err), &err, VS_ERR_CONFIG,
+                "dir/c.yaml:4:12: published belongs to the runs of a batch file");
 }
 
 static void the_reference_is_current(void **state) {

@@ -57,15 +57,30 @@ static vs_status load_and_dump(vs_error *err) {
     return status;
 }
 
-static void every_allocation_may_fail(void **state) {
-    (void)state;
+static const char *const batch_text =
+    "version: 1\nname: b\n"
+    "defaults: {model: {checkpoint: m, plant: [{kind: spike, blocks: [1, 2]}]}, states: [fp32, ptq], analyze: {layers: [a, b]}}\n"
+    "runs: [{name: one, published: {ptq: 1.5}}, {name: two, model: {heads: 3}, analyze: {layers: c}}]\n";
+
+static vs_status load_batch(vs_error *err) {
+    static const char *const keys[] = { "model", "states" };
+    const vs_override overrides[] = { { "states.ptq.name=p" }, { "published={p: 2}" } };
+    vs_batch b = { 0 };
+    char hex[65];
+    vs_status status = vs_batch_parse(&b, batch_text, strlen(batch_text), "d/b.yaml", overrides, 2, err);
+    if (status == VS_OK) status = vs_config_digest(b.runs[1], keys, 2, hex, err);
+    vs_batch_release(&b);
+    return status;
+}
+
+static void check_every_failure(vs_status (*load)(vs_error *err)) {
     json_set_alloc_funcs(json_alloc, json_release);
     long tried = 0;
     for (;; tried++) {
         vs_error err = { 0 };
         const long before = live;
         until_failure = tried;
-        const vs_status status = load_and_dump(&err);
+        const vs_status status = load(&err);
         const bool reached = until_failure < 0;
         until_failure = -1;
         if (live != before) fail_msg("failure of allocation %ld leaks %ld blocks", tried, live - before);
@@ -78,7 +93,18 @@ static void every_allocation_may_fail(void **state) {
     assert_true(tried > 200); /* the wrapping works */
 }
 
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    check_every_failure(load_and_dump);
+}
+
+static void every_allocation_of_a_batch_may_fail(void **state) {
+    (void)state;
+    check_every_failure(load_batch);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_allocation_may_fail) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_allocation_may_fail),
+                                        cmocka_unit_test(every_allocation_of_a_batch_may_fail) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
