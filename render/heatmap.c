@@ -21,7 +21,7 @@ enum {
     FOOT = 90,
     BAR = 36,
     BAR_GAP = 30,
-    BAR_ROOM = 210,
+    BAR_ROOM = 250,
     TICK = 8,
     MARGIN = 10
 };
