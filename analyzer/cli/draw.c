@@ -52,11 +52,15 @@ static void fill_panel(const vs_study *s, const vs_surface_capture *c, size_t st
     if (c->tensor == VS_TENSOR_IN && in->quantized) p->step = in->qstep;
 }
 
+/* The rows of patch_embed and of the head are patches, without class token and registers. */
+static bool has_prefix(vs_kind kind) { return kind != VS_KIND_PATCH_EMBED && kind != VS_KIND_HEAD; }
+
 static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, size_t *pictures, bool *missing,
                               vs_error *err) {
     const vs_surfaces_config *config = &s->config->surfaces;
     const size_t states = s->results.state_count, registers = s->model->arch.registers;
-    const char *layer = s->results.rows[c->row].layer;
+    const vs_row *row = &s->results.rows[c->row];
+    const char *layer = row->layer;
     vs_surface_panel *panels = vs_calloc(states, sizeof *panels);
     vs_token_mark *marks = vs_calloc(1 + registers, sizeof *marks);
     char(*names)[16] = vs_calloc(1 + registers, sizeof *names);
@@ -86,7 +90,7 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
                                  .panels = panels,
                                  .panel_count = count,
                                  .marks = marks,
-                                 .mark_count = 1 + registers,
+                                 .mark_count = has_prefix(row->kind) ? 1 + registers : 0,
                                  .log_z = config->z == VS_Z_LOG };
     const vs_render_options options = { .png = config->png, .svg = config->svg };
     vs_render_outcome outcome = VS_RENDERED;

@@ -17,23 +17,10 @@ static vs_mark item_mark(const vs_node *list, size_t i, const char *key, vs_mark
 }
 
 vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
-    const vs_recipe_config *r = &c->recipe;
     const struct {
         bool asked;
         const char *key;
     } values[] = {
-        { r->weights != VS_WEIGHTS_PER_CHANNEL, "recipe.weights" },
-        { r->inputs != VS_INPUTS_PER_TENSOR_ASYM, "recipe.inputs" },
-        { r->qk != VS_QK_PER_TENSOR_SYM, "recipe.qk" },
-        { r->v != VS_V_PER_HEAD_SYM, "recipe.v" },
-        { r->p != VS_P_NONE, "recipe.p" },
-        { r->patch_embed, "recipe.patch_embed" },
-        { r->head, "recipe.head" },
-        { r->bits_weights != 8, "recipe.bits.weights" },
-        { r->bits_inputs != 8, "recipe.bits.inputs" },
-        { r->bits_qk != 8, "recipe.bits.qk" },
-        { r->bits_v != 8, "recipe.bits.v" },
-        { r->observer != VS_OBSERVER_MINMAX, "recipe.observer" },
         { c->data.evaluation.protocol != NULL, "data.evaluation.protocol" },
     };
     static const char *const sections[] = { "fp16", "defaults" };
@@ -45,8 +32,6 @@ vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
         const vs_state_config *s = &c->states[i];
         if (s->kind == VS_STATE_SQPH || s->kind == VS_STATE_FP16)
             return unbuilt(c, s->mark, err, "state", vs_state_kind_name(s->kind));
-        if (s->scope != VS_SCOPE_ALL)
-            return unbuilt(c, item_mark(vs_node_get(c->root, "states"), i, "scope", s->mark), err, "SmoothQuant scope", "norm");
     }
     for (size_t i = 0; i < c->model.plant_count; i++) {
         const vs_plant_config *p = &c->model.plants[i];

@@ -71,7 +71,7 @@ const vs_field vs_state_fields[] = {
       .offset = IN(vs_state_config, scope),
       .names = scopes,
       .fallback = "all",
-      .doc = "sq: every quantized linear, or those behind a norm (not built yet)" },
+      .doc = "sq: every quantized linear, or qkv and fc1 alone, folded into their norms" },
     { .key = NULL },
 };
 

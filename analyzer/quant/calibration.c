@@ -13,6 +13,14 @@ size_t vs_site_index(vs_kind kind, int block) {
 
 size_t vs_site_count(size_t depth) { return VS_OUTER_SITES + depth * VS_BLOCK_SITES; }
 
+/* Channels of what a site reads, 0 where nothing is calibrated. */
+static size_t channels_of(const vs_arch *arch, size_t site) {
+    if (site == vs_site_index(VS_KIND_PATCH_EMBED, -1)) return 3 * arch->patch * arch->patch;
+    if (site == vs_site_index(VS_KIND_HEAD, -1)) return arch->head == VS_HEAD_NONE ? 0 : arch->width;
+    const size_t kind = VS_KIND_QKV + (site - VS_OUTER_SITES) % VS_BLOCK_SITES;
+    return kind == VS_KIND_P ? 0 : kind == VS_KIND_FC2 ? arch->hidden : arch->width;
+}
+
 vs_status vs_calibration_create(vs_calibration **out, const vs_arch *arch, vs_error *err) {
     *out = NULL;
     vs_calibration *c = vs_calloc(1, sizeof *c);
@@ -21,9 +29,8 @@ vs_status vs_calibration_create(vs_calibration **out, const vs_arch *arch, vs_er
     c->depth = arch->depth;
     for (size_t i = 0; i < vs_site_count(arch->depth); i++) {
         vs_channel_range *r = &c->ranges[i];
-        const size_t kind = VS_KIND_QKV + (i - VS_OUTER_SITES) % VS_BLOCK_SITES;
-        if (i < VS_OUTER_SITES || kind == VS_KIND_P) continue;
-        r->channels = kind == VS_KIND_FC2 ? arch->hidden : arch->width;
+        r->channels = channels_of(arch, i);
+        if (r->channels == 0) continue;
         r->lo = vs_calloc(2 * r->channels, sizeof *r->lo);
         if (!r->lo) goto nomem;
         r->hi = r->lo + r->channels;

@@ -8,11 +8,42 @@
 
 /* ------------------------------------------------------------------ grids */
 
-/* Unsigned asymmetric, `bits` wide: s = (hi - lo) / (2^bits - 1) with 0 inside [lo, hi], z = clamp(rne(-lo / s)).
- * The scale is computed in float64 and rounded; the zero point uses the rounded scale. A zero range: scale 1. */
+typedef enum vs_scheme {
+    VS_SCHEME_ASYMMETRIC, /* codes 0 .. 2^bits - 1, a zero point */
+    VS_SCHEME_SYMMETRIC,  /* codes -qmax .. qmax, qmax = 2^(bits-1) - 1: weights and operands */
+    VS_SCHEME_WIDE,       /* codes -qmax - 1 .. qmax: inputs of linears */
+    VS_SCHEME_TOKEN,      /* wide, a step for every token at run time */
+    VS_SCHEME_UNIT        /* codes 0 .. 255 of 1/255: probabilities */
+} vs_scheme;
+const char *vs_scheme_name(vs_scheme scheme); /* "asymmetric", "symmetric", "symmetric_wide", "per_token", "unit" */
+
+/* Signed range of a tensor; what a symmetric scheme reads of it is the larger magnitude. */
+typedef struct vs_range {
+    double lo, hi;
+} vs_range;
+
+/* The grid of a scheme over a range. Asymmetric: s = (hi - lo) / (2^bits - 1) with 0 inside [lo, hi], z = clamp(rne(-lo / s));
+ * symmetric: s = max(|lo|, |hi|) / qmax. The scale is computed in float64 and rounded; the zero point uses the rounded scale. A
+ * zero range: scale 1. Of per_token only the codes are known (scale 1, nothing is clipped); unit ignores range and bits. */
+vs_grid vs_grid_make(vs_scheme scheme, vs_range range, int bits);
 vs_grid vs_grid_asymmetric(double lo, double hi, int bits);
-/* Symmetric narrow: s = absmax / qmax, codes -qmax..qmax, qmax = 2^(bits-1) - 1. A zero range: scale 1. */
 vs_grid vs_grid_symmetric(double absmax, int bits);
+
+/* ------------------------------------------------------------------ observers: a range from a histogram (study.md section 3) */
+
+enum { VS_OBSERVER_BINS = 8192 };
+
+/* Where the histogram of a scheme's tensor lies: the range itself, or for symmetric schemes [-max, max], so that folding it
+ * leaves half the bins for |x|. */
+vs_range vs_observer_span(vs_scheme scheme, vs_range range);
+/* True where a range is observed: not per token, not probabilities, and not a point. */
+bool vs_observer_applies(vs_scheme scheme, vs_range range);
+/* percentile p: asymmetric the (100-p)/2 and 100-(100-p)/2 percentiles, symmetric -a and a with a the percentile p of |x|; linear
+ * interpolation at rank p(n-1), values spread evenly inside a bin. counts [VS_OBSERVER_BINS] over vs_observer_span. */
+vs_range vs_observe_percentile(vs_scheme scheme, vs_range range, const uint64_t *counts, double percentile);
+/* mse: k (lo, hi), k from 0.30 to 1.00 in steps of 0.01, with the smallest sum of squared error of the bins' centres; the larger
+ * k on ties. */
+vs_range vs_observe_mse(vs_scheme scheme, vs_range range, int bits, const uint64_t *counts);
 
 /* ------------------------------------------------------------------ sites: tensors that a recipe can quantize */
 
@@ -28,7 +59,7 @@ typedef struct vs_channel_range {
     size_t channels;
 } vs_channel_range;
 
-/* Inputs of qkv, proj, fc1, fc2 and the operands q, k, v of every block. */
+/* Inputs of every linear and the operands q, k, v of every block; probabilities need no calibration. */
 typedef struct vs_calibration {
     vs_channel_range *ranges; /* [vs_site_count(depth)] */
     size_t depth, images;
@@ -53,8 +84,12 @@ void vs_smooth_factors(const vs_linear *linear, const vs_channel_range *range, d
 
 /* How one tensor is quantized. */
 typedef struct vs_site {
-    bool quantized; /* the input (or operand) is put on a grid */
-    vs_grid *grids; /* one, or one a head (columns head*D .. head*D + D) */
+    bool quantized; /* the input (or operand) is put on a grid; false: it stays float */
+    bool folded;    /* the variant's norm has divided by `smooth` already */
+    vs_scheme scheme;
+    int bits;
+    vs_grid *grids;   /* one, or one a head (columns head*D .. head*D + D) */
+    vs_range *ranges; /* [grid_count] exact range of what the quantizer reads over the calibration set */
     size_t grid_count;
     void *smooth; /* backend reals [in]: the input is divided by it first; NULL: not smoothed */
     float *smooth_host;
@@ -62,30 +97,41 @@ typedef struct vs_site {
 
 typedef struct vs_variant {
     const vs_backend *backend;
-    vs_weights weights;         /* the base's, with quantized linears in place; `owned` is the variant's */
+    vs_weights weights;         /* the base's, with quantized linears (and folded norms) in place; `owned` is the variant's */
     vs_site *sites;             /* [vs_site_count(depth)] */
-    float **row_scales;         /* [vs_site_count(depth)]: weight scales [out], NULL for operands */
+    float **row_scales;         /* [vs_site_count(depth)]: weight scales [out] (per tensor: all equal), NULL for operands */
     vs_error_sums *weight_sums; /* [vs_site_count(depth)]: W (or W*s) against its quantized self */
     size_t depth;
 } vs_variant;
 
 typedef struct vs_variant_options {
-    bool smooth; /* SmoothQuant at every quantized linear */
+    bool smooth; /* SmoothQuant */
     double alpha;
+    vs_smooth_scope scope; /* every quantized linear, or qkv and fc1 folded into their norms */
 } vs_variant_options;
 
-/* Builds the variant of `base` with weights, inputs and operands quantized as the recipe says. Takes one float copy of every
+/* True where the recipe quantizes tensors of this kind (and, of a linear, its weight). */
+bool vs_recipe_quantizes(const vs_recipe_config *recipe, vs_kind kind);
+
+/* Builds the variant of `base` with weights, inputs and operands quantized as the recipe says, on grids of the calibrated
+ * minima and maxima; other observers refine them afterwards (vs_variant_observe). Takes one float copy of every quantized
  * linear's weights on the backend. */
 VS_NODISCARD vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_calibration *calibration,
                                          const vs_recipe_config *recipe, const vs_variant_options *options, vs_error *err);
 void vs_variant_free(vs_variant *variant);
 const vs_site *vs_variant_site(const vs_variant *variant, vs_kind kind, int block);
+/* Grid `group` of site `index` anew, as the recipe's observer has it from a histogram (counts as above). */
+void vs_variant_observe(vs_variant *variant, size_t index, size_t group, const vs_recipe_config *recipe, const uint64_t *counts);
 
-/* y = x / s, or a copy of x where the site is not smoothed. y may be x. */
+/* y = x / s, or a copy of x where the site is not smoothed: for a float input. y may be x. */
 void vs_site_smooth(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y);
+/* The same in a run with the variant's weights, where a folded site's norm has divided already. */
+void vs_site_smooth_running(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y);
 /* y = x on the site's grids (already smoothed); counts may be NULL. y may be x. */
 void vs_site_quantize(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y, vs_quant_counts *counts);
 /* ws = W * s of a smoothed site, W otherwise: the weight that an unquantized matrix product sees. ws [out, in] packed. */
 void vs_site_smooth_weight(const vs_backend *backend, const vs_site *site, vs_mat w, vs_mat ws);
+/* The quantizer's step where the largest magnitude of its tensor is `max`: of several grids the largest. */
+double vs_site_step(const vs_site *site, double max);
 
 #endif

@@ -6,7 +6,12 @@
 #include "util.h"
 
 static const vs_kind linear_kinds[] = { VS_KIND_QKV, VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2 };
-enum { LINEARS = sizeof linear_kinds / sizeof *linear_kinds };
+static const vs_kind outer_kinds[] = { VS_KIND_PATCH_EMBED, VS_KIND_HEAD };
+enum {
+    LINEARS = sizeof linear_kinds / sizeof *linear_kinds,
+    OUTERS = sizeof outer_kinds / sizeof *outer_kinds,
+    OWNED_OF_SITE = 4 /* a weight, a factor, a norm's gain and bias */
+};
 
 typedef struct builder {
     vs_variant *v;
@@ -47,27 +52,88 @@ static void smoothed_range(const vs_channel_range *r, const float *s, vs_real re
 
 static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for a quantized state"); }
 
-static vs_status build_linear_input(builder *b, vs_site *site, const vs_linear *l, const vs_channel_range *range) {
-    const vs_backend *be = b->v->backend;
-    if (b->options->smooth) {
-        site->smooth_host = vs_calloc(l->in, sizeof *site->smooth_host);
-        if (!site->smooth_host) return no_memory(b->err);
-        vs_smooth_factors(l, range, b->options->alpha, site->smooth_host);
-        vs_status status = own_reals(b, l->in, &site->smooth);
-        if (status == VS_OK) status = be->ops->upload(be, site->smooth, site->smooth_host, l->in, b->err);
-        if (status != VS_OK) return status;
-    }
-    double lo, hi;
-    smoothed_range(range, site->smooth_host, be->real, &lo, &hi);
-    site->grids = vs_calloc(1, sizeof *site->grids);
-    if (!site->grids) return no_memory(b->err);
-    site->grids[0] = vs_grid_asymmetric(lo, hi, (int)b->recipe->bits_inputs);
-    site->grid_count = 1;
+/* Grids of equal parts of a tensor's columns, from minima and maxima. */
+static vs_status build_grids(builder *b, vs_site *site, vs_scheme scheme, int64_t bits, size_t parts, const vs_channel_range *r) {
+    site->scheme = scheme;
+    site->bits = (int)bits;
     site->quantized = true;
+    site->grid_count = parts;
+    site->grids = vs_calloc(parts, sizeof *site->grids);
+    site->ranges = vs_calloc(parts, sizeof *site->ranges);
+    if (!site->grids || !site->ranges) return no_memory(b->err);
+    for (size_t p = 0; p < parts; p++) {
+        if (r) {
+            const size_t d = r->channels / parts;
+            const vs_channel_range part = { r->lo + p * d, r->hi + p * d, d };
+            smoothed_range(&part, site->smooth_host ? site->smooth_host + p * d : NULL, b->v->backend->real, &site->ranges[p].lo,
+                           &site->ranges[p].hi);
+        }
+        site->grids[p] = vs_grid_make(scheme, site->ranges[p], site->bits);
+    }
     return VS_OK;
 }
 
-/* Per output channel: s_o = max_j |W_oj| / qmax (study.md section 3), of W*s where the site is smoothed. */
+static bool is_smoothed(const builder *b, vs_kind kind) {
+    return b->options->smooth && (b->options->scope == VS_SCOPE_ALL || kind == VS_KIND_QKV || kind == VS_KIND_FC1);
+}
+
+/* A norm's gain or bias divided by s, rounded to float32 as all weights are. */
+static vs_status divide_vector(builder *b, const float *x, const float *s, size_t n, const void **out) {
+    const vs_backend *be = b->v->backend;
+    void *p = NULL;
+    float *host = vs_calloc(n, sizeof *host);
+    vs_status status = host ? own_reals(b, n, &p) : no_memory(b->err);
+    if (status == VS_OK) {
+        for (size_t j = 0; j < n; j++) host[j] = x[j] / s[j];
+        status = be->ops->upload(be, p, host, n, b->err);
+    }
+    if (status == VS_OK) status = be->ops->sync(be, b->err);
+    free(host);
+    *out = p;
+    return status;
+}
+
+static vs_status fold(builder *b, vs_kind kind, int block, vs_site *site) {
+    const vs_block *m = &b->model->blocks[block];
+    vs_block_weights *w = &b->v->weights.blocks[block];
+    const bool first = kind == VS_KIND_QKV;
+    const size_t c = b->model->arch.width;
+    vs_status status = divide_vector(b, first ? m->norm1_g : m->norm2_g, site->smooth_host, c, first ? &w->norm1_g : &w->norm2_g);
+    if (status == VS_OK)
+        status = divide_vector(b, first ? m->norm1_b : m->norm2_b, site->smooth_host, c, first ? &w->norm1_b : &w->norm2_b);
+    site->folded = true;
+    return status;
+}
+
+static vs_status build_smoothing(builder *b, vs_kind kind, int block, vs_site *site, const vs_linear *l,
+                                 const vs_channel_range *range) {
+    const vs_backend *be = b->v->backend;
+    site->smooth_host = vs_calloc(l->in, sizeof *site->smooth_host);
+    if (!site->smooth_host) return no_memory(b->err);
+    vs_smooth_factors(l, range, b->options->alpha, site->smooth_host);
+    vs_status status = own_reals(b, l->in, &site->smooth);
+    if (status == VS_OK) status = be->ops->upload(be, site->smooth, site->smooth_host, l->in, b->err);
+    if (status == VS_OK && b->options->scope == VS_SCOPE_NORM) status = fold(b, kind, block, site);
+    return status;
+}
+
+static vs_scheme inputs_scheme(const vs_recipe_config *r) {
+    return r->inputs == VS_INPUTS_PER_TENSOR_ASYM  ? VS_SCHEME_ASYMMETRIC
+           : r->inputs == VS_INPUTS_PER_TENSOR_SYM ? VS_SCHEME_WIDE
+                                                   : VS_SCHEME_TOKEN;
+}
+
+/* Per output channel s_o = max_j |W_oj| / qmax, per tensor their largest (study.md section 3), of W*s where the site is
+ * smoothed. */
+static void weight_scales(const builder *b, const double *absmax, size_t rows, int32_t qmax, float *scales) {
+    double largest = 0;
+    for (size_t o = 0; o < rows; o++) largest = fmax(largest, absmax[o]);
+    for (size_t o = 0; o < rows; o++) {
+        scales[o] = (float)((b->recipe->weights == VS_WEIGHTS_PER_TENSOR ? largest : absmax[o]) / qmax);
+        if (!(scales[o] > 0)) scales[o] = 1;
+    }
+}
+
 static vs_status build_linear_weight(builder *b, size_t index, vs_kind kind, int block, vs_site *site) {
     const vs_backend *be = b->v->backend;
     vs_linear_weights *lw = vs_weights_linear(&b->v->weights, kind, block);
@@ -84,10 +150,7 @@ static vs_status build_linear_weight(builder *b, size_t index, vs_kind kind, int
     be->ops->row_absmax(be, smoothed, absmax);
     status = be->ops->sync(be, b->err);
     if (status != VS_OK) goto out;
-    for (size_t o = 0; o < w.rows; o++) {
-        scales[o] = (float)(absmax[o] / qmax);
-        if (!(scales[o] > 0)) scales[o] = 1;
-    }
+    weight_scales(b, absmax, w.rows, qmax, scales);
     be->ops->fake_quant_rows(be, smoothed, scales, qmax, quantized, NULL);
     be->ops->error_sums(be, smoothed, quantized, &b->v->weight_sums[index]);
     status = be->ops->sync(be, b->err);
@@ -100,38 +163,36 @@ out:
     return status;
 }
 
-/* q and k: one symmetric grid over all heads; v: one a head. */
-static vs_status build_operand(builder *b, vs_site *site, vs_kind kind, const vs_channel_range *range) {
-    const size_t heads = kind == VS_KIND_V ? b->model->arch.heads : 1, d = range->channels / heads;
-    const int bits = (int)(kind == VS_KIND_V ? b->recipe->bits_v : b->recipe->bits_qk);
-    site->grids = vs_calloc(heads, sizeof *site->grids);
-    if (!site->grids) return no_memory(b->err);
-    for (size_t h = 0; h < heads; h++) {
-        double absmax = 0;
-        for (size_t j = h * d; j < (h + 1) * d; j++) absmax = fmax(absmax, fmax(fabs(range->lo[j]), fabs(range->hi[j])));
-        site->grids[h] = vs_grid_symmetric(absmax, bits);
-    }
-    site->grid_count = heads;
-    site->quantized = true;
-    return VS_OK;
+static vs_status build_linear(builder *b, vs_kind kind, int block) {
+    if (!vs_recipe_quantizes(b->recipe, kind)) return VS_OK;
+    const vs_linear *l = vs_model_linear(b->model, kind, block);
+    if (!l) return VS_OK; /* a model without a head */
+    const size_t index = vs_site_index(kind, block);
+    vs_site *site = &b->v->sites[index];
+    const vs_channel_range *range = vs_calibration_range(b->calibration, kind, block);
+    vs_status status = is_smoothed(b, kind) ? build_smoothing(b, kind, block, site, l, range) : VS_OK;
+    if (status == VS_OK) status = build_grids(b, site, inputs_scheme(b->recipe), b->recipe->bits_inputs, 1, range);
+    return status == VS_OK ? build_linear_weight(b, index, kind, block, site) : status;
+}
+
+static vs_status build_operand(builder *b, vs_kind kind, int block) {
+    const vs_recipe_config *r = b->recipe;
+    if (!vs_recipe_quantizes(r, kind)) return VS_OK;
+    const size_t heads = b->model->arch.heads;
+    vs_site *site = &b->v->sites[vs_site_index(kind, block)];
+    const vs_channel_range *range = vs_calibration_range(b->calibration, kind, block);
+    if (kind == VS_KIND_P) return build_grids(b, site, VS_SCHEME_UNIT, 8, 1, NULL);
+    if (kind == VS_KIND_V)
+        return build_grids(b, site, VS_SCHEME_SYMMETRIC, r->bits_v, r->v == VS_V_PER_HEAD_SYM ? heads : 1, range);
+    return build_grids(b, site, r->qk == VS_QK_PER_TENSOR_ASYM ? VS_SCHEME_ASYMMETRIC : VS_SCHEME_SYMMETRIC, r->bits_qk,
+                       r->qk == VS_QK_PER_HEAD_SYM ? heads : 1, range);
 }
 
 static vs_status build_block(builder *b, int block) {
-    for (size_t i = 0; i < LINEARS; i++) {
-        const vs_kind kind = linear_kinds[i];
-        const size_t index = vs_site_index(kind, block);
-        vs_site *site = &b->v->sites[index];
-        vs_status status = build_linear_input(b, site, vs_model_linear(b->model, kind, block),
-                                              vs_calibration_range(b->calibration, kind, block));
-        if (status == VS_OK) status = build_linear_weight(b, index, kind, block, site);
-        if (status != VS_OK) return status;
-    }
-    for (vs_kind kind = VS_KIND_Q; kind <= VS_KIND_V; kind++) {
-        vs_status status =
-            build_operand(b, &b->v->sites[vs_site_index(kind, block)], kind, vs_calibration_range(b->calibration, kind, block));
-        if (status != VS_OK) return status;
-    }
-    return VS_OK;
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < LINEARS && status == VS_OK; i++) status = build_linear(b, linear_kinds[i], block);
+    for (vs_kind kind = VS_KIND_Q; kind <= VS_KIND_P && status == VS_OK; kind++) status = build_operand(b, kind, block);
+    return status;
 }
 
 static vs_status allocate(builder *b, const vs_weights *base) {
@@ -141,13 +202,13 @@ static vs_status allocate(builder *b, const vs_weights *base) {
     v->row_scales = vs_calloc(sites, sizeof *v->row_scales);
     v->weight_sums = vs_calloc(sites, sizeof *v->weight_sums);
     v->weights.blocks = vs_calloc(v->depth, sizeof *v->weights.blocks);
-    v->weights.owned = vs_calloc(2 * sites, sizeof *v->weights.owned);
+    v->weights.owned = vs_calloc(OWNED_OF_SITE * sites, sizeof *v->weights.owned);
     if (!v->sites || !v->row_scales || !v->weight_sums || !v->weights.blocks || !v->weights.owned) return no_memory(b->err);
     memcpy(v->weights.blocks, base->blocks, v->depth * sizeof *base->blocks);
     size_t largest = 0;
-    for (size_t i = 0; i < LINEARS; i++) {
-        const vs_linear *l = vs_model_linear(b->model, linear_kinds[i], 0);
-        if (l->out * l->in > largest) largest = l->out * l->in;
+    for (size_t i = 0; i < LINEARS + OUTERS; i++) {
+        const vs_linear *l = vs_model_linear(b->model, i < LINEARS ? linear_kinds[i] : outer_kinds[i - LINEARS], 0);
+        if (l && l->out * l->in > largest) largest = l->out * l->in;
     }
     b->scratch = v->backend->ops->alloc(v->backend, largest);
     return b->scratch ? VS_OK : no_memory(b->err);
@@ -166,6 +227,7 @@ vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_c
     v->weights.owned_count = 0;
     builder b = { .v = v, .model = base->model, .calibration = calibration, .recipe = recipe, .options = options, .err = err };
     vs_status status = allocate(&b, base);
+    for (size_t i = 0; i < OUTERS && status == VS_OK; i++) status = build_linear(&b, outer_kinds[i], -1);
     for (size_t i = 0; i < v->depth && status == VS_OK; i++) status = build_block(&b, (int)i);
     v->backend->ops->free(v->backend, b.scratch);
     if (status != VS_OK) {
@@ -181,6 +243,7 @@ void vs_variant_free(vs_variant *v) {
     for (size_t i = 0; i < v->weights.owned_count; i++) v->backend->ops->free(v->backend, v->weights.owned[i]);
     for (size_t i = 0; v->sites && i < vs_site_count(v->depth); i++) {
         free(v->sites[i].grids);
+        free(v->sites[i].ranges);
         free(v->sites[i].smooth_host);
         if (v->row_scales) free(v->row_scales[i]);
     }
@@ -197,27 +260,12 @@ const vs_site *vs_variant_site(const vs_variant *v, vs_kind kind, int block) {
     return i < vs_site_count(v->depth) ? &v->sites[i] : NULL;
 }
 
-void vs_site_smooth(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y) {
-    if (site->smooth)
-        be->ops->div_channels(be, x, site->smooth, y);
-    else if (x.p != y.p)
-        be->ops->copy(be, x, y);
-}
-
-void vs_site_quantize(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y, vs_quant_counts *counts) {
-    if (!site->quantized) {
-        if (x.p != y.p) be->ops->copy(be, x, y);
-        return;
-    }
-    const size_t d = x.cols / site->grid_count;
-    for (size_t h = 0; h < site->grid_count; h++)
-        be->ops->fake_quant(be, vs_mat_view(be, x, 0, x.rows, h * d, d), &site->grids[h], vs_mat_view(be, y, 0, y.rows, h * d, d),
-                            counts);
-}
-
-void vs_site_smooth_weight(const vs_backend *be, const vs_site *site, vs_mat w, vs_mat ws) {
-    if (site->smooth)
-        be->ops->mul_channels(be, w, site->smooth, ws);
-    else
-        be->ops->copy(be, w, ws);
+void vs_variant_observe(vs_variant *v, size_t index, size_t group, const vs_recipe_config *recipe, const uint64_t *counts) {
+    vs_site *site = &v->sites[index];
+    const vs_range range = site->ranges[group];
+    if (!vs_observer_applies(site->scheme, range)) return; /* a point: nothing to choose */
+    const vs_range observed = recipe->observer == VS_OBSERVER_MSE
+                                  ? vs_observe_mse(site->scheme, range, site->bits, counts)
+                                  : vs_observe_percentile(site->scheme, range, counts, recipe->percentile);
+    site->grids[group] = vs_grid_make(site->scheme, observed, site->bits);
 }

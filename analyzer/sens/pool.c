@@ -31,7 +31,8 @@ static vs_status fit_session(const wave_run *run, worker *w, const vs_image *ima
                                          .width = image->width,
                                          .workspaces = run->needs.workspaces,
                                          .streams = run->needs.streams,
-                                         .scratch = run->needs.scratch ? run->needs.scratch(a, tokens) : 0 };
+                                         .scratch = run->needs.scratch ? run->needs.scratch(a, tokens) : 0,
+                                         .probabilities = run->runner->probabilities };
     w->height = image->height;
     w->width = image->width;
     return vs_session_create(&w->session, run->runner->weights, &options, err);

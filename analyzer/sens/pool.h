@@ -20,6 +20,7 @@ typedef struct vs_runner {
     size_t wave;                       /* images whose results are held before they are pooled; >= 1 */
     const volatile sig_atomic_t *stop; /* set from outside to stop; may be NULL */
     vs_progress progress;              /* update may be NULL */
+    bool probabilities;                /* sessions keep them: a recipe quantizes them, and every state must compute alike */
 } vs_runner;
 
 /* Memory that the sessions of a stage need besides the forward pass, as a function of T. */

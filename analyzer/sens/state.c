@@ -18,7 +18,7 @@ static vs_status variant_for(vs_states *s, const vs_state_config *sc, const vs_r
         *out = *plain;
         return VS_OK;
     }
-    const vs_variant_options options = { .smooth = is_smooth(sc->kind), .alpha = sc->alpha };
+    const vs_variant_options options = { .smooth = is_smooth(sc->kind), .alpha = sc->alpha, .scope = sc->scope };
     vs_variant *v = NULL;
     vs_status status = vs_variant_create(&v, base, calibration, recipe, &options, err);
     if (status != VS_OK) return status;
@@ -107,7 +107,7 @@ void vs_states_release(vs_states *s) {
 void vs_state_apply(const vs_state *state, const vs_backend *backend, const vs_tap *tap) {
     const vs_site *site = tap->input && state->variant ? vs_variant_site(state->variant, tap->kind, tap->block) : NULL;
     if (!site) return;
-    vs_site_smooth(backend, site, tap->x, tap->x);
+    vs_site_smooth_running(backend, site, tap->x, tap->x);
     vs_site_quantize(backend, site, tap->x, tap->x, NULL);
 }
 

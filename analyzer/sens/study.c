@@ -19,7 +19,12 @@ static void end_stage(vs_study *s) {
 }
 
 vs_runner vs_study_runner(const vs_study *s) {
-    return (vs_runner){ s->weights, s->options.threads, s->options.wave, s->options.stop, s->options.progress };
+    return (vs_runner){ .weights = s->weights,
+                        .threads = s->options.threads,
+                        .wave = s->options.wave,
+                        .stop = s->options.stop,
+                        .progress = s->options.progress,
+                        .probabilities = s->config->recipe.p != VS_P_NONE };
 }
 
 static vs_status open_sets(vs_study *s, vs_error *err) {
@@ -46,20 +51,23 @@ static vs_status plant(vs_study *s, vs_error *err) {
     return vs_plant(&target, s->config, &s->calibration_set, &s->results.plants, &s->results.plant_count, err);
 }
 
+/* A row for each tensor that the recipe quantizes. */
+static bool is_row(const vs_study *s, const vs_point *p) { return vs_recipe_quantizes(&s->config->recipe, p->kind); }
+
 static vs_status no_such_layer(const vs_study *s, const char *pattern, vs_mark mark, vs_error *err) {
     const char **names = vs_calloc(s->point_count, sizeof *names);
     if (!names) return vs_fail(err, VS_ERR_NOMEM, "no memory for layer names");
-    for (size_t i = 0; i < s->point_count; i++) names[i] = s->points[i].name;
-    const char *near = vs_nearest(pattern, names, s->point_count);
+    size_t count = 0;
+    for (size_t i = 0; i < s->point_count; i++)
+        if (is_row(s, &s->points[i])) names[count++] = s->points[i].name;
+    const char *near = vs_nearest(pattern, names, count);
     char place[1024];
-    vs_status status = vs_fail(err, VS_ERR_NOTFOUND, "%s: '%s' matches no layer of %s%s%s%s",
+    vs_status status = vs_fail(err, VS_ERR_NOTFOUND, "%s: '%s' matches no layer of %s that the recipe quantizes%s%s%s",
                                vs_config_place(s->config, mark, place, sizeof place), pattern, s->model->arch.name,
                                near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
     free(names);
     return status;
 }
-
-static bool is_row(const vs_point *p) { return p->kind >= VS_KIND_QKV && p->kind <= VS_KIND_FC2; }
 
 static bool in_list(const vs_string_list *globs, const char *name) {
     for (size_t i = 0; i < globs->count; i++)
@@ -72,7 +80,7 @@ static vs_status check_globs(const vs_study *s, const vs_string_list *globs, vs_
     for (size_t i = 0; i < globs->count; i++) {
         bool hit = false;
         for (size_t p = 0; p < s->point_count && !hit; p++)
-            hit = is_row(&s->points[p]) && vs_glob_match(globs->items[i], s->points[p].name);
+            hit = is_row(s, &s->points[p]) && vs_glob_match(globs->items[i], s->points[p].name);
         if (!hit) return no_such_layer(s, globs->items[i], globs->marks[i], err);
     }
     return VS_OK;
@@ -90,7 +98,7 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
     if (!r->rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for the table of layers");
     for (size_t i = 0; i < s->point_count; i++) {
         const vs_point *p = &s->points[i];
-        if (!is_row(p) || !in_list(&s->config->analyze.layers, p->name)) continue;
+        if (!is_row(s, p) || !in_list(&s->config->analyze.layers, p->name)) continue;
         vs_row *row = &r->rows[r->row_count++];
         *row =
             (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
@@ -231,6 +239,12 @@ vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
     vs_config without = *s->config; /* nothing to measure layer by layer: no variants for recipes either */
     if (s->analysis_set.count == 0) without.analyze.recipes.count = 0;
     vs_status status = vs_states_create(&s->states, &without, s->weights, s->calibration, err);
+    if (status == VS_OK && s->states.variant_count && s->config->recipe.observer != VS_OBSERVER_MINMAX) {
+        begin_stage(s, "observers");
+        status = vs_observe_variants(s->states.variants, s->states.variant_count, &s->config->recipe, &runner,
+                                     &s->calibration_set, err);
+        end_stage(s);
+    }
     return status == VS_OK ? name_states(s, err) : status;
 }
 

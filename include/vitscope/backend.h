@@ -134,7 +134,8 @@ typedef struct vs_backend_ops {
      * receives the packed codes. scales is a host array [rows]. */
     void (*fake_quant_rows)(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes);
     /* Symmetric, one scale per row taken from the row itself: s[r] = max_c |x[r,c]| / qmax, computed in float64 and rounded to
-     * float32 (1 where it is not positive); codes clamp(rne(x/s[r]), -qmax - 1, qmax). counts may be NULL; nothing is clipped. */
+     * float32 (1 where it is not positive and finite); codes clamp(rne(x/s[r]), -qmax - 1, qmax). counts may be NULL; nothing is
+     * clipped. */
     void (*fake_quant_tokens)(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts);
     /* codes [rows*cols] (host, packed) of x on `grid`; qmin >= 0 is assumed (unsigned grid). */
     void (*quantize_u8)(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes);

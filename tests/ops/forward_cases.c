@@ -112,6 +112,78 @@ void test_attention(void **state) {
         }
 }
 
+/* As above, but nothing averages: the rounding of its own score and that of the largest one are the relative error of a
+ * probability. What e^x flushes to zero is below e^-87. */
+static void probability_bounds(const tensor *q, const tensor *k, size_t images, size_t heads, double scale, const double *p,
+                               double *bound) {
+    const size_t t = q->rows / images, d = q->cols / heads;
+    for (size_t row = 0; row < q->rows; row++)
+        for (size_t a = 0; a < heads; a++) {
+            double worst = 0;
+            for (size_t j = 0; j < t; j++) {
+                double size = 0;
+                for (size_t i = 0; i < d; i++) size += magnitude(q, row, a * d + i) * magnitude(k, row / t * t + j, a * d + i);
+                worst = fmax(worst, size * scale);
+            }
+            const size_t at = ((row / t * heads + a) * t + row % t) * t;
+            for (size_t j = 0; j < t; j++) bound[at + j] = p[at + j] * (2 + 4 * worst) + exp(-87) / 0x1p-24;
+        }
+}
+
+/* Probabilities against ref, their rows' sums, and the product with v; on ref the two steps are the one. */
+void test_attention_steps(void **state) {
+    ops_context *c = *state;
+    static const size_t sizes[][4] = { { 1, 1, 1, 1 },   { 1, 2, 1, 3 },    { 2, 3, 2, 8 },    { 1, 17, 3, 5 },
+                                       { 3, 31, 2, 16 }, { 1, 129, 1, 64 }, { 2, 257, 3, 64 }, { 1, 300, 2, 64 } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (ops_values values = 0; values < VALUES_CLASSES; values++) {
+            const size_t images = sizes[i][0], t = sizes[i][1], heads = sizes[i][2], cols = heads * sizes[i][3];
+            const double scale = 1 / sqrt((double)sizes[i][3]);
+            begin(c, OP_ATTENTION, values, "steps: %zu images of %zu tokens, %zu heads of %zu", images, t, heads, sizes[i][3]);
+            tensor *q = input(c, images * t, cols, values == VALUES_OUTLIERS ? VALUES_OUTLIERS : VALUES_NORMAL),
+                   *k = input(c, images * t, cols, VALUES_NORMAL), *v = input(c, images * t, cols, values),
+                   *p = output(c, images * heads * t, t), *y = output(c, images * t, cols), *z = output(c, images * t, cols),
+                   *scratch = output(c, 1, c->ref->ops->attention_scratch(c->ref, t, heads));
+            c->ref->ops->attention_probs(c->ref, q->ref, k->ref, images, heads, scale, p->ref);
+            c->dut->ops->attention_probs(c->dut, q->dut, k->dut, images, heads, scale, p->dut);
+            fetch(c, p);
+            double *bound = doubles(images * heads * t * t);
+            probability_bounds(q, k, images, heads, scale, p->want, bound);
+            compare(c, p, bound);
+            free(bound);
+            for (size_t r = 0; r < p->rows; r++) {
+                double sum = 0;
+                for (size_t j = 0; j < t; j++) sum += p->got[r * t + j];
+                require(c, fabs(sum - 1) <= (4 + sqrt((double)t)) * 0x1p-24, "row %zu sums to %.9g", r, sum);
+            }
+            c->ref->ops->attention_apply(c->ref, p->ref, v->ref, images, heads, y->ref);
+            c->ref->ops->attention(c->ref, q->ref, k->ref, v->ref, images, heads, scale, scratch->ref.p, z->ref);
+            fetch(c, y);
+            fetch(c, z);
+            for (size_t j = 0; j < images * t * cols; j++)
+                require(c, y->want[j] == z->want[j], "ref differs from itself at %zu", j);
+            finish(c);
+
+            begin(c, OP_LINEAR, values, "weights times values, %zu images of %zu tokens, %zu heads", images, t, heads);
+            p = input(c, images * heads * t, t, VALUES_NORMAL);
+            v = input(c, images * t, cols, values);
+            y = output(c, images * t, cols);
+            c->ref->ops->attention_apply(c->ref, p->ref, v->ref, images, heads, y->ref);
+            c->dut->ops->attention_apply(c->dut, p->dut, v->dut, images, heads, y->dut);
+            bound = doubles(images * t * cols);
+            for (size_t j = 0; j < images * t * cols; j++) {
+                const size_t row = j / cols, a = j % cols / sizes[i][3], image = row / t;
+                double sum = 0;
+                for (size_t l = 0; l < t; l++)
+                    sum += magnitude(p, (image * heads + a) * t + row % t, l) * magnitude(v, image * t + l, j % cols);
+                bound[j] = sqrt((double)t) * sum + (double)t * 0x1p-149 / 0x1p-24;
+            }
+            compare(c, y, bound);
+            free(bound);
+            finish(c);
+        }
+}
+
 void test_gelu(void **state) {
     ops_context *c = *state;
     for (size_t i = 0; i < SHAPE_COUNT; i++)
@@ -282,6 +354,13 @@ void test_nonfinite_forward(void **state) {
         compare(c, y, bound);
         c->ref->ops->attention(c->ref, v->ref, k->ref, q->ref, 1, 1, 0.1, scratch->ref.p, y->ref);
         c->dut->ops->attention(c->dut, v->dut, k->dut, q->dut, 1, 1, 0.1, scratch->dut.p, y->dut);
+        compare(c, y, bound);
+        tensor *p = output(c, ROWS, ROWS);
+        c->ref->ops->attention_probs(c->ref, q->ref, k->ref, 1, 1, 0.1, p->ref);
+        c->dut->ops->attention_probs(c->dut, q->dut, k->dut, 1, 1, 0.1, p->dut);
+        compare(c, p, bound);
+        c->ref->ops->attention_apply(c->ref, p->ref, v->ref, 1, 1, y->ref);
+        c->dut->ops->attention_apply(c->dut, p->dut, v->dut, 1, 1, y->dut);
         compare(c, y, bound);
         finish(c);
     }

@@ -96,6 +96,7 @@ extern const size_t SHAPE_COUNT;
 void test_linear(void **state);
 void test_layernorm(void **state);
 void test_attention(void **state);
+void test_attention_steps(void **state);
 void test_gelu(void **state);
 void test_elementwise(void **state);
 void test_patchify_tokens_copy(void **state);
@@ -104,11 +105,13 @@ void test_nonfinite_forward(void **state);
 
 void test_fake_quant(void **state);
 void test_fake_quant_rows(void **state);
+void test_fake_quant_tokens(void **state);
 void test_quantize_u8(void **state);
 void test_ties_and_nonfinite(void **state);
 void test_grid_round_trip(void **state);
 
 void test_minmax(void **state);
+void test_range_histogram(void **state);
 void test_error_sums(void **state);
 void test_abs_stats(void **state);
 void test_counts(void **state);

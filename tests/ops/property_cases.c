@@ -125,6 +125,10 @@ static void apply_fake_quant_rows(const vs_backend *be, vs_mat x, vs_mat y, cons
     (void)v;
     be->ops->fake_quant_rows(be, x, row_scales, 127, y, NULL);
 }
+static void apply_fake_quant_tokens(const vs_backend *be, vs_mat x, vs_mat y, const void *v) {
+    (void)v;
+    be->ops->fake_quant_tokens(be, x, 127, y, NULL);
+}
 static const struct {
     const char *name;
     unary fn;
@@ -137,6 +141,7 @@ static const struct {
     { "div_channels", apply_div },
     { "fake_quant", apply_fake_quant },
     { "fake_quant_rows", apply_fake_quant_rows },
+    { "fake_quant_tokens", apply_fake_quant_tokens },
 };
 enum { UNARY_COUNT = sizeof UNARY / sizeof *UNARY };
 
@@ -170,14 +175,14 @@ typedef struct chain {
     size_t tokens, width, heads;
 } chain;
 static size_t chain_reals(const vs_backend *be, const chain *s) {
-    return 14 * s->tokens * s->width + be->ops->attention_scratch(be, s->tokens, s->heads);
+    return 14 * s->tokens * s->width + s->heads * s->tokens * s->tokens + be->ops->attention_scratch(be, s->tokens, s->heads);
 }
 static double run_chain(const vs_backend *be, const chain *s, const float *x, const float *w, float *memory,
                         vs_abs_stats *stats) {
     const size_t t = s->tokens, c = s->width;
     float *norm = memory, *qkv = norm + t * c, *attended = qkv + 3 * t * c, *proj = attended + t * c, *fc1 = proj + t * c,
           *act = fc1 + 4 * t * c;
-    float *scratch = act + 4 * t * c;
+    float *probs = act + 4 * t * c, *scratch = probs + s->heads * t * t;
     union {
         const float *in;
         float *out;
@@ -188,7 +193,10 @@ static double run_chain(const vs_backend *be, const chain *s, const float *x, co
     be->ops->layernorm(be, xm, w, w, 1e-6, (vs_mat){ norm, t, c, c });
     be->ops->linear(be, (vs_mat){ norm, t, c, c }, (vs_mat){ weight.out, 3 * c, c, c }, w, (vs_mat){ qkv, t, 3 * c, 3 * c });
     be->ops->attention(be, q, k, v, 1, s->heads, 0.125, scratch, a);
+    const vs_mat kept = { probs, s->heads * t, t, t };
     be->ops->linear(be, a, (vs_mat){ weight.out, c, c, c }, w, p);
+    be->ops->attention_probs(be, q, k, 1, s->heads, 0.125, kept);
+    be->ops->attention_apply(be, kept, v, 1, s->heads, a);
     be->ops->linear(be, p, (vs_mat){ weight.out, 4 * c, c, c }, w, h);
     be->ops->gelu(be, h, g);
     be->ops->fake_quant(be, g, &GRID, h, NULL);
@@ -221,7 +229,8 @@ void test_threads_equal_bits(void **state) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(WORKERS)
             for (size_t j = 0; j < WORKERS; j++) noise[j] = run_chain(c->dut, s, x, w, each[j], &stats[j]);
             for (size_t j = 0; j < WORKERS; j++) {
-                require(c, memcmp(each[j], alone, 14 * tc * sizeof *alone) == 0, "worker %zu has other bits", j);
+                require(c, memcmp(each[j], alone, (14 * tc + s->heads * s->tokens * s->tokens) * sizeof *alone) == 0,
+                        "worker %zu has other bits", j);
                 require(c, noise[j] == noise_alone && stats[j].sum == stats_alone.sum, "worker %zu has other sums", j);
             }
         }
@@ -266,6 +275,9 @@ void test_empty(void **state) {
         vs_mat none = b ? x->dut : x->ref;
         none.rows = 0;
         for (size_t j = 0; j < UNARY_COUNT; j++) UNARY[j].fn(be[b], none, none, b ? w->dut.p : w->ref.p);
+        uint64_t counted = 0;
+        be[b]->ops->range_histogram(be[b], none, 0, 1, 1, &counted);
+        require(c, counted == 0, "bins of nothing");
         be[b]->ops->linear(be[b], none, b ? w->dut : w->ref, NULL, none);
         vs_abs_stats stats;
         vs_error_sums sums;

@@ -119,6 +119,57 @@ void test_fake_quant_rows(void **state) {
             }
 }
 
+static vs_grid token_grid(const tensor *x, size_t row, int32_t qmax) {
+    float most = 0;
+    for (size_t j = 0; j < x->cols; j++) most = fabsf(value_at(x, row, j)) > most ? fabsf(value_at(x, row, j)) : most;
+    vs_grid g = { .scale = (float)((double)most / qmax), .qmin = -qmax - 1, .qmax = qmax, .lo = -INFINITY, .hi = INFINITY };
+    if (!(g.scale > 0)) g.scale = 1;
+    return g;
+}
+
+void test_fake_quant_tokens(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (int32_t qmax = 1; qmax <= 127; qmax += 63)
+            for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+                const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
+                begin(c, OP_EXACT, v, "fake_quant_tokens [%zu,%zu], qmax %d", rows, cols, (int)qmax);
+                tensor *x = input(c, rows, cols, v), *y = output(c, rows, cols), *z = output(c, rows, cols);
+                vs_quant_counts counts[2] = { { 5, 7 }, { 5, 7 } }, want[2] = { { 5, 7 }, { 5, 7 } }; /* added to */
+                c->ref->ops->fake_quant_tokens(c->ref, x->ref, qmax, y->ref, &counts[0]);
+                c->dut->ops->fake_quant_tokens(c->dut, x->dut, qmax, y->dut, &counts[1]);
+                c->ref->ops->fake_quant_tokens(c->ref, x->ref, qmax, z->ref, NULL);
+                c->dut->ops->fake_quant_tokens(c->dut, x->dut, qmax, z->dut, NULL);
+                fetch(c, y);
+                fetch(c, z);
+                for (size_t j = 0; j < rows * cols; j++) {
+                    const vs_grid g = token_grid(x, j / cols, qmax);
+                    const float value = value_at(x, j / cols, j % cols);
+                    for (int b = 0; b < 2; b++) {
+                        const vs_backend *be = b ? c->dut : c->ref;
+                        const int32_t code = code_of(be, value, &g);
+                        const double exact = value_of(be, code, &g);
+                        want[b].zeroed += code == 0;
+                        require(c, (b ? y->got[j] : y->want[j]) == exact && (b ? z->got[j] : z->want[j]) == exact,
+                                "%s: y[%zu] of %.9g is %.9g, exactly %.9g", be->name, j, (double)value,
+                                b ? y->got[j] : y->want[j], exact);
+                    }
+                }
+                for (int b = 0; b < 2; b++) require(c, counts[b].zeroed == want[b].zeroed && counts[b].clipped == 7, "counts");
+                finish(c);
+            }
+    /* a NaN or an infinity takes the step from its row, which is then 1; other rows keep theirs */
+    static const float bad[] = { 0.5f, NAN, -3, 0.5f, INFINITY, -3, 0.5f, 1, -3 };
+    begin(c, OP_EXACT, VALUES_NORMAL, "tokens that are not finite");
+    tensor *x = input_from(c, 3, 3, bad), *y = output(c, 3, 3);
+    c->ref->ops->fake_quant_tokens(c->ref, x->ref, 127, y->ref, NULL);
+    c->dut->ops->fake_quant_tokens(c->dut, x->dut, 127, y->dut, NULL);
+    compare_exact(c, y);
+    require(c, y->got[0] == 0 && y->got[1] == 0 && y->got[2] == -3, "NaN: %g %g %g", y->got[0], y->got[1], y->got[2]);
+    require(c, y->got[3] == 0 && y->got[4] == 127 && y->got[8] == (double)(-127 * (float)(3.0 / 127)), "infinity");
+    finish(c);
+}
+
 void test_quantize_u8(void **state) {
     ops_context *c = *state;
     for (size_t i = 0; i < SHAPE_COUNT; i++)

@@ -36,6 +36,49 @@ void test_minmax(void **state) {
         }
 }
 
+void test_range_histogram(void **state) {
+    ops_context *c = *state;
+    static const struct {
+        double lo, hi;
+        size_t bins;
+    } ranges[] = { { -1, 1, 2 }, { -4.3, 4.3, 8192 }, { 0, 2.7, 4096 }, { -0.1, 1e-3, 5 }, { 99.9, 100.1, 1 } };
+    enum { MOST = 8192 };
+    for (size_t i = 0; i < SHAPE_COUNT; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v++)
+            for (size_t j = 0; j < sizeof ranges / sizeof *ranges; j++) {
+                const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols, bins = ranges[j].bins;
+                static uint64_t counts[3][MOST + 1];
+                begin(c, OP_EXACT, v, "range_histogram [%zu,%zu], %zu bins", rows, cols, bins);
+                tensor *x = input(c, rows, cols, v);
+                memset(counts, 0, sizeof counts);
+                for (size_t b = 0; b < 3; b++) counts[b][0] = 3, counts[b][bins] = 9; /* added to; nothing behind the end */
+                c->ref->ops->range_histogram(c->ref, x->ref, ranges[j].lo, ranges[j].hi, bins, counts[0]);
+                c->dut->ops->range_histogram(c->dut, x->dut, ranges[j].lo, ranges[j].hi, bins, counts[1]);
+                for (size_t l = 0; l < rows * cols; l++) {
+                    const double at =
+                        ((double)value_at(x, l / cols, l % cols) - ranges[j].lo) * ((double)bins / (ranges[j].hi - ranges[j].lo));
+                    counts[2][at < 0 ? 0 : at >= (double)bins ? bins - 1 : (size_t)at]++;
+                }
+                for (size_t b = 0; b <= bins; b++)
+                    require(c, counts[0][b] == counts[2][b] && counts[1][b] == counts[2][b],
+                            "bin %zu: %llu, ref %llu, exactly %llu", b, (unsigned long long)counts[1][b],
+                            (unsigned long long)counts[0][b], (unsigned long long)counts[2][b]);
+                finish(c);
+            }
+    static const float bad[] = { NAN, INFINITY, -INFINITY, 3e38f, -3e38f, -1, 1, 0, -0.0f };
+    begin(c, OP_EXACT, VALUES_NORMAL, "range_histogram of what is not finite");
+    tensor *x = input_from(c, 1, sizeof bad / sizeof *bad, bad);
+    for (size_t b = 0; b < 2; b++) {
+        const vs_backend *be = b ? c->dut : c->ref;
+        uint64_t counts[4] = { 0 };
+        be->ops->range_histogram(be, b ? x->dut : x->ref, -1, 1, 4, counts);
+        require(c, counts[0] == 3 && counts[1] == 0 && counts[2] == 2 && counts[3] == 3, "%s: %llu %llu %llu %llu", be->name,
+                (unsigned long long)counts[0], (unsigned long long)counts[1], (unsigned long long)counts[2],
+                (unsigned long long)counts[3]);
+    }
+    finish(c);
+}
+
 void test_error_sums(void **state) {
     ops_context *c = *state;
     for (size_t i = 0; i < SHAPE_COUNT; i++)

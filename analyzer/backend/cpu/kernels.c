@@ -244,6 +244,22 @@ static void histogram(const float *x, uint32_t *bins, size_t n) {
     }
 }
 
+/* Keys are not negative, so that truncation is floor; last + 1 stands for NaN. */
+static void range_histogram(const float *x, double lo, double factor, uint32_t last, uint64_t *counts, size_t n) {
+    enum { CHUNK = 256 };
+    uint32_t keys[CHUNK];
+    const double top = (double)last;
+    for (size_t i = 0; i < n; i += CHUNK) {
+        const size_t m = n - i < CHUNK ? n - i : CHUNK;
+        for (size_t j = 0; j < m; j++) {
+            const double at = ((double)x[i + j] - lo) * factor, clamped = at < 0 ? 0 : at > top ? top : at;
+            keys[j] = (uint32_t)(int32_t)(clamped == clamped ? clamped : top + 1);
+        }
+        for (size_t j = 0; j < m; j++)
+            if (keys[j] <= last) counts[keys[j]]++;
+    }
+}
+
 const vs_kernels VS_KERNEL_TABLE = {
     .isa = VS_KERNEL_ISA,
     .add_bias = add_bias,
@@ -266,5 +282,6 @@ const vs_kernels VS_KERNEL_TABLE = {
     .sum_abs = sum_abs,
     .add_squares = add_squares,
     .count_below = count_below,
+    .range_histogram = range_histogram,
     .histogram = histogram,
 };

@@ -29,6 +29,8 @@ typedef struct vs_kernels {
     double (*sum_abs)(const float *x, size_t n);
     void (*add_squares)(const float *x, double *energy, size_t n);
     uint64_t (*count_below)(const float *x, float threshold, size_t n);
+    /* counts[clamp(floor((x - lo) * factor), 0, last)]++, NaN nowhere */
+    void (*range_histogram)(const float *x, double lo, double factor, uint32_t last, uint64_t *counts, size_t n);
     void (*histogram)(const float *x, uint32_t *bins, size_t n); /* adds to bins[VS_HIST_BINS] */
 } vs_kernels;
 

@@ -82,6 +82,32 @@ static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size
             }
 }
 
+/* In the same panels, so that a panel's scores are still in cache when they become probabilities. */
+static void attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t images, size_t heads, double scale, vs_mat p) {
+    const vs_kernels *kernels = vs_cpu_kernels(self);
+    const size_t t = q.rows / images, d = q.cols / heads, panel = panel_rows(t);
+    for (size_t i = 0; i < images * heads; i++) {
+        const size_t b = i / heads, a = i % heads;
+        for (size_t first = 0; first < t; first += panel) {
+            const size_t rows = t - first < panel ? t - first : panel;
+            const vs_mat scores = vs_mat_view(self, p, i * t + first, rows, 0, t);
+            vs_cpu_product(vs_mat_view(self, q, b * t + first, rows, a * d, d), vs_mat_view(self, k, b * t, t, a * d, d), false,
+                           scores);
+            for (size_t r = 0; r < rows; r++) {
+                float *row = vs_cpu_row(scores, r);
+                kernels->scale(row, (float)(1.0 / kernels->softmax(row, (float)scale, t)), t);
+            }
+        }
+    }
+}
+
+static void attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out) {
+    const size_t t = v.rows / images, d = v.cols / heads;
+    for (size_t i = 0; i < images * heads; i++)
+        vs_cpu_product(vs_mat_view(self, p, i * t, t, 0, t), vs_mat_view(self, v, i / heads * t, t, i % heads * d, d), true,
+                       vs_mat_view(self, out, i / heads * t, t, i % heads * d, d));
+}
+
 static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->gelu(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols);
 }
@@ -128,6 +154,16 @@ static void fake_quant_rows(const vs_backend *self, vs_mat x, const float *scale
     }
 }
 
+static void fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts) {
+    for (size_t r = 0; r < x.rows; r++) {
+        const vs_mat row = vs_mat_view(self, x, r, 1, 0, x.cols);
+        const double absmax = (double)vs_cpu_kernels(self)->absmax(row.p, x.cols);
+        vs_grid grid = { .scale = (float)(absmax / qmax), .qmin = -qmax - 1, .qmax = qmax, .lo = -HUGE_VALF, .hi = HUGE_VALF };
+        if (!(grid.scale > 0 && isfinite(grid.scale))) grid.scale = 1;
+        fake_quant(self, row, &grid, vs_mat_view(self, y, r, 1, 0, x.cols), counts);
+    }
+}
+
 static void quantize_u8(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes) {
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->quantize_u8(vs_cpu_row(x, r), grid, codes + r * x.cols, x.cols);
 }
@@ -146,6 +182,12 @@ static void channel_minmax(const vs_backend *self, vs_mat x, double *lo, double 
             if ((double)high[i] > hi[c + i] || isnan(high[i])) hi[c + i] = (double)high[i];
         }
     }
+}
+
+static void range_histogram(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts) {
+    const double factor = (double)bins / (hi - lo);
+    for (size_t r = 0; r < x.rows; r++)
+        vs_cpu_kernels(self)->range_histogram(vs_cpu_row(x, r), lo, factor, (uint32_t)(bins - 1), counts, x.cols);
 }
 
 static void row_absmax(const vs_backend *self, vs_mat x, double *out) {
@@ -205,6 +247,8 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->layernorm = layernorm;
     o->attention_scratch = attention_scratch;
     o->attention = attention;
+    o->attention_probs = attention_probs;
+    o->attention_apply = attention_apply;
     o->gelu = gelu;
     o->scale_add = scale_add;
     o->affine = affine;
@@ -212,8 +256,10 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->mul_channels = mul_channels;
     o->fake_quant = fake_quant;
     o->fake_quant_rows = fake_quant_rows;
+    o->fake_quant_tokens = fake_quant_tokens;
     o->quantize_u8 = quantize_u8;
     o->channel_minmax = channel_minmax;
+    o->range_histogram = range_histogram;
     o->row_absmax = row_absmax;
     o->error_sums = error_sums;
     o->abs_stats = abs_stats;

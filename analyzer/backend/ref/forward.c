@@ -82,29 +82,51 @@ static void softmax(double *s, size_t n) {
     for (size_t j = 0; j < n; j++) s[j] /= sum;
 }
 
+/* Row `row` of head a: p[j] = softmax_j(q k_j * scale) over the tokens of its image. */
+static void probabilities(vs_mat q, vs_mat k, size_t t, size_t row, size_t a, size_t d, double scale, double *p) {
+    const double *qr = vs_ref_row(q, row) + a * d;
+    for (size_t j = 0; j < t; j++) {
+        const double *kr = vs_ref_row(k, row / t * t + j) + a * d;
+        double dot = 0;
+        for (size_t i = 0; i < d; i++) dot += qr[i] * kr[i];
+        p[j] = dot * scale;
+    }
+    softmax(p, t);
+}
+
+static void weigh(const double *p, vs_mat v, size_t t, size_t row, size_t a, size_t d, vs_mat out) {
+    double *o = vs_ref_row(out, row) + a * d;
+    for (size_t i = 0; i < d; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < t; j++) sum += p[j] * vs_ref_row(v, row / t * t + j)[a * d + i];
+        o[i] = sum;
+    }
+}
+
 void vs_ref_attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
                       void *scratch, vs_mat out) {
     (void)self;
     const size_t t = q.rows / images, d = q.cols / heads;
-    double *p = scratch;
     for (size_t row = 0; row < q.rows; row++)
         for (size_t a = 0; a < heads; a++) {
-            const size_t first = row / t * t; /* this image's first token */
-            const double *qr = vs_ref_row(q, row) + a * d;
-            for (size_t j = 0; j < t; j++) {
-                const double *kr = vs_ref_row(k, first + j) + a * d;
-                double dot = 0;
-                for (size_t i = 0; i < d; i++) dot += qr[i] * kr[i];
-                p[j] = dot * scale;
-            }
-            softmax(p, t);
-            double *o = vs_ref_row(out, row) + a * d;
-            for (size_t i = 0; i < d; i++) {
-                double sum = 0;
-                for (size_t j = 0; j < t; j++) sum += p[j] * vs_ref_row(v, first + j)[a * d + i];
-                o[i] = sum;
-            }
+            probabilities(q, k, t, row, a, d, scale, scratch);
+            weigh(scratch, v, t, row, a, d, out);
         }
+}
+
+void vs_ref_attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t images, size_t heads, double scale, vs_mat p) {
+    (void)self;
+    const size_t t = q.rows / images, d = q.cols / heads;
+    for (size_t row = 0; row < q.rows; row++)
+        for (size_t a = 0; a < heads; a++)
+            probabilities(q, k, t, row, a, d, scale, vs_ref_row(p, (row / t * heads + a) * t + row % t));
+}
+
+void vs_ref_attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out) {
+    (void)self;
+    const size_t t = v.rows / images, d = v.cols / heads;
+    for (size_t row = 0; row < v.rows; row++)
+        for (size_t a = 0; a < heads; a++) weigh(vs_ref_row(p, (row / t * heads + a) * t + row % t), v, t, row, a, d, out);
 }
 
 void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y) {

@@ -48,6 +48,18 @@ void vs_ref_fake_quant_rows(const vs_backend *self, vs_mat x, const float *scale
     }
 }
 
+/* The step comes from the row, so nothing is outside the range. */
+void vs_ref_fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts) {
+    for (size_t r = 0; r < x.rows; r++) {
+        const vs_mat row = { vs_ref_row(x, r), 1, x.cols, x.cols }, out = { vs_ref_row(y, r), 1, x.cols, x.cols };
+        double absmax = 0;
+        vs_ref_row_absmax(self, row, &absmax);
+        vs_grid g = { .scale = (float)(absmax / qmax), .qmin = -qmax - 1, .qmax = qmax, .lo = -HUGE_VALF, .hi = HUGE_VALF };
+        if (!(g.scale > 0 && isfinite(g.scale))) g.scale = 1;
+        vs_ref_fake_quant(self, row, &g, out, counts);
+    }
+}
+
 void vs_ref_quantize_u8(const vs_backend *self, vs_mat x, const vs_grid *g, uint8_t *codes) {
     (void)self;
     for (size_t r = 0; r < x.rows; r++)

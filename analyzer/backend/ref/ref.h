@@ -16,6 +16,8 @@ void vs_ref_layernorm(const vs_backend *self, vs_mat x, const void *g, const voi
 size_t vs_ref_attention_scratch(const vs_backend *self, size_t tokens, size_t heads);
 void vs_ref_attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
                       void *scratch, vs_mat out);
+void vs_ref_attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t images, size_t heads, double scale, vs_mat p);
+void vs_ref_attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out);
 void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
 void vs_ref_affine(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
@@ -25,10 +27,12 @@ void vs_ref_div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat
 void vs_ref_mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
 void vs_ref_fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts);
 void vs_ref_fake_quant_rows(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes);
+void vs_ref_fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts);
 void vs_ref_quantize_u8(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes);
 
 /* statistics.c */
 void vs_ref_channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi);
+void vs_ref_range_histogram(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts);
 void vs_ref_row_absmax(const vs_backend *self, vs_mat x, double *out);
 void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out);
 void vs_ref_abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy);

@@ -13,6 +13,16 @@ void vs_ref_channel_minmax(const vs_backend *self, vs_mat x, double *lo, double 
         }
 }
 
+void vs_ref_range_histogram(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts) {
+    (void)self;
+    const double factor = (double)bins / (hi - lo), last = (double)(bins - 1);
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) {
+            const double v = vs_ref_row(x, r)[c];
+            if (!isnan(v)) counts[(size_t)fmin(fmax(floor((v - lo) * factor), 0), last)]++;
+        }
+}
+
 void vs_ref_row_absmax(const vs_backend *self, vs_mat x, double *out) {
     (void)self;
     for (size_t r = 0; r < x.rows; r++) {
