@@ -27,8 +27,8 @@ void test_linear(void **state) {
     static const size_t sizes[][3] = { { 1, 1, 1 },       { 2, 3, 1 },       { 1, 5, 7 },      { 3, 8, 15 },    { 16, 17, 31 },
                                        { 33, 63, 65 },    { 65, 2, 3 },      { 48, 64, 24 },   { 129, 127, 5 }, { 257, 192, 576 },
                                        { 257, 768, 192 }, { 256, 588, 192 }, { 31, 1536, 384 } };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i += stride())
+        for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
             linear_case(c, sizes[i][0], sizes[i][1], sizes[i][2], v, true);
             if (v == VALUES_NORMAL) linear_case(c, sizes[i][0], sizes[i][1], sizes[i][2], v, false);
         }
@@ -36,8 +36,8 @@ void test_linear(void **state) {
 
 void test_layernorm(void **state) {
     ops_context *c = *state;
-    for (size_t i = 0; i < SHAPE_COUNT; i++)
-        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
+        for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
             const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
             begin(c, OP_LAYERNORM, v, "[%zu,%zu]", rows, cols);
             tensor *x = input(c, rows, cols, v), *g = input(c, 1, cols, VALUES_NORMAL), *b = input(c, 1, cols, VALUES_NORMAL),
@@ -92,8 +92,8 @@ void test_attention(void **state) {
                                        { 1, 1, 1, 1 },   { 1, 2, 1, 3 },   { 2, 3, 2, 8 },    { 1, 17, 3, 5 },   { 3, 31, 2, 16 },
                                        { 2, 65, 1, 33 }, { 1, 128, 2, 7 }, { 1, 129, 1, 64 }, { 2, 257, 3, 64 }, { 1, 300, 2, 64 }
     };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (ops_values values = 0; values < VALUES_CLASSES; values++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i += stride())
+        for (ops_values values = 0; values < VALUES_CLASSES; values += (ops_values)stride()) {
             const size_t images = sizes[i][0], t = sizes[i][1], heads = sizes[i][2], d = sizes[i][3], cols = heads * d;
             const double scale = 1 / sqrt((double)d);
             begin(c, OP_ATTENTION, values, "%zu images of %zu tokens, %zu heads of %zu", images, t, heads, d);
@@ -135,8 +135,8 @@ void test_attention_steps(void **state) {
     ops_context *c = *state;
     static const size_t sizes[][4] = { { 1, 1, 1, 1 },   { 1, 2, 1, 3 },    { 2, 3, 2, 8 },    { 1, 17, 3, 5 },
                                        { 3, 31, 2, 16 }, { 1, 129, 1, 64 }, { 2, 257, 3, 64 }, { 1, 300, 2, 64 } };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (ops_values values = 0; values < VALUES_CLASSES; values++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i += stride())
+        for (ops_values values = 0; values < VALUES_CLASSES; values += (ops_values)stride()) {
             const size_t images = sizes[i][0], t = sizes[i][1], heads = sizes[i][2], cols = heads * sizes[i][3];
             const double scale = 1 / sqrt((double)sizes[i][3]);
             begin(c, OP_ATTENTION, values, "steps: %zu images of %zu tokens, %zu heads of %zu", images, t, heads, sizes[i][3]);
@@ -186,8 +186,8 @@ void test_attention_steps(void **state) {
 
 void test_gelu(void **state) {
     ops_context *c = *state;
-    for (size_t i = 0; i < SHAPE_COUNT; i++)
-        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
+        for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
             const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
             begin(c, OP_GELU, v, "[%zu,%zu]", rows, cols);
             tensor *x = input(c, rows, cols, v), *y = output(c, rows, cols);
@@ -236,8 +236,8 @@ static void elementwise_case(ops_context *c, ops_name op, bool with_gamma, shape
 
 void test_elementwise(void **state) {
     static const ops_name ops[] = { OP_SCALE_ADD, OP_AFFINE, OP_DIV, OP_MUL };
-    for (size_t i = 0; i < SHAPE_COUNT; i++)
-        for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
+        for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
             for (size_t j = 0; j < sizeof ops / sizeof *ops; j++) elementwise_case(*state, ops[j], true, SHAPES[i], v);
             elementwise_case(*state, OP_SCALE_ADD, false, SHAPES[i], v);
         }
@@ -270,7 +270,7 @@ void test_patchify_tokens_copy(void **state) {
                 finish(c);
             }
     }
-    for (size_t i = 0; i < SHAPE_COUNT; i++) {
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride()) {
         begin(c, OP_COPY, VALUES_NORMAL, "copy [%zu,%zu]", SHAPES[i].rows, SHAPES[i].cols);
         tensor *x = input(c, SHAPES[i].rows, SHAPES[i].cols, VALUES_NORMAL), *y = output(c, SHAPES[i].rows, SHAPES[i].cols);
         c->ref->ops->copy(c->ref, x->ref, y->ref);
@@ -286,7 +286,7 @@ void test_linear_i8(void **state) {
     static const size_t sizes[][3] = { { 1, 1, 1 },       { 2, 3, 1 },      { 3, 5, 7 },     { 7, 8, 15 },
                                        { 16, 17, 33 },    { 33, 31, 64 },   { 65, 63, 257 }, { 257, 576, 192 },
                                        { 257, 192, 768 }, { 48, 24, 1536 }, { 20, 36, 4096 } };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i += stride())
         for (int mode = 0; mode < 4; mode++) {
             static const char *const modes[] = { "random codes", "255 * 127", "255 * -128", "255 * 127, one odd" };
             const size_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];

@@ -32,6 +32,8 @@ const shape SHAPES[] = { { 1, 1 },    { 2, 1 },    { 1, 2 },   { 3, 3 },    { 5,
                          { 17, 127 }, { 33, 129 }, { 65, 48 }, { 31, 257 }, { 257, 192 }, { 130, 768 } };
 const size_t SHAPE_COUNT = sizeof SHAPES / sizeof *SHAPES;
 
+size_t stride(void) { return getenv("VS_OPS_QUICK") ? 3 : 1; }
+
 const char *values_name(ops_values values) {
     static const char *const names[VALUES_CLASSES] = { "normal", "outliers", "large mean", "denormal", "zeros" };
     return names[values];
@@ -138,14 +140,18 @@ tensor *output(ops_context *c, size_t rows, size_t cols) {
     return place(c, t);
 }
 
+void settle(ops_context *c) {
+    vs_error err = { 0 };
+    if (c->dut->ops->sync(c->dut, &err) != VS_OK) fail_msg("%s: %s", c->what, err.message);
+}
+
 /* `count` reals as float64. */
 static void download(const vs_backend *be, vs_mat m, double *to) {
     vs_error err = { 0 };
     const size_t count = m.rows * m.cols;
     void *raw = vs_calloc(count ? count : 1, (size_t)be->real);
     assert_non_null(raw);
-    assert_int_equal(be->ops->download(be, raw, m, &err), VS_OK);
-    assert_int_equal(be->ops->sync(be, &err), VS_OK);
+    if (be->ops->download(be, raw, m, &err) != VS_OK || be->ops->sync(be, &err) != VS_OK) fail_msg("%s", err.message);
     for (size_t i = 0; i < count; i++) to[i] = be->real == VS_REAL_F64 ? ((double *)raw)[i] : (double)((float *)raw)[i];
     free(raw);
 }

@@ -69,6 +69,8 @@ tensor *input_from(ops_context *c, size_t rows, size_t cols, const float *values
 tensor *output(ops_context *c, size_t rows, size_t cols);
 /* Vector operands have one row. */
 float value_at(const tensor *t, size_t row, size_t col);
+/* Numbers that operations of the tested backend wrote for the host may be read after this. */
+void settle(ops_context *c);
 /* Downloads both into want and got. */
 void fetch(ops_context *c, tensor *t);
 /* Fetches and compares; bound [rows * cols]. */
@@ -91,6 +93,8 @@ typedef struct shape {
 } shape;
 extern const shape SHAPES[];
 extern const size_t SHAPE_COUNT;
+/* Step through lists of cases: 1, or more where VS_OPS_QUICK is set (for tools that make every access slow). */
+size_t stride(void);
 
 /* The cases, by file. cmocka's state is the ops_context. */
 void test_linear(void **state);
@@ -115,6 +119,7 @@ void test_range_histogram(void **state);
 void test_error_sums(void **state);
 void test_abs_stats(void **state);
 void test_counts(void **state);
+void test_tall_and_wide(void **state);
 void test_nonfinite_statistics(void **state);
 void test_histogram_bins(void **state);
 

@@ -58,9 +58,9 @@ static void check_counts(ops_context *c, const tensor *x, const vs_grid *g, cons
 
 void test_fake_quant(void **state) {
     ops_context *c = *state;
-    for (size_t i = 0; i < SHAPE_COUNT; i++)
-        for (size_t j = 0; j < GRIDS_COUNT; j++)
-            for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
+        for (size_t j = 0; j < GRIDS_COUNT; j += stride())
+            for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
                 const vs_grid *g = &GRIDS[j];
                 begin(c, OP_EXACT, v, "fake_quant [%zu,%zu], grid %zu", SHAPES[i].rows, SHAPES[i].cols, j);
                 tensor *x = input(c, SHAPES[i].rows, SHAPES[i].cols, v), *y = output(c, SHAPES[i].rows, SHAPES[i].cols),
@@ -84,7 +84,7 @@ void test_fake_quant(void **state) {
 
 void test_fake_quant_rows(void **state) {
     ops_context *c = *state;
-    for (size_t i = 0; i < SHAPE_COUNT; i++)
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
         for (int with_codes = 0; with_codes < 2; with_codes++)
             for (int32_t qmax = 1; qmax <= 127; qmax += 63) {
                 const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols, count = rows * cols;
@@ -129,9 +129,9 @@ static vs_grid token_grid(const tensor *x, size_t row, int32_t qmax) {
 
 void test_fake_quant_tokens(void **state) {
     ops_context *c = *state;
-    for (size_t i = 0; i < SHAPE_COUNT; i++)
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
         for (int32_t qmax = 1; qmax <= 127; qmax += 63)
-            for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+            for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
                 const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
                 begin(c, OP_EXACT, v, "fake_quant_tokens [%zu,%zu], qmax %d", rows, cols, (int)qmax);
                 tensor *x = input(c, rows, cols, v), *y = output(c, rows, cols), *z = output(c, rows, cols);
@@ -172,8 +172,8 @@ void test_fake_quant_tokens(void **state) {
 
 void test_quantize_u8(void **state) {
     ops_context *c = *state;
-    for (size_t i = 0; i < SHAPE_COUNT; i++)
-        for (size_t j = 0; j < GRIDS_COUNT; j++) {
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
+        for (size_t j = 0; j < GRIDS_COUNT; j += stride()) {
             const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols, count = rows * cols;
             const vs_grid *g = &GRIDS[j];
             if (g->qmin < 0) continue;
@@ -184,6 +184,7 @@ void test_quantize_u8(void **state) {
             codes[0][count] = codes[1][count] = 99;
             c->ref->ops->quantize_u8(c->ref, x->ref, g, codes[0]);
             c->dut->ops->quantize_u8(c->dut, x->dut, g, codes[1]);
+            settle(c);
             for (size_t l = 0; l < count; l++)
                 for (int b = 0; b < 2; b++) {
                     const vs_backend *be = b ? c->dut : c->ref;
@@ -205,7 +206,7 @@ void test_ties_and_nonfinite(void **state) {
     enum { SPECIAL = sizeof special / sizeof *special, TIES = 600, COUNT = SPECIAL + 3 * TIES };
     float *values = vs_calloc(COUNT, sizeof *values);
     assert_non_null(values);
-    for (size_t j = 0; j < GRIDS_COUNT; j++) {
+    for (size_t j = 0; j < GRIDS_COUNT; j += stride()) {
         const vs_grid *g = &GRIDS[j];
         memcpy(values, special, sizeof special);
         for (int i = 0; i < TIES; i++) {
@@ -230,6 +231,7 @@ void test_ties_and_nonfinite(void **state) {
             uint8_t *codes = vs_calloc(COUNT, 1);
             assert_non_null(codes);
             c->dut->ops->quantize_u8(c->dut, x->dut, g, codes);
+            settle(c);
             for (size_t i = 0; i < COUNT; i++)
                 require(c, codes[i] == code_f32(values[i], g), "code of %.9g is %d", (double)values[i], codes[i]);
             free(codes);
@@ -242,7 +244,7 @@ void test_ties_and_nonfinite(void **state) {
 /* quantize(dequantize(q)) == q, and within the range the error is at most half a step (and its rounding). */
 void test_grid_round_trip(void **state) {
     ops_context *c = *state;
-    for (size_t j = 0; j < GRIDS_COUNT; j++) {
+    for (size_t j = 0; j < GRIDS_COUNT; j += stride()) {
         const vs_grid *g = &GRIDS[j];
         enum { COUNT = 2000 };
         float values[COUNT];

@@ -2,14 +2,15 @@
 
 #include "cmocka_all.h"
 
-int main(void) {
+/* test_ops_matrix [BACKEND] */
+int main(int argc, char **argv) {
     ops_context context = { 0 };
     vs_error err = { 0 };
     if (vs_backend_open(&context.ref, "ref", &err) != VS_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    const vs_status status = vs_backend_open(&context.dut, "cpu", &err);
+    const vs_status status = vs_backend_open(&context.dut, argc > 1 ? argv[1] : "cpu", &err);
     if (status != VS_OK) {
         printf("skipped: %s\n", err.message);
         vs_backend_close(context.ref);
@@ -37,6 +38,7 @@ int main(void) {
         CASE(test_error_sums),
         CASE(test_abs_stats),
         CASE(test_counts),
+        CASE(test_tall_and_wide),
         CASE(test_nonfinite_statistics),
         CASE(test_histogram_bins),
         CASE(test_exp_full_range),

@@ -1,0 +1,155 @@
+/* Kernels of the forward pass that are bound by memory. */
+#include "device.cuh"
+
+/* ---- layout */
+
+static __global__ void patchify_kernel(const float *pixels, size_t h, size_t w, size_t p, vs_mat out) {
+    const size_t patch = blockIdx.x, b = patch / (h * w), r = patch / w % h, s = patch % w;
+    float *row = vs_row(out, patch);
+    for (size_t c = threadIdx.x; c < out.cols; c += blockDim.x) {
+        const size_t k = c / (p * p), i = c / p % p, j = c % p;
+        row[c] = pixels[((b * 3 + k) * h * p + r * p + i) * w * p + s * p + j];
+    }
+}
+
+static void patchify(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "patchify");
+    if (!t || images * h * w == 0) return;
+    patchify_kernel<<<vs_dim(images * h * w), 128, 0, t->stream>>>(static_cast<const float *>(pixels), h, w, p, out);
+    vs_cuda_end(t);
+}
+
+struct token_of {
+    vs_mat patch, prefix, pos;
+    size_t patches, tokens; /* an image */
+    bool aligned() const { return vs_aligned(patch) && vs_aligned(prefix) && (!pos.p || vs_aligned(pos)); }
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        const size_t b = r / tokens, i = r % tokens;
+        if (i < prefix.rows) {
+            load4<VEC>(vs_row(prefix, i) + c, n, v);
+            return;
+        }
+        load4<VEC>(vs_row(patch, b * patches + i - prefix.rows) + c, n, v);
+        if (!pos.p) return;
+        float at[4];
+        load4<VEC>(vs_row(pos, i - prefix.rows) + c, n, at);
+        for (unsigned j = 0; j < 4; j++) v[j] += at[j];
+    }
+};
+
+static void tokens(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "tokens");
+    if (!t || images == 0) return;
+    const size_t n = patch.rows / images;
+    const vs_mat written = { out.p, images * (prefix.rows + n), out.cols, out.ld };
+    vs_elementwise(t, written, token_of{ patch, prefix, pos, n, prefix.rows + n });
+}
+
+/* ---- layernorm: a block a row; mean and variance in float64, so that a large mean or an outlier costs no digits */
+
+template <bool VEC> static __global__ void layernorm_kernel(vs_mat x, const float *g, const float *b, double eps, vs_mat y) {
+    const float *in = vs_row(x, blockIdx.x);
+    float *out = vs_row(y, blockIdx.x);
+    const size_t step = 4 * static_cast<size_t>(blockDim.x), first = 4 * static_cast<size_t>(threadIdx.x);
+    const double n = static_cast<double>(x.cols);
+    double sum = 0, squares = 0;
+    for (size_t c = first; c < x.cols; c += step) {
+        float v[4];
+        load4<VEC>(in + c, vs_left(x.cols, c), v);
+        sum += (static_cast<double>(v[0]) + static_cast<double>(v[1])) + (static_cast<double>(v[2]) + static_cast<double>(v[3]));
+    }
+    const double mean = block_sum(sum) / n;
+    for (size_t c = first; c < x.cols; c += step) {
+        const unsigned left = vs_left(x.cols, c);
+        float v[4];
+        load4<VEC>(in + c, left, v);
+        for (unsigned i = 0; i < left; i++) {
+            const double d = static_cast<double>(v[i]) - mean;
+            squares += d * d;
+        }
+    }
+    const double inverse = 1.0 / sqrt(block_sum(squares) / n + eps);
+    for (size_t c = first; c < x.cols; c += step) { /* in place: each thread reads its own elements before it writes them */
+        const unsigned left = vs_left(x.cols, c);
+        float v[4], gain[4], shift[4];
+        load4<VEC>(in + c, left, v);
+        load4<VEC>(g + c, left, gain);
+        load4<VEC>(b + c, left, shift);
+        for (unsigned i = 0; i < 4; i++)
+            v[i] = static_cast<float>((static_cast<double>(v[i]) - mean) * inverse) * gain[i] + shift[i];
+        store4<VEC>(out + c, left, v);
+    }
+}
+
+static void layernorm(const vs_backend *self, vs_mat x, const void *g, const void *b, double eps, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "layernorm");
+    if (!t || x.rows == 0 || x.cols == 0) return;
+    const unsigned blocks = vs_dim(x.rows), threads = vs_row_threads(x.cols);
+    const float *gain = static_cast<const float *>(g), *shift = static_cast<const float *>(b);
+    if (vs_aligned(x) && vs_aligned(y) && vs_aligned(g) && vs_aligned(b))
+        layernorm_kernel<true><<<blocks, threads, 0, t->stream>>>(x, gain, shift, eps, y);
+    else
+        layernorm_kernel<false><<<blocks, threads, 0, t->stream>>>(x, gain, shift, eps, y);
+    vs_cuda_end(t);
+}
+
+/* ---- elementwise */
+
+struct gelu_of {
+    vs_mat x;
+    bool aligned() const { return vs_aligned(x); }
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        load4<VEC>(vs_row(x, r) + c, n, v);
+        for (unsigned i = 0; i < 4; i++) v[i] = v[i] * (0.5f * (1.0f + erff(v[i] * 0.707106781f)));
+    }
+};
+
+static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "gelu");
+    if (t) vs_elementwise(t, y, gelu_of{ x });
+}
+
+struct scaled_sum {
+    vs_mat x, u;
+    const float *gamma;
+    bool aligned() const { return vs_aligned(x) && vs_aligned(u) && vs_aligned(gamma); } /* NULL is aligned */
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        float w[4], g[4] = { 1.0f, 1.0f, 1.0f, 1.0f };
+        load4<VEC>(vs_row(x, r) + c, n, v);
+        load4<VEC>(vs_row(u, r) + c, n, w);
+        if (gamma) load4<VEC>(gamma + c, n, g);
+        for (unsigned i = 0; i < 4; i++) v[i] = v[i] + g[i] * w[i];
+    }
+};
+
+static void scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "scale_add");
+    if (t) vs_elementwise(t, y, scaled_sum{ x, u, static_cast<const float *>(gamma) });
+}
+
+struct affine_of {
+    vs_mat x;
+    const float *scale, *shift;
+    bool aligned() const { return vs_aligned(x) && vs_aligned(scale) && vs_aligned(shift); }
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        float a[4], b[4];
+        load4<VEC>(vs_row(x, r) + c, n, v);
+        load4<VEC>(scale + c, n, a);
+        load4<VEC>(shift + c, n, b);
+        for (unsigned i = 0; i < 4; i++) v[i] = v[i] * a[i] + b[i];
+    }
+};
+
+static void affine(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "affine");
+    if (t) vs_elementwise(t, y, affine_of{ x, static_cast<const float *>(scale), static_cast<const float *>(shift) });
+}
+
+void vs_cuda_fill_forward(vs_backend_ops *o) {
+    o->patchify = patchify;
+    o->tokens = tokens;
+    o->layernorm = layernorm;
+    o->gelu = gelu;
+    o->scale_add = scale_add;
+    o->affine = affine;
+}

@@ -1,0 +1,74 @@
+#include <stdlib.h>
+
+#include "device.cuh"
+
+static void *alloc(const vs_backend *self, size_t count) {
+    size_t bytes = 0;
+    void *p = NULL;
+    if (!vs_size_mul(&bytes, count ? count : 1, static_cast<size_t>(self->real))) return NULL;
+    if (cudaMalloc(&p, bytes) == cudaSuccess) return p;
+    (void)cudaGetLastError();
+    return NULL;
+}
+
+static void release(const vs_backend *self, void *p) {
+    (void)self;
+    (void)cudaFree(p);
+}
+
+static vs_status report(vs_cuda_thread *t, const vs_backend *self, vs_error *err) {
+    return t && t->failed == VS_OK ? VS_OK : vs_cuda_sync(self, err);
+}
+
+/* Waits: the source may go, and other threads may read the copy. */
+static vs_status upload(const vs_backend *self, void *dst, const float *src, size_t count, vs_error *err) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "upload");
+    if (t && count && vs_cuda_check(t, cudaMemcpyAsync(dst, src, count * sizeof *src, cudaMemcpyHostToDevice, t->stream)))
+        (void)vs_cuda_check(t, cudaStreamSynchronize(t->stream));
+    return report(t, self, err);
+}
+
+static vs_status upload_f64(const vs_backend *self, void *dst, const double *src, size_t count, vs_error *err) {
+    float *rounded = static_cast<float *>(vs_calloc(count ? count : 1, sizeof *rounded));
+    if (!rounded) return vs_fail(err, VS_ERR_NOMEM, "no memory to upload %zu numbers", count);
+    for (size_t i = 0; i < count; i++) rounded[i] = static_cast<float>(src[i]);
+    const vs_status status = upload(self, dst, rounded, count, err);
+    free(rounded);
+    return status;
+}
+
+static vs_status download(const vs_backend *self, void *dst, vs_mat src, vs_error *err) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "download");
+    const size_t width = src.cols * sizeof(float), pitch = src.ld * sizeof(float);
+    if (t && src.rows && src.cols) {
+        const bool packed = src.rows == 1 || src.ld == src.cols;
+        const cudaError_t code =
+            packed ? cudaMemcpyAsync(dst, src.p, src.rows * width, cudaMemcpyDeviceToHost, t->stream)
+                   : cudaMemcpy2DAsync(dst, width, src.p, pitch, width, src.rows, cudaMemcpyDeviceToHost, t->stream);
+        if (vs_cuda_check(t, code)) (void)vs_cuda_check(t, cudaStreamSynchronize(t->stream));
+    }
+    return report(t, self, err);
+}
+
+struct copy_of {
+    vs_mat x;
+    bool aligned() const { return vs_aligned(x); }
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        load4<VEC>(vs_row(x, r) + c, n, v);
+    }
+};
+
+static void copy(const vs_backend *self, vs_mat src, vs_mat dst) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "copy");
+    if (t) vs_elementwise(t, dst, copy_of{ src });
+}
+
+void vs_cuda_fill_memory(vs_backend_ops *o) {
+    o->alloc = alloc;
+    o->free = release;
+    o->upload = upload;
+    o->upload_f64 = upload_f64;
+    o->download = download;
+    o->copy = copy;
+    o->sync = vs_cuda_sync;
+}
