@@ -12,7 +12,7 @@ static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "n
 /* ---- measuring one block */
 
 typedef struct context {
-    const vs_runner *runner;
+    vs_runner runner;
     const vs_plant_rules *rules;
     int block;
     vs_plant_stats *slots; /* [wave]: pooled in image order, so sums do not depend on threads */
@@ -76,23 +76,23 @@ static vs_status observe(void *ctx, const vs_tap *tap, vs_error *err) {
 }
 
 static vs_status forward(const context *c, const vs_job *job, vs_plant_stats *stats, vs_error *err) {
-    observer o = { c, c->runner->weights->backend, stats };
+    observer o = { c, c->runner.weights->backend, stats };
     const vs_tapper tapper = { observe, &o };
-    vs_status status = vs_forward_embed(job->session, c->runner->weights, job->sample->pixels, 0, tapper, err);
+    vs_status status = vs_forward_embed(job->session, c->runner.weights, job->sample->pixels, 0, tapper, err);
     for (int b = 0; b <= c->block && status == VS_OK; b++)
-        status = vs_forward_block(job->session, c->runner->weights, 0, 0, (size_t)b, tapper, err);
+        status = vs_forward_block(job->session, c->runner.weights, 0, 0, (size_t)b, tapper, err);
     return status == VS_OK ? o.backend->ops->sync(o.backend, err) : status;
 }
 
 static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
-    vs_plant_stats *slot = &c->slots[job->index % c->runner->wave];
+    vs_plant_stats *slot = &c->slots[job->index % c->runner.wave];
     const size_t tokens = vs_session_tokens(job->session);
     size_t reals = 0;
     stats_reset(slot, c->total.count);
     slot->tokens = (double)tokens;
-    if (c->rules->copies && (!vs_size_mul(&reals, tokens, slot->count) ||
-                             !(slot->host = vs_calloc(reals, (size_t)c->runner->weights->backend->real))))
+    if (c->rules->copies &&
+        (!vs_size_mul(&reals, tokens, slot->count) || !(slot->host = vs_calloc(reals, (size_t)c->runner.weights->backend->real))))
         return no_memory(err);
     const vs_status status = forward(c, job, slot, err);
     free(slot->host);
@@ -103,7 +103,7 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
 static vs_status pool(void *ctx, size_t image, vs_error *err) {
     (void)err;
     context *c = ctx;
-    stats_merge(&c->total, &c->slots[image % c->runner->wave]);
+    stats_merge(&c->total, &c->slots[image % c->runner.wave]);
     return VS_OK;
 }
 
@@ -112,12 +112,10 @@ static vs_status measure_block(const vs_plant_target *t, const vs_imageset *set,
     vs_weights *weights = NULL;
     vs_status status = vs_weights_bind(&weights, t->backend, t->model, err);
     if (status != VS_OK) return status;
-    vs_runner runner = t->runner;
-    runner.weights = weights;
-    c->runner = &runner;
+    c->runner = t->runner;
+    c->runner.weights = weights;
     stats_reset(&c->total, c->rules->choices ? c->rules->choices(&t->model->blocks[c->block]) : t->model->arch.width);
-    status = vs_run_images(&runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
-    c->runner = NULL;
+    status = vs_run_images(&c->runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
     vs_weights_free(weights);
     return status;
 }
