@@ -63,7 +63,9 @@ static vs_status draw_heatmaps(const vs_study *s, const vs_surface_capture *c, c
         paths[i] = vs_format("%s/%s%s.%s.png", dir, layer, infix, surface->panels[i].title);
         if (!paths[i]) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     }
-    if (status == VS_OK) status = vs_heatmaps_draw(surface, (const char *const *)paths, err);
+    vs_surface shown = *surface;
+    shown.log_z = true; /* one loud value would leave the rest black */
+    if (status == VS_OK) status = vs_heatmaps_draw(&shown, (const char *const *)paths, err);
     if (status == VS_OK) *pictures += surface->panel_count;
     for (size_t i = 0; paths && i < surface->panel_count; i++) free(paths[i]);
     free(paths);
