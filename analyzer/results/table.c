@@ -152,6 +152,8 @@ static void add_number(vs_text *t, int width, bool present, bool sign, double v)
     char number[64] = "-";
     if (present && isinf(v))
         snprintf(number, sizeof number, "%s", v > 0 ? "inf" : "-inf");
+    else if (present && fabs(v) < 0.005)
+        snprintf(number, sizeof number, "0.00"); /* neither +0.00 nor -0.00 */
     else if (present)
         snprintf(number, sizeof number, sign ? "%+.2f" : "%.2f", v);
     vs_text_add(t, "%*s", width, number);

@@ -61,7 +61,7 @@ static void published_stand_beside(void **state) {
     vs_error err = { 0 };
     make_temp_dir(dir, sizeof dir);
     vs_table t = make(4, names);
-    publish(&t, 0, "fp32", 87.5);
+    publish(&t, 0, "fp32", 87.251);
     publish(&t, 0, "ptq", 80);
     publish(&t, 2, "ptq", 1);
     read_row(&t, 0, dir,
@@ -75,7 +75,7 @@ static void published_stand_beside(void **state) {
     assert_string_equal(text, "b: mIoU, percent\n\n"
                               "            fp32                         ptq                          sq\n"
                               "run         here  published    diff     here  published    diff     here\n"
-                              "natural    87.25      87.50   -0.25    81.00      80.00   +1.00    87.12\n"
+                              "natural    87.25      87.25    0.00    81.00      80.00   +1.00    87.12\n"
                               "x           9.50          -       -        -          -       -     8.00\n"
                               "broken   failed: b.yaml:3:4: no such file, \"x\"\n"
                               "later    not run\n");
@@ -84,7 +84,7 @@ static void published_stand_beside(void **state) {
     assert_string_equal(text,
                         "run,status,metric,fp32,fp32.published,fp32.difference,ptq,ptq.published,ptq.difference,sq,sq.published,"
                         "sq.difference\r\n"
-                        "natural,done,miou,87.25,87.5,-0.25,81,80,1,87.125,,\r\n"
+                        "natural,done,miou,87.25,87.251,-0.001,81,80,1,87.125,,\r\n"
                         "x,done,miou,9.5,,,,,,8,,\r\n"
                         "broken,failed,,,,,,1,,,,\r\n"
                         "later,not run,,,,,,,,,,\r\n");
