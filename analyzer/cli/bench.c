@@ -47,7 +47,7 @@ static vs_status make_config(vs_config **out, const char *geometry, size_t size,
     char *text = vs_format("version: 1\nname: %s\nmodel: {checkpoint: %s}\n"
                            "data:\n  calibration: {scenes: {seed: 2, count: %zu, size: %zu}}\n"
                            "  analysis: {scenes: {seed: 3, count: %zu, size: %zu}}\n"
-                           "states: [fp32, ptq]\nanalyze: {recipes: [ptq]}\n",
+                           "states: [fp32, ptq]\nanalyze: {recipes: [ptq], modes: [both], output: true}\n",
                            geometry, geometry, images, size, images, size);
     vs_status status = text ? vs_config_parse(out, text, strlen(text), geometry, overrides, count, err)
                             : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
