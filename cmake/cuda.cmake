@@ -1,4 +1,4 @@
-# Looks for the CUDA Toolkit and sets VS_HAVE_CUDA. Not in instrumented builds unless asked: they are linked by the C compiler's own rules.
+# Looks for the CUDA Toolkit and sets VS_HAVE_CUDA. Not in instrumented builds unless asked: nvcc does not instrument.
 set(VS_CUDA AUTO CACHE STRING "backend cuda: AUTO (where the CUDA Toolkit is found), ON or OFF")
 set_property(CACHE VS_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(VS_HAVE_CUDA OFF)

@@ -1,6 +1,5 @@
 #include <stdlib.h>
 
-#include "cuda_backend.h"
 #include "cuda_context.h"
 
 static constexpr size_t LARGE_WORKSPACE = size_t{ 32 } << 20, SMALL_WORKSPACE = size_t{ 4 } << 20; /* cuBLAS's own advice */
@@ -62,7 +61,8 @@ static void fill(vs_cuda_context *c) {
     c->base.context = c;
 }
 
-vs_status vs_cuda_open(vs_backend **out, vs_error *err) {
+/* The module's only symbol. */
+extern "C" __attribute__((visibility("default"))) vs_status vs_cuda_module_open(vs_backend **out, vs_error *err) {
     *out = NULL;
     vs_cuda_context *c = static_cast<vs_cuda_context *>(vs_calloc(1, sizeof *c));
     if (!c) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
