@@ -37,9 +37,14 @@ static double grid_scale(const vs_grid *g) { return (double)g->scale; }
 
 static json_t *zero_of(const vs_grid *g) { return json_integer(g->zero); }
 
-/* One number, one a head, or null where the grid is made at run time. */
+/* Each token's step is its own: the site's grid, if it has one, says which codes there are and no more. */
+static bool is_run_time(const document *d, vs_kind kind, const vs_site *site) {
+    const char *scheme = json_string_value(json_object_get(d->recipe, recipe_key(kind)));
+    return site->grid_count == 0 || (scheme && strcmp(scheme, "per_token") == 0);
+}
+
+/* One number, or one a head. */
 static json_t *reals(document *d, const vs_site *site, grid_number of) {
-    if (site->grid_count == 0) return json_null();
     if (site->grid_count == 1) return json_real(of(&site->grids[0]));
     json_t *a = json_array();
     for (size_t i = 0; i < site->grid_count; i++) d->failed |= json_array_append_new(a, json_real(of(&site->grids[i]))) != 0;
@@ -47,7 +52,6 @@ static json_t *reals(document *d, const vs_site *site, grid_number of) {
 }
 
 static json_t *zeros(document *d, const vs_site *site) {
-    if (site->grid_count == 0) return json_null();
     if (site->grid_count == 1) return zero_of(&site->grids[0]);
     json_t *a = json_array();
     for (size_t i = 0; i < site->grid_count; i++) d->failed |= json_array_append_new(a, zero_of(&site->grids[i])) != 0;
@@ -57,14 +61,14 @@ static json_t *zeros(document *d, const vs_site *site) {
 static json_t *describe_site(document *d, vs_kind kind, const vs_site *site) {
     json_t *o = json_object();
     const char *key = recipe_key(kind);
-    const bool fixed = kind == VS_KIND_P || site->grid_count == 0; /* nothing was observed */
+    const bool run_time = is_run_time(d, kind, site), fixed = kind == VS_KIND_P || run_time; /* nothing was observed */
     put(d, o, "scheme", of_recipe(d->recipe, key));
     put(d, o, "bits", kind == VS_KIND_P ? json_integer(8) : of_recipe(json_object_get(d->recipe, "bits"), key));
     put(d, o, "observer", fixed ? json_null() : of_recipe(d->recipe, "observer"));
-    put(d, o, "lo", reals(d, site, grid_lo));
-    put(d, o, "hi", reals(d, site, grid_hi));
-    put(d, o, "scale", reals(d, site, grid_scale));
-    put(d, o, "zero_point", zeros(d, site));
+    put(d, o, "lo", run_time ? json_null() : reals(d, site, grid_lo));
+    put(d, o, "hi", run_time ? json_null() : reals(d, site, grid_hi));
+    put(d, o, "scale", run_time ? json_null() : reals(d, site, grid_scale));
+    put(d, o, "zero_point", run_time ? json_null() : zeros(d, site));
     put(d, o, "qmin", site->grid_count ? json_integer(site->grids[0].qmin) : json_null());
     put(d, o, "qmax", site->grid_count ? json_integer(site->grids[0].qmax) : json_null());
     return o;
