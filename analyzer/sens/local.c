@@ -1,0 +1,157 @@
+/* Each layer quantized alone, with the float model's input, compared at its own output (study.md section 4). */
+#include <string.h>
+
+#include "analysis_run.h"
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t patch_reals(const vs_arch *a) { return 3 * a->patch * a->patch; }
+static size_t input_reals(const vs_arch *a, size_t t) {
+    return t * larger(larger(a->width, a->hidden), larger(a->classes, patch_reals(a)));
+}
+static size_t output_reals(const vs_arch *a, size_t t) { return t * larger(larger(3 * a->width, a->hidden), a->classes); }
+static size_t weight_reals(const vs_arch *a) {
+    return a->width * larger(larger(3 * a->width, a->hidden), larger(a->classes, patch_reals(a)));
+}
+size_t vs_analysis_scratch_reals(const vs_arch *a, size_t t) {
+    return 2 * input_reals(a, t) + output_reals(a, t) + weight_reals(a);
+}
+size_t vs_analysis_scratch_reals_with_probs(const vs_arch *a, size_t t) {
+    return vs_analysis_scratch_reals(a, t) + a->heads * t * t;
+}
+
+static void *reals_at(const vs_backend *be, void *base, size_t offset) { return (char *)base + offset * (size_t)be->real; }
+
+scratch vs_analysis_scratch(const run *r, size_t rows, size_t in, size_t out) {
+    const vs_backend *be = r->a->backend;
+    const vs_arch *a = &r->a->model->arch;
+    void *base = vs_session_scratch(r->job->session);
+    const size_t i = input_reals(a, rows), o = output_reals(a, rows);
+    return (scratch){ { base, rows, in, in },
+                      { reals_at(be, base, i), rows, in, in },
+                      { reals_at(be, base, 2 * i), rows, out, out },
+                      { reals_at(be, base, 2 * i + o), out, in, in },
+                      { reals_at(be, base, 2 * i + o + weight_reals(a)), a->heads * rows, rows, rows } };
+}
+
+/* The float tensor that a state's tensor is compared with. */
+vs_mat vs_analysis_float_output(const run *r, vs_kind kind) {
+    const vs_workspace *ws = vs_session_workspace(r->job->session, FLOAT_WORKSPACE);
+    switch (kind) {
+    case VS_KIND_PATCH_EMBED: return vs_session_embedded(r->job->session);
+    case VS_KIND_HEAD: return vs_session_logits(r->job->session);
+    case VS_KIND_QKV: return ws->qkv;
+    case VS_KIND_PROJ: return ws->proj;
+    case VS_KIND_FC1: return ws->fc1;
+    case VS_KIND_FC2: return ws->fc2;
+    default: return ws->attended;
+    }
+}
+
+static vs_mat float_input(const run *r, vs_kind kind) {
+    const vs_workspace *ws = vs_session_workspace(r->job->session, FLOAT_WORKSPACE);
+    switch (kind) {
+    case VS_KIND_PATCH_EMBED: return vs_session_patches(r->job->session);
+    case VS_KIND_HEAD: return vs_session_features(r->job->session);
+    case VS_KIND_QKV: return ws->norm1;
+    case VS_KIND_PROJ: return ws->attended;
+    case VS_KIND_FC1: return ws->norm2;
+    default: return ws->gelu;
+    }
+}
+
+static const vs_linear_weights *linear_of(const vs_weights *w, vs_kind kind, int block) {
+    if (kind == VS_KIND_PATCH_EMBED) return &w->patch;
+    if (kind == VS_KIND_HEAD) return &w->head;
+    const vs_block_weights *b = &w->blocks[block];
+    switch (kind) {
+    case VS_KIND_QKV: return &b->qkv;
+    case VS_KIND_PROJ: return &b->proj;
+    case VS_KIND_FC1: return &b->fc1;
+    default: return &b->fc2;
+    }
+}
+
+static void local_linear(const run *r, size_t row, vs_kind kind, int block, size_t recipe) {
+    const analysis *a = r->a;
+    const vs_backend *be = a->backend;
+    const vs_state *p = &a->states->recipes[recipe];
+    const vs_site *site = vs_variant_site(p->variant, kind, block);
+    const vs_linear_weights *base = linear_of(a->runner->weights, kind, block), *quantized = linear_of(p->weights, kind, block);
+    const vs_mat x = float_input(r, kind), y = vs_analysis_float_output(r, kind);
+    scratch s = vs_analysis_scratch(r, x.rows, x.cols, y.cols);
+    vs_error_sums *sums = &r->slot->local[(row * a->recipe_count + recipe) * VS_LOCAL_COUNT];
+
+    vs_mat smoothed = x, weight = base->w;
+    if (site->smooth) {
+        smoothed = s.input;
+        weight = s.weight;
+        vs_site_smooth(be, site, x, smoothed);
+        vs_site_smooth_weight(be, site, base->w, weight);
+    }
+    vs_site_quantize(be, site, smoothed, s.quantized, NULL);
+    be->ops->error_sums(be, smoothed, s.quantized, &sums[VS_LOCAL_INPUT_TENSOR]);
+    const struct {
+        bool run;
+        vs_local column;
+        vs_mat x, w;
+    } modes[] = {
+        { a->options->weight, VS_LOCAL_WEIGHT, smoothed, quantized->w },
+        { a->options->activation, VS_LOCAL_ACTIVATION, s.quantized, weight },
+        { a->options->both, VS_LOCAL_BOTH, s.quantized, quantized->w },
+    };
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (!modes[i].run) continue;
+        be->ops->linear(be, modes[i].x, modes[i].w, base->b, s.output);
+        be->ops->error_sums(be, y, s.output, &sums[modes[i].column]);
+    }
+}
+
+/* One operand quantized, the others float; compared at the attention output, and behind float proj. */
+static void local_operand(const run *r, size_t row, vs_kind kind, int block, size_t recipe) {
+    const analysis *a = r->a;
+    vs_error_sums *proj_sums = &r->slot->local_proj[row * a->recipe_count + recipe];
+    const vs_backend *be = a->backend;
+    const vs_site *site = vs_variant_site(a->states->recipes[recipe].variant, kind, block);
+    vs_error_sums *sums = &r->slot->local[(row * a->recipe_count + recipe) * VS_LOCAL_COUNT];
+    for (size_t p = 0; p < recipe; p++) /* SmoothQuant leaves operands as they are: the same grids give the same numbers */
+        if (vs_state_same_site(&a->states->recipes[p], &a->states->recipes[recipe], kind, block)) {
+            memcpy(sums, sums - (recipe - p) * VS_LOCAL_COUNT, VS_LOCAL_COUNT * sizeof *sums);
+            *proj_sums = *(proj_sums - (recipe - p));
+            return;
+        }
+    const vs_workspace *ws = vs_session_workspace(r->job->session, FLOAT_WORKSPACE);
+    const size_t c = a->model->arch.width, which = (size_t)(kind - VS_KIND_Q);
+    vs_mat operands[4];
+    for (size_t i = 0; i < 3; i++) operands[i] = vs_mat_view(be, ws->qkv, 0, ws->qkv.rows, i * c, c);
+    operands[3] = ws->probs;
+    const scratch s = vs_analysis_scratch(r, ws->qkv.rows, c, c);
+    const vs_mat quantized = kind == VS_KIND_P ? s.probs : s.quantized, own = ws->probs.p ? s.probs : (vs_mat){ 0 };
+    vs_site_quantize(be, site, operands[which], quantized, NULL);
+    be->ops->error_sums(be, operands[which], quantized, &sums[VS_LOCAL_INPUT_TENSOR]);
+    if (!a->options->activation && !a->options->both) return;
+    operands[which] = quantized;
+    if (kind == VS_KIND_P)
+        vs_forward_attention_apply(r->job->session, quantized, operands[2], s.output);
+    else
+        vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], own, s.output);
+    be->ops->error_sums(be, ws->attended, s.output, &sums[VS_LOCAL_ACTIVATION]);
+    sums[VS_LOCAL_BOTH] = sums[VS_LOCAL_ACTIVATION];
+    const vs_linear_weights *proj = &a->runner->weights->blocks[block].proj;
+    const vs_mat projected = { s.input.p, s.output.rows, c, c };
+    be->ops->linear(be, s.output, proj->w, proj->b, projected);
+    be->ops->error_sums(be, ws->proj, projected, proj_sums);
+}
+
+void vs_analysis_local_layer(const run *r, vs_kind kind, int block) {
+    const size_t row = row_of(r->a, kind, block);
+    for (size_t p = 0; !r->a->second_pass && row != SIZE_MAX && p < r->a->recipe_count; p++) {
+        if (vs_kind_is_operand(kind))
+            local_operand(r, row, kind, block, p);
+        else
+            local_linear(r, row, kind, block, p);
+    }
+}
+
+void vs_analysis_local_block(const run *r, size_t block) {
+    for (vs_kind kind = VS_KIND_QKV; kind <= VS_KIND_FC2; kind++) vs_analysis_local_layer(r, kind, (int)block);
+}
