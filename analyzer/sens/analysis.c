@@ -7,7 +7,7 @@
 #include "analysis_run.h"
 #include "util.h"
 
-static size_t columns_of(const analysis *a, vs_kind kind, vs_tensor tensor) {
+static size_t columns_of(const vs_analysis *a, vs_kind kind, vs_tensor tensor) {
     const vs_linear *l = vs_model_linear(a->model, kind, 0);
     if (kind == VS_KIND_P) return a->model->arch.heads * a->results->tokens;
     if (!l) return a->model->arch.width;
@@ -17,8 +17,8 @@ static size_t columns_of(const analysis *a, vs_kind kind, vs_tensor tensor) {
 /* ------------------------------------------------------------------ taps */
 
 static vs_status float_tap(void *context, const vs_tap *tap, vs_error *err) {
-    const run *r = context;
-    const size_t row = row_of(r->a, tap->kind, tap->block);
+    const vs_analysis_run *r = context;
+    const size_t row = vs_row_of(r->a, tap->kind, tap->block);
     if (row == SIZE_MAX) return VS_OK;
     if (!tap->input && vs_kind_is_operand(tap->kind)) return vs_analysis_copy_in_to_out(r, row, tap->x, err);
     return vs_analysis_observe(r, row, tap->input ? VS_TENSOR_IN : VS_TENSOR_OUT, tap->x, err);
@@ -26,42 +26,42 @@ static vs_status float_tap(void *context, const vs_tap *tap, vs_error *err) {
 
 /* Where float results wait for the states' that are written to the same place of the session: the output part of the scratch
  * holds what patch_embed gave, the input part the model's output. */
-static vs_mat kept_float(const run *r, vs_mat x, bool output_part) {
-    const scratch s = vs_analysis_scratch(r, vs_session_tokens(r->job->session), 1, 1);
+static vs_mat kept_float(const vs_analysis_run *r, vs_mat x, bool output_part) {
+    const vs_analysis_room s = vs_analysis_scratch(r, vs_session_tokens(r->job->session), 1, 1);
     return (vs_mat){ output_part ? s.output.p : s.input.p, x.rows, x.cols, x.cols };
 }
 
-static vs_mat reference_output(const run *r, vs_kind kind) {
+static vs_mat reference_output(const vs_analysis_run *r, vs_kind kind) {
     const vs_mat x = vs_analysis_float_output(r, kind);
     return kind == VS_KIND_PATCH_EMBED ? kept_float(r, x, true) : kind == VS_KIND_HEAD ? kept_float(r, x, false) : x;
 }
 
-static void compare_cumulative(const run *r, size_t row, vs_kind kind, vs_mat x) {
-    const analysis *a = r->a;
+static void compare_cumulative(const vs_analysis_run *r, size_t row, vs_kind kind, vs_mat x) {
+    const vs_analysis *a = r->a;
     if (row == SIZE_MAX || a->second_pass || !a->options->cumulative) return;
     a->backend->ops->error_sums(a->backend, reference_output(r, kind), x, &r->slot->cumulative[row * a->state_count + r->state]);
 }
 
-static vs_status state_input(const run *r, const vs_tap *tap, size_t row, vs_error *err) {
-    const analysis *a = r->a;
+static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t row, vs_error *err) {
+    const vs_analysis *a = r->a;
     const vs_state *state = &a->states->states[r->state];
     const vs_site *site = state->variant ? vs_variant_site(state->variant, tap->kind, tap->block) : NULL;
     if (tap->kind == VS_KIND_PROJ) /* the attention output, where operands are compared */
-        for (vs_kind k = VS_KIND_Q; k <= VS_KIND_P; k++) compare_cumulative(r, row_of(a, k, tap->block), k, tap->x);
+        for (vs_kind k = VS_KIND_Q; k <= VS_KIND_P; k++) compare_cumulative(r, vs_row_of(a, k, tap->block), k, tap->x);
     if (site) vs_site_smooth_running(a->backend, site, tap->x, tap->x);
     vs_status status = row == SIZE_MAX ? VS_OK : vs_analysis_observe(r, row, VS_TENSOR_IN, tap->x, err);
     if (site && status == VS_OK) {
         vs_quant_counts unused = { 0, 0 };
         vs_quant_counts *counts =
-            row == SIZE_MAX || a->second_pass ? &unused : &r->slot->dist[dist_index(a, row, r->state, VS_TENSOR_IN)].counts;
+            row == SIZE_MAX || a->second_pass ? &unused : &r->slot->dist[vs_dist_index(a, row, r->state, VS_TENSOR_IN)].counts;
         vs_site_quantize(a->backend, site, tap->x, tap->x, counts);
     }
     return status;
 }
 
 static vs_status state_tap(void *context, const vs_tap *tap, vs_error *err) {
-    const run *r = context;
-    const size_t row = row_of(r->a, tap->kind, tap->block);
+    const vs_analysis_run *r = context;
+    const size_t row = vs_row_of(r->a, tap->kind, tap->block);
     if (tap->input) return state_input(r, tap, row, err);
     if (row == SIZE_MAX) return VS_OK;
     const bool operand = vs_kind_is_operand(tap->kind);
@@ -72,15 +72,15 @@ static vs_status state_tap(void *context, const vs_tap *tap, vs_error *err) {
 
 /* ------------------------------------------------------------------ one image through the model, all states side by side */
 
-static bool interrupted(const analysis *a) { return a->runner->stop && *a->runner->stop; }
+static bool interrupted(const vs_analysis *a) { return a->runner->stop && *a->runner->stop; }
 
 /* What the study calls the model's output: logits, or without a head the normed tokens. */
-static vs_mat output_of(const run *r) {
+static vs_mat output_of(const vs_analysis_run *r) {
     return r->a->model->arch.head == VS_HEAD_NONE ? vs_session_normed(r->job->session) : vs_session_logits(r->job->session);
 }
 
-static vs_status finish_image(run *r, vs_error *err) {
-    const analysis *a = r->a;
+static vs_status finish_image(vs_analysis_run *r, vs_error *err) {
+    const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
     r->state = 0;
     vs_status status = vs_forward_head(r->job->session, a->runner->weights, 0, (vs_tapper){ float_tap, r }, err);
@@ -98,8 +98,8 @@ static vs_status finish_image(run *r, vs_error *err) {
 }
 
 /* Tokens of the float model in stream 0 and of every state in its own: the same where patch_embed stays float. */
-static vs_status embed(run *r, vs_error *err) {
-    const analysis *a = r->a;
+static vs_status embed(vs_analysis_run *r, vs_error *err) {
+    const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
     vs_session *session = r->job->session;
     const float *pixels = r->job->sample->pixels;
@@ -120,7 +120,7 @@ static vs_status embed(run *r, vs_error *err) {
     return status;
 }
 
-static void reset_slot(const analysis *a, image_slot *s) {
+static void reset_slot(const vs_analysis *a, vs_image_slot *s) {
     memset(s->local, 0, a->rows * a->recipe_count * VS_LOCAL_COUNT * sizeof *s->local);
     memset(s->local_proj, 0, a->rows * a->recipe_count * sizeof *s->local_proj);
     memset(s->cumulative, 0, a->rows * a->state_count * sizeof *s->cumulative);
@@ -131,8 +131,8 @@ static void reset_slot(const analysis *a, image_slot *s) {
 }
 
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
-    const analysis *a = context;
-    run r = { a, job, &a->slots[job->index % a->runner->wave], 0 };
+    const vs_analysis *a = context;
+    vs_analysis_run r = { a, job, &a->slots[job->index % a->runner->wave], 0 };
     if (!a->second_pass) reset_slot(a, r.slot);
     if (a->runner->probabilities && vs_session_tokens(job->session) != a->results->tokens)
         return vs_fail(err, VS_ERR_SHAPE,
@@ -143,11 +143,11 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
     for (size_t b = 0; b < a->model->arch.depth; b++) {
         if (interrupted(a)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
         r.state = 0;
-        status = vs_forward_block(job->session, a->runner->weights, FLOAT_WORKSPACE, 0, b, (vs_tapper){ float_tap, &r }, err);
+        status = vs_forward_block(job->session, a->runner->weights, VS_ANALYSIS_FLOAT, 0, b, (vs_tapper){ float_tap, &r }, err);
         if (status == VS_OK && !a->second_pass) vs_analysis_local_block(&r, b);
         for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
             r.state = s;
-            status = vs_forward_block(job->session, a->states->states[s].weights, STATE_WORKSPACE, s, b,
+            status = vs_forward_block(job->session, a->states->states[s].weights, VS_ANALYSIS_STATE, s, b,
                                       (vs_tapper){ state_tap, &r }, err);
             if (status == VS_OK && !a->second_pass && a->options->cumulative)
                 a->backend->ops->error_sums(a->backend, vs_session_stream(job->session, 0), vs_session_stream(job->session, s),
@@ -155,15 +155,15 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
         }
         if (status != VS_OK) return status;
     }
-    return a->second_pass && row_of(a, VS_KIND_HEAD, -1) == SIZE_MAX ? VS_OK : finish_image(&r, err);
+    return a->second_pass && vs_row_of(a, VS_KIND_HEAD, -1) == SIZE_MAX ? VS_OK : finish_image(&r, err);
 }
 
 /* ------------------------------------------------------------------ pooling and results */
 
 static vs_status pool_image(void *context, size_t image, vs_error *err) {
     (void)err;
-    analysis *a = context;
-    const image_slot *s = &a->slots[image % a->runner->wave];
+    vs_analysis *a = context;
+    const vs_image_slot *s = &a->slots[image % a->runner->wave];
     for (size_t i = 0; i < a->rows * a->recipe_count * VS_LOCAL_COUNT; i++) vs_sqnr_pool_add(&a->local[i], &s->local[i]);
     for (size_t i = 0; i < a->rows * a->recipe_count; i++) vs_sqnr_pool_add(&a->local_proj[i], &s->local_proj[i]);
     for (size_t i = 0; i < a->rows * a->state_count; i++) vs_sqnr_pool_add(&a->cumulative[i], &s->cumulative[i]);
@@ -173,7 +173,7 @@ static vs_status pool_image(void *context, size_t image, vs_error *err) {
     return VS_OK;
 }
 
-static vs_status create(analysis *a, vs_error *err) {
+static vs_status create(vs_analysis *a, vs_error *err) {
     const size_t sites = vs_site_count(a->model->arch.depth), dists = a->rows * a->state_count * VS_TENSOR_COUNT;
     const size_t locals = a->rows * a->recipe_count * VS_LOCAL_COUNT, wave = a->runner->wave;
     a->row_of_site = vs_calloc(sites, sizeof *a->row_of_site);
@@ -199,7 +199,7 @@ static vs_status create(analysis *a, vs_error *err) {
         energies += cols;
     }
     for (size_t w = 0; w < wave; w++) {
-        image_slot *s = &a->slots[w];
+        vs_image_slot *s = &a->slots[w];
         s->local = vs_calloc(locals + 1, sizeof *s->local);
         s->local_proj = vs_calloc(a->rows * a->recipe_count + 1, sizeof *s->local_proj);
         s->cumulative = vs_calloc(a->rows * a->state_count + 1, sizeof *s->cumulative);
@@ -221,7 +221,7 @@ nomem:
     return vs_fail(err, VS_ERR_NOMEM, "no memory for the analysis of %zu layers in %zu states", a->rows, a->state_count);
 }
 
-static void release(analysis *a) {
+static void release(vs_analysis *a) {
     for (size_t w = 0; a->slots && w < a->runner->wave; w++) {
         free(a->slots[w].local);
         free(a->slots[w].local_proj);
@@ -244,7 +244,8 @@ static void release(analysis *a) {
     free(a->output);
 }
 
-static void quantizer_columns(const analysis *a, const vs_dist_pool *pool, const vs_row *row, size_t state, vs_distribution *in) {
+static void quantizer_columns(const vs_analysis *a, const vs_dist_pool *pool, const vs_row *row, size_t state,
+                              vs_distribution *in) {
     const vs_variant *v = a->states->states[state].variant;
     if (!v || !in->present) return;
     const vs_site *site = vs_variant_site(v, row->kind, row->block);
@@ -260,7 +261,7 @@ static void name_patches(const vs_arch *arch, vs_kind kind, vs_distribution *d) 
         d->argmax_token += 1 + arch->registers;
 }
 
-static void fill_row(analysis *a, size_t r) {
+static void fill_row(vs_analysis *a, size_t r) {
     vs_row *row = &a->results->rows[r];
     const bool modes[VS_LOCAL_COUNT] = { a->options->weight, a->options->activation, a->options->both, true, true };
     for (size_t p = 0; p < a->recipe_count; p++) {
@@ -281,7 +282,8 @@ static void fill_row(analysis *a, size_t r) {
             out->cumulative = vs_sqnr_pool_result(&a->cumulative[r * a->state_count + s]);
     }
     for (size_t s = 0; s < a->state_count; s++) {
-        const vs_dist_pool *in = &a->dist[dist_index(a, r, s, VS_TENSOR_IN)], *out = &a->dist[dist_index(a, r, s, VS_TENSOR_OUT)];
+        const vs_dist_pool *in = &a->dist[vs_dist_index(a, r, s, VS_TENSOR_IN)],
+                           *out = &a->dist[vs_dist_index(a, r, s, VS_TENSOR_OUT)];
         row->states[s].in = vs_dist_pool_result(in);
         row->states[s].out = vs_dist_pool_result(out);
         name_patches(&a->model->arch, row->kind, &row->states[s].in);
@@ -294,7 +296,7 @@ static void fill_row(analysis *a, size_t r) {
 }
 
 /* The residual stream of every state but fp32; pooled histograms of the captured tensors. */
-static vs_status fill_charts(analysis *a, vs_error *err) {
+static vs_status fill_charts(vs_analysis *a, vs_error *err) {
     const size_t depth = a->model->arch.depth;
     for (size_t i = depth; i < a->state_count * depth && a->options->cumulative; i++)
         a->results->stream[i] = vs_sqnr_pool_result(&a->stream[i]);
@@ -303,7 +305,7 @@ static vs_status fill_charts(analysis *a, vs_error *err) {
         for (size_t s = 0; s < a->state_count; s++) {
             c->hists[s] = vs_calloc(VS_HIST_BINS, sizeof **c->hists);
             if (!c->hists[s]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a histogram");
-            memcpy(c->hists[s], a->dist[dist_index(a, c->row, s, c->tensor)].hist, VS_HIST_BINS * sizeof **c->hists);
+            memcpy(c->hists[s], a->dist[vs_dist_index(a, c->row, s, c->tensor)].hist, VS_HIST_BINS * sizeof **c->hists);
         }
     }
     return VS_OK;
@@ -311,17 +313,17 @@ static vs_status fill_charts(analysis *a, vs_error *err) {
 
 vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
                      const vs_analysis_options *options, vs_error *err) {
-    analysis a = { .results = results,
-                   .runner = runner,
-                   .backend = runner->weights->backend,
-                   .model = runner->weights->model,
-                   .states = states,
-                   .options = options,
-                   .rows = results->row_count,
-                   .state_count = states->state_count,
-                   .recipe_count = states->recipe_count };
+    vs_analysis a = { .results = results,
+                      .runner = runner,
+                      .backend = runner->weights->backend,
+                      .model = runner->weights->model,
+                      .states = states,
+                      .options = options,
+                      .rows = results->row_count,
+                      .state_count = states->state_count,
+                      .recipe_count = states->recipe_count };
     vs_status status = create(&a, err);
-    const vs_session_needs needs = { WORKSPACES, states->state_count,
+    const vs_session_needs needs = { VS_ANALYSIS_WORKSPACES, states->state_count,
                                      runner->probabilities ? vs_analysis_scratch_reals_with_probs : vs_analysis_scratch_reals };
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "analysis", needs, work, pool_image, &a, err);
     a.second_pass = true;

@@ -6,8 +6,8 @@
 #include "analysis_run.h"
 #include "util.h"
 
-static vs_status capture(const run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
-    const analysis *a = r->a;
+static vs_status capture(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
+    const vs_analysis *a = r->a;
     if (a->second_pass || r->job->index != a->options->capture_image) return VS_OK;
     for (size_t i = 0; i < a->options->capture_count; i++) {
         vs_surface_capture *c = &a->options->captures[i];
@@ -33,7 +33,7 @@ static vs_status capture(const run *r, size_t row, vs_tensor tensor, vs_mat x, v
 }
 
 /* Probabilities stand head under head; their channel is head*T + key, their token the query. Other tensors are one part. */
-static void abs_stats(const run *r, size_t row, vs_mat x, vs_dist_slot *slot, uint64_t *hist) {
+static void abs_stats(const vs_analysis_run *r, size_t row, vs_mat x, vs_dist_slot *slot, uint64_t *hist) {
     const vs_backend *be = r->a->backend;
     const size_t parts = r->a->results->rows[row].kind == VS_KIND_P ? r->a->model->arch.heads : 1, t = x.rows / parts;
     slot->rows = t;
@@ -50,7 +50,7 @@ static void abs_stats(const run *r, size_t row, vs_mat x, vs_dist_slot *slot, ui
     }
 }
 
-static void count_above(const run *r, size_t row, vs_mat x, const vs_dist_pool *pool, uint64_t *above) {
+static void count_above(const vs_analysis_run *r, size_t row, vs_mat x, const vs_dist_pool *pool, uint64_t *above) {
     const vs_backend *be = r->a->backend;
     const size_t parts = r->a->results->rows[row].kind == VS_KIND_P ? r->a->model->arch.heads : 1, t = x.rows / parts;
     const size_t part = pool->stats.max_col / x.cols;
@@ -59,10 +59,10 @@ static void count_above(const run *r, size_t row, vs_mat x, const vs_dist_pool *
 }
 
 /* First pass: statistics of |x|. Second pass: counts against the pooled maximum. */
-vs_status vs_analysis_observe(const run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
-    const analysis *a = r->a;
+vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
+    const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
-    vs_dist_pool *pool = &a->dist[dist_index(a, row, r->state, tensor)];
+    vs_dist_pool *pool = &a->dist[vs_dist_index(a, row, r->state, tensor)];
     if (a->second_pass) {
         uint64_t below = 0, above = 0;
         be->ops->count_below(be, x, vs_dist_pool_zero_below(pool), &below);
@@ -75,7 +75,7 @@ vs_status vs_analysis_observe(const run *r, size_t row, vs_tensor tensor, vs_mat
         }
         return status;
     }
-    vs_dist_slot *slot = &r->slot->dist[dist_index(a, row, r->state, tensor)];
+    vs_dist_slot *slot = &r->slot->dist[vs_dist_index(a, row, r->state, tensor)];
     uint64_t *hist = a->hist[r->job->worker];
     memset(hist, 0, VS_HIST_BINS * sizeof *hist);
     abs_stats(r, row, x, slot, hist);
@@ -86,9 +86,9 @@ vs_status vs_analysis_observe(const run *r, size_t row, vs_tensor tensor, vs_mat
 }
 
 /* An operand that is not quantized is the same before and after: its `out` is its `in`. */
-vs_status vs_analysis_copy_in_to_out(const run *r, size_t row, vs_mat x, vs_error *err) {
-    const analysis *a = r->a;
-    const size_t in = dist_index(a, row, r->state, VS_TENSOR_IN), out = dist_index(a, row, r->state, VS_TENSOR_OUT);
+vs_status vs_analysis_copy_in_to_out(const vs_analysis_run *r, size_t row, vs_mat x, vs_error *err) {
+    const vs_analysis *a = r->a;
+    const size_t in = vs_dist_index(a, row, r->state, VS_TENSOR_IN), out = vs_dist_index(a, row, r->state, VS_TENSOR_OUT);
     if (a->second_pass) return vs_analysis_observe(r, row, VS_TENSOR_OUT, x, err);
     double *energy = r->slot->dist[out].energy;
     memcpy(energy, r->slot->dist[in].energy, a->dist[in].cols * sizeof *energy);

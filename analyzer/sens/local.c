@@ -21,21 +21,21 @@ size_t vs_analysis_scratch_reals_with_probs(const vs_arch *a, size_t t) {
 
 static void *reals_at(const vs_backend *be, void *base, size_t offset) { return (char *)base + offset * (size_t)be->real; }
 
-scratch vs_analysis_scratch(const run *r, size_t rows, size_t in, size_t out) {
+vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size_t in, size_t out) {
     const vs_backend *be = r->a->backend;
     const vs_arch *a = &r->a->model->arch;
     void *base = vs_session_scratch(r->job->session);
     const size_t i = input_reals(a, rows), o = output_reals(a, rows);
-    return (scratch){ { base, rows, in, in },
-                      { reals_at(be, base, i), rows, in, in },
-                      { reals_at(be, base, 2 * i), rows, out, out },
-                      { reals_at(be, base, 2 * i + o), out, in, in },
-                      { reals_at(be, base, 2 * i + o + weight_reals(a)), a->heads * rows, rows, rows } };
+    return (vs_analysis_room){ { base, rows, in, in },
+                               { reals_at(be, base, i), rows, in, in },
+                               { reals_at(be, base, 2 * i), rows, out, out },
+                               { reals_at(be, base, 2 * i + o), out, in, in },
+                               { reals_at(be, base, 2 * i + o + weight_reals(a)), a->heads * rows, rows, rows } };
 }
 
 /* The float tensor that a state's tensor is compared with. */
-vs_mat vs_analysis_float_output(const run *r, vs_kind kind) {
-    const vs_workspace *ws = vs_session_workspace(r->job->session, FLOAT_WORKSPACE);
+vs_mat vs_analysis_float_output(const vs_analysis_run *r, vs_kind kind) {
+    const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
     switch (kind) {
     case VS_KIND_PATCH_EMBED: return vs_session_embedded(r->job->session);
     case VS_KIND_HEAD: return vs_session_logits(r->job->session);
@@ -47,8 +47,8 @@ vs_mat vs_analysis_float_output(const run *r, vs_kind kind) {
     }
 }
 
-static vs_mat float_input(const run *r, vs_kind kind) {
-    const vs_workspace *ws = vs_session_workspace(r->job->session, FLOAT_WORKSPACE);
+static vs_mat float_input(const vs_analysis_run *r, vs_kind kind) {
+    const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
     switch (kind) {
     case VS_KIND_PATCH_EMBED: return vs_session_patches(r->job->session);
     case VS_KIND_HEAD: return vs_session_features(r->job->session);
@@ -71,14 +71,14 @@ static const vs_linear_weights *linear_of(const vs_weights *w, vs_kind kind, int
     }
 }
 
-static void local_linear(const run *r, size_t row, vs_kind kind, int block, size_t recipe) {
-    const analysis *a = r->a;
+static void local_linear(const vs_analysis_run *r, size_t row, vs_kind kind, int block, size_t recipe) {
+    const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
     const vs_state *p = &a->states->recipes[recipe];
     const vs_site *site = vs_variant_site(p->variant, kind, block);
     const vs_linear_weights *base = linear_of(a->runner->weights, kind, block), *quantized = linear_of(p->weights, kind, block);
     const vs_mat x = float_input(r, kind), y = vs_analysis_float_output(r, kind);
-    scratch s = vs_analysis_scratch(r, x.rows, x.cols, y.cols);
+    vs_analysis_room s = vs_analysis_scratch(r, x.rows, x.cols, y.cols);
     vs_error_sums *sums = &r->slot->local[(row * a->recipe_count + recipe) * VS_LOCAL_COUNT];
 
     vs_mat smoothed = x, weight = base->w;
@@ -107,8 +107,8 @@ static void local_linear(const run *r, size_t row, vs_kind kind, int block, size
 }
 
 /* One operand quantized, the others float; compared at the attention output, and behind float proj. */
-static void local_operand(const run *r, size_t row, vs_kind kind, int block, size_t recipe) {
-    const analysis *a = r->a;
+static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, int block, size_t recipe) {
+    const vs_analysis *a = r->a;
     vs_error_sums *proj_sums = &r->slot->local_proj[row * a->recipe_count + recipe];
     const vs_backend *be = a->backend;
     const vs_site *site = vs_variant_site(a->states->recipes[recipe].variant, kind, block);
@@ -119,12 +119,12 @@ static void local_operand(const run *r, size_t row, vs_kind kind, int block, siz
             *proj_sums = *(proj_sums - (recipe - p));
             return;
         }
-    const vs_workspace *ws = vs_session_workspace(r->job->session, FLOAT_WORKSPACE);
+    const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
     const size_t c = a->model->arch.width, which = (size_t)(kind - VS_KIND_Q);
     vs_mat operands[4];
     for (size_t i = 0; i < 3; i++) operands[i] = vs_mat_view(be, ws->qkv, 0, ws->qkv.rows, i * c, c);
     operands[3] = ws->probs;
-    const scratch s = vs_analysis_scratch(r, ws->qkv.rows, c, c);
+    const vs_analysis_room s = vs_analysis_scratch(r, ws->qkv.rows, c, c);
     const vs_mat quantized = kind == VS_KIND_P ? s.probs : s.quantized, own = ws->probs.p ? s.probs : (vs_mat){ 0 };
     vs_site_quantize(be, site, operands[which], quantized, NULL);
     be->ops->error_sums(be, operands[which], quantized, &sums[VS_LOCAL_INPUT_TENSOR]);
@@ -142,8 +142,8 @@ static void local_operand(const run *r, size_t row, vs_kind kind, int block, siz
     be->ops->error_sums(be, ws->proj, projected, proj_sums);
 }
 
-void vs_analysis_local_layer(const run *r, vs_kind kind, int block) {
-    const size_t row = row_of(r->a, kind, block);
+void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block) {
+    const size_t row = vs_row_of(r->a, kind, block);
     for (size_t p = 0; !r->a->second_pass && row != SIZE_MAX && p < r->a->recipe_count; p++) {
         if (vs_kind_is_operand(kind))
             local_operand(r, row, kind, block, p);
@@ -152,6 +152,6 @@ void vs_analysis_local_layer(const run *r, vs_kind kind, int block) {
     }
 }
 
-void vs_analysis_local_block(const run *r, size_t block) {
+void vs_analysis_local_block(const vs_analysis_run *r, size_t block) {
     for (vs_kind kind = VS_KIND_QKV; kind <= VS_KIND_FC2; kind++) vs_analysis_local_layer(r, kind, (int)block);
 }

@@ -25,4 +25,31 @@ sed -i 's/^model: {\(.*\)}$/model: {\1, plant: [{kind: hidden, blocks: [5], unit
 expect 0 '' "$vitscope" run "$dir/hidden.yaml" --out "$dir/h"
 grep -v '^#' "$dir/h/hidden/ranking.activations.txt" | head -n 1 | grep -q blocks.5.mlp.fc2 || miss "hidden: worst by activations"
 grep -v '^#' "$dir/h/hidden/ranking.weights.txt" | head -n 1 | grep -q blocks.5.mlp.fc2 || miss "hidden breaks weights too"
+# A recipe of everything: rows exist for what it quantizes, two alphas and two scopes in one run, bytes do not depend on threads.
+config recipe 'recipe: {weights: per_tensor, inputs: per_tensor_sym, qk: per_head_sym, v: none, p: u8, patch_embed: true, head: true, bits: {inputs: 6}, observer: mse}' \
+    'states: [fp32, ptq, {sq: {name: a3, alpha: 0.3}}, {sq: {name: a7, alpha: 0.7}}, {sq: {name: folded, scope: norm, alpha: 0.7}}]' \
+    'analyze: {recipes: [ptq, a3, a7, folded]}' 'surfaces: {layers: [blocks.3.attn.p, patch_embed.proj], formats: [png]}'
+sed -i -e 's/seed: 2, count: 3/seed: 2, count: 3, size: 112/' -e 's/seed: 3, count: 2/seed: 3, count: 2, size: 112/' -e 's/seed: 1, count: 3/seed: 1, count: 3, size: 112/' "$dir/recipe.yaml"
+expect 0 '' "$vitscope" run "$dir/recipe.yaml" --out "$dir/r" --threads 1
+cut -d , -f 1 "$dir/r/recipe/layers.csv" | sed 1d >"$dir/rows"
+{ echo patch_embed.proj; for b in 0 1 2 3 4 5 6 7 8 9 10 11; do for k in attn.qkv attn.q attn.k attn.p attn.proj mlp.fc1 mlp.fc2; do echo "blocks.$b.$k"; done; done; echo head.conv_seg; } |
+    cmp -s - "$dir/rows" || miss "rows: $(tr '\n' ' ' <"$dir/rows")"
+[ -s "$dir/r/recipe/surfaces/blocks.3.attn.p.in.png" ] || miss "no surface of the probabilities"
+column() { # NAME ROW: a cell of layers.csv
+    awk -F , -v name="$1" -v row="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i } $1 == row { print $c }' "$dir/r/recipe/layers.csv"
+}
+[ "$(column a3.local.both blocks.9.mlp.fc1)" != "$(column a7.local.both blocks.9.mlp.fc1)" ] || miss "two alphas gave one result"
+for layer in blocks.9.mlp.fc1 blocks.9.attn.qkv; do # a folded layer alone is the divided one
+    [ "$(column folded.local.both $layer)" = "$(column a7.local.both $layer)" ] || miss "folding changed $layer"
+done
+[ "$(column folded.local.both blocks.9.mlp.fc2)" = "$(column ptq.local.both blocks.9.mlp.fc2)" ] || miss "fc2 is smoothed in scope norm"
+[ -n "$(column ptq.local.both blocks.9.attn.p)$(column ptq.local.both head.conv_seg)" ] || miss "rows without numbers"
+for variant in "--threads 3" "--threads 2 --batch 1"; do
+    # shellcheck disable=SC2086
+    expect 0 '' "$vitscope" run "$dir/recipe.yaml" --out "$dir/b" $variant
+    for file in results.json layers.csv summary.txt; do
+        cmp -s "$dir/r/recipe/$file" "$dir/b/recipe/$file" || miss "recipe: $file differs with $variant"
+    done
+done
+expect 3 "'blocks.0.attn.v' matches no layer of vit_ti14 that the recipe quantizes" "$vitscope" run "$dir/recipe.yaml" --set 'analyze.layers=[blocks.0.attn.v]' --out "$dir/b"
 finish
