@@ -12,7 +12,8 @@ typedef struct option {
 
 static const option options[] = {
     [VS_OPT_OUT] = { "--out", "DIR", "where results go (default: output)" },
-    [VS_OPT_BACKEND] = { "--backend", "NAME", "cpu (float32, default) or ref (float64, slow: the oracle)" },
+    [VS_OPT_BACKEND] = { "--backend", "NAME",
+                         "cpu (float32, default), cuda (float32, NVIDIA GPUs) or ref (float64, slow: the oracle)" },
     [VS_OPT_SET] = { "--set", "KEY=VALUE", "override a configuration key, e.g. --set analyze.images=2; may be repeated" },
     [VS_OPT_THREADS] = { "--threads", "N", "images at work at once (default: all processors); results do not depend on it" },
     [VS_OPT_BATCH] = { "--batch", "N", "images whose results are held before they are pooled; results do not depend on it" },

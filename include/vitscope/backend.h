@@ -5,7 +5,8 @@
  * matrix of reals in backend memory. Several images are stacked by rows: [images * tokens, channels].
  *
  * Results on the host. Operations that return numbers (`minmax`, `error_sums`, ...) write into host
- * structures that are valid after `sync`; ref and cpu write at once.
+ * structures that are valid after `sync` by the thread that called them, and that must stay where they are
+ * until then, on the way out of an error too; ref and cpu write at once.
  *
  * Determinism. Every operation is a function of its operands and shapes alone; sums run in float64
  * in an order that depends on the shape and the instruction set, never on the number of threads.
@@ -163,7 +164,7 @@ typedef struct vs_backend_ops {
 struct vs_backend {
     const char *name;       /* "ref", "cpu", "cuda" */
     const char *arithmetic; /* recorded in run.json: "f64", "f32" */
-    const char *isa;        /* "scalar", "avx2", "avx512" */
+    const char *isa;        /* "scalar", "avx2", "avx512", "sm_90" */
     vs_real real;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */
     const vs_backend_ops *ops;

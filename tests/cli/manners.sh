@@ -23,7 +23,7 @@ expect 2 "unbuilt.yaml:8:16: state sqph is not built yet" "$vitscope" run "$dir/
 config nolayer 'analyze: {layers: blocks.*.mlp.fc3}'
 expect 3 "nolayer.yaml:8:19: 'blocks.*.mlp.fc3' matches no layer of vit_ti14" "$vitscope" run "$dir/nolayer.yaml" --out "$dir/o"
 config good
-expect 4 "has no backend 'cuda'" "$vitscope" run "$dir/good.yaml" --backend cuda --out "$dir/o"
+expect 4 "use --backend cpu" env CUDA_VISIBLE_DEVICES= "$vitscope" run "$dir/good.yaml" --backend cuda --out "$dir/o"
 expect 2 "--set analyze.images=many" "$vitscope" run "$dir/good.yaml" --set analyze.images=many --out "$dir/o"
 expect 3 "m.safetensors" "$vitscope" run "$dir/good.yaml" --set "model.checkpoint=$dir/m.safetensors" --out "$dir/o"
 expect 2 "also a calibration image" "$vitscope" run "$dir/good.yaml" --set data.analysis.scenes.seed=2 --out "$dir/o"

@@ -1,5 +1,5 @@
 /* Whole-model parity by tap with numbers that timm made in float64 (tests/oracle/make_goldens.py):
- * ref within 1e-9 of the largest value, cpu within 2e-5 (seen: 2.4e-6, twelve blocks of float32 rounding). */
+ * ref within 1e-9 of the largest value, cpu and cuda within 2e-5 (seen: 2.4e-6, twelve blocks of float32 rounding). */
 #include <jansson.h>
 
 #include "check.h"
@@ -123,7 +123,22 @@ static void cpu_is_near(void **state) {
     run("vit_random_96x64.json", "cpu", 2e-5);
 }
 
+static void cuda_is_near(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    vs_backend *backend = NULL;
+    if (vs_backend_open(&backend, "cuda", &err) != VS_OK) {
+        print_message("skipped: %s\n", err.message);
+        skip();
+    }
+    vs_backend_close(backend);
+    run("vit_ti14.json", "cuda", 2e-5);
+    run("vit_random.json", "cuda", 2e-5);
+    run("vit_random_96x64.json", "cuda", 2e-5);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(ref_equals_timm), cmocka_unit_test(cpu_is_near) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(ref_equals_timm), cmocka_unit_test(cpu_is_near),
+                                        cmocka_unit_test(cuda_is_near) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,8 @@ static vs_status no_device(cudaError_t code, vs_error *err) {
                        "backend cuda: the NVIDIA driver serves CUDA %d.%d, this vitscope needs %d.%d or newer", driver / 1000,
                        driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     if (code == cudaErrorNoDevice || code == cudaSuccess)
-        return vs_fail(err, VS_ERR_BACKEND, "backend cuda: there is no NVIDIA GPU here (or CUDA_VISIBLE_DEVICES hides it)");
+        return vs_fail(err, VS_ERR_BACKEND,
+                       "backend cuda: there is no NVIDIA GPU here (or CUDA_VISIBLE_DEVICES hides it); use --backend cpu");
     return vs_fail(err, VS_ERR_BACKEND, "backend cuda: the GPU cannot be used: %s", cudaGetErrorString(code));
 }
 
