@@ -94,7 +94,9 @@ static vs_status finish_image(vs_analysis_run *r, vs_error *err) {
         be->ops->error_sums(be, reference, out, &r->slot->output[s]);
     }
     be->ops->error_sums(be, reference, reference, &r->slot->output[0]);
-    return status == VS_OK ? be->ops->sync(be, err) : status;
+    if (status == VS_OK) status = be->ops->sync(be, err);
+    if (status == VS_OK && !a->second_pass) vs_analysis_local_finish(r);
+    return status;
 }
 
 /* Tokens of the float model in stream 0 and of every state in its own: the same where patch_embed stays float. */

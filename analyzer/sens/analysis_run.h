@@ -72,5 +72,7 @@ vs_mat vs_analysis_float_output(const vs_analysis_run *r, vs_kind kind);
 /* One layer, or every layer of a block, quantized alone by every recipe: sums of local.* and local_proj. */
 void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block);
 void vs_analysis_local_block(const vs_analysis_run *r, size_t block);
+/* After the image's last sync, where the sums are on the host: what operands share with an earlier recipe, and their `both`. */
+void vs_analysis_local_finish(const vs_analysis_run *r);
 
 #endif

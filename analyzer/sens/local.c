@@ -113,12 +113,6 @@ static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, in
     const vs_backend *be = a->backend;
     const vs_site *site = vs_variant_site(a->states->recipes[recipe].variant, kind, block);
     vs_error_sums *sums = &r->slot->local[(row * a->recipe_count + recipe) * VS_LOCAL_COUNT];
-    for (size_t p = 0; p < recipe; p++) /* SmoothQuant leaves operands as they are: the same grids give the same numbers */
-        if (vs_state_same_site(&a->states->recipes[p], &a->states->recipes[recipe], kind, block)) {
-            memcpy(sums, sums - (recipe - p) * VS_LOCAL_COUNT, VS_LOCAL_COUNT * sizeof *sums);
-            *proj_sums = *(proj_sums - (recipe - p));
-            return;
-        }
     const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
     const size_t c = a->model->arch.width, which = (size_t)(kind - VS_KIND_Q);
     vs_mat operands[4];
@@ -135,7 +129,6 @@ static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, in
     else
         vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], own, s.output);
     be->ops->error_sums(be, ws->attended, s.output, &sums[VS_LOCAL_ACTIVATION]);
-    sums[VS_LOCAL_BOTH] = sums[VS_LOCAL_ACTIVATION];
     const vs_linear_weights *proj = &a->runner->weights->blocks[block].proj;
     const vs_mat projected = { s.input.p, s.output.rows, c, c };
     be->ops->linear(be, s.output, proj->w, proj->b, projected);
@@ -145,13 +138,27 @@ static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, in
 void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block) {
     const size_t row = vs_row_of(r->a, kind, block);
     for (size_t p = 0; !r->a->second_pass && row != SIZE_MAX && p < r->a->recipe_count; p++) {
-        if (vs_kind_is_operand(kind))
+        if (vs_kind_is_operand(kind) && vs_states_first_alike(r->a->states, p, kind, block) == p)
             local_operand(r, row, kind, block, p);
-        else
+        else if (!vs_kind_is_operand(kind))
             local_linear(r, row, kind, block, p);
     }
 }
 
 void vs_analysis_local_block(const vs_analysis_run *r, size_t block) {
     for (vs_kind kind = VS_KIND_QKV; kind <= VS_KIND_FC2; kind++) vs_analysis_local_layer(r, kind, (int)block);
+}
+
+void vs_analysis_local_finish(const vs_analysis_run *r) {
+    const vs_analysis *a = r->a;
+    for (size_t row = 0; row < a->rows; row++) {
+        const vs_row *x = &a->results->rows[row];
+        for (size_t p = 0; vs_kind_is_operand(x->kind) && p < a->recipe_count; p++) {
+            const size_t to = row * a->recipe_count + p, from = to - p + vs_states_first_alike(a->states, p, x->kind, x->block);
+            vs_error_sums *sums = &r->slot->local[to * VS_LOCAL_COUNT];
+            if (from != to) memcpy(sums, &r->slot->local[from * VS_LOCAL_COUNT], VS_LOCAL_COUNT * sizeof *sums);
+            r->slot->local_proj[to] = r->slot->local_proj[from];
+            sums[VS_LOCAL_BOTH] = sums[VS_LOCAL_ACTIVATION];
+        }
+    }
 }

@@ -120,8 +120,14 @@ static vs_status apply_tap(void *context, const vs_tap *tap, vs_error *err) {
 
 vs_tapper vs_state_tapper(vs_state_tap *context) { return (vs_tapper){ context->state->variant ? apply_tap : NULL, context }; }
 
-bool vs_state_same_site(const vs_state *a, const vs_state *b, vs_kind kind, int block) {
+static bool same_site(const vs_state *a, const vs_state *b, vs_kind kind, int block) {
     const vs_site *x = vs_variant_site(a->variant, kind, block), *y = vs_variant_site(b->variant, kind, block);
     if (x->smooth || y->smooth || x->grid_count != y->grid_count) return false;
     return x->grid_count == 0 || memcmp(x->grids, y->grids, x->grid_count * sizeof *x->grids) == 0;
+}
+
+size_t vs_states_first_alike(const vs_states *s, size_t recipe, vs_kind kind, int block) {
+    for (size_t p = 0; p < recipe; p++)
+        if (same_site(&s->recipes[p], &s->recipes[recipe], kind, block)) return p;
+    return recipe;
 }

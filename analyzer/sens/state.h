@@ -37,7 +37,8 @@ typedef struct vs_state_tap {
 } vs_state_tap;
 vs_tapper vs_state_tapper(vs_state_tap *context);
 
-/* Whether two recipes do the same to a layer, so that one measurement serves both. */
-bool vs_state_same_site(const vs_state *a, const vs_state *b, vs_kind kind, int block);
+/* The first recipe that does the same to a layer as `recipe`, so that one measurement serves both: q, k and v, which SmoothQuant
+ * leaves alone, and under scope norm proj and fc2. `recipe` itself where there is none before it. */
+size_t vs_states_first_alike(const vs_states *states, size_t recipe, vs_kind kind, int block);
 
 #endif

@@ -21,19 +21,12 @@ static bool mode_asked(const vs_sweep_options *o, vs_kind kind, vs_output mode) 
     return mode == VS_OUTPUT_WEIGHT ? o->weight : mode == VS_OUTPUT_ACTIVATION ? o->activation : o->both;
 }
 
-/* An earlier recipe that does the same to this layer; `recipe` itself where there is none. */
-static size_t first_alike(const vs_states *s, size_t recipe, const vs_row *row) {
-    for (size_t p = 0; p < recipe; p++)
-        if (vs_state_same_site(&s->recipes[p], &s->recipes[recipe], row->kind, row->block)) return p;
-    return recipe;
-}
-
 vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_sweep_options *o) {
     vs_sweep_cost cost = { 0, 2.0 * (double)o->images }; /* the float output; the running model */
     const double depth = (double)r->arch->depth;
     for (size_t i = 0; i < r->row_count; i++)
         for (size_t p = 0; p < s->recipe_count; p++) {
-            if (first_alike(s, p, &r->rows[i]) != p) continue;
+            if (vs_states_first_alike(s, p, r->rows[i].kind, r->rows[i].block) != p) continue;
             for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT; m++) {
                 if (!mode_asked(o, r->rows[i].kind, m)) continue;
                 cost.reruns += o->images;
@@ -49,7 +42,7 @@ static vs_status measure_row(const sweep *w, vs_rerun *r, size_t image, size_t r
     vs_status status = VS_OK;
     for (size_t p = 0; p < w->states->recipe_count && status == VS_OK; p++) {
         vs_error_sums *out = vs_sums_slot(&w->sums, image) + (row * w->states->recipe_count + p) * VS_OUTPUT_COUNT;
-        const size_t alike = first_alike(w->states, p, x);
+        const size_t alike = vs_states_first_alike(w->states, p, x->kind, x->block);
         if (alike != p) {
             memcpy(out, out - (p - alike) * VS_OUTPUT_COUNT, VS_OUTPUT_COUNT * sizeof *out);
             continue;
