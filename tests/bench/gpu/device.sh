@@ -29,6 +29,7 @@ step() { # NAME SECONDS COMMAND...
 unpack() {
     [ -f .prefix.tar.xz ] || return 0
     [ -d "$prefix/usr" ] || { mkdir -p "$prefix" && tar -C "$prefix" -xJf .prefix.tar.xz; }
+    mkdir -p "$prefix/usr/include/libpng16" # the system's libpng, named below the sysroot: CMake wants the folder to exist
     lib=$prefix/usr/lib/x86_64-linux-gnu
     export CMAKE_PREFIX_PATH="$prefix/usr" PKG_CONFIG_PATH="$lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$prefix"
     export LD_LIBRARY_PATH="$lib:${LD_LIBRARY_PATH:-}" LIBRARY_PATH="$lib:${LIBRARY_PATH:-}"
