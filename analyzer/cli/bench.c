@@ -32,8 +32,11 @@ static vs_status check_only(const char *only, vs_error *err) {
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* A name that is no file either is more likely a wrong geometry. */
-static vs_status no_such(const char *name, vs_error *err) {
+/* A name that is neither a geometry nor looks like a file is more likely a wrong geometry. */
+static vs_status check_operand(const char *name, size_t size, vs_error *err) {
+    if (is_geometry(name)) return VS_OK;
+    if (size) return vs_fail(err, VS_ERR_CONFIG, "bench: --size goes with a geometry; a configuration says its own sizes");
+    if (strpbrk(name, "./")) return VS_OK;
     char known[128];
     size_t used = 0;
     for (size_t i = 0; vs_geometry_name(i) && used < sizeof known; i++)
@@ -65,15 +68,10 @@ static vs_status load_config(vs_config **out, const vs_command_line *line, size_
     vs_override overrides[VS_MAX_OVERRIDES + OWN_OVERRIDES] = { { analysis }, { calibration } };
     memcpy(overrides + OWN_OVERRIDES, line->overrides, line->override_count * sizeof *overrides);
     const size_t count = OWN_OVERRIDES + line->override_count;
-    vs_status status = VS_OK;
-    if (is_geometry(operand))
-        status = make_config(out, operand, size, images, overrides, count, err);
-    else if (line->size)
-        status = vs_fail(err, VS_ERR_CONFIG, "bench: --size goes with a geometry; a configuration says its own sizes");
-    else if (!strpbrk(operand, "./"))
-        status = no_such(operand, err);
-    else
-        status = vs_config_load(out, operand, overrides, count, err);
+    vs_status status = check_operand(operand, line->size, err);
+    if (status != VS_OK) return status;
+    status = is_geometry(operand) ? make_config(out, operand, size, images, overrides, count, err)
+                                  : vs_config_load(out, operand, overrides, count, err);
     if (status == VS_OK) status = vs_config_check_built(*out, err);
     if (status == VS_OK && !(*out)->data.analysis.set)
         status = vs_fail(err, VS_ERR_CONFIG, "%s: bench needs data.analysis", operand);

@@ -115,7 +115,7 @@ vs_status vs_bench_print_json(const vs_bench *b, vs_error *err) {
                   "width", (json_int_t)a->width, "depth", (json_int_t)a->depth, "heads", (json_int_t)a->heads, "tokens",
                   (json_int_t)s->results.tokens, "parameters", (json_int_t)s->model->parameters, "backend", s->backend->name,
                   "isa", s->backend->isa, "threads", (json_int_t)s->options.threads, "images", (json_int_t)b->images, "repeats",
-                  (json_int_t)b->repeats, "weight_copies", (json_int_t)(1 + s->states.variant_count), "seconds_an_image",
+                  (json_int_t)b->repeats, "weight_copies", (json_int_t)s->states.variant_count + 1, "seconds_an_image",
                   json_passes(b), "stages", json_stages(b), "by_operation", tables, "peak_bytes", (json_int_t)vs_cli_peak_bytes(),
                   "bound_bytes", vs_bench_memory_bound(b));
     char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;

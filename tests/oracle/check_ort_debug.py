@@ -138,7 +138,7 @@ def check_inputs(ours, layers, ranges, shown, on):
         if same:
             tally.code(own_codes, theirs)
         else:
-            if not (abs(own["scale"] - scale) <= np.spacing(np.float32(scale)) and abs(own["zero"] - zero) <= 1):
+            if not (abs(np.float32(own["scale"]) - np.float32(scale)) <= np.spacing(np.float32(scale)) and abs(own["zero"] - zero) <= 1):
                 tally.far += 1
             tally.moved.append(f"{layer}: scale {np.float32(own['scale'])!r} zero {int(own['zero'])}, theirs {np.float32(scale)!r} {zero}: SQNR {own['db']:.4f} dB, theirs {errors[name]['qdq_err']:.4f}")
         if not abs(own["db"] - errors[name]["qdq_err"]) <= LIMIT:
