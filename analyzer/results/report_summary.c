@@ -348,8 +348,8 @@ static void add_planted(const summary *s) {
             const size_t a = rank_in(s->activations, row), w = rank_in(s->weights, row);
             if (!a && !w) continue;
             vs_text_add(s->t, p->count > 1 ? "\n     " : ";");
-            if (a) vs_text_add(s->t, " by activations %zu of %zu", a, s->activations->count);
-            if (w) vs_text_add(s->t, "%s by weights %zu of %zu", a ? "," : "", w, s->weights->count);
+            if (a && s->activations) vs_text_add(s->t, " by activations %zu of %zu", a, s->activations->count);
+            if (w && s->weights) vs_text_add(s->t, "%s by weights %zu of %zu", a ? "," : "", w, s->weights->count);
         }
         vs_text_add(s->t, "\n");
     }

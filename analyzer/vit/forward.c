@@ -31,7 +31,10 @@ vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixe
     return show(tapper, VS_KIND_EMBED, -1, false, s->streams[stream], err);
 }
 
-static double score_scale(const vs_arch *a) { return 1.0 / sqrt((double)(a->width / a->heads)); }
+static double score_scale(const vs_arch *a) {
+    const size_t head_width = a->width / a->heads;
+    return 1.0 / sqrt((double)head_width);
+}
 
 void vs_forward_attention_apply(const vs_session *s, vs_mat probs, vs_mat v, vs_mat out) {
     s->backend->ops->attention_apply(s->backend, probs, v, s->options.images, s->model->arch.heads, out);
