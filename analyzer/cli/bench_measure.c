@@ -13,6 +13,7 @@
 typedef struct seat {
     const vs_backend *backend;
     vs_session *session;
+    vs_abs_stats stats;
     uint64_t *hist;
     double *energy;
     vs_state_tap tap;
@@ -20,10 +21,9 @@ typedef struct seat {
 
 static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
     (void)err;
-    const seat *s = context;
+    seat *s = context;
     if (tap->kind < VS_KIND_QKV || tap->kind > VS_KIND_FC2 || (vs_kind_is_operand(tap->kind) && !tap->input)) return VS_OK;
-    vs_abs_stats stats;
-    s->backend->ops->abs_stats(s->backend, tap->x, &stats, s->hist, s->energy);
+    s->backend->ops->abs_stats(s->backend, tap->x, &s->stats, s->hist, s->energy);
     return VS_OK;
 }
 
@@ -33,7 +33,9 @@ static vs_status sit(seat *s, const vs_weights *weights, const vs_sample *sample
     const vs_session_options options = {
         .images = 1, .height = sample->image.height, .width = sample->image.width, .workspaces = 1, .streams = 1
     };
-    *s = (seat){ weights->backend, NULL, vs_calloc(VS_HIST_BINS, sizeof *s->hist), vs_calloc(widest, sizeof *s->energy), { 0 } };
+    *s = (seat){ .backend = weights->backend,
+                 .hist = vs_calloc(VS_HIST_BINS, sizeof *s->hist),
+                 .energy = vs_calloc(widest, sizeof *s->energy) };
     if (!s->hist || !s->energy) return vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
     return vs_session_create(&s->session, weights, &options, err);
 }

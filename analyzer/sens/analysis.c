@@ -51,9 +51,8 @@ static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t
     if (site) vs_site_smooth_running(a->backend, site, tap->x, tap->x);
     vs_status status = row == SIZE_MAX ? VS_OK : vs_analysis_observe(r, row, VS_TENSOR_IN, tap->x, err);
     if (site && status == VS_OK) {
-        vs_quant_counts unused = { 0, 0 };
-        vs_quant_counts *counts =
-            row == SIZE_MAX || a->second_pass ? &unused : &r->slot->dist[vs_dist_index(a, row, r->state, VS_TENSOR_IN)].counts;
+        const bool counted = row != SIZE_MAX && !a->second_pass;
+        vs_quant_counts *counts = counted ? &r->slot->dist[vs_dist_index(a, row, r->state, VS_TENSOR_IN)].counts : NULL;
         vs_site_quantize(a->backend, site, tap->x, tap->x, counts);
     }
     return status;

@@ -32,22 +32,29 @@ static vs_status capture(const vs_analysis_run *r, size_t row, vs_tensor tensor,
     return VS_OK;
 }
 
+/* `all` and a later part of the same tensor, whose first column is `shift`: the largest value's first place counts. */
+static void join_part(vs_abs_stats *all, const vs_abs_stats *part, size_t shift) {
+    const bool larger = part->max > all->max || (isnan(part->max) && !isnan(all->max));
+    const bool sooner = !(part->max < all->max) && part->max_row < all->max_row && isnan(part->max) == isnan(all->max);
+    if (larger || sooner) *all = (vs_abs_stats){ part->max, part->max_row, shift + part->max_col, all->sum, all->count };
+    all->sum += part->sum;
+    all->count += part->count;
+}
+
 /* Probabilities stand head under head; their channel is head*T + key, their token the query. Other tensors are one part. */
-static void abs_stats(const vs_analysis_run *r, size_t row, vs_mat x, vs_dist_slot *slot, uint64_t *hist) {
+static vs_status abs_stats(const vs_analysis_run *r, size_t row, vs_mat x, vs_dist_slot *slot, uint64_t *hist, vs_error *err) {
     const vs_backend *be = r->a->backend;
     const size_t parts = r->a->results->rows[row].kind == VS_KIND_P ? r->a->model->arch.heads : 1, t = x.rows / parts;
     slot->rows = t;
-    for (size_t p = 0; p < parts; p++) {
+    be->ops->abs_stats(be, vs_mat_view(be, x, 0, t, 0, x.cols), &slot->stats, hist, slot->energy);
+    vs_status status = be->ops->sync(be, err);
+    for (size_t p = 1; p < parts && status == VS_OK; p++) {
         vs_abs_stats part;
-        vs_abs_stats *all = &slot->stats;
         be->ops->abs_stats(be, vs_mat_view(be, x, p * t, t, 0, x.cols), &part, hist, slot->energy + p * x.cols);
-        const bool first = p == 0 || part.max > all->max || (isnan(part.max) && !isnan(all->max)) ||
-                           (!(part.max < all->max) && part.max_row < all->max_row && isnan(part.max) == isnan(all->max));
-        const vs_abs_stats was = *all;
-        if (first) *all = (vs_abs_stats){ part.max, part.max_row, p * x.cols + part.max_col, 0, 0 };
-        all->sum = was.sum + part.sum;
-        all->count = was.count + part.count;
+        status = be->ops->sync(be, err);
+        if (status == VS_OK) join_part(&slot->stats, &part, p * x.cols);
     }
+    return status;
 }
 
 static void count_above(const vs_analysis_run *r, size_t row, vs_mat x, const vs_dist_pool *pool, uint64_t *above) {
@@ -78,8 +85,7 @@ vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_tensor te
     vs_dist_slot *slot = &r->slot->dist[vs_dist_index(a, row, r->state, tensor)];
     uint64_t *hist = a->hist[r->job->worker];
     memset(hist, 0, VS_HIST_BINS * sizeof *hist);
-    abs_stats(r, row, x, slot, hist);
-    vs_status status = be->ops->sync(be, err);
+    vs_status status = abs_stats(r, row, x, slot, hist, err);
 #pragma omp critical(vs_analysis_hist)
     for (size_t i = 0; i < VS_HIST_BINS; i++) pool->hist[i] += hist[i];
     return status == VS_OK ? capture(r, row, tensor, x, err) : status;

@@ -71,6 +71,8 @@ static vs_status one_image(const wave_run *run, size_t worker_index, size_t inde
     if (status == VS_OK) {
         const vs_job job = { w->session, &sample, worker_index, index, run->stage };
         status = run->work(run->context, &job, err);
+        const vs_backend *be = run->runner->weights->backend;
+        if (status != VS_OK) (void)be->ops->sync(be, NULL); /* nothing is delivered into memory that now goes */
     }
     vs_sample_release(&sample);
     return status;
