@@ -24,7 +24,7 @@ static void *load_beside_program(void) {
     path[n] = 0;
     char *slash = strrchr(path, '/');
     if (!slash) return NULL;
-    strcpy(slash, "/" VS_CUDA_MODULE_NAME);
+    memcpy(slash, "/" VS_CUDA_MODULE_NAME, sizeof "/" VS_CUDA_MODULE_NAME);
     return access(path, R_OK) == 0 ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
 }
 
