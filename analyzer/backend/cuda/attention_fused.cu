@@ -182,7 +182,7 @@ struct operands {
 static __device__ unsigned stride_of(const vs_mat &m) { return static_cast<unsigned>(m.ld); }
 
 template <bool VEC, unsigned WIDTH, unsigned ROWS>
-static __global__ void __launch_bounds__(THREADS, 2) attention_kernel(const operands n) {
+static __global__ void __launch_bounds__(THREADS, WIDTH == 64 && ROWS == 4 ? 3 : 2) attention_kernel(const operands n) {
     using tiles_of = shared_tiles<WIDTH, ROWS>;
     constexpr unsigned FOURS = tiles_of::FOURS, QUERIES = tiles_of::QUERIES, OWN = WIDTH / 8;
     extern __shared__ float4 room[];
@@ -252,8 +252,12 @@ template <bool VEC, unsigned WIDTH, unsigned ROWS> static bool launch(vs_cuda_th
     return true;
 }
 
+/* Below two blocks for each of an H100's processors smaller tiles give more of them; a query's sums are the same in both. */
+static constexpr size_t FEW_BLOCKS = 264;
+
 template <bool VEC> static bool launch_width(vs_cuda_thread *t, size_t images, const operands &n) {
-    if (n.width <= 32) return launch<VEC, 32, 8>(t, images, n);
+    const size_t blocks = images * n.heads * vs_ceil_div(n.tokens, 128);
+    if (n.width <= 64 && blocks < FEW_BLOCKS) return launch<VEC, 64, 4>(t, images, n);
     if (n.width <= 64) return launch<VEC, 64, 8>(t, images, n);
     if (n.width <= 96) return launch<VEC, 96, 4>(t, images, n);
     if (n.width <= 128) return launch<VEC, 128, 4>(t, images, n);
