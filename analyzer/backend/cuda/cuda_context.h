@@ -98,6 +98,10 @@ struct vs_batched {
 };
 void vs_cuda_products(vs_cuda_thread *t, const vs_batched *b);
 
+/* attention_fused.cu. False: not this way (too wide a head, too little shared memory). */
+bool vs_cuda_attention_fused(vs_cuda_thread *t, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, float scale,
+                             vs_mat out);
+
 /* The slots of a file. */
 void vs_cuda_fill_memory(vs_backend_ops *ops);
 void vs_cuda_fill_attention(vs_backend_ops *ops);
