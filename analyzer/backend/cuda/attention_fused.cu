@@ -57,22 +57,19 @@ static __device__ void wait_for_all() { asm volatile("cp.async.wait_group 0;" ::
 
 /* Begins to bring ROWS_OF rows of `width` floats over; zeros where there is none. */
 template <bool VEC, unsigned FOURS, unsigned ROWS_OF, bool SWIZZLED>
-static __device__ void bring(float4 *to, const float *from, size_t ld, size_t rows, unsigned width) {
+static __device__ void bring(float4 *to, const float *from, unsigned ld, unsigned rows, unsigned width) {
     static_assert(ROWS_OF * FOURS % THREADS == 0, "every thread brings as many");
-#pragma unroll 4
-    for (unsigned n = threadIdx.x; n < ROWS_OF * FOURS; n += THREADS) {
-        const unsigned row = n / FOURS, four = n % FOURS, c = 4 * four;
+#pragma unroll
+    for (unsigned step = 0; step < ROWS_OF * FOURS / THREADS; step++) {
+        const unsigned n = step * THREADS + threadIdx.x, row = n / FOURS, four = n % FOURS, c = 4 * four;
         float4 *at = to + row * FOURS + (SWIZZLED ? four ^ (row & 7) : four);
-        const bool there = row < rows && c < width;
-        const float *p = there ? from + row * ld + c : from;
-        if constexpr (VEC) {
-            copy_async<sizeof(float4)>(at, p, there);
-        } else {
-            for (unsigned i = 0; i < 4; i++) {
-                const bool inside = there && c + i < width;
-                copy_async<sizeof(float)>(reinterpret_cast<float *>(at) + i, inside ? p + i : from, inside);
-            }
-        }
+        const float *p = from + static_cast<size_t>(row) * ld + c; /* beyond the end it is not read */
+        if constexpr (VEC)
+            copy_async<sizeof(float4)>(at, p, row < rows && c < width);
+        else
+#pragma unroll
+            for (unsigned i = 0; i < 4; i++)
+                copy_async<sizeof(float)>(reinterpret_cast<float *>(at) + i, p + i, row < rows && c + i < width);
     }
     copies_end();
 }
@@ -109,17 +106,23 @@ struct memory {
     float most, sum;
 };
 
+/* Keys from `keys` on do not exist. */
+template <unsigned ROWS> static __device__ void hide_keys(float s[ROWS][KEYS_EACH], const place &at, unsigned keys) {
+#pragma unroll
+    for (unsigned j = 0; j < KEYS_EACH; j++)
+        if (8 * j + at.x >= keys)
+#pragma unroll
+            for (unsigned i = 0; i < ROWS; i++) s[i][j] = -INFINITY;
+}
+
 /* Probabilities of a query's scores, up to 1 / l, into shared memory; returns what o is to be scaled by. A query whose scores
- * all are -infinity so far has l = 0; NaN and +infinity make l NaN. */
-static __device__ float weigh_scores(float s[KEYS_EACH], float scale, unsigned keys, const place &at, memory *m, float *p) {
-    if (keys < KEYS)
+ * all are -infinity so far has l = 0; NaN and +infinity make l NaN. scale > 0: the largest score is that of the largest product.
+ */
+static __device__ float weigh_scores(const float s[KEYS_EACH], float scale, const place &at, memory *m, float *p) {
+    float most = s[0], sum = 0;
 #pragma unroll
-        for (unsigned j = 0; j < KEYS_EACH; j++)
-            if (8 * j + at.x >= keys) s[j] = -INFINITY;
-    float most = -INFINITY, sum = 0;
-#pragma unroll
-    for (unsigned j = 0; j < KEYS_EACH; j++) most = fmaxf(most, s[j] * scale);
-    most = fmaxf(m->most, join_keys(most, [](float a, float b) { return fmaxf(a, b); }));
+    for (unsigned j = 1; j < KEYS_EACH; j++) most = fmaxf(most, s[j]);
+    most = fmaxf(m->most, join_keys(most, [](float a, float b) { return fmaxf(a, b); }) * scale);
     const float from = most == -INFINITY ? 0.0f : most, shrink = expf(m->most - from);
 #pragma unroll
     for (unsigned j = 0; j < KEYS_EACH; j++) {
@@ -171,10 +174,12 @@ static __device__ void add_values(const shared_tiles<WIDTH, ROWS> *tiles, const 
 
 struct operands {
     vs_mat q, k, v, out;
-    size_t tokens, heads, tiles; /* of queries, in an image and head */
+    unsigned tokens, heads, tiles; /* tiles of queries, in an image and head */
     unsigned width;
     float scale;
 };
+
+static __device__ unsigned stride_of(const vs_mat &m) { return static_cast<unsigned>(m.ld); }
 
 template <bool VEC, unsigned WIDTH, unsigned ROWS>
 static __global__ void __launch_bounds__(THREADS, 2) attention_kernel(const operands n) {
@@ -183,11 +188,11 @@ static __global__ void __launch_bounds__(THREADS, 2) attention_kernel(const oper
     extern __shared__ float4 room[];
     tiles_of *tiles = reinterpret_cast<tiles_of *>(room);
     const place at = place_of<ROWS>(threadIdx.x);
-    const size_t which = blockIdx.x / n.tiles, first = blockIdx.x % n.tiles * QUERIES;
-    const size_t base = which / n.heads * n.tokens, column = which % n.heads * n.width;
+    const unsigned which = blockIdx.x / n.tiles, first = blockIdx.x % n.tiles * QUERIES;
+    const size_t base = static_cast<size_t>(which / n.heads) * n.tokens, column = static_cast<size_t>(which % n.heads) * n.width;
     const float *k = vs_row(n.k, base) + column, *v = vs_row(n.v, base) + column;
-    bring<VEC, FOURS, QUERIES, true>(tiles->q, vs_row(n.q, base + first) + column, n.q.ld, n.tokens - first, n.width);
-    bring<VEC, FOURS, KEYS, true>(tiles->k, k, n.k.ld, n.tokens, n.width);
+    bring<VEC, FOURS, QUERIES, true>(tiles->q, vs_row(n.q, base + first) + column, stride_of(n.q), n.tokens - first, n.width);
+    bring<VEC, FOURS, KEYS, true>(tiles->k, k, stride_of(n.k), n.tokens, n.width);
     float o[ROWS][OWN];
     memory m[ROWS];
 #pragma unroll
@@ -196,18 +201,21 @@ static __global__ void __launch_bounds__(THREADS, 2) attention_kernel(const oper
 #pragma unroll
         for (unsigned d = 0; d < OWN; d++) o[i][d] = 0;
     }
-    for (size_t key = 0; key < n.tokens; key += KEYS) {
-        const size_t left = n.tokens - key, next = left > KEYS ? key + KEYS : 0; /* after the last: fetched and not used */
+    for (unsigned left = n.tokens; left > 0; left = left > KEYS ? left - KEYS : 0) {
+        const unsigned after = left > KEYS ? left - KEYS : 0;
         float s[ROWS][KEYS_EACH], shrink[ROWS];
-        bring<VEC, FOURS, KEYS, false>(tiles->v, v + key * n.v.ld, n.v.ld, left, n.width);
+        bring<VEC, FOURS, KEYS, false>(tiles->v, v, stride_of(n.v), left, n.width);
         wait_for_older();
         make_scores<WIDTH, ROWS>(tiles, at, s);
         __syncthreads();
-        bring<VEC, FOURS, KEYS, true>(tiles->k, k + next * n.k.ld, n.k.ld, next ? left - KEYS : 0, n.width);
+        k += KEYS * n.k.ld;
+        v += KEYS * n.v.ld;
+        bring<VEC, FOURS, KEYS, true>(tiles->k, k, stride_of(n.k), after, n.width); /* after the last tile: zeros */
+        if (left < KEYS) hide_keys<ROWS>(s, at, left);
 #pragma unroll
         for (unsigned i = 0; i < ROWS; i++)
-            shrink[i] = weigh_scores(s[i], n.scale, left < KEYS ? static_cast<unsigned>(left) : KEYS, at, &m[i],
-                                     reinterpret_cast<float *>(tiles->p + (at.query + 4 * i) * (KEYS / 4)));
+            shrink[i] =
+                weigh_scores(s[i], n.scale, at, &m[i], reinterpret_cast<float *>(tiles->p + (at.query + 4 * i) * (KEYS / 4)));
         wait_for_older();
         add_values<WIDTH, ROWS>(tiles, at, shrink, o);
         __syncthreads();
@@ -216,7 +224,7 @@ static __global__ void __launch_bounds__(THREADS, 2) attention_kernel(const oper
 #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) {
         const float sum = join_keys(m[i].sum, [](float a, float b) { return a + b; });
-        const size_t row = first + at.query + 4 * i;
+        const unsigned row = first + at.query + 4 * i;
         if (row >= n.tokens) continue;
 #pragma unroll
         for (unsigned g = 0; g < OWN / 4; g++) {
@@ -238,7 +246,7 @@ template <bool VEC, unsigned WIDTH, unsigned ROWS> static bool launch(vs_cuda_th
         return false;
     }
     if (!vs_cuda_check(t, room)) return true;
-    n.tiles = vs_ceil_div(n.tokens, tiles_of::QUERIES);
+    n.tiles = vs_dim(vs_ceil_div(n.tokens, tiles_of::QUERIES));
     attention_kernel<VEC, WIDTH, ROWS><<<vs_dim(images * n.heads * n.tiles), THREADS, sizeof(tiles_of), t->stream>>>(n);
     vs_cuda_end(t);
     return true;
@@ -256,7 +264,7 @@ bool vs_cuda_attention_fused(vs_cuda_thread *t, vs_mat q, vs_mat k, vs_mat v, si
                              vs_mat out) {
     const size_t width = q.cols / heads;
     if (width > 128 || !(scale > 0)) return false; /* a masked score is -infinity before it is scaled */
-    const operands n = { q, k, v, out, q.rows / images, heads, 0, static_cast<unsigned>(width), scale };
+    const operands n = { q, k, v, out, vs_dim(q.rows / images), vs_dim(heads), 0, vs_dim(width), scale };
     const bool aligned = vs_aligned(q) && vs_aligned(k) && vs_aligned(v) && vs_aligned(out) && width % 4 == 0;
     return aligned ? launch_width<true>(t, images, n) : launch_width<false>(t, images, n);
 }

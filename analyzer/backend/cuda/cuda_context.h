@@ -39,6 +39,7 @@ struct vs_cuda_thread {
     vs_cuda_thread *next;
     pthread_t id;
     bool synchronous; /* VS_CUDA_SYNC */
+    bool tf32;        /* `linear` in TF32 */
     cudaStream_t stream;
     cublasHandle_t blas;
     void *workspace; /* of cuBLAS */
@@ -60,7 +61,7 @@ struct vs_cuda_context {
     vs_backend_ops ops;
     char isa[16];
     int device;
-    bool synchronous;
+    bool synchronous, tf32;
     size_t workspace_bytes;
     pthread_mutex_t lock; /* of the two below */
     vs_cuda_thread *threads;

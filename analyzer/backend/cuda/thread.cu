@@ -105,6 +105,7 @@ static vs_cuda_thread *make_thread(vs_cuda_context *c) {
     }
     t->id = pthread_self();
     t->synchronous = c->synchronous;
+    t->tf32 = c->tf32;
     t->workspace_bytes = c->workspace_bytes;
     t->slot = "setting up a stream";
     if (make_parts(c, t)) return t;

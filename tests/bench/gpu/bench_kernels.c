@@ -1,7 +1,8 @@
-/* bench_kernels [BACKEND [SECONDS]]: each operation at the shapes of ViT-S/B/L, 518 px, batch 8 (1370 tokens an image), beside
- * the ceilings of the machine as the same run finds them: the product of 8192 x 8192 float32 matrices, and the copy of 1 GiB
- * (bytes read and written). An operation's bytes are those that must move at least: every operand once. A line: milliseconds,
- * TFLOP/s or GB/s, share of the ceiling. BACKEND: cuda (default) or another name of vs_backend_open; SECONDS a measurement (0.2).
+/* bench_kernels [BACKEND [SECONDS [ARITHMETIC]]]: each operation at the shapes of ViT-S/B/L, 518 px, batch 8 (1370 tokens an
+ * image), beside the ceilings of the machine as the same run finds them: the product of 8192 x 8192 float32 matrices, and the
+ * copy of 1 GiB (bytes read and written). An operation's bytes are those that must move at least: every operand once. A line:
+ * milliseconds, TFLOP/s or GB/s, share of the ceiling. BACKEND: cuda (default) or another name of vs_backend_open; SECONDS a
+ * measurement (0.2); ARITHMETIC: f32, tf32.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,7 +217,10 @@ int main(int argc, char **argv) {
     } models[] = { { "ViT-S/14", 384 }, { "ViT-B/14", 768 }, { "ViT-L/14", 1024 } };
     vs_error err = { 0 };
     vs_backend *be = NULL;
-    if (vs_backend_open(&be, argc > 1 ? argv[1] : "cuda", &err) != VS_OK) {
+    vs_arithmetic arithmetic = VS_ARITHMETIC_OWN;
+    vs_status status = argc > 3 ? vs_arithmetic_parse(&arithmetic, argv[3], &err) : VS_OK;
+    if (status == VS_OK) status = vs_backend_open_as(&be, argc > 1 ? argv[1] : "cuda", arithmetic, &err);
+    if (status != VS_OK) {
         fprintf(stderr, "bench_kernels: %s\n", err.message);
         return 1;
     }
