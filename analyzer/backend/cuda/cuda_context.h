@@ -76,11 +76,11 @@ bool vs_cuda_check(vs_cuda_thread *t, cudaError_t code);
 bool vs_cuda_check_blas(vs_cuda_thread *t, cublasStatus_t code);
 /* After the launches of an operation. */
 void vs_cuda_end(vs_cuda_thread *t);
+/* Zeroed on the device. */
 vs_slice vs_cuda_slice(vs_cuda_thread *t, size_t bytes);
-/* The same, zeroed on the device. */
-vs_slice vs_cuda_zeroed_slice(vs_cuda_thread *t, size_t bytes);
-/* Notes where a slice goes. */
+/* Notes where a slice goes, or what begins `at` bytes into it. */
 void vs_cuda_deliver(vs_cuda_thread *t, const vs_slice *slice, vs_delivery d);
+void vs_cuda_deliver_at(vs_cuda_thread *t, const vs_slice *slice, size_t at, vs_delivery d);
 /* Memory of one operation on the stream, valid until the next one asks; NULL: no memory, recorded. */
 void *vs_cuda_scratch(vs_cuda_thread *t, size_t bytes);
 /* Waits for the stream, delivers and reports. */

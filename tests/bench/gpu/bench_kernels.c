@@ -22,7 +22,7 @@ typedef struct bench {
     vs_abs_stats stats[IMAGES];
     vs_error_sums sums[IMAGES];
     vs_quant_counts counts[IMAGES];
-    uint64_t *hist[IMAGES];
+    void *hist; /* counters */
     double *energy[IMAGES], *lo, *hi;
 } bench;
 
@@ -31,28 +31,33 @@ static const vs_grid grid = { .scale = 0.03f, .zero = 128, .qmin = 0, .qmax = 25
 /* [images * tokens, cols] in one of the big arrays. */
 static vs_mat rows_of(void *p, size_t cols) { return (vs_mat){ p, (size_t)IMAGES * TOKENS, cols, cols }; }
 static vs_mat hidden(const bench *b, void *p) { return rows_of(p, 4 * b->width); }
-static vs_mat image(const bench *b, vs_mat m, size_t i) { return vs_mat_view(b->be, m, i * TOKENS, TOKENS, 0, m.cols); }
 
-/* ---- what gives numbers of each image: the only place that knows how images are told apart */
+/* ---- what gives numbers of each image */
 
 static void abs_stats(bench *b) {
-    for (size_t i = 0; i < IMAGES; i++)
-        b->be->ops->abs_stats(b->be, image(b, hidden(b, b->a), i), &b->stats[i], b->hist[i], b->energy[i]);
+    vs_abs_stats *out[IMAGES];
+    for (size_t i = 0; i < IMAGES; i++) out[i] = &b->stats[i];
+    b->be->ops->abs_stats(b->be, hidden(b, b->a), IMAGES, out, b->hist, b->energy);
 }
 static void abs_max(bench *b) {
-    for (size_t i = 0; i < IMAGES; i++) b->be->ops->abs_stats(b->be, image(b, hidden(b, b->a), i), &b->stats[i], NULL, NULL);
+    vs_abs_stats *out[IMAGES];
+    for (size_t i = 0; i < IMAGES; i++) out[i] = &b->stats[i];
+    b->be->ops->abs_stats(b->be, hidden(b, b->a), IMAGES, out, NULL, NULL);
 }
 static void error_sums(bench *b) {
-    for (size_t i = 0; i < IMAGES; i++)
-        b->be->ops->error_sums(b->be, image(b, hidden(b, b->a), i), image(b, hidden(b, b->b), i), &b->sums[i]);
+    vs_error_sums *out[IMAGES];
+    for (size_t i = 0; i < IMAGES; i++) out[i] = &b->sums[i];
+    b->be->ops->error_sums(b->be, hidden(b, b->a), hidden(b, b->b), IMAGES, out);
 }
 static void fake_quant_counted(bench *b) {
-    for (size_t i = 0; i < IMAGES; i++)
-        b->be->ops->fake_quant(b->be, image(b, hidden(b, b->a), i), &grid, image(b, hidden(b, b->y), i), &b->counts[i]);
+    vs_quant_counts *counts[IMAGES];
+    for (size_t i = 0; i < IMAGES; i++) counts[i] = &b->counts[i];
+    b->be->ops->fake_quant(b->be, hidden(b, b->a), &grid, hidden(b, b->y), IMAGES, counts);
 }
 static void fake_quant_tokens_counted(bench *b) {
-    for (size_t i = 0; i < IMAGES; i++)
-        b->be->ops->fake_quant_tokens(b->be, image(b, hidden(b, b->a), i), 127, image(b, hidden(b, b->y), i), &b->counts[i]);
+    vs_quant_counts *counts[IMAGES];
+    for (size_t i = 0; i < IMAGES; i++) counts[i] = &b->counts[i];
+    b->be->ops->fake_quant_tokens(b->be, hidden(b, b->a), 127, hidden(b, b->y), IMAGES, counts);
 }
 
 /* ---- the others */
@@ -82,8 +87,10 @@ static void gelu(bench *b) { b->be->ops->gelu(b->be, hidden(b, b->a), hidden(b, 
 static void scale_add(bench *b) {
     b->be->ops->scale_add(b->be, rows_of(b->a, b->width), rows_of(b->b, b->width), b->small, rows_of(b->y, b->width));
 }
-static void fake_quant(bench *b) { b->be->ops->fake_quant(b->be, hidden(b, b->a), &grid, hidden(b, b->y), NULL); }
-static void fake_quant_tokens(bench *b) { b->be->ops->fake_quant_tokens(b->be, hidden(b, b->a), 127, hidden(b, b->y), NULL); }
+static void fake_quant(bench *b) { b->be->ops->fake_quant(b->be, hidden(b, b->a), &grid, hidden(b, b->y), IMAGES, NULL); }
+static void fake_quant_tokens(bench *b) {
+    b->be->ops->fake_quant_tokens(b->be, hidden(b, b->a), 127, hidden(b, b->y), IMAGES, NULL);
+}
 static void minmax(bench *b) { b->be->ops->channel_minmax(b->be, hidden(b, b->a), b->lo, b->hi); }
 
 /* ---- measuring */
@@ -189,11 +196,11 @@ static bool prepare(bench *b) {
     b->small = b->be->ops->alloc(b->be, cols);
     b->lo = vs_calloc(cols, sizeof *b->lo);
     b->hi = vs_calloc(cols, sizeof *b->hi);
-    bool good = b->y && b->lo && b->hi && fill(b, b->a, copied) && fill(b, b->b, used) && fill(b, b->small, cols);
+    b->hist = b->be->ops->alloc_counts(b->be, VS_HIST_BINS);
+    bool good = b->y && b->lo && b->hi && b->hist && fill(b, b->a, copied) && fill(b, b->b, used) && fill(b, b->small, cols);
     for (size_t i = 0; i < IMAGES && good; i++) {
-        b->hist[i] = vs_calloc(VS_HIST_BINS, sizeof **b->hist);
         b->energy[i] = vs_calloc(cols, sizeof **b->energy);
-        good = b->hist[i] && b->energy[i];
+        good = b->energy[i] != NULL;
     }
     return good;
 }
@@ -201,10 +208,8 @@ static bool prepare(bench *b) {
 static void release(bench *b, vs_backend *be) {
     void *const reals[] = { b->a, b->b, b->y, b->small };
     for (size_t i = 0; i < 4; i++) be->ops->free(be, reals[i]);
-    for (size_t i = 0; i < IMAGES; i++) {
-        free(b->hist[i]);
-        free(b->energy[i]);
-    }
+    be->ops->free(be, b->hist);
+    for (size_t i = 0; i < IMAGES; i++) free(b->energy[i]);
     free(b->lo);
     free(b->hi);
     vs_backend_close(be);
