@@ -209,28 +209,6 @@ static void launch_abs(vs_cuda_thread *t, vs_mat x, size_t images, double *energ
     vs_cuda_end(t);
 }
 
-static constexpr size_t HISTOGRAM_BLOCKS = 264; /* two for each of an H100's processors: few windows to add up */
-
-static void add_bins(uint64_t *to, const char *staged, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t n;
-        memcpy(&n, staged + i * sizeof n, sizeof n);
-        to[i] += n;
-    }
-}
-
-static void deliver_bins(const vs_delivery *d, const char *staged) { add_bins(static_cast<uint64_t *>(d->to), staged, d->count); }
-
-/* A 32-bit bin holds what a slice of at most this many elements can put into it. */
-static size_t rows_that_fit(vs_mat x) {
-    const size_t rows = UINT32_MAX / x.cols;
-    return rows ? rows : 1;
-}
-
-static vs_mat rows_from(vs_mat x, size_t first, size_t most) {
-    return { vs_row(x, first), x.rows - first < most ? x.rows - first : most, x.cols, x.ld };
-}
-
 /* ---- abs_stats and channel_energy */
 
 static void add_doubles(double *to, const char *staged, size_t count) {
@@ -581,6 +559,28 @@ static __global__ void range_kernel(vs_mat x, double lo, double factor, size_t b
     __syncthreads();
     for (size_t i = vs_thread_in_block(); shared && i < bins; i += threads)
         if (window[i]) atomicAdd(&out[i], window[i]);
+}
+
+static constexpr size_t HISTOGRAM_BLOCKS = 264; /* two for each of an H100's processors: few windows to add up */
+
+static void add_bins(uint64_t *to, const char *staged, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t n;
+        memcpy(&n, staged + i * sizeof n, sizeof n);
+        to[i] += n;
+    }
+}
+
+static void deliver_bins(const vs_delivery *d, const char *staged) { add_bins(static_cast<uint64_t *>(d->to), staged, d->count); }
+
+/* A 32-bit bin holds what a slice of at most this many elements can put into it. */
+static size_t rows_that_fit(vs_mat x) {
+    const size_t rows = UINT32_MAX / x.cols;
+    return rows ? rows : 1;
+}
+
+static vs_mat rows_from(vs_mat x, size_t first, size_t most) {
+    return { vs_row(x, first), x.rows - first < most ? x.rows - first : most, x.cols, x.ld };
 }
 
 static void range_histogram(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts) {
