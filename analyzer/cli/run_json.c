@@ -54,7 +54,7 @@ vs_status vs_cli_write_run_json(const vs_study *s, const char *dir, vs_error *er
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}", "vitscope",
                   VS_VERSION, "name", s->config->name, "backend", s->backend->name, "arithmetic", s->backend->arithmetic, "isa",
-                  s->backend->isa, "threads", (json_int_t)s->options.threads, "batch", (json_int_t)s->options.wave, "config",
+                  s->backend->isa, "threads", (json_int_t)s->options.threads, "batch", (json_int_t)s->options.batch, "config",
                   config ? config : json_null(), "config_sha256", config_sha, "results_sha256", results_sha, "checkpoint", "path",
                   s->model->path, "sha256", s->model->sha256, "sets", "calibration", describe_set(&s->calibration_set),
                   "analysis", describe_set(&s->analysis_set), "evaluation", describe_set(&s->evaluation_set), "seconds",

@@ -102,7 +102,7 @@ static void check_study(const char *backend, const char *recipe, const char *sco
     vs_config *config = NULL;
     vs_study s = { 0 };
     assert_int_equal(vs_config_parse(&config, text, strlen(text), "sweep.yaml", NULL, 0, &err), VS_OK);
-    const vs_study_options options = { .backend = backend, .threads = 2, .wave = 2 };
+    const vs_study_options options = { .backend = backend, .threads = 2, .batch = 1 };
     if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
     const vs_session_options so = { .images = 1,
                                     .height = 56,
