@@ -76,6 +76,8 @@ void vs_bench_print(const vs_bench *b) {
     printf("\nmemory: peak %.1f MB, bound %.1f MB (float32 weights %zu times, %zu threads, 200 MB)\n",
            (double)vs_cli_peak_bytes() / 1e6, vs_bench_memory_bound(b) / 1e6, 1 + b->study->states.variant_count,
            b->study->options.threads);
+    const vs_memory_use device = b->study->backend->ops->memory_use(b->study->backend);
+    if (device.peak) printf("device memory: peak %.1f MB (weights, sessions, counters)\n", (double)device.peak / 1e6);
 }
 
 /* ------------------------------------------------------------------ JSON */
@@ -120,6 +122,8 @@ vs_status vs_bench_print_json(const vs_bench *b, vs_error *err) {
                   "images", (json_int_t)b->images, "repeats", (json_int_t)b->repeats, "weight_copies",
                   (json_int_t)s->states.variant_count + 1, "seconds_an_image", json_passes(b), "stages", json_stages(b),
                   "by_operation", tables, "peak_bytes", (json_int_t)vs_cli_peak_bytes(), "bound_bytes", vs_bench_memory_bound(b));
+    const vs_memory_use device = s->backend->ops->memory_use(s->backend);
+    if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
     char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(root);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for the report");

@@ -59,6 +59,8 @@ vs_status vs_cli_write_run_json(const vs_study *s, const char *dir, vs_error *er
                   s->model->path, "sha256", s->model->sha256, "sets", "calibration", describe_set(&s->calibration_set),
                   "analysis", describe_set(&s->analysis_set), "evaluation", describe_set(&s->evaluation_set), "seconds",
                   describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
+    const vs_memory_use device = s->backend->ops->memory_use(s->backend);
+    if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
     if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
     status = path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
     json_decref(root);

@@ -73,14 +73,10 @@ void vs_job_progress(const vs_job *job, size_t done, size_t total) {
 
 /* ------------------------------------------------------------------ memory */
 
-static size_t bytes_held(const vs_backend *be) {
-    (void)be; /* until backends tell */
-    return 0;
-}
-
 /* What is free for sessions before the first is made, shared out evenly. */
 static void share_out(pass *p) {
-    const size_t limit = p->runner->memory, held = limit ? bytes_held(p->runner->weights->backend) : 0;
+    const vs_backend *be = p->runner->weights->backend;
+    const size_t limit = p->runner->memory, held = be->ops->memory_use(be).held;
     p->share = limit == 0 ? SIZE_MAX : held < limit ? (limit - held) / p->threads : 0;
 }
 
