@@ -112,7 +112,7 @@ static void *limited_alloc(const vs_backend *self, size_t count) {
 
 static void count_note(void *context, const char *text) {
     size_t *notes = context;
-    *notes += strstr(text, "do not fit in memory") != NULL;
+    *notes += strstr(text, "memory is short") != NULL;
 }
 
 /* The study with `most` bytes an allocation and `memory` in all (0: no limit). */
