@@ -95,6 +95,8 @@ typedef struct vs_model_options {
  * tensors, wrong shapes, bad values), VS_ERR_UNSUPPORTED (a layout that is recognised but not built). */
 VS_NODISCARD vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options *options, vs_error *err);
 void vs_model_free(vs_model *model);
+/* Where a file of this name is published; false, and `text` untouched, for names that no publisher is known of. */
+bool vs_published_name(const char *path, char *text, size_t size);
 /* A model without a head and with seeded random weights, trained (so to say) on size x size images: for benchmarks and tests.
  * VS_ERR_NOTFOUND: no geometry of that name; VS_ERR_SHAPE: size is not a multiple of the patch. */
 VS_NODISCARD vs_status vs_model_random(vs_model **out, const char *geometry, size_t size, uint64_t seed, vs_error *err);
