@@ -41,6 +41,8 @@ static bool is_there(const char *path) {
     return stat(path, &info) == 0;
 }
 
+static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
 /* The split lists stems, a line each; it becomes a list of images as vs_filelist_make knows it. */
 static vs_status list_split(const char *images, const char *split, vs_filelist *files, vs_error *err) {
     char *text = NULL;
@@ -60,6 +62,7 @@ static vs_status list_split(const char *images, const char *split, vs_filelist *
     }
     free(text);
     if (status == VS_OK && files->count == 0) status = vs_fail(err, VS_ERR_FORMAT, "%s: no images listed", split);
+    if (status == VS_OK) qsort(files->paths, files->count, sizeof *files->paths, by_bytes);
     if (status != VS_OK) vs_filelist_release(files);
     return status;
 }
