@@ -1,6 +1,5 @@
 /* Messages, signals and progress. */
 #include <math.h>
-#include <omp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -115,10 +114,10 @@ void vs_cli_progress_end(vs_cli_progress *p) {
 }
 
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
-    const size_t threads = line->threads ? line->threads : (size_t)omp_get_num_procs();
     return (vs_study_options){ .backend = line->backend,
-                               .threads = threads,
-                               .wave = line->batch ? line->batch : 2 * threads,
+                               .threads = line->threads,
+                               .batch = line->batch,
+                               .memory = line->gpu_memory,
                                .stop = vs_cli_stop(),
                                .progress = vs_cli_progress_begin(progress) };
 }

@@ -19,27 +19,30 @@ typedef struct context {
 
 static size_t state_count(const context *c) { return c->states->state_count; }
 
+/* Each window's logits into memory of its own. */
 static vs_status keep_logits(const context *c, const vs_job *job, size_t state, vs_error *err) {
     const vs_backend *be = c->runner->weights->backend;
-    const vs_mat logits = vs_session_logits(job->session);
-    void *host = vs_calloc(logits.rows * logits.cols, (size_t)be->real);
-    if (!host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
-    vs_status status = be->ops->download(be, host, logits, err);
-    if (status == VS_OK) status = be->ops->sync(be, err);
-    if (status == VS_OK)
-        c->logits[job->index * state_count(c) + state] = host;
-    else
-        free(host);
-    return status;
+    const vs_mat all = vs_session_logits(job->session);
+    const size_t rows = all.rows / job->images;
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < job->images && status == VS_OK; i++) {
+        void **host = &c->logits[(job->first + i) * state_count(c) + state];
+        free(*host); /* of a job that was given up for want of memory */
+        *host = vs_calloc(rows * all.cols, (size_t)be->real);
+        if (!*host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
+        status = be->ops->download(be, *host, vs_mat_view(be, all, i * rows, rows, 0, all.cols), err);
+    }
+    const vs_status synced = be->ops->sync(be, err);
+    return status == VS_OK ? synced : status;
 }
 
-static vs_status run_window(const context *c, const vs_job *job, vs_error *err) {
+static vs_status run_states(const context *c, const vs_job *job, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t s = 0; s < state_count(c) && status == VS_OK; s++) {
         if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
         const vs_state *state = &c->states->states[s];
         vs_state_tap tap = { state, c->runner->weights->backend };
-        status = vs_forward(job->session, state->weights, job->sample->pixels, vs_state_tapper(&tap), err);
+        status = vs_forward(job->session, state->weights, job->pixels, vs_state_tapper(&tap), err);
         if (status == VS_OK) status = keep_logits(c, job, s, err);
     }
     return status;
@@ -124,13 +127,15 @@ static vs_status finish_image(const context *c, const vs_window *last, size_t un
 
 static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
-    const vs_window *w = &c->set->windows[job->index];
-    bool last = false;
-    vs_status status = run_window(c, job, err);
-    if (status != VS_OK) return status;
+    vs_status status = run_states(c, job, err);
+    for (size_t i = job->first; i < job->first + job->images && status == VS_OK; i++) {
+        const vs_window *w = &c->set->windows[i];
+        bool last = false;
 #pragma omp critical(vs_windows)
-    last = --c->pending[w->image] == 0;
-    return last ? finish_image(c, w, job->index, job->worker, err) : VS_OK;
+        last = --c->pending[w->image] == 0;
+        if (last) status = finish_image(c, w, i, job->worker, err);
+    }
+    return status;
 }
 
 /* ------------------------------------------------------------------ the set */

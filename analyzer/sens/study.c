@@ -1,6 +1,7 @@
 #include "study.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "sweep.h"
 #include "util.h"
 
-enum { KEPT_MAPS = 4, PROPAGATIONS = 3 };
+enum { KEPT_MAPS = 4, PROPAGATIONS = 3, DEVICE_WORKERS = 2, DEVICE_BATCH = 8 };
 
 static void begin_stage(vs_study *s, const char *name) {
     if (s->stage_count < VS_MAX_STAGES) s->stages[s->stage_count++] = (vs_stage_time){ name, 0 };
@@ -24,7 +25,9 @@ static void end_stage(vs_study *s) {
 vs_runner vs_study_runner(const vs_study *s) {
     return (vs_runner){ .weights = s->weights,
                         .threads = s->options.threads,
-                        .wave = s->options.wave,
+                        .batch = s->options.batch,
+                        .wave = 2 * s->options.threads * s->options.batch,
+                        .memory = s->options.memory,
                         .stop = s->options.stop,
                         .progress = s->options.progress,
                         .probabilities = s->config->recipe.p != VS_P_NONE };
@@ -201,11 +204,24 @@ static vs_status open_model(vs_study *s, vs_error *err) {
     return status == VS_ERR_NOTFOUND ? name_missing(c, err) : status;
 }
 
+/* Host memory: images side by side, one a processor. A device: enough images at once to fill it, and a second worker that
+ * decodes the next ones meanwhile. */
+static vs_status choose_width(vs_study *s, vs_error *err) {
+    vs_study_options *o = &s->options;
+    const bool host = s->backend->host_memory;
+    if (host && o->memory)
+        return vs_fail(err, VS_ERR_CONFIG, "--gpu-memory bounds the memory of a GPU; backend %s has none", s->backend->name);
+    if (o->threads == 0) o->threads = host ? (size_t)omp_get_num_procs() : DEVICE_WORKERS;
+    if (o->batch == 0) o->batch = host ? 1 : DEVICE_BATCH;
+    return VS_OK;
+}
+
 vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
     *s = (vs_study){ .config = config, .model = options->model, .options = *options };
     vs_results *r = &s->results;
     begin_stage(s, "load");
     vs_status status = vs_backend_open(&s->backend, options->backend, err);
+    if (status == VS_OK) status = choose_width(s, err);
     if (status == VS_OK) status = open_model(s, err);
     if (status == VS_OK) status = open_sets(s, err);
     if (status == VS_OK) status = measure_geometry(s, err);

@@ -90,13 +90,13 @@ void test_error_sums(void **state) {
             begin(c, OP_SUMS, v, "error_sums [%zu,%zu]", rows, cols);
             tensor *x = input(c, rows, cols, v), *y = input(c, rows, cols, v);
             vs_error_sums ref = { 9, 9, 9 }, dut = { 9, 9, 9 }; /* overwritten */
-            c->ref->ops->error_sums(c->ref, x->ref, y->ref, &ref);
-            c->dut->ops->error_sums(c->dut, x->dut, y->dut, &dut);
+            c->ref->ops->error_sums(c->ref, x->ref, y->ref, 1, (vs_error_sums *[]){ &ref });
+            c->dut->ops->error_sums(c->dut, x->dut, y->dut, 1, (vs_error_sums *[]){ &dut });
             settle(c);
             compare_value(c, "signal", dut.signal, ref.signal, ref.signal);
             compare_value(c, "noise", dut.noise, ref.noise, ref.noise);
             require(c, dut.nonfinite == 0 && ref.nonfinite == 0, "nonfinite %llu", (unsigned long long)dut.nonfinite);
-            c->dut->ops->error_sums(c->dut, x->dut, x->dut, &dut);
+            c->dut->ops->error_sums(c->dut, x->dut, x->dut, 1, (vs_error_sums *[]){ &dut });
             settle(c);
             require(c, dut.noise == 0, "noise of a tensor against itself is %g", dut.noise);
             finish(c);
@@ -122,15 +122,23 @@ static void check_stats(ops_context *c, const tensor *x, const vs_abs_stats *dut
     compare_value(c, "sum", dut->sum, ref->sum, ref->sum);
 }
 
+static void read_into(const vs_backend *be, const void *counts, uint64_t *hist) {
+    vs_error err = { 0 };
+    assert_int_equal(be->ops->read_counts(be, counts, VS_HIST_BINS, hist, &err), VS_OK);
+}
+
 static void abs_stats_case(ops_context *c, const tensor *x) {
     uint64_t *hist[2] = { vs_calloc(VS_HIST_BINS, 8), vs_calloc(VS_HIST_BINS, 8) };
+    void *counts[2] = { c->ref->ops->alloc_counts(c->ref, VS_HIST_BINS), c->dut->ops->alloc_counts(c->dut, VS_HIST_BINS) };
     double *energy[2] = { doubles(x->cols), doubles(x->cols) }, *again = doubles(x->cols);
     vs_abs_stats ref = { 0 }, dut = { 0 };
-    assert_true(hist[0] && hist[1]);
+    assert_true(hist[0] && hist[1] && counts[0] && counts[1]);
     hist[0][3] = hist[1][3] = 2;
     for (size_t j = 0; j < x->cols; j++) energy[0][j] = energy[1][j] = again[j] = 0.5;
-    c->ref->ops->abs_stats(c->ref, x->ref, &ref, hist[0], energy[0]);
-    c->dut->ops->abs_stats(c->dut, x->dut, &dut, hist[1], energy[1]);
+    c->ref->ops->abs_stats(c->ref, x->ref, 1, (vs_abs_stats *[]){ &ref }, counts[0], (double *[]){ energy[0] });
+    c->dut->ops->abs_stats(c->dut, x->dut, 1, (vs_abs_stats *[]){ &dut }, counts[1], (double *[]){ energy[1] });
+    read_into(c->ref, counts[0], hist[0]);
+    read_into(c->dut, counts[1], hist[1]);
     settle(c);
     check_stats(c, x, &dut, &ref);
     check_histogram(c, x, hist[0], c->ref);
@@ -143,16 +151,17 @@ static void abs_stats_case(ops_context *c, const tensor *x) {
                 energy[1][j]);
     }
     vs_abs_stats without = { 0 }; /* each part may be left out */
-    c->dut->ops->abs_stats(c->dut, x->dut, &without, NULL, NULL);
+    c->dut->ops->abs_stats(c->dut, x->dut, 1, (vs_abs_stats *[]){ &without }, NULL, NULL);
     settle(c);
     check_stats(c, x, &without, &ref);
-    c->dut->ops->abs_stats(c->dut, x->dut, &without, hist[1], NULL);
+    c->dut->ops->abs_stats(c->dut, x->dut, 1, (vs_abs_stats *[]){ &without }, counts[1], NULL);
     settle(c);
     check_stats(c, x, &without, &ref);
-    c->dut->ops->abs_stats(c->dut, x->dut, &without, NULL, energy[1]);
+    c->dut->ops->abs_stats(c->dut, x->dut, 1, (vs_abs_stats *[]){ &without }, NULL, (double *[]){ energy[1] });
     settle(c);
     check_stats(c, x, &without, &ref);
     for (size_t b = 0; b < 2; b++) {
+        (b ? c->dut : c->ref)->ops->free(b ? c->dut : c->ref, counts[b]);
         free(hist[b]);
         free(energy[b]);
     }
@@ -177,7 +186,7 @@ void test_abs_stats(void **state) {
     tensor *x = input_from(c, ROWS, COLS, ties);
     abs_stats_case(c, x);
     vs_abs_stats stats;
-    c->dut->ops->abs_stats(c->dut, x->dut, &stats, NULL, NULL);
+    c->dut->ops->abs_stats(c->dut, x->dut, 1, (vs_abs_stats *[]){ &stats }, NULL, NULL);
     settle(c);
     require(c, stats.max_row == 2 && stats.max_col == 68, "first at [%zu,%zu]", stats.max_row, stats.max_col);
     finish(c);
@@ -262,8 +271,8 @@ void test_nonfinite_statistics(void **state) {
                 require(c, isnan(lo[0][at % COLS]) && isnan(hi[0][at % COLS]) && isnan(most[0][at / COLS]), "NaN lost by ref");
             for (size_t r = 0; r < ROWS; r++) compare_value(c, "row", most[1][r], most[0][r], 0);
             vs_error_sums ref, dut;
-            c->ref->ops->error_sums(c->ref, y->ref, x->ref, &ref);
-            c->dut->ops->error_sums(c->dut, y->dut, x->dut, &dut);
+            c->ref->ops->error_sums(c->ref, y->ref, x->ref, 1, (vs_error_sums *[]){ &ref });
+            c->dut->ops->error_sums(c->dut, y->dut, x->dut, 1, (vs_error_sums *[]){ &dut });
             settle(c);
             require(c, dut.nonfinite == ref.nonfinite && ref.nonfinite == (b == 3 && at != 0 ? 2 : 1), "nonfinite %llu",
                     (unsigned long long)dut.nonfinite);

@@ -117,22 +117,28 @@ static unsigned long long *count_into(vs_cuda_thread *t, vs_quant_counts *counts
 
 static constexpr size_t COUNTING_BLOCKS = 2048; /* along the rows: each ends with two atomic additions */
 
-static void fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts) {
-    vs_cuda_thread *t = vs_cuda_begin(self, "fake_quant");
-    if (!t || x.rows == 0 || x.cols == 0) return;
-    const grid_f32 g = floats_of(grid);
-    if (!counts) {
-        vs_elementwise(t, y, quantized{ x, g });
-        return;
-    }
+static void fake_quant_image(vs_cuda_thread *t, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts) {
     unsigned long long *to = count_into(t, counts);
     if (!to) return;
     const vs_layout l = vs_cover(x.rows, x.cols, COUNTING_BLOCKS);
     if (vs_aligned(x) && vs_aligned(y))
-        fake_quant_counted<true><<<l.grid, l.block, 0, t->stream>>>(x, g, grid->lo, grid->hi, y, to);
+        fake_quant_counted<true><<<l.grid, l.block, 0, t->stream>>>(x, floats_of(grid), grid->lo, grid->hi, y, to);
     else
-        fake_quant_counted<false><<<l.grid, l.block, 0, t->stream>>>(x, g, grid->lo, grid->hi, y, to);
+        fake_quant_counted<false><<<l.grid, l.block, 0, t->stream>>>(x, floats_of(grid), grid->lo, grid->hi, y, to);
     vs_cuda_end(t);
+}
+
+static vs_mat image_of(vs_mat x, size_t images, size_t i) {
+    return { vs_row(x, i * (x.rows / images)), x.rows / images, x.cols, x.ld };
+}
+
+static void fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, size_t images,
+                       vs_quant_counts *const *counts) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "fake_quant");
+    if (!t || x.rows == 0 || x.cols == 0) return;
+    if (!counts) vs_elementwise(t, y, quantized{ x, floats_of(grid) });
+    for (size_t i = 0; counts && i < images; i++)
+        fake_quant_image(t, image_of(x, images, i), grid, image_of(y, images, i), counts[i]);
 }
 
 /* ---- a scale a row */
@@ -211,9 +217,7 @@ template <bool VEC> static __global__ void fake_quant_tokens_kernel(vs_mat x, in
     if (threadIdx.x == 0 && zeroed) atomicAdd(&counts[0], zeroed);
 }
 
-static void fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts) {
-    vs_cuda_thread *t = vs_cuda_begin(self, "fake_quant_tokens");
-    if (!t || x.rows == 0 || x.cols == 0) return;
+static void fake_quant_tokens_image(vs_cuda_thread *t, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts) {
     unsigned long long *to = counts ? count_into(t, counts) : NULL;
     if (counts && !to) return;
     const unsigned blocks = vs_dim(x.rows), threads = vs_row_threads(x.cols);
@@ -222,6 +226,15 @@ static void fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs
     else
         fake_quant_tokens_kernel<false><<<blocks, threads, 0, t->stream>>>(x, qmax, y, to);
     vs_cuda_end(t);
+}
+
+static void fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, size_t images,
+                              vs_quant_counts *const *counts) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "fake_quant_tokens");
+    if (!t || x.rows == 0 || x.cols == 0) return;
+    if (!counts) fake_quant_tokens_image(t, x, qmax, y, NULL);
+    for (size_t i = 0; counts && i < images; i++)
+        fake_quant_tokens_image(t, image_of(x, images, i), qmax, image_of(y, images, i), counts[i]);
 }
 
 /* ---- codes */

@@ -132,7 +132,7 @@ static void launch_abs(vs_cuda_thread *t, vs_mat x, double *energy_out, abs_part
 /* Bins of 2^-12 .. 2^8 and bin 0, where most values are, are counted in shared memory first. */
 static constexpr unsigned WINDOW_FIRST = 1 + (-12 - VS_HIST_EXP_MIN) * VS_HIST_PER_OCTAVE, WINDOW = 20 * VS_HIST_PER_OCTAVE;
 
-template <bool VEC> static __global__ void histogram_kernel(vs_mat x, unsigned *bins) {
+template <bool VEC> static __global__ void histogram_kernel(vs_mat x, unsigned long long *bins) {
     __shared__ unsigned window[WINDOW + 1];
     const unsigned threads = blockDim.x * blockDim.y;
     for (unsigned i = vs_thread_in_block(); i <= WINDOW; i += threads) window[i] = 0;
@@ -150,17 +150,17 @@ template <bool VEC> static __global__ void histogram_kernel(vs_mat x, unsigned *
                 else if (at < WINDOW) /* unsigned: smaller bins wrap */
                     atomicAdd(&window[at], 1u);
                 else
-                    atomicAdd(&bins[bin], 1u);
+                    atomicAdd(&bins[bin], 1ull);
             }
         }
     __syncthreads();
     for (unsigned i = vs_thread_in_block(); i <= WINDOW; i += threads)
-        if (window[i]) atomicAdd(&bins[i == WINDOW ? 0 : WINDOW_FIRST + i], window[i]);
+        if (window[i]) atomicAdd(&bins[i == WINDOW ? 0 : WINDOW_FIRST + i], static_cast<unsigned long long>(window[i]));
 }
 
 static constexpr size_t HISTOGRAM_BLOCKS = 264; /* two for each of an H100's processors: few windows to add up */
 
-static void launch_histogram(vs_cuda_thread *t, vs_mat x, unsigned *bins) {
+static void launch_histogram(vs_cuda_thread *t, vs_mat x, unsigned long long *bins) {
     const vs_layout l = vs_cover(x.rows, x.cols, HISTOGRAM_BLOCKS);
     if (vs_aligned(x))
         histogram_kernel<true><<<l.grid.x, l.block, 0, t->stream>>>(x, bins);
@@ -189,18 +189,12 @@ static vs_mat rows_from(vs_mat x, size_t first, size_t most) {
     return { vs_row(x, first), x.rows - first < most ? x.rows - first : most, x.cols, x.ld };
 }
 
-static void add_histogram(vs_cuda_thread *t, vs_mat x, uint64_t *hist) {
-    for (size_t first = 0; first < x.rows; first += rows_that_fit(x)) {
-        const vs_slice slice = vs_cuda_zeroed_slice(t, VS_HIST_BINS * sizeof(uint32_t));
-        if (!slice.device) return;
-        launch_histogram(t, rows_from(x, first, rows_that_fit(x)), reinterpret_cast<unsigned *>(slice.device));
-        vs_delivery d = {};
-        d.deliver = deliver_bins;
-        d.count = VS_HIST_BINS;
-        d.to = hist;
-        vs_cuda_deliver(t, &slice, d);
-    }
+static void add_histogram(vs_cuda_thread *t, vs_mat x, void *hist) {
+    for (size_t first = 0; first < x.rows; first += rows_that_fit(x))
+        launch_histogram(t, rows_from(x, first, rows_that_fit(x)), static_cast<unsigned long long *>(hist));
 }
+
+static vs_mat image_of(vs_mat x, size_t images, size_t i) { return rows_from(x, i * (x.rows / images), x.rows / images); }
 
 /* ---- abs_stats and channel_energy */
 
@@ -231,10 +225,7 @@ static void deliver_abs(const vs_delivery *d, const char *staged) {
     if (d->second) add_doubles(static_cast<double *>(d->second), staged + d->bytes_to_second, d->cols);
 }
 
-static void abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy) {
-    memset(out, 0, sizeof *out);
-    vs_cuda_thread *t = vs_cuda_begin(self, "abs_stats");
-    if (!t || x.rows == 0 || x.cols == 0) return;
+static void abs_stats_of_image(vs_cuda_thread *t, vs_mat x, vs_abs_stats *out, double *energy) {
     const vs_slice slice = vs_cuda_slice(t, sizeof(abs_part) + (energy ? x.cols * sizeof *energy : 0));
     if (!slice.device) return;
     abs_part *part = reinterpret_cast<abs_part *>(slice.device);
@@ -247,6 +238,14 @@ static void abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint6
     d.to = out;
     d.second = energy;
     vs_cuda_deliver(t, &slice, d);
+}
+
+static void abs_stats(const vs_backend *self, vs_mat x, size_t images, vs_abs_stats *const *out, void *hist,
+                      double *const *energy) {
+    for (size_t i = 0; i < images; i++) memset(out[i], 0, sizeof *out[i]);
+    vs_cuda_thread *t = vs_cuda_begin(self, "abs_stats");
+    if (!t || x.rows == 0 || x.cols == 0) return;
+    for (size_t i = 0; i < images; i++) abs_stats_of_image(t, image_of(x, images, i), out[i], energy ? energy[i] : NULL);
     if (hist) add_histogram(t, x, hist);
 }
 
@@ -436,10 +435,7 @@ static void deliver_error(const vs_delivery *d, const char *staged) {
     *static_cast<vs_error_sums *>(d->to) = vs_error_sums{ part.signal, part.noise, part.nonfinite };
 }
 
-static void error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out) {
-    memset(out, 0, sizeof *out);
-    vs_cuda_thread *t = vs_cuda_begin(self, "error_sums");
-    if (!t || x.rows == 0 || x.cols == 0) return;
+static void error_sums_of_image(vs_cuda_thread *t, vs_mat x, vs_mat y, vs_error_sums *out) {
     const tiling l = tiling_of(x);
     const vs_slice slice = vs_cuda_slice(t, sizeof(error_part));
     error_part *parts = static_cast<error_part *>(vs_cuda_scratch(t, l.chunks * l.strips * sizeof *parts));
@@ -454,6 +450,13 @@ static void error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums
     d.deliver = deliver_error;
     d.to = out;
     vs_cuda_deliver(t, &slice, d);
+}
+
+static void error_sums(const vs_backend *self, vs_mat x, vs_mat y, size_t images, vs_error_sums *const *out) {
+    for (size_t i = 0; i < images; i++) memset(out[i], 0, sizeof *out[i]);
+    vs_cuda_thread *t = vs_cuda_begin(self, "error_sums");
+    if (!t || x.rows == 0 || x.cols == 0) return;
+    for (size_t i = 0; i < images; i++) error_sums_of_image(t, image_of(x, images, i), image_of(y, images, i), out[i]);
 }
 
 /* ---- counts */
