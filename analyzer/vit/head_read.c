@@ -70,13 +70,21 @@ static vs_status read_norm(const reader *r, const char *norm, vs_error *err) {
     return status == VS_OK ? check_variance(r, norm, err) : status;
 }
 
+/* The module as its owner's model calls it: without the dict that mmcv wraps a checkpoint in. As the hub calls a bare one in
+ * memory. */
+static char *name_module(const char *linear) {
+    static const char wrapper[] = "state_dict.";
+    if (!*linear) return vs_strdup("linear_head");
+    return vs_strdup(strncmp(linear, wrapper, sizeof wrapper - 1) == 0 ? linear + sizeof wrapper - 1 : linear);
+}
+
 vs_status vs_head_read(vs_model *m, const vs_head_layout *layout, const vs_tensorfile *file, bool check, vs_error *err) {
     const reader r = { m, file, check };
     size_t count = 0;
     if (m->arch.head == VS_HEAD_NONE) return VS_OK;
     m->head.out = m->arch.classes;
     m->head.in = m->arch.head_width;
-    m->head.fqn = vs_strdup(*layout->linear ? layout->linear : "linear_head"); /* as the hub calls it in memory */
+    m->head.fqn = name_module(layout->linear);
     if (!m->head.fqn || !vs_size_mul(&count, m->head.out, m->head.in))
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the head");
     vs_status status = read(&r, layout->linear, "weight", count, false, &m->head.w, err);
