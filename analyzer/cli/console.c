@@ -86,11 +86,12 @@ static void update(void *context, const char *stage, double done, size_t total) 
     const double elapsed = now - p->start, rate = elapsed > 0 ? (done - p->first) / elapsed : 0;
     char left[32];
     format_time(rate > 0 ? ((double)total - done) / rate : 0, left, sizeof left);
+    const char *unit = strstr(stage, "crops") ? "" : " images"; /* crops say so themselves */
     const int decimals = done == floor(done) ? 0 : 1;
     if (p->terminal)
-        fprintf(stderr, "\r%-12s %.*f/%zu images, %.1f/s, %s left \033[K", stage, decimals, done, total, rate, left);
+        fprintf(stderr, "\r%-12s %.*f/%zu%s, %.1f/s, %s left \033[K", stage, decimals, done, total, unit, rate, left);
     else
-        fprintf(stderr, "%s: %.*f/%zu images, %.1f/s, %s left\n", stage, decimals, done, total, rate, left);
+        fprintf(stderr, "%s: %.*f/%zu%s, %.1f/s, %s left\n", stage, decimals, done, total, unit, rate, left);
     p->last = now;
     p->printed++;
 }

@@ -6,8 +6,11 @@
 #include "cli.h"
 #include "util.h"
 
-static const char *head_name(vs_head_kind head) {
-    return head == VS_HEAD_SEGMENTATION ? "segmentation (BatchNorm + 1x1)" : head == VS_HEAD_CLASSIFIER ? "classifier" : "none";
+static const char *head_name(const vs_arch *a) {
+    if (a->head == VS_HEAD_NONE) return "none";
+    if (a->head == VS_HEAD_CLASSIFIER) return a->head_mean ? "classifier (class tokens, mean of the patches)" : "classifier";
+    if (a->head_maps > 1) return "segmentation, ms: last four blocks (BatchNorm + 1x1)";
+    return a->head_norm ? "segmentation (BatchNorm + 1x1)" : "segmentation (1x1)";
 }
 
 static const char *position_name(const vs_arch *a) {
@@ -28,7 +31,7 @@ static void print_text(const vs_model *m) {
            a->heads, a->width / a->heads, a->hidden, a->patch, a->registers);
     printf("  positions     %zux%zu grid (%zu px), %s\n", a->grid, a->grid, a->grid * a->patch, position_name(a));
     printf("  LayerScale    %s, LayerNorm eps %g\n", a->layer_scale ? "yes" : "no", a->eps);
-    printf("  head          %s", head_name(a->head));
+    printf("  head          %s", head_name(a));
     if (a->head != VS_HEAD_NONE) printf(", %zu classes", a->classes);
     printf("\n  parameters    %zu\n  tensors       %s\n", m->parameters, m->dtypes);
     const size_t ignored = count_ignored(m);

@@ -35,6 +35,13 @@ typedef enum vs_filter { VS_FILTER_BILINEAR, VS_FILTER_BICUBIC } vs_filter;
  * float values, rounded to nearest even and clamped (bicubic a = -0.75; vit-models.md 3.1). */
 VS_NODISCARD vs_status vs_image_resize(const vs_image *in, size_t width, size_t height, vs_filter filter, bool antialias,
                                        vs_image *out, vs_error *err);
+/* opencv's INTER_LINEAR on uint8, byte for byte: weights of 11 bits, no antialiasing (what mmcv's imresize calls). */
+VS_NODISCARD vs_status vs_image_resize_cv(const vs_image *in, size_t width, size_t height, vs_image *out, vs_error *err);
+/* mmcv's rescale_size: factor = min(long / longer side, short / shorter side), each side int(side * factor + 0.5). */
+VS_NODISCARD vs_status vs_image_keep_ratio(size_t width, size_t height, size_t long_side, size_t short_side, size_t *out_width,
+                                           size_t *out_height, vs_error *err);
+/* Width and height from the header alone (by content, PNG or JPEG; the pixels may still be broken). */
+VS_NODISCARD vs_status vs_image_read_size(const char *path, size_t *width, size_t *height, vs_error *err);
 /* Centred crop, offset = round-half-to-even((side - size) / 2) as torchvision CenterCrop; VS_ERR_SHAPE if the image is smaller.
  */
 VS_NODISCARD vs_status vs_image_crop_center(const vs_image *in, size_t width, size_t height, vs_image *out, vs_error *err);

@@ -16,7 +16,7 @@ size_t vs_site_count(size_t depth) { return VS_OUTER_SITES + depth * VS_BLOCK_SI
 /* Channels of what a site reads, 0 where nothing is calibrated. */
 static size_t channels_of(const vs_arch *arch, size_t site) {
     if (site == vs_site_index(VS_KIND_PATCH_EMBED, -1)) return 3 * arch->patch * arch->patch;
-    if (site == vs_site_index(VS_KIND_HEAD, -1)) return arch->head == VS_HEAD_NONE ? 0 : arch->width;
+    if (site == vs_site_index(VS_KIND_HEAD, -1)) return arch->head_width;
     const size_t kind = VS_KIND_QKV + (site - VS_OUTER_SITES) % VS_BLOCK_SITES;
     return kind == VS_KIND_P ? 0 : kind == VS_KIND_FC2 ? arch->hidden : arch->width;
 }

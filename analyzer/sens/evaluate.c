@@ -136,7 +136,7 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
 
 static double percent(uint64_t part, uint64_t whole) { return whole ? 100 * (double)part / (double)whole : (double)NAN; }
 
-static vs_status finish(vs_task *t, const vs_confusion *c, bool has_labels, vs_error *err) {
+vs_status vs_task_of_counts(vs_task *t, const vs_confusion *c, bool has_labels, vs_error *err) {
     *t = (vs_task){ .has_labels = has_labels, .has_agreement = true, .agreement = percent(c->agree, c->pixels) };
     t->iou = vs_calloc(c->classes, sizeof *t->iou);
     if (!t->iou) return vs_fail(err, VS_ERR_NOMEM, "no memory for task metrics");
@@ -166,6 +166,7 @@ static vs_status finish(vs_task *t, const vs_confusion *c, bool has_labels, vs_e
 vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep,
                       vs_float_maps *floats, vs_error *err) {
     const vs_arch *a = &runner->weights->model->arch;
+    if (set->windows && a->head == VS_HEAD_SEGMENTATION) return vs_evaluate_windows(out, runner, set, states, keep, err);
     const size_t n = states->state_count, parts = runner->threads * n;
     *out = (vs_evaluation){ .state_count = n, .classes = a->classes, .tasks = vs_calloc(n, sizeof *out->tasks) };
     out->capture_count = a->head == VS_HEAD_SEGMENTATION ? keep < set->count ? keep : set->count : 0;
@@ -183,7 +184,7 @@ vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imag
     for (size_t i = 0; c.labels_missing && i < runner->threads; i++) has_labels &= !c.labels_missing[i];
     for (size_t s = 0; s < n && status == VS_OK; s++) {
         for (size_t i = 1; i < runner->threads; i++) vs_confusion_merge(&c.counts[s], &c.counts[i * n + s]);
-        status = finish(&out->tasks[s], &c.counts[s], has_labels, err);
+        status = vs_task_of_counts(&out->tasks[s], &c.counts[s], has_labels, err);
     }
     for (size_t i = 0; c.counts && i < parts; i++) vs_confusion_release(&c.counts[i]);
     free(c.counts);

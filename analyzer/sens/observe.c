@@ -19,8 +19,11 @@ typedef struct worker {
 } worker;
 
 static size_t scratch_reals(const vs_arch *a, size_t t, size_t images) {
-    const size_t patch = 3 * a->patch * a->patch, wide = a->width > a->hidden ? a->width : a->hidden;
-    return images * t * (wide > patch ? wide : patch);
+    const size_t widths[] = { a->width, a->hidden, 3 * a->patch * a->patch, a->head_width };
+    size_t widest = 0;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+        if (widths[i] > widest) widest = widths[i];
+    return images * t * widest;
 }
 
 /* Equal parts of the columns of x, each into the histogram of its grid. */

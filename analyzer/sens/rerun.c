@@ -86,9 +86,7 @@ static vs_status run_on(const vs_rerun *r, const vs_weights *w, size_t stream, s
     return status;
 }
 
-static void copy_stream(const vs_rerun *r, size_t from, size_t to) {
-    r->backend->ops->copy(r->backend, vs_session_stream(r->job->session, from), vs_session_stream(r->job->session, to));
-}
+static void copy_stream(const vs_rerun *r, size_t from, size_t to) { vs_session_copy_stream(r->job->session, from, to); }
 
 vs_status vs_rerun_begin(vs_rerun *r, const vs_job *job, vs_error *err) {
     const vs_arch *a = &r->base->model->arch;
@@ -133,6 +131,7 @@ static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *o
     r->backend->ops->copy(r->backend, input_of(vs_session_workspace(s, VS_RERUN_BASE_WORKSPACE), only->kind), x);
     if (!operand) change_input(r->backend, vs_variant_site(only->recipe->variant, only->kind, only->block), only->mode, x);
     copy_stream(r, mlp ? VS_RERUN_MIDDLE : VS_RERUN_BLOCK_INPUT, VS_RERUN_STREAM);
+    vs_session_copy_collected(s, VS_RERUN_BASE, VS_RERUN_STREAM); /* this block's and later ones are collected again */
     vs_status status = vs_forward_block_from(s, w, VS_RERUN_WORKSPACE, VS_RERUN_STREAM, (size_t)only->block,
                                              operand ? VS_KIND_Q : only->kind, operand ? vs_only_tapper(only) : nobody, err);
     if (status == VS_OK) status = run_on(r, r->base, VS_RERUN_STREAM, (size_t)only->block + 1, nobody, sums, err);

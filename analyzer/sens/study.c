@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "calibrate.h"
 #include "sweep.h"
@@ -32,6 +33,16 @@ vs_runner vs_study_runner(const vs_study *s) {
                         .probabilities = s->config->recipe.p != VS_P_NONE };
 }
 
+/* A data set's labels mean nothing to a head with other classes. */
+static vs_status check_classes(const vs_study *s, vs_error *err) {
+    const vs_set_config *e = &s->config->data.evaluation;
+    const vs_arch *a = &s->model->arch;
+    const size_t classes = e->set ? vs_dataset_class_count(e->protocol) : 0;
+    if (classes == 0 || a->head != VS_HEAD_SEGMENTATION || a->classes == classes) return VS_OK;
+    return vs_config_fail(s->config, e->mark, err, "protocol %s has %zu classes, the head of %s has %zu",
+                          vs_dataset_name(e->protocol), classes, a->name, a->classes);
+}
+
 static vs_status open_sets(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     const size_t patch = s->model->arch.patch;
@@ -42,6 +53,7 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
         status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
     if (status == VS_OK && c->data.evaluation.set)
         status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
+    if (status == VS_OK) status = check_classes(s, err);
     if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
         status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);
     return status;
@@ -154,6 +166,22 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
     return vs_points_make(s->model, s->results.tokens, s->config->recipe.p != VS_P_NONE, &s->points, &s->point_count, err);
 }
 
+static bool is_missing(const char *path) { return path && access(path, F_OK) != 0; }
+
+/* A model file that is not there: what the configuration calls it, where it was looked for, and where it is published. */
+static vs_status name_missing(const vs_config *c, vs_error *err) {
+    const bool head = !is_missing(c->model.checkpoint) && is_missing(c->model.head);
+    const char *key = head ? "model.head" : "model.checkpoint", *path = head ? c->model.head : c->model.checkpoint;
+    char place[512], url[256], reason[512];
+    if (!err) return VS_ERR_NOTFOUND;
+    snprintf(reason, sizeof reason, "%.511s", err->message);
+    *err = (vs_error){ 0 };
+    vs_config_place(c, vs_config_mark(c, key), place, sizeof place);
+    if (vs_published_name(path, url, sizeof url))
+        return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s: %s; it is published as %s", place, key, reason, url);
+    return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s: %s", place, key, reason);
+}
+
 static vs_status open_model(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     if (s->model) return VS_OK; /* the caller's */
@@ -173,10 +201,7 @@ static vs_status open_model(vs_study *s, vs_error *err) {
         return VS_OK;
     }
     vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
-    char place[1024];
-    if (status == VS_ERR_NOTFOUND)
-        vs_error_prefix(err, "%s: ", vs_config_place(c, vs_config_mark(c, "model.checkpoint"), place, sizeof place));
-    return status;
+    return status == VS_ERR_NOTFOUND ? name_missing(c, err) : status;
 }
 
 /* Host memory: images side by side, one a processor. A device: enough images at once to fill it, and a second worker that
@@ -382,7 +407,7 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
         r->has_task = status == VS_OK;
         r->tasks = s->evaluation.tasks;
         r->class_count = s->evaluation.classes;
-        r->evaluation_images = s->evaluation_set.count;
+        r->evaluation_images = s->evaluation_set.images;
         if (s->model->class_name_count == r->class_count) r->class_names = (const char *const *)s->model->class_names;
     }
     return status == VS_OK ? vs_rankings_compute(r, err) : status;

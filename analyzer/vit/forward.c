@@ -1,6 +1,7 @@
 /* The forward pass, one formula a line; shapes and sources in vit-models.md 2.2 to 2.6. */
 #include <math.h>
 
+#include "head.h"
 #include "session.h"
 
 /* Shows a tensor to the tap, if anybody looks. */
@@ -125,7 +126,9 @@ vs_status vs_forward_block_from(vs_session *s, const vs_weights *w, size_t works
                                 vs_tapper tapper, vs_error *err) {
     const block_run r = begin_block(s, w, workspace, stream, block, first, tapper);
     vs_status status = first <= VS_KIND_PROJ ? block_attention(&r, err) : VS_OK;
-    return status == VS_OK ? block_mlp(&r, err) : status;
+    if (status == VS_OK) status = block_mlp(&r, err);
+    if (status == VS_OK) vs_head_collect(s, w, stream, block);
+    return status;
 }
 
 vs_status vs_forward_block(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t block, vs_tapper tapper,
@@ -133,28 +136,16 @@ vs_status vs_forward_block(vs_session *s, const vs_weights *w, size_t workspace,
     const block_run r = begin_block(s, w, workspace, stream, block, VS_KIND_EMBED, tapper); /* from before its first layer */
     s->backend->ops->layernorm(s->backend, r.x, r.w->norm1_g, r.w->norm1_b, s->model->arch.eps, r.ws->norm1);
     vs_status status = block_attention(&r, err);
-    return status == VS_OK ? block_mlp(&r, err) : status;
-}
-
-/* What the head reads: normalised patch tokens (segmentation) or the class token. */
-static void gather_features(const vs_session *s, const vs_weights *w) {
-    const bool segmentation = s->model->arch.head == VS_HEAD_SEGMENTATION;
-    const size_t first = segmentation ? s->t - s->n : 0, rows = segmentation ? s->n : 1, c = s->model->arch.width;
-    for (size_t i = 0; i < s->options.images; i++) {
-        const vs_mat from = vs_mat_view(s->backend, s->normed, i * s->t + first, rows, 0, c);
-        const vs_mat to = vs_mat_view(s->backend, s->features, i * rows, rows, 0, c);
-        if (segmentation)
-            s->backend->ops->affine(s->backend, from, w->head_scale, w->head_shift, to);
-        else
-            s->backend->ops->copy(s->backend, from, to);
-    }
+    if (status == VS_OK) status = block_mlp(&r, err);
+    if (status == VS_OK) vs_head_collect(s, w, stream, block);
+    return status;
 }
 
 vs_status vs_forward_head(vs_session *s, const vs_weights *w, size_t stream, vs_tapper tapper, vs_error *err) {
     s->backend->ops->layernorm(s->backend, s->streams[stream], w->norm_g, w->norm_b, s->model->arch.eps, s->normed);
     vs_status status = show(tapper, VS_KIND_NORM, -1, false, s->normed, err);
     if (status != VS_OK || s->model->arch.head == VS_HEAD_NONE) return status;
-    gather_features(s, w);
+    vs_head_gather(s, w, stream);
     status = linear(s, &w->head, VS_KIND_HEAD, -1, s->features, s->logits, tapper, err);
     return status == VS_OK ? show(tapper, VS_KIND_LOGITS, -1, false, s->logits, err) : status;
 }

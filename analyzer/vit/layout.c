@@ -111,30 +111,6 @@ static vs_status detect_positions(vs_layout *l, const vs_tensorfile *file, vs_er
     return VS_OK;
 }
 
-static vs_status detect_head(vs_layout *l, const vs_tensorfile *file, const vs_tensorfile *head_file, vs_error *err) {
-    const vs_tensorfile *from = head_file ? head_file : file;
-    vs_arch *a = &l->arch;
-    const vs_tensor_entry *w;
-    if (prefix_of(from, "conv_seg.weight", l->head_prefix, sizeof l->head_prefix)) {
-        a->head = VS_HEAD_SEGMENTATION;
-        w = find(from, l->head_prefix, "conv_seg.weight");
-    } else if ((w = find(from, l->prefix, "head.weight")) != NULL) {
-        a->head = VS_HEAD_CLASSIFIER;
-        snprintf(l->head_prefix, sizeof l->head_prefix, "%.100shead.", l->prefix);
-    } else if (head_file) {
-        return vs_fail(err, VS_ERR_FORMAT, "%s: no head found: expected '...conv_seg.weight' or 'head.weight'",
-                       vs_tensorfile_path(head_file));
-    } else {
-        a->head = VS_HEAD_NONE;
-        return VS_OK;
-    }
-    if (!w || w->ndim < 2 || w->shape[0] == 0 || w->shape[1] != a->width)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: the weight of head '%s' does not fit the backbone: expected [classes, %zu]",
-                       vs_tensorfile_path(from), l->head_prefix, a->width);
-    a->classes = w->shape[0];
-    return VS_OK;
-}
-
 vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_tensorfile *head_file,
                            const vs_model_options *options, vs_error *err) {
     memset(l, 0, sizeof *l);
@@ -180,7 +156,7 @@ vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_ten
     a->heads = options->heads ? options->heads : heads_of_width(a->width);
     if (a->heads == 0 || a->width % a->heads != 0)
         return vs_fail(err, VS_ERR_CONFIG, "%s: the number of heads is not known for width %zu: set model.heads", path, a->width);
-    status = detect_head(l, file, head_file, err);
+    status = vs_head_detect(&l->head, a, file, l->prefix, head_file, err);
     if (status != VS_OK) return status;
     name_arch(a);
     if (options->arch) snprintf(a->name, sizeof a->name, "%s", options->arch);

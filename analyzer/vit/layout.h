@@ -2,13 +2,14 @@
 #ifndef VS_LAYOUT_H
 #define VS_LAYOUT_H
 
+#include "head.h"
 #include "tensorfile.h"
 #include "vitscope/vit.h"
 
 typedef struct vs_layout {
     vs_arch arch;
-    char prefix[128];      /* of the backbone's keys, "backbone." */
-    char head_prefix[128]; /* of bn.* and conv_seg.*, or of the classifier's weight and bias ("backbone.head") */
+    char prefix[128]; /* of the backbone's keys, "backbone." */
+    vs_head_layout head;
 } vs_layout;
 
 /* Fills geometry, layout and head of `file` (head_file, when not NULL, holds the head). */

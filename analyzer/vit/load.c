@@ -129,32 +129,6 @@ static vs_status read_block(loader *l, const char *prefix, size_t index, vs_erro
     return status;
 }
 
-static vs_status read_head(loader *l, const vs_layout *layout, vs_error *err) {
-    vs_model *m = l->model;
-    const vs_tensorfile *file = l->head_file ? l->head_file : l->file;
-    const char *prefix = layout->head_prefix;
-    const size_t c = m->arch.width;
-    char module[256];
-    if (m->arch.head == VS_HEAD_NONE) return VS_OK;
-    if (m->arch.head == VS_HEAD_CLASSIFIER) {
-        snprintf(module, sizeof module, "%.*s", (int)strlen(prefix) - 1, prefix);
-        return read_linear(l, file, &m->head, module, m->arch.classes, c, true, err);
-    }
-    m->bn_eps = 1e-5; /* PyTorch's BatchNorm default, vit-models.md 5.1 */
-    const struct {
-        const char *name;
-        float **to;
-    } bn[] = {
-        { "bn.weight", &m->bn_g }, { "bn.bias", &m->bn_b }, { "bn.running_mean", &m->bn_mean }, { "bn.running_var", &m->bn_var }
-    };
-    for (size_t i = 0; i < 4; i++) {
-        vs_status status = read_named(l, file, bn[i].to, 1, c, err, "%s%s", prefix, bn[i].name);
-        if (status != VS_OK) return status;
-    }
-    snprintf(module, sizeof module, "%sconv_seg", prefix);
-    return read_linear(l, file, &m->head, module, m->arch.classes, c, true, err);
-}
-
 static vs_status list_tensors(vs_model *m, const vs_tensorfile *file, vs_error *err) {
     size_t total = 0;
     if (!vs_size_add(&total, m->tensor_count, vs_tensorfile_count(file))) return vs_fail(err, VS_ERR_NOMEM, "too many tensors");
@@ -246,7 +220,7 @@ vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options
     if (status == VS_OK && head_file) status = list_tensors(m, head_file, err);
     if (status == VS_OK) status = read_class_names(m, head_file ? head_file : file, err);
     if (status == VS_OK) status = read_backbone(&l, &layout, err);
-    if (status == VS_OK) status = read_head(&l, &layout, err);
+    if (status == VS_OK) status = vs_head_read(m, &layout.head, head_file ? head_file : file, options->check_values, err);
     if (status == VS_OK && l.missing)
         status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", path, l.missing,
                          l.missing > 1 ? "s are" : " is", l.first_missing);

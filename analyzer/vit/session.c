@@ -50,7 +50,13 @@ static void plan(vs_session *s, planner *p) {
     s->attention = take(p, s->backend->ops->attention_scratch(s->backend, s->t, a->heads));
     s->normed = take_mat(p, rows, c);
     const size_t head_rows = a->head == VS_HEAD_NONE ? 0 : a->head == VS_HEAD_SEGMENTATION ? b * s->n : b;
-    s->features = take_mat(p, head_rows, c);
+    for (size_t i = 0; i < s->options.streams && a->head_maps > 1; i++)
+        s->collected[i] = take_mat(p, head_rows, (a->head_maps - 1) * c);
+    if (a->head_mean) {
+        s->pooling = take_mat(p, s->n, s->n);
+        s->pooled = take_mat(p, s->n, c);
+    }
+    s->features = take_mat(p, head_rows, a->head_width);
     s->logits = take_mat(p, head_rows, a->classes);
     s->scratch = take(p, s->options.scratch);
 }
@@ -63,6 +69,18 @@ static vs_status upload_positions(vs_session *s, vs_error *err) {
     if (status == VS_OK) status = s->backend->ops->upload_f64(s->backend, s->pos.p, grid, count, err);
     if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
     free(grid);
+    return status;
+}
+
+static vs_status upload_pooling(vs_session *s, vs_error *err) {
+    if (!s->pooling.p) return VS_OK;
+    const size_t count = s->n * s->n;
+    double *mean = vs_calloc(count, sizeof *mean);
+    if (!mean) return vs_fail(err, VS_ERR_NOMEM, "no memory for the mean over patches");
+    for (size_t i = 0; i < count; i++) mean[i] = 1 / (double)s->n;
+    vs_status status = s->backend->ops->upload_f64(s->backend, s->pooling.p, mean, count, err);
+    if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
+    free(mean);
     return status;
 }
 
@@ -85,10 +103,12 @@ static vs_status outline(vs_session **out, const vs_weights *weights, const vs_s
     s->t = 1 + a->registers + s->n;
     s->workspaces = vs_calloc(options->workspaces + 1, sizeof *s->workspaces);
     s->streams = vs_calloc(options->streams + 1, sizeof *s->streams);
+    s->collected = vs_calloc(options->streams + 1, sizeof *s->collected);
+    const bool whole = s->workspaces && s->streams && s->collected;
     planner p = { NULL, (size_t)s->backend->real, 0, false };
-    if (s->workspaces && s->streams) plan(s, &p);
+    if (whole) plan(s, &p);
     size_t bytes = 0;
-    if (s->workspaces && s->streams && !p.overflow && vs_size_mul(&bytes, p.used, p.real)) {
+    if (whole && !p.overflow && vs_size_mul(&bytes, p.used, p.real)) {
         *reals = p.used;
         *out = s;
         return VS_OK;
@@ -137,6 +157,7 @@ vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const 
     if (status == VS_OK) {
         plan(s, &p);
         status = upload_positions(s, err);
+        if (status == VS_OK) status = upload_pooling(s, err);
     }
     if (status != VS_OK) {
         vs_session_free(s);
@@ -156,6 +177,7 @@ void vs_session_free(vs_session *s) {
     if (s->arena) s->backend->ops->free(s->backend, s->arena);
     free(s->workspaces);
     free(s->streams);
+    free(s->collected);
     free(s);
 }
 
@@ -164,6 +186,15 @@ size_t vs_session_grid_h(const vs_session *s) { return s->h; }
 size_t vs_session_grid_w(const vs_session *s) { return s->w; }
 const vs_workspace *vs_session_workspace(const vs_session *s, size_t index) { return &s->workspaces[index]; }
 vs_mat vs_session_stream(const vs_session *s, size_t index) { return s->streams[index]; }
+void vs_session_copy_collected(const vs_session *s, size_t from, size_t to) {
+    if (s->model->arch.head_maps > 1) s->backend->ops->copy(s->backend, s->collected[from], s->collected[to]);
+}
+
+void vs_session_copy_stream(const vs_session *s, size_t from, size_t to) {
+    s->backend->ops->copy(s->backend, s->streams[from], s->streams[to]);
+    vs_session_copy_collected(s, from, to);
+}
+
 void *vs_session_scratch(const vs_session *s) { return s->scratch; }
 vs_mat vs_session_patches(const vs_session *s) { return s->patches; }
 vs_mat vs_session_embedded(const vs_session *s) { return s->embedded; }

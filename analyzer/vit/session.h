@@ -17,10 +17,12 @@ struct vs_session {
     vs_mat pos;        /* [N, C] */
     vs_workspace *workspaces;
     vs_mat *streams;
-    void *attention; /* scratch of the attention operation */
-    vs_mat normed;   /* [B*T, C] */
-    vs_mat features; /* [B*N, C] or [B, C]: what the head's linear reads */
-    vs_mat logits;   /* [B*N, classes] or [B, classes] */
+    void *attention;        /* scratch of the attention operation */
+    vs_mat normed;          /* [B*T, C] */
+    vs_mat *collected;      /* [streams]: [B*N or B, (head_maps - 1) * C], normed, of the blocks before the last */
+    vs_mat pooling, pooled; /* [N, N] of 1/N and [N, C]: the mean over patches; only with head_mean */
+    vs_mat features;        /* [B*N or B, head_width]: what the head's linear reads */
+    vs_mat logits;          /* [B*N, classes] or [B, classes] */
     void *scratch;
 };
 

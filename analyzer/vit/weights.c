@@ -72,7 +72,7 @@ static void bind_prefix(binder *b, const vs_model *m) {
 
 /* BatchNorm with its stored statistics: y = x * scale + shift (vit-models.md 5.1). */
 static void bind_batchnorm(binder *b, const vs_model *m) {
-    const size_t c = m->arch.width;
+    const size_t c = m->arch.head_width;
     double *fold = vs_calloc(2 * c, sizeof *fold);
     if (!fold) {
         b->status = vs_fail(b->err, VS_ERR_NOMEM, "no memory for the head");
@@ -116,7 +116,7 @@ vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_
     }
     w->norm_g = bind(&b, m->norm_g, c);
     w->norm_b = bind(&b, m->norm_b, c);
-    if (m->arch.head == VS_HEAD_SEGMENTATION) bind_batchnorm(&b, m);
+    if (m->arch.head_norm) bind_batchnorm(&b, m);
     if (m->arch.head != VS_HEAD_NONE) w->head = bind_linear(&b, &m->head);
     if (b.status == VS_OK) b.status = backend->ops->sync(backend, err);
     if (b.status != VS_OK) {

@@ -33,6 +33,10 @@ typedef struct vs_arch {
     vs_position_mode position;
     double eps; /* of every LayerNorm */
     vs_head_kind head;
+    size_t head_maps;  /* blocks whose normed tokens the head reads: the last, or the last four, the earliest first */
+    bool head_norm;    /* segmentation: BatchNorm in front of the 1x1 layer */
+    bool head_mean;    /* classifier: the mean of the last block's patch tokens follows the class tokens */
+    size_t head_width; /* channels the head's linear reads; 0 without a head */
     size_t classes;
 } vs_arch;
 
@@ -72,9 +76,9 @@ typedef struct vs_model {
     float *cls, *registers, *pos; /* [C], [R, C], [class_position + grid*grid, C] */
     vs_block *blocks;             /* [depth] */
     float *norm_g, *norm_b;
-    float *bn_g, *bn_b, *bn_mean, *bn_var; /* [C], segmentation head */
+    float *bn_g, *bn_b, *bn_mean, *bn_var; /* [head_width], segmentation head with BatchNorm; else NULL */
     double bn_eps;
-    vs_linear head; /* [classes, C] */
+    vs_linear head; /* [classes, head_width] */
 } vs_model;
 
 /* What the user's configuration says over what was found; zeros and NULLs mean "found". */
@@ -91,6 +95,8 @@ typedef struct vs_model_options {
  * tensors, wrong shapes, bad values), VS_ERR_UNSUPPORTED (a layout that is recognised but not built). */
 VS_NODISCARD vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options *options, vs_error *err);
 void vs_model_free(vs_model *model);
+/* Where a file of this name is published; false, and `text` untouched, for names that no publisher is known of. */
+bool vs_published_name(const char *path, char *text, size_t size);
 /* A model without a head and with seeded random weights, trained (so to say) on size x size images: for benchmarks and tests.
  * VS_ERR_NOTFOUND: no geometry of that name; VS_ERR_SHAPE: size is not a multiple of the patch. */
 VS_NODISCARD vs_status vs_model_random(vs_model **out, const char *geometry, size_t size, uint64_t seed, vs_error *err);
@@ -219,12 +225,17 @@ size_t vs_session_grid_h(const vs_session *session);
 size_t vs_session_grid_w(const vs_session *session);
 const vs_workspace *vs_session_workspace(const vs_session *session, size_t index);
 vs_mat vs_session_stream(const vs_session *session, size_t index);
+/* Stream `from` to stream `to`, with what the head collected from its blocks so far. */
+void vs_session_copy_stream(const vs_session *session, size_t from, size_t to);
+/* That alone: for a stream that was made from parts of another. */
+void vs_session_copy_collected(const vs_session *session, size_t from, size_t to);
 void *vs_session_scratch(const vs_session *session);
 vs_mat vs_session_patches(const vs_session *session);  /* [B*N, 3*p*p]: patch_embed.proj's input, after vs_forward_embed */
 vs_mat vs_session_embedded(const vs_session *session); /* [B*N, C]: its output */
-vs_mat vs_session_features(const vs_session *session); /* [B*N, C] or [B, C]: the head linear's input, after vs_forward_head */
-vs_mat vs_session_normed(const vs_session *session);   /* [B*T, C] after vs_forward_head */
-vs_mat vs_session_logits(const vs_session *session);   /* [B*N, classes] or [B, classes] after vs_forward_head */
+vs_mat
+vs_session_features(const vs_session *session);      /* [B*N or B, head_width]: the head linear's input, after vs_forward_head */
+vs_mat vs_session_normed(const vs_session *session); /* [B*T, C] after vs_forward_head */
+vs_mat vs_session_logits(const vs_session *session); /* [B*N, classes] or [B, classes] after vs_forward_head */
 
 /* ------------------------------------------------------------------ forward */
 

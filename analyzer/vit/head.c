@@ -1,0 +1,133 @@
+#include "head.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util.h"
+
+enum { MS_MAPS = 4 };
+
+/* A candidate: where its linear would stand, and what it would be. */
+typedef struct candidate {
+    char linear[160];
+    vs_head_kind kind;
+} candidate;
+
+static const vs_tensor_entry *weight_of(const vs_tensorfile *file, const char *module) {
+    char key[192];
+    snprintf(key, sizeof key, "%s%sweight", module, *module ? "." : "");
+    return vs_tensorfile_find(file, key);
+}
+
+/* The module before ".weight" in the first key that ends with `name`.weight. */
+static bool find_module(const vs_tensorfile *file, const char *name, char *module, size_t size) {
+    char suffix[64];
+    snprintf(suffix, sizeof suffix, "%s.weight", name);
+    const size_t tail = strlen(suffix);
+    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
+        const char *key = vs_tensorfile_at(file, i)->name;
+        const size_t n = strlen(key);
+        if (n < tail || strcmp(key + n - tail, suffix) != 0 || (n > tail && key[n - tail - 1] != '.')) continue;
+        if (n - 7 >= size) continue;
+        memcpy(module, key, n - 7);
+        module[n - 7] = '\0';
+        return true;
+    }
+    return false;
+}
+
+/* "model.backbone._model." gives "model.": a wrapper's own head stands beside its backbone. */
+static bool outside_backbone(const char *prefix, char *out, size_t size) {
+    static const char *const ends[] = { "backbone._model.", "backbone." };
+    for (size_t i = 0; i < 2; i++) {
+        const size_t n = strlen(prefix), tail = strlen(ends[i]);
+        if (n < tail || strcmp(prefix + n - tail, ends[i]) != 0 || n - tail >= size) continue;
+        snprintf(out, size, "%.*s", (int)(n - tail), prefix);
+        return true;
+    }
+    return false;
+}
+
+/* The first that is there wins: mmseg, timm, lightly-train, Hugging Face, DINOv2's classifiers. */
+static bool find_head(const vs_tensorfile *file, const char *prefix, bool own_file, candidate *c) {
+    char outer[128];
+    *c = (candidate){ .kind = VS_HEAD_SEGMENTATION };
+    if (find_module(file, "conv_seg", c->linear, sizeof c->linear)) return true;
+    if (outside_backbone(prefix, outer, sizeof outer)) {
+        snprintf(c->linear, sizeof c->linear, "%shead", outer);
+        if (weight_of(file, c->linear)) return true;
+    }
+    c->kind = VS_HEAD_CLASSIFIER;
+    snprintf(c->linear, sizeof c->linear, "%.120shead", prefix);
+    if (weight_of(file, c->linear)) return true;
+    static const char *const names[] = { "classifier", "linear_head" };
+    for (size_t i = 0; i < 2; i++)
+        if (find_module(file, names[i], c->linear, sizeof c->linear)) return true;
+    snprintf(c->linear, sizeof c->linear, "head");
+    if (own_file && weight_of(file, c->linear)) return true;
+    c->linear[0] = '\0';
+    return own_file && weight_of(file, c->linear) != NULL;
+}
+
+/* How many maps and means a head of `in` channels reads; false: it does not fit. */
+static bool fit(vs_arch *a, size_t in) {
+    const size_t c = a->width;
+    a->head_width = in;
+    a->head_maps = in == c || (a->head == VS_HEAD_CLASSIFIER && in == 2 * c) ? 1 : MS_MAPS;
+    a->head_mean = a->head == VS_HEAD_CLASSIFIER && in != c;
+    return in == (a->head_maps + a->head_mean) * c;
+}
+
+static vs_status refuse_width(const vs_arch *a, const vs_tensorfile *file, const vs_tensorfile *from, const char *linear,
+                              size_t in, vs_error *err) {
+    char owner[96] = "";
+    if (a->head == VS_HEAD_CLASSIFIER)
+        return vs_fail(
+            err, VS_ERR_FORMAT,
+            "%s: classifier '%s' reads %zu channels, which does not fit %s: a backbone of width %zu has classifiers that "
+            "read %zu, %zu or %zu",
+            vs_tensorfile_path(from), linear, in, vs_tensorfile_path(file), a->width, a->width, 2 * a->width,
+            (MS_MAPS + 1) * a->width);
+    if (in % MS_MAPS == 0) snprintf(owner, sizeof owner, " or an ms head on width %zu", in / MS_MAPS);
+    return vs_fail(err, VS_ERR_FORMAT,
+                   "%s: '%s' reads %zu channels: that is a linear head on width %zu%s; %s has width %zu, whose heads read %zu "
+                   "(linear) or %zu (ms)",
+                   vs_tensorfile_path(from), linear, in, in, owner, vs_tensorfile_path(file), a->width, a->width,
+                   MS_MAPS * a->width);
+}
+
+static void find_norm(vs_head_layout *out, const vs_tensorfile *from) {
+    const char *dot = strrchr(out->linear, '.');
+    char key[192];
+    snprintf(out->norm, sizeof out->norm, "%.*sbn", dot ? (int)(dot - out->linear + 1) : 0, out->linear);
+    snprintf(key, sizeof key, "%s.running_mean", out->norm);
+    if (!vs_tensorfile_find(from, key)) out->norm[0] = '\0';
+}
+
+vs_status vs_head_detect(vs_head_layout *out, vs_arch *a, const vs_tensorfile *file, const char *prefix,
+                         const vs_tensorfile *head_file, vs_error *err) {
+    const vs_tensorfile *from = head_file ? head_file : file;
+    candidate found;
+    *out = (vs_head_layout){ .linear = "" };
+    a->head = VS_HEAD_NONE;
+    if (!find_head(from, prefix, head_file != NULL, &found)) {
+        if (!head_file) return VS_OK;
+        return vs_fail(err, VS_ERR_FORMAT,
+                       "%s: no head found: expected '...conv_seg.weight', '...classifier.weight', 'head.weight' or 'weight'",
+                       vs_tensorfile_path(head_file));
+    }
+    const vs_tensor_entry *w = weight_of(from, found.linear);
+    if (!w || w->ndim < 2 || w->shape[0] == 0 || w->shape[1] == 0 || w->shape[0] != w->count / w->shape[1])
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the weight of head '%s' is no matrix [classes, channels]",
+                       vs_tensorfile_path(from), found.linear);
+    a->head = found.kind;
+    a->classes = w->shape[0];
+    memcpy(out->linear, found.linear, sizeof out->linear);
+    if (!fit(a, w->shape[1])) return refuse_width(a, file, from, found.linear, w->shape[1], err);
+    if (a->head_maps > a->depth)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: head '%s' reads the last %zu blocks; %s has %zu", vs_tensorfile_path(from),
+                       found.linear, a->head_maps, vs_tensorfile_path(file), a->depth);
+    if (a->head == VS_HEAD_SEGMENTATION) find_norm(out, from);
+    a->head_norm = out->norm[0] != '\0';
+    return VS_OK;
+}

@@ -1,0 +1,34 @@
+/* Heads on a Vision Transformer (vit-models.md 4.2, 5): a linear layer on normed tokens of one block or of the last four.
+ *
+ * segmentation, linear  patch tokens of the last block            [B*N, C]
+ * segmentation, ms      of the last four, channels side by side   [B*N, 4C]
+ * classifier            class token of the last block or of the last four, then (DINOv2) the mean of the last block's patch
+ *                       tokens                                    [B, C], [B, 2C], [B, 5C]
+ */
+#ifndef VS_HEAD_H
+#define VS_HEAD_H
+
+#include "session.h"
+#include "tensorfile.h"
+
+/* Where a head stands in its file: module names, each without the dot at its end. */
+typedef struct vs_head_layout {
+    char linear[160]; /* "decode_head.conv_seg", "classifier"; "" where the file has a bare weight and bias */
+    char norm[160];   /* the BatchNorm's; "" where there is none */
+} vs_head_layout;
+
+/* Finds the head in `head_file` or, where that is NULL, in the backbone's file, whose backbone keys begin with `prefix`. Reads
+ * width and depth of `arch` and fills its head, head_* and classes. No head in the backbone's own file is no error; one that does
+ * not fit is, and says which width belongs to which. */
+VS_NODISCARD vs_status vs_head_detect(vs_head_layout *out, vs_arch *arch, const vs_tensorfile *file, const char *prefix,
+                                      const vs_tensorfile *head_file, vs_error *err);
+/* Reads its tensors into the model, whose arch is complete, and marks them as used. */
+VS_NODISCARD vs_status vs_head_read(vs_model *model, const vs_head_layout *layout, const vs_tensorfile *file, bool check_values,
+                                    vs_error *err);
+
+/* After block `block` ran on stream `stream`: keeps its normed tokens where the head reads them. */
+void vs_head_collect(vs_session *session, const vs_weights *weights, size_t stream, size_t block);
+/* What the head's linear reads, into session->features; session->normed holds the last block's normed tokens. */
+void vs_head_gather(vs_session *session, const vs_weights *weights, size_t stream);
+
+#endif
