@@ -105,7 +105,7 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
         *row =
             (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
         const vs_linear *l = vs_model_linear(s->model, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
-        row->fqn[row->fqn_count++] = l->fqn;
+        row->fqn_count = vs_linear_names(l, p->kind, row->fqn);
     }
     return VS_OK;
 }
