@@ -1,44 +1,12 @@
 /* safetensors, as strict as its reference reader (vit-models.md 7.1). */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "tensorfile.h"
+#include "container.h"
 #include "util.h"
 
 static const size_t max_header = 100000000; /* the format's own limit */
-
-struct vs_tensorfile {
-    char *path;
-    const uint8_t *bytes;
-    size_t size;
-    void *map; /* NULL when the bytes are the caller's */
-    json_t *header;
-    vs_tensor_entry *entries; /* by offset */
-    size_t count;
-    vs_meta_entry *meta;
-    size_t meta_count;
-};
-
-static const struct {
-    const char *name;
-    vs_dtype dtype;
-    size_t bits;
-} dtypes[] = {
-    { "F32", VS_DTYPE_F32, 32 },      { "F16", VS_DTYPE_F16, 16 },          { "BF16", VS_DTYPE_BF16, 16 },
-    { "F64", VS_DTYPE_F64, 64 },      { "I64", VS_DTYPE_I64, 64 },          { "U64", VS_DTYPE_OTHER, 64 },
-    { "I32", VS_DTYPE_OTHER, 32 },    { "U32", VS_DTYPE_OTHER, 32 },        { "I16", VS_DTYPE_OTHER, 16 },
-    { "U16", VS_DTYPE_OTHER, 16 },    { "I8", VS_DTYPE_OTHER, 8 },          { "U8", VS_DTYPE_OTHER, 8 },
-    { "BOOL", VS_DTYPE_OTHER, 8 },    { "F8_E5M2", VS_DTYPE_OTHER, 8 },     { "F8_E4M3", VS_DTYPE_OTHER, 8 },
-    { "F8_E8M0", VS_DTYPE_OTHER, 8 }, { "F8_E4M3FNUZ", VS_DTYPE_OTHER, 8 }, { "F8_E5M2FNUZ", VS_DTYPE_OTHER, 8 },
-    { "C64", VS_DTYPE_OTHER, 64 },    { "F4", VS_DTYPE_OTHER, 4 },          { "F6_E2M3", VS_DTYPE_OTHER, 6 },
-    { "F6_E3M2", VS_DTYPE_OTHER, 6 },
-};
 
 static bool to_size(const json_t *value, size_t *out) {
     if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
@@ -59,15 +27,11 @@ static vs_status read_entry(vs_tensorfile *f, const char *name, const json_t *o,
     if (!json_is_object(o) || json_object_size(o) != 3 || !json_is_string(dtype) || !json_is_array(shape) ||
         json_array_size(offsets) != 2)
         return bad_entry(f, name, "needs exactly dtype, shape and two data_offsets", err);
-    size_t bits = 0;
-    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-        if (strcmp(json_string_value(dtype), dtypes[i].name) == 0) {
-            t->dtype = dtypes[i].dtype;
-            t->dtype_name = dtypes[i].name;
-            bits = dtypes[i].bits;
-        }
-    if (bits == 0)
+    const vs_dtype_info *info = vs_dtype_find(json_string_value(dtype));
+    if (!info)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': unknown type '%.40s'", f->path, name, json_string_value(dtype));
+    t->dtype = info->dtype;
+    t->dtype_name = info->name;
     t->ndim = json_array_size(shape);
     if (t->ndim > VS_MAX_DIMS) return bad_entry(f, name, "has more than 8 dimensions", err);
     for (size_t i = 0; i < t->ndim; i++)
@@ -82,7 +46,7 @@ static vs_status read_entry(vs_tensorfile *f, const char *name, const json_t *o,
             "%s: tensor '%.200s' ends at byte %zu of the data, which has %zu: the file is truncated or its header lies", f->path,
             name, end, f->size - data);
     t->size = end - begin;
-    if (!vs_size_mul(&total_bits, t->count, bits) || total_bits % 8 != 0 || total_bits / 8 != t->size)
+    if (!vs_size_mul(&total_bits, t->count, info->bits) || total_bits % 8 != 0 || total_bits / 8 != t->size)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': %zu values of %s do not fill its %zu bytes", f->path, name,
                        t->count, t->dtype_name, t->size);
     t->bytes = f->bytes + data + begin;
@@ -127,7 +91,7 @@ static vs_status check_cover(const vs_tensorfile *f, size_t data, vs_error *err)
     return VS_OK;
 }
 
-static vs_status parse(vs_tensorfile *f, vs_error *err) {
+vs_status vs_safetensors_read(vs_tensorfile *f, vs_error *err) {
     if (f->size < 8) return vs_fail(err, VS_ERR_FORMAT, "%s: %zu bytes are no safetensors file", f->path, f->size);
     uint64_t length = 0;
     for (size_t i = 8; i-- > 0;) length = length << 8 | f->bytes[i];
@@ -155,86 +119,4 @@ static vs_status parse(vs_tensorfile *f, vs_error *err) {
     }
     qsort(f->entries, f->count, sizeof *f->entries, by_offset);
     return check_cover(f, data, err);
-}
-
-static vs_status map_file(vs_tensorfile *f, vs_error *err) {
-    const int fd = open(f->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", f->path, strerror(errno));
-    struct stat info;
-    vs_status status = VS_OK;
-    if (fstat(fd, &info) != 0)
-        status = vs_fail(err, VS_ERR_IO, "%s: %s", f->path, strerror(errno));
-    else if (!S_ISREG(info.st_mode))
-        status = vs_fail(err, VS_ERR_IO, "%s: not a file", f->path);
-    else if (info.st_size == 0)
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: the file is empty", f->path);
-    else {
-        f->size = (size_t)info.st_size;
-        void *map = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED)
-            status = vs_fail(err, VS_ERR_IO, "%s: cannot map: %s", f->path, strerror(errno));
-        else
-            f->bytes = f->map = map;
-    }
-    (void)close(fd);
-    return status;
-}
-
-static vs_status make(vs_tensorfile **out, const char *label, const void *bytes, size_t size, vs_error *err) {
-    *out = NULL;
-    vs_tensorfile *f = vs_calloc(1, sizeof *f);
-    if (!f || !(f->path = vs_strdup(label))) {
-        free(f);
-        return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
-    }
-    f->bytes = bytes;
-    f->size = size;
-    vs_status status = bytes ? VS_OK : map_file(f, err);
-    if (status == VS_OK) status = parse(f, err);
-    if (status != VS_OK) {
-        vs_tensorfile_close(f);
-        return status;
-    }
-    *out = f;
-    return VS_OK;
-}
-
-vs_status vs_tensorfile_open(vs_tensorfile **out, const char *path, vs_error *err) { return make(out, path, NULL, 0, err); }
-
-vs_status vs_tensorfile_from_memory(vs_tensorfile **out, const void *bytes, size_t size, const char *label, vs_error *err) {
-    static const uint8_t nothing = 0;
-    return make(out, label, size ? bytes : &nothing, size, err);
-}
-
-void vs_tensorfile_close(vs_tensorfile *f) {
-    if (!f) return;
-    json_decref(f->header);
-    if (f->map) munmap(f->map, f->size);
-    free(f->entries);
-    free(f->meta);
-    free(f->path);
-    free(f);
-}
-
-const char *vs_tensorfile_path(const vs_tensorfile *f) { return f->path; }
-size_t vs_tensorfile_count(const vs_tensorfile *f) { return f->count; }
-const vs_tensor_entry *vs_tensorfile_at(const vs_tensorfile *f, size_t i) { return &f->entries[i]; }
-size_t vs_tensorfile_meta_count(const vs_tensorfile *f) { return f->meta_count; }
-const vs_meta_entry *vs_tensorfile_meta_at(const vs_tensorfile *f, size_t i) { return &f->meta[i]; }
-
-const vs_tensor_entry *vs_tensorfile_find(const vs_tensorfile *f, const char *name) {
-    for (size_t i = 0; i < f->count; i++)
-        if (strcmp(f->entries[i].name, name) == 0) return &f->entries[i];
-    return NULL;
-}
-
-vs_status vs_tensorfile_sha256(const vs_tensorfile *f, char hex[65], vs_error *err) {
-    (void)err;
-    vs_sha256 sha;
-    uint8_t digest[32];
-    vs_sha256_init(&sha);
-    vs_sha256_update(&sha, f->bytes, f->size);
-    vs_sha256_final(&sha, digest);
-    vs_hex(digest, sizeof digest, hex);
-    return VS_OK;
 }

@@ -8,9 +8,11 @@ static size_t patch_reals(const vs_arch *a) { return 3 * a->patch * a->patch; }
 static size_t input_reals(const vs_arch *a, size_t t) {
     return t * larger(larger(larger(a->width, a->head_width), a->hidden), larger(a->classes, patch_reals(a)));
 }
-static size_t output_reals(const vs_arch *a, size_t t) { return t * larger(larger(3 * a->width, a->hidden), a->classes); }
+static size_t output_reals(const vs_arch *a, size_t t) {
+    return t * larger(larger(3 * a->width, vs_arch_fc1_width(a)), a->classes);
+}
 static size_t weight_reals(const vs_arch *a) {
-    return larger(a->width * larger(larger(3 * a->width, a->hidden), patch_reals(a)), a->head_width * a->classes);
+    return larger(a->width * larger(larger(3 * a->width, vs_arch_fc1_width(a)), patch_reals(a)), a->head_width * a->classes);
 }
 size_t vs_analysis_scratch_reals(const vs_arch *a, size_t t) {
     return 2 * input_reals(a, t) + output_reals(a, t) + weight_reals(a);

@@ -10,7 +10,7 @@ static const vs_tapper nobody = { NULL, NULL };
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t weight_reals(const vs_arch *a) {
-    const size_t block = a->width * larger(3 * a->width, a->hidden);
+    const size_t block = a->width * larger(3 * a->width, vs_arch_fc1_width(a));
     return larger(block, larger(a->width * 3 * a->patch * a->patch, a->head_width * a->classes));
 }
 

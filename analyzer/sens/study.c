@@ -154,7 +154,8 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
 static vs_status open_model(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     if (s->model) return VS_OK; /* the caller's */
-    const vs_model_options options = { .arch = c->model.arch,
+    const vs_model_options options = { .layout = c->model.layout,
+                                       .arch = c->model.arch,
                                        .heads = (size_t)c->model.heads,
                                        .eps = c->model.eps,
                                        .head_path = c->model.head,

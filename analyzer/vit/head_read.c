@@ -27,8 +27,7 @@ static vs_status read_norm(const vs_reader *r, const char *norm, vs_error *err) 
         float **to;
     } parts[] = { { "weight", &m->bn_g }, { "bias", &m->bn_b }, { "running_mean", &m->bn_mean }, { "running_var", &m->bn_var } };
     vs_status status = VS_OK;
-    for (size_t i = 0; i < 4 && status == VS_OK; i++)
-        status = read(r, norm, parts[i].name, m->arch.head_width, parts[i].to, err);
+    for (size_t i = 0; i < 4 && status == VS_OK; i++) status = read(r, norm, parts[i].name, m->arch.head_width, parts[i].to, err);
     return status == VS_OK ? check_variance(r, norm, err) : status;
 }
 
@@ -47,7 +46,8 @@ vs_status vs_head_read(const vs_reader *r, const vs_head_layout *layout, vs_erro
         if (!head->fqn[0]) return vs_fail(err, VS_ERR_NOMEM, "no memory for the head");
         head->fqn_count = 1;
         status = vs_read_tensor(r, "weight", head->out, head->in, &head->w, err);
-        if (status == VS_OK && vs_tensorfile_find(r->file, "bias")) status = vs_read_tensor(r, "bias", 1, head->out, &head->b, err);
+        if (status == VS_OK && vs_tensorfile_find(r->file, "bias"))
+            status = vs_read_tensor(r, "bias", 1, head->out, &head->b, err);
     }
     if (status == VS_OK && m->arch.head_norm) status = read_norm(r, layout->norm, err);
     return status;

@@ -1,6 +1,7 @@
 #include "layout.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util.h"
@@ -105,9 +106,9 @@ static vs_status no_such_layout(const vs_tensorfile *file, const char *wanted, v
     bool known = false;
     for (size_t i = 0; vs_layout_name(i); i++) known |= strcmp(vs_layout_name(i), wanted) == 0;
     const vs_status status =
-        known ? vs_fail(err, VS_ERR_FORMAT, "%s: this is no %s checkpoint: its tensors have other names", path, wanted)
-              : vs_fail(err, VS_ERR_CONFIG, "%s: there is no layout '%s'; known: %s", path, wanted,
-                        names.bytes ? names.bytes : "");
+        known
+            ? vs_fail(err, VS_ERR_FORMAT, "%s: this is no %s checkpoint: its tensors have other names", path, wanted)
+            : vs_fail(err, VS_ERR_CONFIG, "%s: there is no layout '%s'; known: %s", path, wanted, names.bytes ? names.bytes : "");
     free(names.bytes);
     return status;
 }
@@ -126,10 +127,11 @@ static vs_status choose_names(vs_layout *l, const vs_tensorfile *file, const cha
         return VS_OK;
     }
     if (wanted) return no_such_layout(file, wanted, err);
-    return vs_fail(err, VS_ERR_FORMAT,
-                   "%s: no Vision Transformer found among %zu tensors: none is called '...patch_embed.proj.weight' (DINOv2, timm) or "
-                   "'...embeddings.patch_embeddings.projection.weight' (Hugging Face)",
-                   path, vs_tensorfile_count(file));
+    return vs_fail(
+        err, VS_ERR_FORMAT,
+        "%s: no Vision Transformer found among %zu tensors: none is called '...patch_embed.proj.weight' (DINOv2, timm) or "
+        "'...embeddings.patch_embeddings.projection.weight' (Hugging Face)",
+        path, vs_tensorfile_count(file));
 }
 
 /* ---- geometry */
@@ -216,8 +218,8 @@ static vs_status detect_positions(vs_layout *l, const vs_tensorfile *file, vs_er
     const char *path = vs_tensorfile_path(file);
     const vs_tensor_entry *pos = find(file, l->prefix, l->names->pos);
     if (!pos)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: no '%s%s': models without learned positions (DINOv3) are not built yet", path,
-                       l->prefix, l->names->pos);
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: no '%s%s': models without learned positions (DINOv3) are not built yet",
+                       path, l->prefix, l->names->pos);
     if (pos->ndim != 3 || pos->shape[0] != 1 || pos->shape[2] != a->width)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, tokens, %zu]", path, pos->name,
                        a->width);

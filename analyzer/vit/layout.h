@@ -23,7 +23,7 @@ typedef struct vs_layout_names {
     int prefix_positions;                      /* -1: from the number of rows */
     bool by_rows;                              /* only where rows less prefix_positions are a square grid */
     vs_position_mode position, with_registers; /* how positions are resized */
-    double eps;                                 /* where no config.json tells */
+    double eps;                                /* where no config.json tells */
 } vs_layout_names;
 
 /* Every layout, in the order in which they are tried. */

@@ -3,8 +3,7 @@
 
 #include "layout.h"
 
-#define HUB_OUTSIDE                                                                                                              \
-    .patch = "patch_embed.proj", .cls = "cls_token", .pos = "pos_embed", .norm = "norm"
+#define HUB_OUTSIDE .patch = "patch_embed.proj", .cls = "cls_token", .pos = "pos_embed", .norm = "norm"
 #define HUB_BLOCK                                                                                                                \
     .norm1 = "norm1", .norm2 = "norm2", .ls1 = "ls1.gamma", .ls2 = "ls2.gamma", .qkv = { "attn.qkv" }, .proj = "attn.proj",      \
     .fc1 = "mlp.fc1", .fc2 = "mlp.fc2", .w12 = "mlp.w12", .w3 = "mlp.w3"
@@ -15,8 +14,8 @@
     HUB_OUTSIDE, HUB_BLOCK, .block = "blocks.#", .registers = "reg_token", .position = VS_POSITION_SIZE_ANTIALIAS,               \
                             .with_registers = VS_POSITION_SIZE_ANTIALIAS, .eps = 1e-6
 #define HF_OUTSIDE                                                                                                               \
-    .patch = "embeddings.patch_embeddings.projection", .cls = "embeddings.cls_token",                                            \
-    .pos = "embeddings.position_embeddings", .norm = "layernorm", .block = "encoder.layer.#",                                    \
+    .patch = "embeddings.patch_embeddings.projection", .cls = "embeddings.cls_token", .pos = "embeddings.position_embeddings",   \
+    .norm = "layernorm", .block = "encoder.layer.#",                                                                             \
     .qkv = { "attention.attention.query", "attention.attention.key", "attention.attention.value" },                              \
     .proj = "attention.output.dense"
 #define HF_DINOV2                                                                                                                \
@@ -36,9 +35,7 @@ static const vs_layout_names layouts[] = {
       .unbuilt = "a timm DINOv3 (Eva) checkpoint",
       .present = { "blocks.0.gamma_1", "reg_token" },
       .absent = { "pos_embed" } },
-    { .layout = "hf_dinov3",
-      .unbuilt = "a Hugging Face DINOv3 checkpoint",
-      .present = { "layer.0.attention.q_proj.weight" } },
+    { .layout = "hf_dinov3", .unbuilt = "a Hugging Face DINOv3 checkpoint", .present = { "layer.0.attention.q_proj.weight" } },
     { .layout = "hf_clip",
       .unbuilt = "a Hugging Face CLIP or SigLIP checkpoint",
       .present = { "vision_model.encoder.layers.0.self_attn.q_proj.weight" } },
@@ -76,11 +73,7 @@ static const vs_layout_names layouts[] = {
       .eps = 1e-6 },
     /* of the same names as timm_dinov2, but its class token has no position: tried by rows */
     { .layout = "timm_deit3", .present = { hub_patch, "blocks.0.ls1.gamma" }, .family = "deit3_", .by_rows = true, TIMM },
-    { .layout = "timm_dinov2",
-      .present = { hub_patch, "blocks.0.ls1.gamma" },
-      .family = "vit_",
-      .prefix_positions = 1,
-      TIMM },
+    { .layout = "timm_dinov2", .present = { hub_patch, "blocks.0.ls1.gamma" }, .family = "vit_", .prefix_positions = 1, TIMM },
     { .layout = "timm_deit_distilled",
       .present = { hub_patch, "dist_token" },
       .family = "deit_",
@@ -94,7 +87,10 @@ static const vs_layout_names layouts[] = {
       HF_DINOV2,
       .position = VS_POSITION_SIZE_ANTIALIAS,
       .with_registers = VS_POSITION_SIZE_ANTIALIAS },
-    { .layout = "hf_dinov2", .present = { hf_patch, "encoder.layer.0.layer_scale1.lambda1" }, HF_DINOV2, .position = VS_POSITION_SIZE },
+    { .layout = "hf_dinov2",
+      .present = { hf_patch, "encoder.layer.0.layer_scale1.lambda1" },
+      HF_DINOV2,
+      .position = VS_POSITION_SIZE },
     { .layout = "hf_deit",
       .present = { hf_patch, "embeddings.distillation_token", "encoder.layer.0.layernorm_before.weight" },
       .family = "deit_",

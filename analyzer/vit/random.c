@@ -44,9 +44,12 @@ static float *values(maker *m, size_t count, double center, double deviation) {
 /* Weights of variance 1 / in keep the size of what passes. */
 static vs_linear linear(maker *m, size_t out, size_t in, char *name) {
     m->failed |= name == NULL;
-    return (vs_linear){
-        .w = values(m, out * in, 0, 1 / sqrt((double)in)), .b = values(m, out, 0, 0.02), .out = out, .in = in, .fqn = { name }, .fqn_count = 1
-    };
+    return (vs_linear){ .w = values(m, out * in, 0, 1 / sqrt((double)in)),
+                        .b = values(m, out, 0, 0.02),
+                        .out = out,
+                        .in = in,
+                        .fqn = { name },
+                        .fqn_count = 1 };
 }
 
 static void make_block(maker *m, size_t index) {

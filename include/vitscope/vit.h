@@ -31,12 +31,12 @@ typedef enum vs_ffn {
 typedef enum vs_head_kind { VS_HEAD_NONE, VS_HEAD_SEGMENTATION, VS_HEAD_CLASSIFIER } vs_head_kind;
 
 typedef struct vs_arch {
-    const char *layout; /* a name of vs_layout_name */
-    char name[64];      /* "vit_ti14", "dinov2_vitb14_reg", ... */
+    const char *layout;                                   /* a name of vs_layout_name */
+    char name[64];                                        /* "vit_ti14", "dinov2_vitb14_reg", ... */
     size_t width, depth, heads, hidden, patch, registers; /* hidden: what fc2 or w3 reads */
-    size_t grid;             /* the stored position grid is grid x grid */
-    size_t prefix_positions; /* stored positions of class and distillation token: 0, 1 or 2 */
-    bool distilled;          /* the one register is DeiT's distillation token */
+    size_t grid;                                          /* the stored position grid is grid x grid */
+    size_t prefix_positions;                              /* stored positions of class and distillation token: 0, 1 or 2 */
+    bool distilled;                                       /* the one register is DeiT's distillation token */
     vs_ffn ffn;
     bool layer_scale;
     vs_position_mode position;
