@@ -35,10 +35,12 @@
     X(abs_stats)                                                                                                                 \
     X(count_below)                                                                                                               \
     X(count_above)                                                                                                               \
-    X(channel_energy)
+    X(channel_energy)                                                                                                            \
+    X(read_counts)                                                                                                               \
+    X(zero_counts)
 
 #define AS_ID(name) OP_##name,
-enum { OPERATIONS(AS_ID) OP_COUNT, UNTIMED = 4 }; /* close, alloc, free, attention_scratch */
+enum { OPERATIONS(AS_ID) OP_COUNT, UNTIMED = 5 }; /* close, alloc, free, attention_scratch, alloc_counts */
 _Static_assert(sizeof(vs_backend_ops) == (OP_COUNT + UNTIMED) * sizeof(void (*)(void)), "an operation is missing here");
 
 typedef struct timed_backend {
@@ -104,29 +106,40 @@ TIMED(scale_add, 0, (to, x, u, gamma, y), vs_mat x, vs_mat u, const void *gamma,
 TIMED(affine, 0, (to, x, scale, shift, y), vs_mat x, const void *scale, const void *shift, vs_mat y)
 TIMED(div_channels, 0, (to, x, s, y), vs_mat x, const void *s, vs_mat y)
 TIMED(mul_channels, 0, (to, x, s, y), vs_mat x, const void *s, vs_mat y)
-TIMED(fake_quant, 0, (to, x, grid, y, counts), vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts)
+TIMED(fake_quant, 0, (to, x, grid, y, images, counts), vs_mat x, const vs_grid *grid, vs_mat y, size_t images,
+      vs_quant_counts *const *counts)
 TIMED(fake_quant_rows, 0, (to, x, scales, qmax, y, codes), vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes)
-TIMED(fake_quant_tokens, 0, (to, x, qmax, y, counts), vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts)
+TIMED(fake_quant_tokens, 0, (to, x, qmax, y, images, counts), vs_mat x, int32_t qmax, vs_mat y, size_t images,
+      vs_quant_counts *const *counts)
 TIMED(quantize_u8, 0, (to, x, grid, codes), vs_mat x, const vs_grid *grid, uint8_t *codes)
 TIMED(channel_minmax, 0, (to, x, lo, hi), vs_mat x, double *lo, double *hi)
 TIMED(range_histogram, 0, (to, x, lo, hi, bins, counts), vs_mat x, double lo, double hi, size_t bins, uint64_t *counts)
 TIMED(row_absmax, 0, (to, x, out), vs_mat x, double *out)
-TIMED(error_sums, 0, (to, x, y, out), vs_mat x, vs_mat y, vs_error_sums *out)
-TIMED(abs_stats, 0, (to, x, out, hist, energy), vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy)
+TIMED(error_sums, 0, (to, x, y, images, out), vs_mat x, vs_mat y, size_t images, vs_error_sums *const *out)
+TIMED(abs_stats, 0, (to, x, images, out, hist, energy), vs_mat x, size_t images, vs_abs_stats *const *out, void *hist,
+      double *const *energy)
 TIMED(count_below, 0, (to, x, threshold, below), vs_mat x, double threshold, uint64_t *below)
 TIMED(count_above, 0, (to, x, col, threshold, above), vs_mat x, size_t col, double threshold, uint64_t *above)
 TIMED(channel_energy, 0, (to, x, sum_sq), vs_mat x, double *sum_sq)
+TIMED_STATUS(read_counts, 0, (to, counts, count, host, err), const void *counts, size_t count, uint64_t *host, vs_error *err)
+TIMED(zero_counts, 0, (to, counts, count), void *counts, size_t count)
 static void close_backend(vs_backend *self) { free(timed(self)); }
 static void *alloc_reals(const vs_backend *self, size_t count) { return inner_of(self)->ops->alloc(inner_of(self), count); }
 static void free_reals(const vs_backend *self, void *p) { inner_of(self)->ops->free(inner_of(self), p); }
+static void *alloc_counts(const vs_backend *self, size_t count) {
+    return inner_of(self)->ops->alloc_counts(inner_of(self), count);
+}
 static size_t attention_scratch(const vs_backend *self, size_t tokens, size_t heads) {
     return inner_of(self)->ops->attention_scratch(inner_of(self), tokens, heads);
 }
 
 #define AS_SLOT(name) .name = name,
-static const vs_backend_ops operations = {
-    .close = close_backend, .alloc = alloc_reals, .free = free_reals, .attention_scratch = attention_scratch, OPERATIONS(AS_SLOT)
-};
+static const vs_backend_ops operations = { .close = close_backend,
+                                           .alloc = alloc_reals,
+                                           .free = free_reals,
+                                           .attention_scratch = attention_scratch,
+                                           .alloc_counts = alloc_counts,
+                                           OPERATIONS(AS_SLOT) };
 
 void vs_timed_reset(const vs_backend *self) {
 #define AS_NAME(name) #name,

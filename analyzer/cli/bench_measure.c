@@ -14,7 +14,7 @@ typedef struct seat {
     const vs_backend *backend;
     vs_session *session;
     vs_abs_stats stats;
-    uint64_t *hist;
+    void *hist; /* counters */
     double *energy;
     vs_state_tap tap;
 } seat;
@@ -23,7 +23,7 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
     (void)err;
     seat *s = context;
     if (tap->kind < VS_KIND_QKV || tap->kind > VS_KIND_FC2 || (vs_kind_is_operand(tap->kind) && !tap->input)) return VS_OK;
-    s->backend->ops->abs_stats(s->backend, tap->x, &s->stats, s->hist, s->energy);
+    s->backend->ops->abs_stats(s->backend, tap->x, 1, (vs_abs_stats *[]){ &s->stats }, s->hist, (double *[]){ s->energy });
     return VS_OK;
 }
 
@@ -34,7 +34,7 @@ static vs_status sit(seat *s, const vs_weights *weights, const vs_sample *sample
         .images = 1, .height = sample->image.height, .width = sample->image.width, .workspaces = 1, .streams = 1
     };
     *s = (seat){ .backend = weights->backend,
-                 .hist = vs_calloc(VS_HIST_BINS, sizeof *s->hist),
+                 .hist = weights->backend->ops->alloc_counts(weights->backend, VS_HIST_BINS),
                  .energy = vs_calloc(widest, sizeof *s->energy) };
     if (!s->hist || !s->energy) return vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
     return vs_session_create(&s->session, weights, &options, err);
@@ -42,7 +42,7 @@ static vs_status sit(seat *s, const vs_weights *weights, const vs_sample *sample
 
 static void leave(seat *s) {
     vs_session_free(s->session);
-    free(s->hist);
+    if (s->backend) s->backend->ops->free(s->backend, s->hist);
     free(s->energy);
 }
 

@@ -116,6 +116,7 @@ void vs_cli_progress_end(vs_cli_progress *p) {
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
     const size_t threads = line->threads ? line->threads : (size_t)omp_get_num_procs();
     return (vs_study_options){ .backend = line->backend,
+                               .arithmetic = line->arithmetic,
                                .threads = threads,
                                .wave = line->batch ? line->batch : 2 * threads,
                                .stop = vs_cli_stop(),

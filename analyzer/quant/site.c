@@ -28,19 +28,20 @@ void vs_site_smooth_running(const vs_backend *be, const vs_site *site, vs_mat x,
         be->ops->copy(be, x, y);
 }
 
-void vs_site_quantize(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y, vs_quant_counts *counts) {
+void vs_site_quantize(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y, size_t images,
+                      vs_quant_counts *const *counts) {
     if (!site->quantized) {
         if (x.p != y.p) be->ops->copy(be, x, y);
         return;
     }
     if (site->scheme == VS_SCHEME_TOKEN) {
-        be->ops->fake_quant_tokens(be, x, site->grids[0].qmax, y, counts);
+        be->ops->fake_quant_tokens(be, x, site->grids[0].qmax, y, images, counts);
         return;
     }
     const size_t d = x.cols / site->grid_count;
     for (size_t h = 0; h < site->grid_count; h++)
         be->ops->fake_quant(be, vs_mat_view(be, x, 0, x.rows, h * d, d), &site->grids[h], vs_mat_view(be, y, 0, y.rows, h * d, d),
-                            counts);
+                            images, counts);
 }
 
 void vs_site_smooth_weight(const vs_backend *be, const vs_site *site, vs_mat w, vs_mat ws) {

@@ -152,7 +152,7 @@ static vs_status build_linear_weight(builder *b, size_t index, vs_kind kind, int
     if (status != VS_OK) goto out;
     weight_scales(b, absmax, w.rows, qmax, scales);
     be->ops->fake_quant_rows(be, smoothed, scales, qmax, quantized, NULL);
-    be->ops->error_sums(be, smoothed, quantized, &b->v->weight_sums[index]);
+    be->ops->error_sums(be, smoothed, quantized, 1, (vs_error_sums *[]){ &b->v->weight_sums[index] });
     status = be->ops->sync(be, b->err);
     lw->w = quantized;
     b->v->row_scales[index] = scales;

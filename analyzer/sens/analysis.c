@@ -39,7 +39,8 @@ static vs_mat reference_output(const vs_analysis_run *r, vs_kind kind) {
 static void compare_cumulative(const vs_analysis_run *r, size_t row, vs_kind kind, vs_mat x) {
     const vs_analysis *a = r->a;
     if (row == SIZE_MAX || a->second_pass || !a->options->cumulative) return;
-    a->backend->ops->error_sums(a->backend, reference_output(r, kind), x, &r->slot->cumulative[row * a->state_count + r->state]);
+    a->backend->ops->error_sums(a->backend, reference_output(r, kind), x, 1,
+                                (vs_error_sums *[]){ &r->slot->cumulative[row * a->state_count + r->state] });
 }
 
 static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t row, vs_error *err) {
@@ -53,7 +54,7 @@ static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t
     if (site && status == VS_OK) {
         const bool counted = row != SIZE_MAX && !a->second_pass;
         vs_quant_counts *counts = counted ? &r->slot->dist[vs_dist_index(a, row, r->state, VS_TENSOR_IN)].counts : NULL;
-        vs_site_quantize(a->backend, site, tap->x, tap->x, counts);
+        vs_site_quantize(a->backend, site, tap->x, tap->x, 1, counts ? (vs_quant_counts *[]){ counts } : NULL);
     }
     return status;
 }
@@ -90,9 +91,9 @@ static vs_status finish_image(vs_analysis_run *r, vs_error *err) {
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         r->state = s;
         status = vs_forward_head(r->job->session, a->states->states[s].weights, s, (vs_tapper){ state_tap, r }, err);
-        be->ops->error_sums(be, reference, out, &r->slot->output[s]);
+        be->ops->error_sums(be, reference, out, 1, (vs_error_sums *[]){ &r->slot->output[s] });
     }
-    be->ops->error_sums(be, reference, reference, &r->slot->output[0]);
+    be->ops->error_sums(be, reference, reference, 1, (vs_error_sums *[]){ &r->slot->output[0] });
     if (status == VS_OK) status = be->ops->sync(be, err);
     if (status == VS_OK && !a->second_pass) vs_analysis_local_finish(r);
     return status;
@@ -151,8 +152,8 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
             status = vs_forward_block(job->session, a->states->states[s].weights, VS_ANALYSIS_STATE, s, b,
                                       (vs_tapper){ state_tap, &r }, err);
             if (status == VS_OK && !a->second_pass && a->options->cumulative)
-                a->backend->ops->error_sums(a->backend, vs_session_stream(job->session, 0), vs_session_stream(job->session, s),
-                                            &r.slot->stream[s * a->model->arch.depth + b]);
+                a->backend->ops->error_sums(a->backend, vs_session_stream(job->session, 0), vs_session_stream(job->session, s), 1,
+                                            (vs_error_sums *[]){ &r.slot->stream[s * a->model->arch.depth + b] });
         }
         if (status != VS_OK) return status;
     }
@@ -186,8 +187,9 @@ static vs_status create(vs_analysis *a, vs_error *err) {
     a->stream = vs_calloc(a->state_count * a->model->arch.depth, sizeof *a->stream);
     a->output = vs_calloc(a->state_count, sizeof *a->output);
     a->hist = vs_calloc(a->runner->threads, sizeof *a->hist);
+    a->counters = vs_calloc(a->runner->threads, sizeof *a->counters);
     if (!a->row_of_site || !a->slots || !a->dist || !a->local || !a->local_proj || !a->cumulative || !a->stream || !a->output ||
-        !a->hist)
+        !a->hist || !a->counters)
         goto nomem;
     for (size_t i = 0; i < sites; i++) a->row_of_site[i] = SIZE_MAX;
     for (size_t r = 0; r < a->rows; r++) a->row_of_site[vs_site_index(a->results->rows[r].kind, a->results->rows[r].block)] = r;
@@ -216,7 +218,9 @@ static vs_status create(vs_analysis *a, vs_error *err) {
         }
     }
     for (size_t t = 0; t < a->runner->threads; t++)
-        if (!(a->hist[t] = vs_calloc(VS_HIST_BINS, sizeof **a->hist))) goto nomem;
+        if (!(a->hist[t] = vs_calloc(VS_HIST_BINS, sizeof **a->hist)) ||
+            !(a->counters[t] = a->backend->ops->alloc_counts(a->backend, VS_HIST_BINS)))
+            goto nomem;
     return VS_OK;
 nomem:
     return vs_fail(err, VS_ERR_NOMEM, "no memory for the analysis of %zu layers in %zu states", a->rows, a->state_count);
@@ -234,7 +238,9 @@ static void release(vs_analysis *a) {
     }
     for (size_t i = 0; a->dist && i < a->rows * a->state_count * VS_TENSOR_COUNT; i++) vs_dist_pool_release(&a->dist[i]);
     for (size_t t = 0; a->hist && t < a->runner->threads; t++) free(a->hist[t]);
+    for (size_t t = 0; a->counters && t < a->runner->threads; t++) a->backend->ops->free(a->backend, a->counters[t]);
     free(a->hist);
+    free(a->counters);
     free(a->row_of_site);
     free(a->slots);
     free(a->dist);

@@ -31,6 +31,7 @@ typedef struct vs_analysis {
     vs_dist_pool *dist;   /* [rows * states * VS_TENSOR_COUNT] */
     vs_sqnr_pool *local, *local_proj, *cumulative, *stream, *output;
     uint64_t **hist; /* [threads]: one tensor's histogram before it is added to the pool's */
+    void **counters; /* [threads]: of the backend, where that histogram is counted */
     bool second_pass;
 } vs_analysis;
 

@@ -42,15 +42,18 @@ static void join_part(vs_abs_stats *all, const vs_abs_stats *part, size_t shift)
 }
 
 /* Probabilities stand head under head; their channel is head*T + key, their token the query. Other tensors are one part. */
-static vs_status abs_stats(const vs_analysis_run *r, size_t row, vs_mat x, vs_dist_slot *slot, uint64_t *hist, vs_error *err) {
+static vs_status abs_stats(const vs_analysis_run *r, size_t row, vs_mat x, vs_dist_slot *slot, vs_error *err) {
     const vs_backend *be = r->a->backend;
     const size_t parts = r->a->results->rows[row].kind == VS_KIND_P ? r->a->model->arch.heads : 1, t = x.rows / parts;
+    void *hist = r->a->counters[r->job->worker];
     slot->rows = t;
-    be->ops->abs_stats(be, vs_mat_view(be, x, 0, t, 0, x.cols), &slot->stats, hist, slot->energy);
+    be->ops->abs_stats(be, vs_mat_view(be, x, 0, t, 0, x.cols), 1, (vs_abs_stats *[]){ &slot->stats }, hist,
+                       (double *[]){ slot->energy });
     vs_status status = be->ops->sync(be, err);
     for (size_t p = 1; p < parts && status == VS_OK; p++) {
         vs_abs_stats part;
-        be->ops->abs_stats(be, vs_mat_view(be, x, p * t, t, 0, x.cols), &part, hist, slot->energy + p * x.cols);
+        be->ops->abs_stats(be, vs_mat_view(be, x, p * t, t, 0, x.cols), 1, (vs_abs_stats *[]){ &part }, hist,
+                           (double *[]){ slot->energy + p * x.cols });
         status = be->ops->sync(be, err);
         if (status == VS_OK) join_part(&slot->stats, &part, p * x.cols);
     }
@@ -85,7 +88,9 @@ vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_tensor te
     vs_dist_slot *slot = &r->slot->dist[vs_dist_index(a, row, r->state, tensor)];
     uint64_t *hist = a->hist[r->job->worker];
     memset(hist, 0, VS_HIST_BINS * sizeof *hist);
-    vs_status status = abs_stats(r, row, x, slot, hist, err);
+    vs_status status = abs_stats(r, row, x, slot, err);
+    if (status == VS_OK) status = be->ops->read_counts(be, a->counters[r->job->worker], VS_HIST_BINS, hist, err);
+    be->ops->zero_counts(be, a->counters[r->job->worker], VS_HIST_BINS);
 #pragma omp critical(vs_analysis_hist)
     for (size_t i = 0; i < VS_HIST_BINS; i++) pool->hist[i] += hist[i];
     return status == VS_OK ? capture(r, row, tensor, x, err) : status;

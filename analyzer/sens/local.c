@@ -90,8 +90,8 @@ static void local_linear(const vs_analysis_run *r, size_t row, vs_kind kind, int
         vs_site_smooth(be, site, x, smoothed);
         vs_site_smooth_weight(be, site, base->w, weight);
     }
-    vs_site_quantize(be, site, smoothed, s.quantized, NULL);
-    be->ops->error_sums(be, smoothed, s.quantized, &sums[VS_LOCAL_INPUT_TENSOR]);
+    vs_site_quantize(be, site, smoothed, s.quantized, 1, NULL);
+    be->ops->error_sums(be, smoothed, s.quantized, 1, (vs_error_sums *[]){ &sums[VS_LOCAL_INPUT_TENSOR] });
     const struct {
         bool run;
         vs_local column;
@@ -104,7 +104,7 @@ static void local_linear(const vs_analysis_run *r, size_t row, vs_kind kind, int
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (!modes[i].run) continue;
         be->ops->linear(be, modes[i].x, modes[i].w, base->b, s.output);
-        be->ops->error_sums(be, y, s.output, &sums[modes[i].column]);
+        be->ops->error_sums(be, y, s.output, 1, (vs_error_sums *[]){ &sums[modes[i].column] });
     }
 }
 
@@ -122,19 +122,19 @@ static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, in
     operands[3] = ws->probs;
     const vs_analysis_room s = vs_analysis_scratch(r, ws->qkv.rows, c, c);
     const vs_mat quantized = kind == VS_KIND_P ? s.probs : s.quantized, own = ws->probs.p ? s.probs : (vs_mat){ 0 };
-    vs_site_quantize(be, site, operands[which], quantized, NULL);
-    be->ops->error_sums(be, operands[which], quantized, &sums[VS_LOCAL_INPUT_TENSOR]);
+    vs_site_quantize(be, site, operands[which], quantized, 1, NULL);
+    be->ops->error_sums(be, operands[which], quantized, 1, (vs_error_sums *[]){ &sums[VS_LOCAL_INPUT_TENSOR] });
     if (!a->options->activation && !a->options->both) return;
     operands[which] = quantized;
     if (kind == VS_KIND_P)
         vs_forward_attention_apply(r->job->session, quantized, operands[2], s.output);
     else
         vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], own, s.output);
-    be->ops->error_sums(be, ws->attended, s.output, &sums[VS_LOCAL_ACTIVATION]);
+    be->ops->error_sums(be, ws->attended, s.output, 1, (vs_error_sums *[]){ &sums[VS_LOCAL_ACTIVATION] });
     const vs_linear_weights *proj = &a->runner->weights->blocks[block].proj;
     const vs_mat projected = { s.input.p, s.output.rows, c, c };
     be->ops->linear(be, s.output, proj->w, proj->b, projected);
-    be->ops->error_sums(be, ws->proj, projected, proj_sums);
+    be->ops->error_sums(be, ws->proj, projected, 1, (vs_error_sums *[]){ proj_sums });
 }
 
 void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block) {

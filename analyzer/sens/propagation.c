@@ -32,7 +32,7 @@ static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error_sum
             continue;
         }
         status = vs_forward_block(s, changed, VS_RERUN_WORKSPACE, VS_RERUN_STREAM, b, vs_only_tapper(&only), err);
-        r->backend->ops->error_sums(r->backend, base, stream, &out[b]);
+        r->backend->ops->error_sums(r->backend, base, stream, 1, (vs_error_sums *[]){ &out[b] });
     }
     return status == VS_OK ? r->backend->ops->sync(r->backend, err) : status;
 }

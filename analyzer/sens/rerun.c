@@ -66,7 +66,7 @@ const vs_weights *vs_rerun_weights(vs_rerun *r, const vs_state *recipe, vs_kind 
 
 static void change_input(const vs_backend *be, const vs_site *site, vs_output mode, vs_mat x) {
     vs_site_smooth(be, site, x, x);
-    if (mode != VS_OUTPUT_WEIGHT) vs_site_quantize(be, site, x, x, NULL);
+    if (mode != VS_OUTPUT_WEIGHT) vs_site_quantize(be, site, x, x, 1, NULL);
 }
 
 static vs_status only_tap(void *context, const vs_tap *tap, vs_error *err) {
@@ -95,7 +95,8 @@ static vs_status run_on(const vs_rerun *r, const vs_weights *w, size_t stream, s
     for (size_t b = first; b < r->base->model->arch.depth && status == VS_OK; b++)
         status = vs_forward_block(s, w, VS_RERUN_WORKSPACE, stream, b, tapper, err);
     if (status == VS_OK) status = vs_forward_head(s, w, stream, tapper, err);
-    if (status == VS_OK && sums) r->backend->ops->error_sums(r->backend, r->reference, output_of(r), sums);
+    if (status == VS_OK && sums)
+        r->backend->ops->error_sums(r->backend, r->reference, output_of(r), 1, (vs_error_sums *[]){ sums });
     return status == VS_OK ? r->backend->ops->sync(r->backend, err) : status;
 }
 

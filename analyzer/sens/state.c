@@ -108,7 +108,7 @@ void vs_state_apply(const vs_state *state, const vs_backend *backend, const vs_t
     const vs_site *site = tap->input && state->variant ? vs_variant_site(state->variant, tap->kind, tap->block) : NULL;
     if (!site) return;
     vs_site_smooth_running(backend, site, tap->x, tap->x);
-    vs_site_quantize(backend, site, tap->x, tap->x, NULL);
+    vs_site_quantize(backend, site, tap->x, tap->x, 1, NULL);
 }
 
 static vs_status apply_tap(void *context, const vs_tap *tap, vs_error *err) {

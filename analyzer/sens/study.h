@@ -11,7 +11,8 @@
 
 typedef struct vs_study_options {
     const char *backend; /* "cpu", "ref" */
-    vs_model *model;     /* to study instead of the configuration's checkpoint, or NULL; the study owns it from then on */
+    vs_arithmetic arithmetic;
+    vs_model *model; /* to study instead of the configuration's checkpoint, or NULL; the study owns it from then on */
     size_t threads, wave;
     const volatile sig_atomic_t *stop;
     vs_progress progress;

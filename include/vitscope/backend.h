@@ -67,7 +67,7 @@ enum {
 /* Distribution of |x| of one tensor. NaN counts as the largest value. */
 typedef struct vs_abs_stats {
     double max;              /* max |x| */
-    size_t max_row, max_col; /* its first place in row-major order */
+    size_t max_row, max_col; /* its first place in row-major order, within the image */
     double sum;              /* sum |x| */
     uint64_t count;
 } vs_abs_stats;
@@ -131,19 +131,25 @@ typedef struct vs_backend_ops {
     void (*div_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
     /* y[r,c] = x[r,c] * s[c] rounded to float32 whatever the real type (SmoothQuant's weights, study.md section 3). */
     void (*mul_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
-    /* y = dequantized codes of x; counts (may be NULL) are added to. NaN becomes code zero, infinities clamp. */
-    void (*fake_quant)(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts);
+    /* y = dequantized codes of x; *counts[i] of image i is added to (counts may be NULL; see statistics). NaN becomes code
+     * zero, infinities clamp. */
+    void (*fake_quant)(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, size_t images,
+                       vs_quant_counts *const *counts);
     /* Symmetric, one float32 scale per row: y[r,c] = clamp(rne(x/s[r]), -qmax, qmax) * s[r]; codes (may be NULL)
      * receives the packed codes. scales is a host array [rows]. */
     void (*fake_quant_rows)(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes);
     /* Symmetric, one scale per row taken from the row itself: s[r] = max_c |x[r,c]| / qmax, computed in float64 and rounded to
-     * float32 (1 where it is not positive and finite); codes clamp(rne(x/s[r]), -qmax - 1, qmax). counts may be NULL; nothing is
+     * float32 (1 where it is not positive and finite); codes clamp(rne(x/s[r]), -qmax - 1, qmax). counts as above; nothing is
      * clipped. */
-    void (*fake_quant_tokens)(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts);
+    void (*fake_quant_tokens)(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, size_t images,
+                              vs_quant_counts *const *counts);
     /* codes [rows*cols] (host, packed) of x on `grid`; qmin >= 0 is assumed (unsigned grid). */
     void (*quantize_u8)(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes);
 
-    /* ---- statistics (host results; valid after sync) ---- */
+    /* ---- statistics (host results; valid after sync) ----
+     * Operations with `images` take x [images * rows, cols] and give one result an image: image i's goes to *out[i], and is what
+     * that image alone would give, bit for bit. The array of pointers is read at the call; what it points at is written by
+     * sync. */
     /* lo[c] = min(lo[c], min_r x[r,c]), hi[c] likewise; host arrays [cols] of float64 that the caller initialised.
      * NaN propagates into both. */
     void (*channel_minmax)(const vs_backend *self, vs_mat x, double *lo, double *hi);
@@ -152,20 +158,31 @@ typedef struct vs_backend_ops {
     void (*range_histogram)(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts);
     /* out[r] = max_c |x[r,c]|; host array [rows]. */
     void (*row_absmax)(const vs_backend *self, vs_mat x, double *out);
-    void (*error_sums)(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out);
-    /* Fills *out; adds to hist [VS_HIST_BINS] and to energy[cols] (sum of x^2); both may be NULL. */
-    void (*abs_stats)(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy);
+    void (*error_sums)(const vs_backend *self, vs_mat x, vs_mat y, size_t images, vs_error_sums *const *out);
+    /* Fills *out[i]; adds every image to the counters hist [VS_HIST_BINS], and image i to energy[i] [cols] (sum of x^2, on the
+     * host); both may be NULL. */
+    void (*abs_stats)(const vs_backend *self, vs_mat x, size_t images, vs_abs_stats *const *out, void *hist,
+                      double *const *energy);
     /* *below += number of |x| < threshold. */
     void (*count_below)(const vs_backend *self, vs_mat x, double threshold, uint64_t *below);
     /* *above += number of rows with |x[r,col]| > threshold. */
     void (*count_above)(const vs_backend *self, vs_mat x, size_t col, double threshold, uint64_t *above);
     /* sum_sq[c] += sum_r x[r,c]^2; host array [cols]. */
     void (*channel_energy)(const vs_backend *self, vs_mat x, double *sum_sq);
+
+    /* ---- counters: uint64 in the backend's memory, for counts of many tensors that are read once ---- */
+    /* `count` zeroes, freed with free. NULL when there is no memory. Several threads may add to the same counters at once. */
+    void *(*alloc_counts)(const vs_backend *self, size_t count);
+    /* Waits for the calling thread's work and adds the counters to host[count]; they stay as they are. What other threads
+     * added is in it once they have synced. */
+    vs_status (*read_counts)(const vs_backend *self, const void *counts, size_t count, uint64_t *host, vs_error *err);
+    /* In the order of the calling thread's work; no other thread may be adding. */
+    void (*zero_counts)(const vs_backend *self, void *counts, size_t count);
 } vs_backend_ops;
 
 struct vs_backend {
     const char *name;       /* "ref", "cpu", "cuda" */
-    const char *arithmetic; /* recorded in run.json: "f64", "f32" */
+    const char *arithmetic; /* recorded in run.json: "f64", "f32", "tf32" */
     const char *isa;        /* "scalar", "avx2", "avx512", "sm_90" */
     vs_real real;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */
@@ -173,9 +190,21 @@ struct vs_backend {
     void *context; /* owned by the backend, opaque */
 };
 
-/* Opens a backend by name. VS_ERR_BACKEND: an unknown name, or what is missing and how to get it; VS_ERR_CONFIG: a
- * wrong VS_ISA.
- * The caller frees it with vs_backend_close (NULL is allowed). */
+/* What products are made of. Every other operation has the backend's own arithmetic always. */
+typedef enum vs_arithmetic {
+    VS_ARITHMETIC_OWN,  /* of the backend: float64 of ref, float32 of the others */
+    VS_ARITHMETIC_F32,  /* float32 factors, float32 sums */
+    VS_ARITHMETIC_TF32, /* `linear` alone: factors rounded to 10 bits behind the point, float32 sums; cuda */
+    VS_ARITHMETIC_COUNT
+} vs_arithmetic;
+
+/* "f32" and "tf32". VS_ERR_CONFIG: another name. */
+VS_NODISCARD vs_status vs_arithmetic_parse(vs_arithmetic *out, const char *name, vs_error *err);
+
+/* Opens a backend by name. VS_ERR_BACKEND: an unknown name, an arithmetic that it does not have, or what is missing and how to
+ * get it; VS_ERR_CONFIG: a wrong VS_ISA. The caller frees it with vs_backend_close (NULL is allowed). */
+VS_NODISCARD vs_status vs_backend_open_as(vs_backend **out, const char *name, vs_arithmetic arithmetic, vs_error *err);
+/* In its own arithmetic. */
 VS_NODISCARD vs_status vs_backend_open(vs_backend **out, const char *name, vs_error *err);
 void vs_backend_close(vs_backend *backend);
 

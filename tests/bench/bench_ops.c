@@ -17,7 +17,7 @@ typedef struct bench {
     uint8_t *u8;
     int8_t *s8;
     int32_t *s32;
-    uint64_t *hist;
+    void *hist; /* counters */
     double *energy, *lo, *hi;
     size_t images, tokens, width, heads;
 } bench;
@@ -73,28 +73,28 @@ static void run_scale_add(bench *b) {
     b->be->ops->scale_add(b->be, stream(b), mat(b->c, b->tokens, b->width), b->b, mat(b->d, b->tokens, b->width));
 }
 static void run_div(bench *b) { b->be->ops->div_channels(b->be, hidden(b, b->a), b->b, hidden(b, b->d)); }
-static void run_fake_quant(bench *b) { b->be->ops->fake_quant(b->be, hidden(b, b->a), &grid, hidden(b, b->d), NULL); }
+static void run_fake_quant(bench *b) { b->be->ops->fake_quant(b->be, hidden(b, b->a), &grid, hidden(b, b->d), 1, NULL); }
 static void run_fake_quant_counted(bench *b) {
     vs_quant_counts counts = { 0 };
-    b->be->ops->fake_quant(b->be, hidden(b, b->a), &grid, hidden(b, b->d), &counts);
+    b->be->ops->fake_quant(b->be, hidden(b, b->a), &grid, hidden(b, b->d), 1, (vs_quant_counts *[]){ &counts });
 }
 static void run_quantize(bench *b) { b->be->ops->quantize_u8(b->be, hidden(b, b->a), &grid, b->u8); }
 static void run_minmax(bench *b) { b->be->ops->channel_minmax(b->be, hidden(b, b->a), b->lo, b->hi); }
 static void run_error(bench *b) {
     vs_error_sums sums;
-    b->be->ops->error_sums(b->be, hidden(b, b->a), hidden(b, b->d), &sums);
+    b->be->ops->error_sums(b->be, hidden(b, b->a), hidden(b, b->d), 1, (vs_error_sums *[]){ &sums });
 }
 static void run_stats(bench *b) {
     vs_abs_stats stats;
-    b->be->ops->abs_stats(b->be, hidden(b, b->a), &stats, b->hist, b->energy);
+    b->be->ops->abs_stats(b->be, hidden(b, b->a), 1, (vs_abs_stats *[]){ &stats }, b->hist, (double *[]){ b->energy });
 }
 static void run_stats_same(bench *b) { /* all values in one bin: the histogram's worst case */
     vs_abs_stats stats;
-    b->be->ops->abs_stats(b->be, hidden(b, b->c), &stats, b->hist, b->energy);
+    b->be->ops->abs_stats(b->be, hidden(b, b->c), 1, (vs_abs_stats *[]){ &stats }, b->hist, (double *[]){ b->energy });
 }
 static void run_stats_plain(bench *b) {
     vs_abs_stats stats;
-    b->be->ops->abs_stats(b->be, hidden(b, b->a), &stats, NULL, NULL);
+    b->be->ops->abs_stats(b->be, hidden(b, b->a), 1, (vs_abs_stats *[]){ &stats }, NULL, NULL);
 }
 static void run_below(bench *b) {
     uint64_t n = 0;
@@ -124,8 +124,8 @@ static int model(vs_backend *be, const char *name, size_t tokens, size_t width, 
     for (size_t i = 0; i < 4; i++)
         if (!(*reals[i] = be->ops->alloc(be, count))) goto out;
     if (!(b.u8 = vs_calloc(count, 1)) || !(b.s8 = vs_calloc(count, 1)) || !(b.s32 = vs_calloc(count, 4)) ||
-        !(b.hist = vs_calloc(VS_HIST_BINS, 8)) || !(b.energy = vs_calloc(count, 8)) || !(b.lo = vs_calloc(count, 8)) ||
-        !(b.hi = vs_calloc(count, 8)))
+        !(b.hist = be->ops->alloc_counts(be, VS_HIST_BINS)) || !(b.energy = vs_calloc(count, 8)) ||
+        !(b.lo = vs_calloc(count, 8)) || !(b.hi = vs_calloc(count, 8)))
         goto out;
     fill(&b, count);
     printf("\n%s: %zu tokens, width %zu, backend %s (%s)\n", name, tokens, width, be->name, be->isa);
@@ -160,7 +160,7 @@ out:
     free(b.u8);
     free(b.s8);
     free(b.s32);
-    free(b.hist);
+    be->ops->free(be, b.hist);
     free(b.energy);
     free(b.lo);
     free(b.hi);

@@ -24,6 +24,10 @@ config nolayer 'analyze: {layers: blocks.*.mlp.fc3}'
 expect 3 "nolayer.yaml:8:19: 'blocks.*.mlp.fc3' matches no layer of vit_ti14" "$vitscope" run "$dir/nolayer.yaml" --out "$dir/o"
 config good
 expect 4 "use --backend cpu" env CUDA_VISIBLE_DEVICES= "$vitscope" run "$dir/good.yaml" --backend cuda --out "$dir/o"
+expect 4 "backend cpu computes in f32, not in tf32; use --backend cuda" "$vitscope" run "$dir/good.yaml" --arithmetic tf32 --out "$dir/o"
+one_line
+expect 4 "backend ref computes in f64, not in f32" "$vitscope" run "$dir/good.yaml" --backend ref --arithmetic f32 --out "$dir/o"
+expect 2 "--arithmetic: there is no arithmetic 'bf16'; known: f32, tf32" "$vitscope" run "$dir/good.yaml" --arithmetic bf16 --out "$dir/o"
 expect 2 "--set analyze.images=many" "$vitscope" run "$dir/good.yaml" --set analyze.images=many --out "$dir/o"
 expect 3 "m.safetensors" "$vitscope" run "$dir/good.yaml" --set "model.checkpoint=$dir/m.safetensors" --out "$dir/o"
 expect 2 "also a calibration image" "$vitscope" run "$dir/good.yaml" --set data.analysis.scenes.seed=2 --out "$dir/o"

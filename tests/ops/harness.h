@@ -29,6 +29,7 @@ typedef enum ops_name {
     OP_ATTENTION,
     OP_SOFTMAX,
     OP_GELU,
+    OP_SILU_MUL,
     OP_SCALE_ADD,
     OP_AFFINE,
     OP_DIV,
@@ -102,6 +103,8 @@ void test_layernorm(void **state);
 void test_attention(void **state);
 void test_attention_steps(void **state);
 void test_gelu(void **state);
+void test_silu_mul(void **state);
+void test_silu_mul_tails(void **state);
 void test_elementwise(void **state);
 void test_patchify_tokens_copy(void **state);
 void test_linear_i8(void **state);
@@ -118,6 +121,8 @@ void test_minmax(void **state);
 void test_range_histogram(void **state);
 void test_error_sums(void **state);
 void test_abs_stats(void **state);
+void test_images_equal_separate_calls(void **state);
+void test_shared_counters(void **state);
 void test_counts(void **state);
 void test_tall_and_wide(void **state);
 void test_nonfinite_statistics(void **state);

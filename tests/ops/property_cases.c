@@ -126,7 +126,7 @@ static void apply_affine(const vs_backend *be, vs_mat x, vs_mat y, const void *v
 static void apply_div(const vs_backend *be, vs_mat x, vs_mat y, const void *v) { be->ops->div_channels(be, x, v, y); }
 static void apply_fake_quant(const vs_backend *be, vs_mat x, vs_mat y, const void *v) {
     (void)v;
-    be->ops->fake_quant(be, x, &GRID, y, NULL);
+    be->ops->fake_quant(be, x, &GRID, y, 1, NULL);
 }
 static void apply_fake_quant_rows(const vs_backend *be, vs_mat x, vs_mat y, const void *v) {
     (void)v;
@@ -134,7 +134,7 @@ static void apply_fake_quant_rows(const vs_backend *be, vs_mat x, vs_mat y, cons
 }
 static void apply_fake_quant_tokens(const vs_backend *be, vs_mat x, vs_mat y, const void *v) {
     (void)v;
-    be->ops->fake_quant_tokens(be, x, 127, y, NULL);
+    be->ops->fake_quant_tokens(be, x, 127, y, 1, NULL);
 }
 static const struct {
     const char *name;
@@ -201,10 +201,10 @@ static double run_chain(const vs_backend *be, const chain *s, float *x, float *w
     be->ops->attention_apply(be, kept, v, 1, s->heads, a);
     be->ops->linear(be, p, (vs_mat){ w, 4 * c, c, c }, w, h);
     be->ops->gelu(be, h, g);
-    be->ops->fake_quant(be, g, &GRID, h, NULL);
-    be->ops->abs_stats(be, g, stats, NULL, NULL);
+    be->ops->fake_quant(be, g, &GRID, h, 1, NULL);
+    be->ops->abs_stats(be, g, 1, (vs_abs_stats *[]){ stats }, NULL, NULL);
     vs_error_sums sums;
-    be->ops->error_sums(be, g, h, &sums);
+    be->ops->error_sums(be, g, h, 1, (vs_error_sums *[]){ &sums });
     vs_error err = { 0 };
     return be->ops->sync(be, &err) == VS_OK ? sums.noise : (double)NAN;
 }
@@ -311,8 +311,8 @@ void test_empty(void **state) {
         be[b]->ops->linear(be[b], none, b ? w->dut : w->ref, NULL, none);
         vs_abs_stats stats;
         vs_error_sums sums;
-        be[b]->ops->abs_stats(be[b], none, &stats, NULL, NULL);
-        be[b]->ops->error_sums(be[b], none, none, &sums);
+        be[b]->ops->abs_stats(be[b], none, 1, (vs_abs_stats *[]){ &stats }, NULL, NULL);
+        be[b]->ops->error_sums(be[b], none, none, 1, (vs_error_sums *[]){ &sums });
         require(c, stats.count == 0 && stats.max == 0 && stats.sum == 0 && sums.signal == 0, "statistics of nothing");
     }
     void *p = c->dut->ops->alloc(c->dut, 0);

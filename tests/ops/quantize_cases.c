@@ -66,10 +66,10 @@ void test_fake_quant(void **state) {
                 tensor *x = input(c, SHAPES[i].rows, SHAPES[i].cols, v), *y = output(c, SHAPES[i].rows, SHAPES[i].cols),
                        *z = output(c, SHAPES[i].rows, SHAPES[i].cols);
                 vs_quant_counts ref_counts = { 5, 7 }, dut_counts = { 5, 7 }; /* added to */
-                c->ref->ops->fake_quant(c->ref, x->ref, g, y->ref, &ref_counts);
-                c->dut->ops->fake_quant(c->dut, x->dut, g, y->dut, &dut_counts);
-                c->ref->ops->fake_quant(c->ref, x->ref, g, z->ref, NULL);
-                c->dut->ops->fake_quant(c->dut, x->dut, g, z->dut, NULL);
+                c->ref->ops->fake_quant(c->ref, x->ref, g, y->ref, 1, (vs_quant_counts *[]){ &ref_counts });
+                c->dut->ops->fake_quant(c->dut, x->dut, g, y->dut, 1, (vs_quant_counts *[]){ &dut_counts });
+                c->ref->ops->fake_quant(c->ref, x->ref, g, z->ref, 1, NULL);
+                c->dut->ops->fake_quant(c->dut, x->dut, g, z->dut, 1, NULL);
                 fetch(c, y);
                 fetch(c, z);
                 check_values(c, x, y, g, c->ref, y->want);
@@ -136,10 +136,10 @@ void test_fake_quant_tokens(void **state) {
                 begin(c, OP_EXACT, v, "fake_quant_tokens [%zu,%zu], qmax %d", rows, cols, (int)qmax);
                 tensor *x = input(c, rows, cols, v), *y = output(c, rows, cols), *z = output(c, rows, cols);
                 vs_quant_counts counts[2] = { { 5, 7 }, { 5, 7 } }, want[2] = { { 5, 7 }, { 5, 7 } }; /* added to */
-                c->ref->ops->fake_quant_tokens(c->ref, x->ref, qmax, y->ref, &counts[0]);
-                c->dut->ops->fake_quant_tokens(c->dut, x->dut, qmax, y->dut, &counts[1]);
-                c->ref->ops->fake_quant_tokens(c->ref, x->ref, qmax, z->ref, NULL);
-                c->dut->ops->fake_quant_tokens(c->dut, x->dut, qmax, z->dut, NULL);
+                c->ref->ops->fake_quant_tokens(c->ref, x->ref, qmax, y->ref, 1, (vs_quant_counts *[]){ &counts[0] });
+                c->dut->ops->fake_quant_tokens(c->dut, x->dut, qmax, y->dut, 1, (vs_quant_counts *[]){ &counts[1] });
+                c->ref->ops->fake_quant_tokens(c->ref, x->ref, qmax, z->ref, 1, NULL);
+                c->dut->ops->fake_quant_tokens(c->dut, x->dut, qmax, z->dut, 1, NULL);
                 fetch(c, y);
                 fetch(c, z);
                 for (size_t j = 0; j < rows * cols; j++) {
@@ -162,8 +162,8 @@ void test_fake_quant_tokens(void **state) {
     static const float bad[] = { 0.5f, NAN, -3, 0.5f, INFINITY, -3, 0.5f, 1, -3 };
     begin(c, OP_EXACT, VALUES_NORMAL, "tokens that are not finite");
     tensor *x = input_from(c, 3, 3, bad), *y = output(c, 3, 3);
-    c->ref->ops->fake_quant_tokens(c->ref, x->ref, 127, y->ref, NULL);
-    c->dut->ops->fake_quant_tokens(c->dut, x->dut, 127, y->dut, NULL);
+    c->ref->ops->fake_quant_tokens(c->ref, x->ref, 127, y->ref, 1, NULL);
+    c->dut->ops->fake_quant_tokens(c->dut, x->dut, 127, y->dut, 1, NULL);
     compare_exact(c, y);
     require(c, y->got[0] == 0 && y->got[1] == 0 && y->got[2] == -3, "NaN: %g %g %g", y->got[0], y->got[1], y->got[2]);
     require(c, y->got[3] == 0 && y->got[4] == 127 && y->got[8] == (double)(-127 * (float)(3.0 / 127)), "infinity");
@@ -218,8 +218,8 @@ void test_ties_and_nonfinite(void **state) {
         begin(c, OP_EXACT, VALUES_NORMAL, "ties of grid %zu", j);
         tensor *x = input_from(c, 1, COUNT, values), *y = output(c, 1, COUNT);
         vs_quant_counts ref_counts = { 5, 7 }, dut_counts = { 5, 7 };
-        c->ref->ops->fake_quant(c->ref, x->ref, g, y->ref, &ref_counts);
-        c->dut->ops->fake_quant(c->dut, x->dut, g, y->dut, &dut_counts);
+        c->ref->ops->fake_quant(c->ref, x->ref, g, y->ref, 1, (vs_quant_counts *[]){ &ref_counts });
+        c->dut->ops->fake_quant(c->dut, x->dut, g, y->dut, 1, (vs_quant_counts *[]){ &dut_counts });
         fetch(c, y);
         check_values(c, x, y, g, c->ref, y->want);
         check_values(c, x, y, g, c->dut, y->got);
@@ -252,10 +252,10 @@ void test_grid_round_trip(void **state) {
         const double low = (double)(g->qmin - g->zero) * (double)g->scale, high = (double)(g->qmax - g->zero) * (double)g->scale;
         for (size_t i = 0; i < COUNT; i++) values[i] = (float)(low + (high - low) * vs_rng_uniform(&c->rng));
         tensor *x = input_from(c, 1, COUNT, values), *y = output(c, 1, COUNT), *z = output(c, 1, COUNT);
-        c->dut->ops->fake_quant(c->dut, x->dut, g, y->dut, NULL);
-        c->dut->ops->fake_quant(c->dut, y->dut, g, z->dut, NULL);
-        c->ref->ops->fake_quant(c->ref, x->ref, g, y->ref, NULL);
-        c->ref->ops->fake_quant(c->ref, y->ref, g, z->ref, NULL);
+        c->dut->ops->fake_quant(c->dut, x->dut, g, y->dut, 1, NULL);
+        c->dut->ops->fake_quant(c->dut, y->dut, g, z->dut, 1, NULL);
+        c->ref->ops->fake_quant(c->ref, x->ref, g, y->ref, 1, NULL);
+        c->ref->ops->fake_quant(c->ref, y->ref, g, z->ref, 1, NULL);
         fetch(c, y);
         fetch(c, z);
         for (size_t i = 0; i < COUNT; i++) {

@@ -288,7 +288,7 @@ static void codes_are_exact(void **state) {
         }
         vs_quant_counts counts = { 0, 0 };
         cpu->ops->quantize_u8(cpu, x.c, &g, u8);
-        cpu->ops->fake_quant(cpu, x.c, &g, y.c, &counts);
+        cpu->ops->fake_quant(cpu, x.c, &g, y.c, 1, (vs_quant_counts *[]){ &counts });
         uint64_t zeroed = 0, clipped = 0;
         for (size_t i = 0; i < N; i++) {
             const float v = ((float *)x.c.p)[i], code = code_by_formula(v, &g), back = (code - (float)zero) * scale;
@@ -309,8 +309,8 @@ static void codes_are_exact(void **state) {
             assert_true((float)s8[i] == code_by_formula(((float *)x.c.p)[i], &symmetric) &&
                         ((float *)y.c.p)[i] == (float)s8[i] * scale);
         pair again = make(1, N, N); /* quantizing what was dequantized changes nothing */
-        cpu->ops->fake_quant(cpu, x.c, &g, y.c, NULL);
-        cpu->ops->fake_quant(cpu, y.c, &g, again.c, NULL);
+        cpu->ops->fake_quant(cpu, x.c, &g, y.c, 1, NULL);
+        cpu->ops->fake_quant(cpu, y.c, &g, again.c, 1, NULL);
         assert_memory_equal(y.c.p, again.c.p, N * sizeof(float));
         drop(&again);
     }
@@ -356,12 +356,19 @@ static void statistics(void **state) {
         vs_abs_stats a, b;
         static uint64_t ha[VS_HIST_BINS], hb[VS_HIST_BINS];
         double ea[200] = { 0 }, eb[200] = { 0 }, la[200], lb[200], ua[200], ub[200], ra[9], rb[9];
+        void *ca = ref->ops->alloc_counts(ref, VS_HIST_BINS), *cb = cpu->ops->alloc_counts(cpu, VS_HIST_BINS);
+        vs_error err = { 0 };
+        assert_true(ca && cb);
         memset(ha, 0, sizeof ha);
         memset(hb, 0, sizeof hb);
-        ref->ops->abs_stats(ref, x.r, &a, ha, ea);
-        cpu->ops->abs_stats(cpu, x.c, &b, hb, eb);
+        ref->ops->abs_stats(ref, x.r, 1, (vs_abs_stats *[]){ &a }, ca, (double *[]){ ea });
+        cpu->ops->abs_stats(cpu, x.c, 1, (vs_abs_stats *[]){ &b }, cb, (double *[]){ eb });
         assert_true(a.max == b.max && a.max_row == b.max_row && a.max_col == b.max_col && a.count == b.count);
         hold(SUMS, b.sum, a.sum, a.sum, rows, n, 0, 0);
+        assert_int_equal(ref->ops->read_counts(ref, ca, VS_HIST_BINS, ha, &err), VS_OK);
+        assert_int_equal(cpu->ops->read_counts(cpu, cb, VS_HIST_BINS, hb, &err), VS_OK);
+        ref->ops->free(ref, ca);
+        cpu->ops->free(cpu, cb);
         assert_memory_equal(ha, hb, sizeof ha);
         for (size_t c = 0; c < n; c++) {
             hold(SUMS, eb[c], ea[c], ea[c], rows, n, 0, c);
@@ -376,8 +383,8 @@ static void statistics(void **state) {
         cpu->ops->row_absmax(cpu, x.c, rb);
         assert_memory_equal(ra, rb, sizeof ra);
         vs_error_sums sa, sb;
-        ref->ops->error_sums(ref, x.r, y.r, &sa);
-        cpu->ops->error_sums(cpu, x.c, y.c, &sb);
+        ref->ops->error_sums(ref, x.r, y.r, 1, (vs_error_sums *[]){ &sa });
+        cpu->ops->error_sums(cpu, x.c, y.c, 1, (vs_error_sums *[]){ &sb });
         hold(SUMS, sb.signal, sa.signal, sa.signal, rows, n, 0, 0);
         hold(SUMS, sb.noise, sa.noise, sa.noise, rows, n, 0, 0);
         uint64_t na = 0, nb = 0;
@@ -397,11 +404,11 @@ static void statistics(void **state) {
     memcpy(y.c.p, values, sizeof values);
     for (size_t i = 0; i < 6; i++) ((float *)x.c.p)[i] = 1;
     vs_error_sums s;
-    cpu->ops->error_sums(cpu, x.c, y.c, &s);
+    cpu->ops->error_sums(cpu, x.c, y.c, 1, (vs_error_sums *[]){ &s });
     assert_int_equal(s.nonfinite, 2);
     check_close(s.noise, 0 + 1 + 4 + 25, 0);
     vs_abs_stats a;
-    cpu->ops->abs_stats(cpu, y.c, &a, NULL, NULL);
+    cpu->ops->abs_stats(cpu, y.c, 1, (vs_abs_stats *[]){ &a }, NULL, NULL);
     assert_true(isnan(a.max) && a.max_row == 0 && a.max_col == 1);
     double lo[3] = { HUGE_VAL, HUGE_VAL, HUGE_VAL }, hi[3] = { -HUGE_VAL, -HUGE_VAL, -HUGE_VAL };
     cpu->ops->channel_minmax(cpu, y.c, lo, hi);

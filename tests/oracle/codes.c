@@ -19,7 +19,7 @@ typedef struct tensor {
 
 static vs_status on_grid(const tensor *t, const vs_grid *grid) {
     t->be->ops->quantize_u8(t->be, t->x, grid, t->codes);
-    t->be->ops->fake_quant(t->be, t->x, grid, t->y, NULL);
+    t->be->ops->fake_quant(t->be, t->x, grid, t->y, 1, NULL);
     printf("scale %.9g zero %d ", (double)grid->scale, grid->zero);
     return VS_OK;
 }
@@ -84,7 +84,7 @@ static vs_status quantize(const vs_backend *be, char **argv, vs_error *err) {
     status = mode < MODES ? modes[mode].run(&t, argv + 3, err) : vs_fail(err, VS_ERR_CONFIG, "unknown mode '%s'", argv[2]);
     if (status != VS_OK) goto out;
     vs_error_sums sums;
-    be->ops->error_sums(be, t.x, t.y, &sums);
+    be->ops->error_sums(be, t.x, t.y, 1, (vs_error_sums *[]){ &sums });
     printf("signal %.17g noise %.17g\n", sums.signal, sums.noise);
     status = vs_write_file(argv[6], t.codes, n, err);
 out:

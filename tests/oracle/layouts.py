@@ -1,7 +1,7 @@
 """Models of every layout with seeded random weights, built by the libraries that define them, saved as they save them.
 
-DINOv2's hub code is no package: DINOV2 names a checkout of it (default /tmp/dinov2); without one its cases are skipped, loudly."""
-import hashlib, os, pathlib, sys
+DINOv2's hub code is no package: DINOV2 names a checkout of it (default ~/.cache/vitscope/dinov2); without one its cases are skipped, loudly."""
+import functools, hashlib, os, pathlib, sys
 
 import safetensors.torch
 import timm.layers
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 
-HUB = os.environ.get("DINOV2", "/tmp/dinov2")
+HUB = os.environ.get("DINOV2", os.path.expanduser("~/.cache/vitscope/dinov2"))
 DEPTH = 3
 
 
@@ -182,12 +182,11 @@ HUB_OUT = {"cls_token": "cls_token", "pos_embed": "pos_embed", "patch_embed.proj
 def make_hub(name, registers=False, swiglu=False, chunks=0, width=128, depth=DEPTH, heads=2, image=224, **kw):
     module = hub()
     m = module.DinoVisionTransformer(img_size=image, patch_size=14, embed_dim=width, depth=depth, num_heads=heads, mlp_ratio=4, init_values=1.0, block_chunks=chunks,
-                                     block_fn=__import__("functools").partial(module.Block, attn_class=module.MemEffAttention),
+                                     block_fn=functools.partial(module.Block, attn_class=module.MemEffAttention),
                                      ffn_layer="swiglufused" if swiglu else "mlp", num_register_tokens=4 if registers else 0,
                                      interpolate_antialias=registers, interpolate_offset=0.0 if registers else 0.1)
     parts = {**HUB_PARTS, **({"mlp.w12": ["mlp.w12"], "mlp.w3": ["mlp.w3"]} if swiglu else MLP), **SCALES}
     out = {**HUB_OUT, **({"register_tokens": "register_tokens"} if registers else {})}
-    size = -(-depth // chunks) if chunks else 0
     block = (lambda i: f"blocks.{i // (depth // chunks)}.{i}") if chunks else (lambda i: f"blocks.{i}")
     return Layout(name, "dinov2_chunked" if chunks else "dinov2_hub", randomize(m, 1), block, parts, out, heads=heads, antialias=registers, offset=0.0 if registers else 0.1,
                   save="pth", run=lambda m, x: m.forward_features(x), swap=swap_hub, **kw)

@@ -35,7 +35,7 @@ static vs_status change(void *context, const vs_tap *tap, vs_error *err) {
     if (!here) return VS_OK;
     const vs_site *site = vs_variant_site(p->recipe->variant, tap->kind, tap->block);
     vs_site_smooth(be, site, tap->x, tap->x);
-    if (p->mode != VS_OUTPUT_WEIGHT) vs_site_quantize(be, site, tap->x, tap->x, NULL);
+    if (p->mode != VS_OUTPUT_WEIGHT) vs_site_quantize(be, site, tap->x, tap->x, 1, NULL);
     return VS_OK;
 }
 
@@ -82,7 +82,7 @@ static double plain_sqnr(const plain *p) {
         plain copy = *p;
         assert_int_equal(vs_forward(p->session, &changed, sample.pixels, (vs_tapper){ change, &copy }, &err), VS_OK);
         vs_error_sums sums;
-        be->ops->error_sums(be, want, out, &sums);
+        be->ops->error_sums(be, want, out, 1, (vs_error_sums *[]){ &sums });
         vs_sqnr_pool_add(&pool, &sums);
         vs_sample_release(&sample);
     }

@@ -95,7 +95,7 @@ static void check_site(const seen *s, const vs_variant *v, vs_kind kind, int blo
     memcpy(got, want, rows * cols * sizeof *got);
     const vs_site *site = vs_variant_site(v, kind, block);
     const vs_mat m = { got, rows, cols, cols };
-    vs_site_quantize(s->be, site, m, m, NULL);
+    vs_site_quantize(s->be, site, m, m, 1, NULL);
     for (size_t p = 0; p < parts; p++) {
         if (scheme == 't')
             for (size_t r = 0; r < rows; r++) expect_part(want + r * cols, 1, cols, 0, cols, 'w', bits);

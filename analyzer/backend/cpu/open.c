@@ -3,6 +3,7 @@
 
 #include "cpu.h"
 #include "cpu_backend.h"
+#include "host_counts.h"
 #include "host_memory.h"
 #include "util.h"
 
@@ -62,7 +63,10 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
                                .upload_f64 = upload_f64,
                                .download = vs_host_download,
                                .copy = vs_host_copy,
-                               .sync = vs_host_sync };
+                               .sync = vs_host_sync,
+                               .alloc_counts = vs_host_alloc_counts,
+                               .read_counts = vs_host_read_counts,
+                               .zero_counts = vs_host_zero_counts };
     vs_cpu_fill_operations(&b->ops);
     b->context = (vs_cpu_context){ kernels, vs_cpu_probe_i8() };
     b->base = (vs_backend){ .name = "cpu",

@@ -4,6 +4,7 @@
 
 #include "cpu.h"
 #include "histogram.h"
+#include "host_counts.h"
 
 static void patchify(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out) {
     (void)self;
@@ -141,14 +142,23 @@ static void mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->multiply(vs_cpu_row(x, r), s, vs_cpu_row(y, r), x.cols);
 }
 
-static void fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts) {
+static void fake_quant_image(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts) {
     const vs_kernels *k = vs_cpu_kernels(self);
-    for (size_t r = 0; r < x.rows; r++) {
+    for (size_t r = 0; r < x.rows; r++)
         if (counts)
             k->fake_quant_counted(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols, counts);
         else
             k->fake_quant(vs_cpu_row(x, r), grid, vs_cpu_row(y, r), x.cols);
-    }
+}
+
+static vs_mat image_of(const vs_backend *self, vs_mat x, size_t images, size_t i) {
+    return vs_mat_view(self, x, i * (x.rows / images), x.rows / images, 0, x.cols);
+}
+
+static void fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, size_t images,
+                       vs_quant_counts *const *counts) {
+    for (size_t i = 0; i < images; i++)
+        fake_quant_image(self, image_of(self, x, images, i), grid, image_of(self, y, images, i), counts ? counts[i] : NULL);
 }
 
 static void fake_quant_rows(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes) {
@@ -159,13 +169,15 @@ static void fake_quant_rows(const vs_backend *self, vs_mat x, const float *scale
     }
 }
 
-static void fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts) {
+static void fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, size_t images,
+                              vs_quant_counts *const *counts) {
+    const size_t rows = x.rows / images;
     for (size_t r = 0; r < x.rows; r++) {
         const vs_mat row = vs_mat_view(self, x, r, 1, 0, x.cols);
         const double absmax = (double)vs_cpu_kernels(self)->absmax(row.p, x.cols);
         vs_grid grid = { .scale = (float)(absmax / qmax), .qmin = -qmax - 1, .qmax = qmax, .lo = -HUGE_VALF, .hi = HUGE_VALF };
         if (!(grid.scale > 0 && isfinite(grid.scale))) grid.scale = 1;
-        fake_quant(self, row, &grid, vs_mat_view(self, y, r, 1, 0, x.cols), counts);
+        fake_quant_image(self, row, &grid, vs_mat_view(self, y, r, 1, 0, x.cols), counts ? counts[r / rows] : NULL);
     }
 }
 
@@ -199,14 +211,16 @@ static void row_absmax(const vs_backend *self, vs_mat x, double *out) {
     for (size_t r = 0; r < x.rows; r++) out[r] = (double)vs_cpu_kernels(self)->absmax(vs_cpu_row(x, r), x.cols);
 }
 
-static void error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out) {
-    *out = (vs_error_sums){ 0 };
-    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->error_sums(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols, out);
+static void error_sums(const vs_backend *self, vs_mat x, vs_mat y, size_t images, vs_error_sums *const *out) {
+    const size_t rows = x.rows / images;
+    for (size_t i = 0; i < images; i++) *out[i] = (vs_error_sums){ 0 };
+    for (size_t r = 0; r < rows * images; r++)
+        vs_cpu_kernels(self)->error_sums(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols, out[r / rows]);
 }
 
 static bool larger(float a, double than) { return (double)a > than || (isnan(a) && !isnan(than)); }
 
-static void abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy) {
+static void abs_stats_of_image(const vs_backend *self, vs_mat x, vs_abs_stats *out, void *hist, double *energy) {
     const vs_kernels *k = vs_cpu_kernels(self);
     *out = (vs_abs_stats){ .max = -1, .count = x.rows * x.cols };
     uint32_t bins[VS_HIST_BINS];
@@ -224,8 +238,14 @@ static void abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint6
         if (hist) k->histogram(row, bins, x.cols);
         if (energy) k->add_squares(row, energy, x.cols);
     }
-    for (size_t i = 0; hist && i < VS_HIST_BINS; i++) hist[i] += bins[i];
+    if (hist) vs_host_add_counts(hist, bins, VS_HIST_BINS);
     if (out->count == 0) out->max = 0;
+}
+
+static void abs_stats(const vs_backend *self, vs_mat x, size_t images, vs_abs_stats *const *out, void *hist,
+                      double *const *energy) {
+    for (size_t i = 0; i < images; i++)
+        abs_stats_of_image(self, image_of(self, x, images, i), out[i], hist, energy ? energy[i] : NULL);
 }
 
 static void count_below(const vs_backend *self, vs_mat x, double threshold, uint64_t *below) {

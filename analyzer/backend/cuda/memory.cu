@@ -63,6 +63,39 @@ static void copy(const vs_backend *self, vs_mat src, vs_mat dst) {
     if (t) vs_elementwise(t, dst, copy_of{ src });
 }
 
+/* ---- counters */
+
+/* Zeroed before any thread's stream can add to them. */
+static void *alloc_counts(const vs_backend *self, size_t count) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "alloc_counts");
+    size_t bytes = 0;
+    void *p = NULL;
+    if (!t || !vs_size_mul(&bytes, count ? count : 1, sizeof(uint64_t))) return NULL;
+    if (cudaMalloc(&p, bytes) == cudaSuccess && cudaMemsetAsync(p, 0, bytes, t->stream) == cudaSuccess &&
+        cudaStreamSynchronize(t->stream) == cudaSuccess)
+        return p;
+    (void)cudaGetLastError();
+    (void)cudaFree(p);
+    return NULL;
+}
+
+static vs_status read_counts(const vs_backend *self, const void *counts, size_t count, uint64_t *host, vs_error *err) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "read_counts");
+    uint64_t *read = static_cast<uint64_t *>(vs_calloc(count ? count : 1, sizeof *read));
+    if (!read) return vs_fail(err, VS_ERR_NOMEM, "no memory to read %zu counters", count);
+    if (t && count && vs_cuda_check(t, cudaMemcpyAsync(read, counts, count * sizeof *read, cudaMemcpyDeviceToHost, t->stream)))
+        (void)vs_cuda_check(t, cudaStreamSynchronize(t->stream));
+    const vs_status status = report(t, self, err);
+    for (size_t i = 0; status == VS_OK && i < count; i++) host[i] += read[i];
+    free(read);
+    return status;
+}
+
+static void zero_counts(const vs_backend *self, void *counts, size_t count) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "zero_counts");
+    if (t && count) (void)vs_cuda_check(t, cudaMemsetAsync(counts, 0, count * sizeof(uint64_t), t->stream));
+}
+
 void vs_cuda_fill_memory(vs_backend_ops *o) {
     o->alloc = alloc;
     o->free = release;
@@ -71,4 +104,7 @@ void vs_cuda_fill_memory(vs_backend_ops *o) {
     o->download = download;
     o->copy = copy;
     o->sync = vs_cuda_sync;
+    o->alloc_counts = alloc_counts;
+    o->read_counts = read_counts;
+    o->zero_counts = zero_counts;
 }

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_counts.h"
 #include "host_memory.h"
 #include "ref.h"
 #include "ref_backend.h"
@@ -59,6 +60,9 @@ static const vs_backend_ops ops = {
     .count_below = vs_ref_count_below,
     .count_above = vs_ref_count_above,
     .channel_energy = vs_ref_channel_energy,
+    .alloc_counts = vs_host_alloc_counts,
+    .read_counts = vs_host_read_counts,
+    .zero_counts = vs_host_zero_counts,
 };
 
 vs_status vs_ref_open(vs_backend **out, vs_error *err) {

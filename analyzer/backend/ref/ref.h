@@ -26,17 +26,20 @@ void vs_ref_affine(const vs_backend *self, vs_mat x, const void *scale, const vo
 /* quantize.c */
 void vs_ref_div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
 void vs_ref_mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
-void vs_ref_fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts);
+void vs_ref_fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, size_t images,
+                       vs_quant_counts *const *counts);
 void vs_ref_fake_quant_rows(const vs_backend *self, vs_mat x, const float *scales, int32_t qmax, vs_mat y, int8_t *codes);
-void vs_ref_fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts);
+void vs_ref_fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, size_t images,
+                              vs_quant_counts *const *counts);
 void vs_ref_quantize_u8(const vs_backend *self, vs_mat x, const vs_grid *grid, uint8_t *codes);
 
 /* statistics.c */
 void vs_ref_channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi);
 void vs_ref_range_histogram(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts);
 void vs_ref_row_absmax(const vs_backend *self, vs_mat x, double *out);
-void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out);
-void vs_ref_abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy);
+void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, size_t images, vs_error_sums *const *out);
+void vs_ref_abs_stats(const vs_backend *self, vs_mat x, size_t images, vs_abs_stats *const *out, void *hist,
+                      double *const *energy);
 void vs_ref_count_below(const vs_backend *self, vs_mat x, double threshold, uint64_t *below);
 void vs_ref_count_above(const vs_backend *self, vs_mat x, size_t col, double threshold, uint64_t *above);
 void vs_ref_channel_energy(const vs_backend *self, vs_mat x, double *sum_sq);

@@ -1,6 +1,8 @@
 /* Sums and extremes of study.md sections 4 and 5. */
 #include <math.h>
+#include <string.h>
 
+#include "host_counts.h"
 #include "ref.h"
 
 void vs_ref_channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi) {
@@ -34,8 +36,7 @@ void vs_ref_row_absmax(const vs_backend *self, vs_mat x, double *out) {
     }
 }
 
-void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums *out) {
-    (void)self;
+static void error_sums_of_image(vs_mat x, vs_mat y, vs_error_sums *out) {
     *out = (vs_error_sums){ 0 };
     for (size_t r = 0; r < x.rows; r++)
         for (size_t c = 0; c < x.cols; c++) {
@@ -49,8 +50,16 @@ void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, vs_error_sums
         }
 }
 
-void vs_ref_abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint64_t *hist, double *energy) {
-    (void)self;
+void vs_ref_error_sums(const vs_backend *self, vs_mat x, vs_mat y, size_t images, vs_error_sums *const *out) {
+    const size_t rows = x.rows / images;
+    for (size_t i = 0; i < images; i++)
+        error_sums_of_image(vs_mat_view(self, x, i * rows, rows, 0, x.cols), vs_mat_view(self, y, i * rows, rows, 0, x.cols),
+                            out[i]);
+}
+
+static void abs_stats_of_image(vs_mat x, vs_abs_stats *out, void *hist, double *energy) {
+    uint32_t bins[VS_HIST_BINS];
+    if (hist) memset(bins, 0, sizeof bins);
     *out = (vs_abs_stats){ .max = -1, .count = x.rows * x.cols };
     for (size_t r = 0; r < x.rows; r++)
         for (size_t c = 0; c < x.cols; c++) {
@@ -61,10 +70,18 @@ void vs_ref_abs_stats(const vs_backend *self, vs_mat x, vs_abs_stats *out, uint6
                 out->max_col = c;
             }
             out->sum += v;
-            if (hist) hist[vs_hist_bin(v)]++;
+            if (hist) bins[vs_hist_bin(v)]++;
             if (energy) energy[c] += v * v;
         }
     if (out->count == 0) out->max = 0;
+    if (hist) vs_host_add_counts(hist, bins, VS_HIST_BINS);
+}
+
+void vs_ref_abs_stats(const vs_backend *self, vs_mat x, size_t images, vs_abs_stats *const *out, void *hist,
+                      double *const *energy) {
+    const size_t rows = x.rows / images;
+    for (size_t i = 0; i < images; i++)
+        abs_stats_of_image(vs_mat_view(self, x, i * rows, rows, 0, x.cols), out[i], hist, energy ? energy[i] : NULL);
 }
 
 void vs_ref_count_below(const vs_backend *self, vs_mat x, double threshold, uint64_t *below) {

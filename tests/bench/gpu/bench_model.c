@@ -24,9 +24,9 @@ typedef struct bench {
     vs_variant *variant;
     float *pixels;
     size_t size, batch, repeats;
-    vs_abs_stats *stats; /* [batch] */
-    uint64_t **hist;     /* [batch] */
-    double **energy;     /* [batch] */
+    vs_abs_stats **stats; /* [batch] */
+    void *hist;           /* counters */
+    double **energy;      /* [batch] */
     vs_error err;
 } bench;
 
@@ -34,10 +34,7 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
     (void)err;
     bench *b = context;
     if (tap->kind < VS_KIND_QKV || tap->kind > VS_KIND_FC2 || (vs_kind_is_operand(tap->kind) && !tap->input)) return VS_OK;
-    const size_t t = vs_session_tokens(b->session);
-    for (size_t i = 0; i < b->batch; i++)
-        b->backend->ops->abs_stats(b->backend, vs_mat_view(b->backend, tap->x, i * t, t, 0, tap->x.cols), &b->stats[i],
-                                   b->hist[i], b->energy[i]);
+    b->backend->ops->abs_stats(b->backend, tap->x, b->batch, b->stats, b->hist, b->energy);
     return VS_OK;
 }
 
@@ -96,14 +93,23 @@ static vs_status prepare(bench *b, const char *backend, const char *checkpoint, 
     const vs_session_options options = { .images = b->batch, .height = b->size, .width = b->size, .workspaces = 1, .streams = 1 };
     status = vs_session_create(&b->session, b->weights, &options, &b->err);
     b->stats = vs_calloc(b->batch, sizeof *b->stats);
-    b->hist = vs_calloc(b->batch, sizeof *b->hist);
+    b->hist = be->ops->alloc_counts(be, VS_HIST_BINS);
     b->energy = vs_calloc(b->batch, sizeof *b->energy);
     if (status == VS_OK && (!b->stats || !b->hist || !b->energy)) status = vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
     for (size_t i = 0; i < b->batch && status == VS_OK; i++) {
-        b->hist[i] = vs_calloc(VS_HIST_BINS, sizeof **b->hist);
+        b->stats[i] = vs_calloc(1, sizeof **b->stats);
         b->energy[i] = vs_calloc(b->model->arch.hidden + 3 * b->model->arch.width, sizeof **b->energy);
-        if (!b->hist[i] || !b->energy[i]) status = vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
+        if (!b->stats[i] || !b->energy[i]) status = vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
     }
+    return status;
+}
+
+/* Bins add up over all tensors and passes, as a study's do over its images, and are read once. */
+static vs_status read_histogram(bench *b) {
+    uint64_t *bins = vs_calloc(VS_HIST_BINS, sizeof *bins);
+    if (!bins) return vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
+    const vs_status status = b->backend->ops->read_counts(b->backend, b->hist, VS_HIST_BINS, bins, &b->err);
+    free(bins);
     return status;
 }
 
@@ -139,6 +145,7 @@ int main(int argc, char **argv) {
     if (status == VS_OK) status = measure(&b, b.weights, nobody, &forward);
     if (status == VS_OK) status = write_tokens(&b, argv[7]);
     if (status == VS_OK) status = measure(&b, b.weights, (vs_tapper){ look, &b }, &capture);
+    if (status == VS_OK) status = read_histogram(&b);
     if (status == VS_OK) status = make_variant(&b);
     if (status == VS_OK) {
         const vs_state state = { "ptq", VS_STATE_PTQ, &b.variant->weights, b.variant };
