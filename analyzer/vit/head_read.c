@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "head.h"
 #include "util.h"
