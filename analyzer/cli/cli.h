@@ -12,6 +12,7 @@
 typedef enum vs_option_id {
     VS_OPT_OUT,
     VS_OPT_BACKEND,
+    VS_OPT_ARITHMETIC,
     VS_OPT_SET,
     VS_OPT_THREADS,
     VS_OPT_BATCH,
@@ -37,6 +38,7 @@ typedef struct vs_command_line {
     const char *operands[VS_MAX_OPERANDS];
     size_t operand_count;
     const char *out, *backend, *taps, *state, *only;
+    vs_arithmetic arithmetic;
     bool json, help, resume;
     size_t threads, batch, gpu_memory, images, count, size; /* 0: not given; gpu_memory in bytes */
     unsigned long long seed;

@@ -115,6 +115,7 @@ void vs_cli_progress_end(vs_cli_progress *p) {
 
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
     return (vs_study_options){ .backend = line->backend,
+                               .arithmetic = line->arithmetic,
                                .threads = line->threads,
                                .batch = line->batch,
                                .memory = line->gpu_memory,

@@ -14,6 +14,9 @@ static const option options[] = {
     [VS_OPT_OUT] = { "--out", "DIR", "where results go (default: output)" },
     [VS_OPT_BACKEND] = { "--backend", "NAME",
                          "cpu (float32, default), cuda (float32, NVIDIA GPUs) or ref (float64, slow: the oracle)" },
+    [VS_OPT_ARITHMETIC] = { "--arithmetic", "NAME",
+                            "of matrix products on cuda: f32 (exact, default) or tf32 (faster, 10 bits behind the point); "
+                            "run.json records it" },
     [VS_OPT_SET] = { "--set", "KEY=VALUE", "override a configuration key, e.g. --set analyze.images=2; may be repeated" },
     [VS_OPT_THREADS] = { "--threads", "N",
                          "sessions at work at once (default: all processors; cuda 2); results do not depend on it" },
@@ -104,11 +107,18 @@ static vs_status parse_ptq(vs_command_line *l, const char *kind, vs_error *err) 
     return vs_fail(err, VS_ERR_CONFIG, "--ptq: '%s' is none of plain, sq, sq-ph", kind);
 }
 
+static vs_status parse_arithmetic(vs_command_line *l, const char *name, vs_error *err) {
+    const vs_status status = vs_arithmetic_parse(&l->arithmetic, name, err);
+    if (status != VS_OK) vs_error_prefix(err, "%s: ", options[VS_OPT_ARITHMETIC].flag);
+    return status;
+}
+
 static vs_status apply(vs_command_line *l, vs_option_id id, const char *value, vs_error *err) {
     const char *flag = options[id].flag;
     switch (id) {
     case VS_OPT_OUT: l->out = value; return VS_OK;
     case VS_OPT_BACKEND: l->backend = value; return VS_OK;
+    case VS_OPT_ARITHMETIC: return parse_arithmetic(l, value, err);
     case VS_OPT_SET: return add_override(l, value, err);
     case VS_OPT_THREADS: return parse_size(flag, value, 1024, &l->threads, err);
     case VS_OPT_BATCH: return parse_size(flag, value, VS_MAX_BATCH, &l->batch, err);

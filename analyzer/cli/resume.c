@@ -19,12 +19,19 @@ static bool is_file(const json_t *o, const char *key, const char *path) {
     return path && vs_file_sha256(path, hex, NULL) == VS_OK && is_text(o, key, hex);
 }
 
+/* A run in another arithmetic is another run. */
+static const char *arithmetic_of(const vs_command_line *line) {
+    if (line->arithmetic == VS_ARITHMETIC_TF32) return "tf32";
+    return strcmp(line->backend, "ref") == 0 ? "f64" : "f32";
+}
+
 /* run.json is the last file of a run; its sums tell whether results.json is of the same run and the model still the same. */
 static bool matches(const json_t *run, const vs_command_line *line, const vs_config *config, const char *dir) {
     static const char *const whole[] = { "" };
     char hex[65];
     if (vs_config_digest(config, whole, 1, hex, NULL) != VS_OK) return false;
-    if (!is_text(run, "config_sha256", hex) || !is_text(run, "backend", line->backend) || !is_text(run, "vitscope", VS_VERSION))
+    if (!is_text(run, "config_sha256", hex) || !is_text(run, "backend", line->backend) ||
+        !is_text(run, "arithmetic", arithmetic_of(line)) || !is_text(run, "vitscope", VS_VERSION))
         return false;
     char *results = vs_path_join(dir, "results.json");
     const bool same = is_file(run, "results_sha256", results) &&

@@ -118,8 +118,8 @@ static bool give_way(pass *p) {
     share_out(p);
     if (!p->runner->progress.note) return true;
     char text[160];
-    snprintf(text, sizeof text, "%s: sessions of %zu images do not fit in memory: going on with %zu, %zu threads", p->stage->name,
-             p->too_large.images, p->batch, p->threads);
+    snprintf(text, sizeof text, "%s: memory is short, going on with %zu image%s a session and %zu session%s", p->stage->name,
+             p->batch, p->batch == 1 ? "" : "s", p->threads, p->threads == 1 ? "" : "s");
     p->runner->progress.note(p->runner->progress.context, text);
     return true;
 }

@@ -83,7 +83,7 @@ static vs_status run_on(const vs_rerun *r, const vs_weights *w, size_t stream, s
         status = vs_forward_block(s, w, VS_RERUN_WORKSPACE, stream, b, tapper, err);
     if (status == VS_OK) status = vs_forward_head(s, w, stream, tapper, err);
     if (status == VS_OK && sums) r->backend->ops->error_sums(r->backend, r->reference, output_of(r), r->job->images, sums);
-    return status == VS_OK ? r->backend->ops->sync(r->backend, err) : status;
+    return status;
 }
 
 static void copy_stream(const vs_rerun *r, size_t from, size_t to) { vs_session_copy_stream(r->job->session, from, to); }

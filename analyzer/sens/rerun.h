@@ -36,7 +36,8 @@ VS_NODISCARD vs_status vs_rerun_begin(vs_rerun *rerun, const vs_job *job, vs_err
 /* Block `block` of the float model on stream VS_RERUN_BASE, with what its re-runs need kept beside. */
 VS_NODISCARD vs_status vs_rerun_block(vs_rerun *rerun, size_t block, vs_error *err);
 /* The layer `kind` of `block` (the one vs_rerun_block ran last; -1: patch_embed or head) alone quantized as `recipe` says in
- * `mode`, the rest float: SQNR sums at the model's output, sums[i] of image i. The head is measured after the last block. */
+ * `mode`, the rest float: SQNR sums at the model's output, sums[i] of image i, valid after a sync.
+ * The head is measured after the last block. */
 VS_NODISCARD vs_status vs_rerun_alone(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block, vs_output mode,
                                       vs_error_sums *const *sums, vs_error *err);
 

@@ -62,6 +62,7 @@ static vs_status measure_recipe(const spared *w, vs_rerun *r, size_t recipe, vs_
         if (status == VS_OK)
             status = vs_forward_block(r->job->session, p->weights, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b,
                                       vs_state_tapper(&tap), err);
+        if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
         vs_job_progress(r->job, recipe * depth + b + 1, w->states->recipe_count * depth);
     }
     return status == VS_OK ? spare_rows(w, r, recipe, VS_KIND_HEAD, -1, err) : status;

@@ -220,7 +220,7 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     *s = (vs_study){ .config = config, .model = options->model, .options = *options };
     vs_results *r = &s->results;
     begin_stage(s, "load");
-    vs_status status = vs_backend_open(&s->backend, options->backend, err);
+    vs_status status = vs_backend_open_as(&s->backend, options->backend, options->arithmetic, err);
     if (status == VS_OK) status = choose_width(s, err);
     if (status == VS_OK) status = open_model(s, err);
     if (status == VS_OK) status = open_sets(s, err);

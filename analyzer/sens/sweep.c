@@ -88,6 +88,7 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
     for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
         status = vs_rerun_block(r, b, err);
         if (status == VS_OK) status = measure_rows(w, r, VS_KIND_BLOCK, (int)b, err);
+        if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
         vs_job_progress(job, b + 1, w->results->arch->depth);
     }
     if (status == VS_OK) status = measure_rows(w, r, VS_KIND_HEAD, -1, err);

@@ -187,7 +187,7 @@ typedef struct vs_backend_ops {
 
 struct vs_backend {
     const char *name;       /* "ref", "cpu", "cuda" */
-    const char *arithmetic; /* recorded in run.json: "f64", "f32" */
+    const char *arithmetic; /* recorded in run.json: "f64", "f32", "tf32" */
     const char *isa;        /* "scalar", "avx2", "avx512", "sm_90" */
     vs_real real;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */
@@ -195,9 +195,21 @@ struct vs_backend {
     void *context; /* owned by the backend, opaque */
 };
 
-/* Opens a backend by name. VS_ERR_BACKEND: an unknown name, or what is missing and how to get it; VS_ERR_CONFIG: a
- * wrong VS_ISA.
- * The caller frees it with vs_backend_close (NULL is allowed). */
+/* What products are made of. Every other operation has the backend's own arithmetic always. */
+typedef enum vs_arithmetic {
+    VS_ARITHMETIC_OWN,  /* of the backend: float64 of ref, float32 of the others */
+    VS_ARITHMETIC_F32,  /* float32 factors, float32 sums */
+    VS_ARITHMETIC_TF32, /* `linear` alone: factors rounded to 10 bits behind the point, float32 sums; cuda */
+    VS_ARITHMETIC_COUNT
+} vs_arithmetic;
+
+/* "f32" and "tf32". VS_ERR_CONFIG: another name. */
+VS_NODISCARD vs_status vs_arithmetic_parse(vs_arithmetic *out, const char *name, vs_error *err);
+
+/* Opens a backend by name. VS_ERR_BACKEND: an unknown name, an arithmetic that it does not have, or what is missing and how to
+ * get it; VS_ERR_CONFIG: a wrong VS_ISA. The caller frees it with vs_backend_close (NULL is allowed). */
+VS_NODISCARD vs_status vs_backend_open_as(vs_backend **out, const char *name, vs_arithmetic arithmetic, vs_error *err);
+/* In its own arithmetic. */
 VS_NODISCARD vs_status vs_backend_open(vs_backend **out, const char *name, vs_error *err);
 void vs_backend_close(vs_backend *backend);
 

@@ -89,8 +89,10 @@ static void attention_bounds(const tensor *q, const tensor *k, const tensor *v, 
 void test_attention(void **state) {
     ops_context *c = *state;
     static const size_t sizes[][4] = { /* images, tokens, heads, head width */
-                                       { 1, 1, 1, 1 },   { 1, 2, 1, 3 },   { 2, 3, 2, 8 },    { 1, 17, 3, 5 },   { 3, 31, 2, 16 },
-                                       { 2, 65, 1, 33 }, { 1, 128, 2, 7 }, { 1, 129, 1, 64 }, { 2, 257, 3, 64 }, { 1, 300, 2, 64 }
+                                       { 1, 1, 1, 1 },    { 1, 2, 1, 3 },    { 2, 3, 2, 8 },    { 1, 17, 3, 5 },
+                                       { 3, 31, 2, 16 },  { 2, 65, 1, 33 },  { 1, 128, 2, 7 },  { 1, 129, 1, 64 },
+                                       { 2, 257, 3, 64 }, { 1, 300, 2, 64 }, { 1, 67, 2, 72 },  { 2, 70, 1, 80 },
+                                       { 1, 90, 2, 128 }, { 1, 65, 2, 160 }, { 1, 700, 1, 64 }, { 8, 129, 17, 8 }
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i += stride())
         for (ops_values values = 0; values < VALUES_CLASSES; values += (ops_values)stride()) {

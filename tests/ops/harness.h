@@ -118,6 +118,8 @@ void test_minmax(void **state);
 void test_range_histogram(void **state);
 void test_error_sums(void **state);
 void test_abs_stats(void **state);
+void test_images_equal_separate_calls(void **state);
+void test_shared_counters(void **state);
 void test_counts(void **state);
 void test_tall_and_wide(void **state);
 void test_nonfinite_statistics(void **state);

@@ -192,6 +192,129 @@ void test_abs_stats(void **state) {
     finish(c);
 }
 
+/* What every operation with `images` gives for one batch; three images is enough to tell first, middle and last. */
+enum { IMAGES = 3 };
+typedef struct batch_results {
+    vs_error_sums errors[IMAGES];
+    vs_abs_stats stats[IMAGES];
+    vs_quant_counts counts[IMAGES], token_counts[IMAGES];
+    double *energy[IMAGES];
+    uint64_t *hist;
+} batch_results;
+
+static batch_results make_results(size_t cols) {
+    batch_results r = { .hist = vs_calloc(VS_HIST_BINS, sizeof *r.hist) };
+    assert_non_null(r.hist);
+    for (size_t i = 0; i < IMAGES; i++) r.energy[i] = doubles(cols);
+    return r;
+}
+
+static void drop_results(batch_results *r) {
+    for (size_t i = 0; i < IMAGES; i++) free(r->energy[i]);
+    free(r->hist);
+}
+
+/* Results first .. first + images - 1 of r, from the rows of these images. */
+static void run_images(const vs_backend *be, vs_mat x, vs_mat y, vs_mat z, void *hist, batch_results *r, size_t first,
+                       size_t images) {
+    static const vs_grid grid = { .scale = 0.03f, .zero = 118, .qmin = 0, .qmax = 255, .lo = -1.5f, .hi = 2 };
+    const size_t rows = x.rows / IMAGES;
+    const vs_mat xi = vs_mat_view(be, x, first * rows, images * rows, 0, x.cols),
+                 yi = vs_mat_view(be, y, first * rows, images * rows, 0, x.cols),
+                 zi = vs_mat_view(be, z, first * rows, images * rows, 0, x.cols);
+    vs_error_sums *errors[IMAGES];
+    vs_abs_stats *stats[IMAGES];
+    vs_quant_counts *counts[IMAGES], *token_counts[IMAGES];
+    for (size_t i = 0; i < images; i++) {
+        errors[i] = &r->errors[first + i];
+        stats[i] = &r->stats[first + i];
+        counts[i] = &r->counts[first + i];
+        token_counts[i] = &r->token_counts[first + i];
+    }
+    be->ops->error_sums(be, xi, yi, images, errors);
+    be->ops->abs_stats(be, xi, images, stats, hist, r->energy + first);
+    be->ops->fake_quant(be, xi, &grid, zi, images, counts);
+    be->ops->fake_quant_tokens(be, xi, 127, zi, images, token_counts);
+}
+
+static void check_same(ops_context *c, const vs_backend *be, const batch_results *a, const batch_results *b, size_t cols) {
+    for (size_t i = 0; i < IMAGES; i++) {
+        const vs_abs_stats *s = &a->stats[i], *t = &b->stats[i];
+        require(c, a->errors[i].signal == b->errors[i].signal && a->errors[i].noise == b->errors[i].noise,
+                "%s: sums of image %zu", be->name, i);
+        require(c,
+                s->max == t->max && s->max_row == t->max_row && s->max_col == t->max_col && s->sum == t->sum &&
+                    s->count == t->count,
+                "%s: statistics of image %zu", be->name, i);
+        require(c,
+                a->counts[i].zeroed == b->counts[i].zeroed && a->counts[i].clipped == b->counts[i].clipped &&
+                    a->token_counts[i].zeroed == b->token_counts[i].zeroed,
+                "%s: counts of image %zu", be->name, i);
+        require(c, memcmp(a->energy[i], b->energy[i], cols * sizeof(double)) == 0, "%s: energy of image %zu", be->name, i);
+    }
+    require(c, memcmp(a->hist, b->hist, VS_HIST_BINS * sizeof *a->hist) == 0, "%s: histogram", be->name);
+}
+
+/* Not a bit depends on the images beside. */
+void test_images_equal_separate_calls(void **state) {
+    ops_context *c = *state;
+    static const shape shapes[] = { { 1, 1 }, { 5, 7 }, { 9, 65 }, { 50, 64 }, { 67, 130 }, { 197, 192 } };
+    for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++) {
+        const size_t rows = shapes[j].rows, cols = shapes[j].cols;
+        begin(c, OP_EXACT, VALUES_OUTLIERS, "%d images of [%zu,%zu]", IMAGES, rows, cols);
+        tensor *x = input(c, IMAGES * rows, cols, VALUES_OUTLIERS), *y = input(c, IMAGES * rows, cols, VALUES_OUTLIERS),
+               *z = output(c, IMAGES * rows, cols);
+        for (size_t b = 0; b < 2; b++) {
+            const vs_backend *be = b ? c->dut : c->ref;
+            const vs_mat xm = b ? x->dut : x->ref, ym = b ? y->dut : y->ref, zm = b ? z->dut : z->ref;
+            batch_results together = make_results(cols), apart = make_results(cols);
+            void *hist = be->ops->alloc_counts(be, VS_HIST_BINS);
+            assert_non_null(hist);
+            run_images(be, xm, ym, zm, hist, &together, 0, IMAGES);
+            read_into(be, hist, together.hist);
+            be->ops->zero_counts(be, hist, VS_HIST_BINS);
+            for (size_t i = 0; i < IMAGES; i++) run_images(be, xm, ym, zm, hist, &apart, i, 1);
+            read_into(be, hist, apart.hist);
+            settle(c);
+            check_same(c, be, &together, &apart, cols);
+            be->ops->free(be, hist);
+            drop_results(&together);
+            drop_results(&apart);
+        }
+        finish(c);
+    }
+}
+
+/* Counters that two threads add to at once hold what both added. */
+void test_shared_counters(void **state) {
+    ops_context *c = *state;
+    enum { THREADS = 2, CALLS = 20 };
+    begin(c, OP_EXACT, VALUES_NORMAL, "counters of %d threads", THREADS);
+    const tensor *x = input(c, 65, 48, VALUES_NORMAL);
+    const vs_backend *be = c->dut;
+    void *shared = be->ops->alloc_counts(be, VS_HIST_BINS);
+    uint64_t *hist = vs_calloc(VS_HIST_BINS, sizeof *hist), total = 0;
+    assert_true(shared && hist);
+    vs_status status[THREADS];
+#pragma omp parallel for schedule(static, 1) num_threads(THREADS)
+    for (size_t i = 0; i < THREADS; i++) {
+        vs_abs_stats stats;
+        vs_error err = { 0 };
+        for (size_t j = 0; j < CALLS; j++) be->ops->abs_stats(be, x->dut, 1, (vs_abs_stats *[]){ &stats }, shared, NULL);
+        status[i] = be->ops->sync(be, &err);
+    }
+    for (size_t i = 0; i < THREADS; i++) require(c, status[i] == VS_OK, "thread %zu failed", i);
+    read_into(be, shared, hist);
+    for (size_t i = 0; i < VS_HIST_BINS; i++) {
+        require(c, hist[i] % (THREADS * CALLS) == 0, "bin %zu holds %llu", i, (unsigned long long)hist[i]);
+        total += hist[i];
+    }
+    require(c, total == THREADS * CALLS * x->rows * x->cols, "%llu values", (unsigned long long)total);
+    be->ops->free(be, shared);
+    free(hist);
+    finish(c);
+}
+
 void test_counts(void **state) {
     ops_context *c = *state;
     for (size_t i = 0; i < SHAPE_COUNT; i += stride())

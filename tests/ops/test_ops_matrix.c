@@ -37,6 +37,8 @@ int main(int argc, char **argv) {
         CASE(test_range_histogram),
         CASE(test_error_sums),
         CASE(test_abs_stats),
+        CASE(test_images_equal_separate_calls),
+        CASE(test_shared_counters),
         CASE(test_counts),
         CASE(test_tall_and_wide),
         CASE(test_nonfinite_statistics),

@@ -151,6 +151,27 @@ static void sizes_must_fit_the_patch(void **state) {
     check_error(vs_backend_open(&backend, "cuda", &err), &err, VS_ERR_BACKEND, "cuda");
 }
 
+/* tf32 is cuda's alone, and nobody computes in what they were not asked for. */
+static void an_arithmetic_is_refused(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    vs_backend *backend = NULL;
+    vs_arithmetic arithmetic = VS_ARITHMETIC_OWN;
+    assert_int_equal(vs_arithmetic_parse(&arithmetic, "tf32", &err), VS_OK);
+    assert_int_equal(arithmetic, VS_ARITHMETIC_TF32);
+    check_error(vs_backend_open_as(&backend, "cpu", arithmetic, &err), &err, VS_ERR_BACKEND, "computes in f32, not in tf32");
+    assert_null(backend);
+    err = (vs_error){ 0 };
+    check_error(vs_backend_open_as(&backend, "ref", VS_ARITHMETIC_F32, &err), &err, VS_ERR_BACKEND,
+                "computes in f64, not in f32");
+    err = (vs_error){ 0 };
+    check_error(vs_arithmetic_parse(&arithmetic, "fp8", &err), &err, VS_ERR_CONFIG, "no arithmetic 'fp8'; known: f32, tf32");
+    err = (vs_error){ 0 };
+    assert_int_equal(vs_backend_open_as(&backend, "cpu", VS_ARITHMETIC_F32, &err), VS_OK);
+    assert_string_equal(backend->arithmetic, "f32");
+    vs_backend_close(backend);
+}
+
 static int set_up(void **state) {
     (void)state;
     make_temp_dir(dir, sizeof dir);
@@ -228,8 +249,11 @@ static void a_timed_backend_does_the_same_and_counts(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(geometry_is_found), cmocka_unit_test(bad_checkpoints_are_refused),
-                                        cmocka_unit_test(sizes_must_fit_the_patch), cmocka_unit_test(random_models_are_seeded),
-                                        cmocka_unit_test(a_timed_backend_does_the_same_and_counts) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(geometry_is_found),
+                                        cmocka_unit_test(bad_checkpoints_are_refused),
+                                        cmocka_unit_test(sizes_must_fit_the_patch),
+                                        cmocka_unit_test(random_models_are_seeded),
+                                        cmocka_unit_test(a_timed_backend_does_the_same_and_counts),
+                                        cmocka_unit_test(an_arithmetic_is_refused) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

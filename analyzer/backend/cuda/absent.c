@@ -1,7 +1,8 @@
 /* In place of the backend where it was not built. */
 #include "cuda_backend.h"
 
-vs_status vs_cuda_open(vs_backend **out, vs_error *err) {
+vs_status vs_cuda_open(vs_backend **out, vs_arithmetic arithmetic, vs_error *err) {
+    (void)arithmetic;
     *out = NULL;
     return vs_fail(
         err, VS_ERR_BACKEND,

@@ -1,10 +1,10 @@
-/* Attention in panels: the scores of some heads (or of some queries of one head) are made by cuBLAS, turned into probabilities
- * where they lie and multiplied with v. A panel is small enough to stay in the second-level cache, so the T x T scores are
- * never in memory as a whole; its size is a function of tokens and heads alone, and no panel spans images, so that an image's
- * result does not depend on the batch. */
+/* Attention by one kernel (attention_fused.cu) where a head is at most 128 wide and the GPU has the shared memory; else in
+ * panels: the scores of some heads (or of some queries of one head) are made by cuBLAS, turned into probabilities where they lie
+ * and multiplied with v. A panel stays in the second-level cache; its size is a function of tokens and heads alone, and no panel
+ * spans images, so that an image's result does not depend on the batch. */
 #include "device.cuh"
 
-static constexpr size_t PANEL_REALS = size_t{ 8 } << 20; /* 32 MiB of scores */
+static constexpr size_t PANEL_REALS = size_t{ 2 } << 20; /* 8 MiB of scores, what a thread has at hand */
 static constexpr size_t QUERY_STEP = 64;
 
 struct panels {
@@ -21,9 +21,8 @@ static panels panels_of(size_t tokens, size_t heads) {
 }
 
 static size_t attention_scratch(const vs_backend *self, size_t tokens, size_t heads) {
-    (void)self;
-    const panels p = panels_of(tokens, heads);
-    return p.heads * p.queries * p.ld + 4; /* the panel begins at a multiple of 16 bytes */
+    (void)self, (void)tokens, (void)heads;
+    return 0;
 }
 
 static __device__ float block_max_score(float v) {
@@ -123,15 +122,11 @@ static void weigh(vs_cuda_thread *t, const panel &s, vs_mat p, vs_mat v, vs_mat 
     vs_cuda_products(t, &b);
 }
 
-static void *aligned_16(void *p) { return reinterpret_cast<void *>((reinterpret_cast<uintptr_t>(p) + 15) / 16 * 16); }
-
-static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
-                      void *scratch, vs_mat out) {
-    vs_cuda_thread *t = vs_cuda_begin(self, "attention");
-    if (!t || q.rows == 0 || q.cols == 0) return;
+static void in_panels(vs_cuda_thread *t, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale, vs_mat out) {
     const size_t tokens = q.rows / images, width = q.cols / heads;
     const panels size = panels_of(tokens, heads);
-    void *room = aligned_16(scratch);
+    void *room = vs_cuda_scratch(t, size.heads * size.queries * size.ld * sizeof(float));
+    if (!room) return;
     for (size_t b = 0; b < images; b++)
         for (size_t a = 0; a < heads; a += size.heads)
             for (size_t first = 0; first < tokens; first += size.queries) {
@@ -143,6 +138,15 @@ static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size
                 softmax(t, scores, scale);
                 weigh(t, s, scores, v, out);
             }
+}
+
+static void attention(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, double scale,
+                      void *scratch, vs_mat out) {
+    (void)scratch;
+    vs_cuda_thread *t = vs_cuda_begin(self, "attention");
+    if (!t || q.rows == 0 || q.cols == 0) return;
+    if (!vs_cuda_attention_fused(t, q, k, v, images, heads, static_cast<float>(scale), out))
+        in_panels(t, q, k, v, images, heads, scale, out);
 }
 
 static void attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t images, size_t heads, double scale, vs_mat p) {

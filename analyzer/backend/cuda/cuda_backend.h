@@ -1,4 +1,4 @@
-/* float32 on an NVIDIA GPU: cuBLAS products and own kernels. */
+/* float32 on an NVIDIA GPU: cuBLAS products (in TF32 where that is asked for) and own kernels. */
 #ifndef VS_CUDA_BACKEND_H
 #define VS_CUDA_BACKEND_H
 
@@ -10,7 +10,7 @@ extern "C" {
 
 /* VS_ERR_BACKEND: built without CUDA, no GPU, too old a driver or a GPU older than compute capability 8.0; the message says
  * which. VS_CUDA_SYNC=1 waits after every operation, so that an error names the operation that made it. */
-VS_NODISCARD vs_status vs_cuda_open(vs_backend **out, vs_error *err);
+VS_NODISCARD vs_status vs_cuda_open(vs_backend **out, vs_arithmetic arithmetic, vs_error *err);
 
 #ifdef __cplusplus
 }

@@ -39,6 +39,7 @@ struct vs_cuda_thread {
     vs_cuda_thread *next;
     pthread_t id;
     bool synchronous; /* VS_CUDA_SYNC */
+    bool tf32;        /* `linear` in TF32 */
     cudaStream_t stream;
     cublasHandle_t blas;
     void *workspace; /* of cuBLAS */
@@ -66,7 +67,7 @@ struct vs_cuda_context {
     vs_backend_ops ops;
     char isa[16];
     int device;
-    bool synchronous;
+    bool synchronous, tf32;
     size_t workspace_bytes;
     pthread_mutex_t lock; /* of what is below */
     vs_cuda_thread *threads;
@@ -84,11 +85,11 @@ bool vs_cuda_check(vs_cuda_thread *t, cudaError_t code);
 bool vs_cuda_check_blas(vs_cuda_thread *t, cublasStatus_t code);
 /* After the launches of an operation. */
 void vs_cuda_end(vs_cuda_thread *t);
+/* Zeroed on the device. */
 vs_slice vs_cuda_slice(vs_cuda_thread *t, size_t bytes);
-/* The same, zeroed on the device. */
-vs_slice vs_cuda_zeroed_slice(vs_cuda_thread *t, size_t bytes);
-/* Notes where a slice goes. */
+/* Notes where a slice goes, or what begins `at` bytes into it. */
 void vs_cuda_deliver(vs_cuda_thread *t, const vs_slice *slice, vs_delivery d);
+void vs_cuda_deliver_at(vs_cuda_thread *t, const vs_slice *slice, size_t at, vs_delivery d);
 /* Memory of one operation on the stream, valid until the next one asks; NULL: no memory, recorded. */
 void *vs_cuda_scratch(vs_cuda_thread *t, size_t bytes);
 /* Waits for the stream, delivers and reports. */
@@ -106,6 +107,10 @@ struct vs_batched {
     bool w_rows_are_k;
 };
 void vs_cuda_products(vs_cuda_thread *t, const vs_batched *b);
+
+/* attention_fused.cu. False: not this way (too wide a head, too little shared memory). */
+bool vs_cuda_attention_fused(vs_cuda_thread *t, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, float scale,
+                             vs_mat out);
 
 /* The slots of a file. */
 void vs_cuda_fill_memory(vs_backend_ops *ops);

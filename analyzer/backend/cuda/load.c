@@ -6,7 +6,7 @@
 
 #include "cuda_backend.h"
 
-typedef vs_status (*open_fn)(vs_backend **out, vs_error *err);
+typedef vs_status (*open_fn)(vs_backend **out, vs_arithmetic arithmetic, vs_error *err);
 
 /* dlsym gives an object pointer; C has no cast from it to a function's. */
 static open_fn opener_of(void *module) {
@@ -29,11 +29,11 @@ static void *load_beside_program(void) {
 }
 
 /* The module stays loaded: the CUDA runtime in it cleans up when the program ends. */
-vs_status vs_cuda_open(vs_backend **out, vs_error *err) {
+vs_status vs_cuda_open(vs_backend **out, vs_arithmetic arithmetic, vs_error *err) {
     *out = NULL;
     void *module = load_beside_program();
     if (!module) module = dlopen(VS_CUDA_MODULE, RTLD_NOW | RTLD_LOCAL);
     const open_fn open = module ? opener_of(module) : NULL;
     if (!open) return vs_fail(err, VS_ERR_BACKEND, "backend cuda: cannot load its module: %s; use --backend cpu", dlerror());
-    return open(out, err);
+    return open(out, arithmetic, err);
 }

@@ -55,7 +55,7 @@ static void fill(vs_cuda_context *c) {
     c->ops.linear = vs_cuda_linear;
     c->ops.linear_i8 = vs_cuda_linear_i8;
     c->base.name = "cuda";
-    c->base.arithmetic = "f32";
+    c->base.arithmetic = c->tf32 ? "tf32" : "f32";
     c->base.isa = c->isa;
     c->base.real = VS_REAL_F32;
     c->base.host_memory = false;
@@ -64,11 +64,13 @@ static void fill(vs_cuda_context *c) {
 }
 
 /* The module's only symbol. */
-extern "C" __attribute__((visibility("default"))) vs_status vs_cuda_module_open(vs_backend **out, vs_error *err) {
+extern "C" __attribute__((visibility("default"))) vs_status vs_cuda_module_open(vs_backend **out, vs_arithmetic arithmetic,
+                                                                                vs_error *err) {
     *out = NULL;
     vs_cuda_context *c = static_cast<vs_cuda_context *>(vs_calloc(1, sizeof *c));
     if (!c) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
     const char *sync = getenv("VS_CUDA_SYNC");
+    c->tf32 = arithmetic == VS_ARITHMETIC_TF32;
     c->synchronous = sync && *sync && *sync != '0';
     vs_status status = choose_device(c, err);
     if (status == VS_OK && pthread_mutex_init(&c->lock, NULL) != 0) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a lock");

@@ -1,4 +1,5 @@
-/* Matrix products. float32 ones by cuBLAS in CUBLAS_COMPUTE_32F, never TF32. cuBLAS counts by columns, so a row-major
+/* Matrix products. float32 ones by cuBLAS in CUBLAS_COMPUTE_32F; only `linear`, and only when it was asked for,
+ * in CUBLAS_COMPUTE_32F_FAST_TF32, where cuBLASLt has a kernel for it. cuBLAS counts by columns, so a row-major
  * y [M,N] = x [M,K] w [N,K]^T is its y^T [N,M] = w x^T. */
 #include <stdlib.h>
 
@@ -53,11 +54,12 @@ static bool same_key(const plan_key &a, const plan_key &b) {
 
 static bool ok(cublasStatus_t s) { return s == CUBLAS_STATUS_SUCCESS; }
 
-static bool describe(vs_product_plan *p) {
+static bool describe(const vs_cuda_thread *t, vs_product_plan *p) {
     const plan_key &k = p->key;
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue = k.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    return ok(cublasLtMatmulDescCreate(&p->product, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
+    const cublasComputeType_t type = t->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    return ok(cublasLtMatmulDescCreate(&p->product, type, CUDA_R_32F)) &&
            ok(cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed)) &&
            ok(cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue)) &&
            ok(cublasLtMatrixLayoutCreate(&p->w, CUDA_R_32F, k.k, k.n, static_cast<int64_t>(k.ldw))) &&
@@ -85,7 +87,7 @@ static void choose(vs_cuda_thread *t, vs_product_plan *p) {
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t result = {};
     int found = 0;
-    if (!describe(p) || !ok(cublasLtMatmulPreferenceCreate(&preference))) return;
+    if (!describe(t, p) || !ok(cublasLtMatmulPreferenceCreate(&preference))) return;
     p->usable =
         set_preference(preference, t, p->key) &&
         ok(cublasLtMatmulAlgoGetHeuristic(lt_of(t), p->product, p->w, p->x, p->y, p->y, preference, 1, &result, &found)) &&

@@ -70,30 +70,31 @@ struct quantized {
     }
 };
 
+/* Layer z of the grid: image z; counts [images, 2]. */
 template <bool VEC>
-static __global__ void fake_quant_counted(vs_mat x, grid_f32 g, float range_lo, float range_hi, vs_mat y,
+static __global__ void fake_quant_counted(vs_mat x, size_t rows, grid_f32 g, float range_lo, float range_hi, vs_mat y,
                                           unsigned long long *counts) {
-    const size_t step = static_cast<size_t>(blockDim.x) * gridDim.y, fours = (x.cols + 3) / 4;
+    const size_t step = static_cast<size_t>(blockDim.x) * gridDim.y, fours = (x.cols + 3) / 4, base = blockIdx.z * rows;
     const size_t down = static_cast<size_t>(gridDim.x) * blockDim.y;
     unsigned long long zeroed = 0, clipped = 0;
-    for (size_t r = static_cast<size_t>(blockIdx.x) * blockDim.y + threadIdx.y; r < x.rows; r += down)
+    for (size_t r = static_cast<size_t>(blockIdx.x) * blockDim.y + threadIdx.y; r < rows; r += down)
         for (size_t q = static_cast<size_t>(blockIdx.y) * blockDim.x + threadIdx.x; q < fours; q += step) {
             const unsigned n = vs_left(x.cols, 4 * q);
             float v[4];
-            load4<VEC>(vs_row(x, r) + 4 * q, n, v);
+            load4<VEC>(vs_row(x, base + r) + 4 * q, n, v);
             for (unsigned i = 0; i < n; i++) {
                 const float level = level_of(v[i], g);
                 zeroed += level == 0.0f;
                 clipped += v[i] < range_lo || v[i] > range_hi;
                 v[i] = level * g.scale;
             }
-            store4<VEC>(vs_row(y, r) + 4 * q, n, v);
+            store4<VEC>(vs_row(y, base + r) + 4 * q, n, v);
         }
     zeroed = block_sum(zeroed);
     clipped = block_sum(clipped);
     if (vs_thread_in_block() != 0) return;
-    atomicAdd(&counts[0], zeroed);
-    atomicAdd(&counts[1], clipped);
+    if (zeroed) atomicAdd(&counts[2 * blockIdx.z], zeroed);
+    if (clipped) atomicAdd(&counts[2 * blockIdx.z + 1], clipped);
 }
 
 static void deliver_counts(const vs_delivery *d, const char *staged) {
@@ -104,41 +105,41 @@ static void deliver_counts(const vs_delivery *d, const char *staged) {
     to->clipped += counts[1];
 }
 
-/* Room for the two counts, and where they go. */
-static unsigned long long *count_into(vs_cuda_thread *t, vs_quant_counts *counts) {
-    const vs_slice slice = vs_cuda_zeroed_slice(t, sizeof(uint64_t[2]));
+/* Room for the two counts of every image, and where they go. */
+static unsigned long long *count_into(vs_cuda_thread *t, size_t images, vs_quant_counts *const *counts) {
+    constexpr size_t EACH = sizeof(uint64_t[2]);
+    const vs_slice slice = vs_cuda_slice(t, images * EACH);
     if (!slice.device) return NULL;
-    vs_delivery d = {};
-    d.deliver = deliver_counts;
-    d.to = counts;
-    vs_cuda_deliver(t, &slice, d);
+    for (size_t i = 0; i < images; i++) {
+        vs_delivery d = {};
+        d.deliver = deliver_counts;
+        d.to = counts[i];
+        vs_cuda_deliver_at(t, &slice, i * EACH, d);
+    }
     return reinterpret_cast<unsigned long long *>(slice.device);
 }
 
-static constexpr size_t COUNTING_BLOCKS = 2048; /* along the rows: each ends with two atomic additions */
-
-static void fake_quant_image(vs_cuda_thread *t, vs_mat x, const vs_grid *grid, vs_mat y, vs_quant_counts *counts) {
-    unsigned long long *to = count_into(t, counts);
-    if (!to) return;
-    const vs_layout l = vs_cover(x.rows, x.cols, COUNTING_BLOCKS);
-    if (vs_aligned(x) && vs_aligned(y))
-        fake_quant_counted<true><<<l.grid, l.block, 0, t->stream>>>(x, floats_of(grid), grid->lo, grid->hi, y, to);
-    else
-        fake_quant_counted<false><<<l.grid, l.block, 0, t->stream>>>(x, floats_of(grid), grid->lo, grid->hi, y, to);
-    vs_cuda_end(t);
-}
-
-static vs_mat image_of(vs_mat x, size_t images, size_t i) {
-    return { vs_row(x, i * (x.rows / images)), x.rows / images, x.cols, x.ld };
-}
+static constexpr size_t COUNTING_BLOCKS = 2048; /* along the rows of all images: each ends with two atomic additions */
 
 static void fake_quant(const vs_backend *self, vs_mat x, const vs_grid *grid, vs_mat y, size_t images,
                        vs_quant_counts *const *counts) {
     vs_cuda_thread *t = vs_cuda_begin(self, "fake_quant");
     if (!t || x.rows == 0 || x.cols == 0) return;
-    if (!counts) vs_elementwise(t, y, quantized{ x, floats_of(grid) });
-    for (size_t i = 0; counts && i < images; i++)
-        fake_quant_image(t, image_of(x, images, i), grid, image_of(y, images, i), counts[i]);
+    const grid_f32 g = floats_of(grid);
+    if (!counts) {
+        vs_elementwise(t, y, quantized{ x, g });
+        return;
+    }
+    unsigned long long *to = count_into(t, images, counts);
+    if (!to) return;
+    const size_t rows = x.rows / images;
+    vs_layout l = vs_cover(rows, x.cols, COUNTING_BLOCKS / images + 1);
+    l.grid.z = vs_dim(images);
+    if (vs_aligned(x) && vs_aligned(y))
+        fake_quant_counted<true><<<l.grid, l.block, 0, t->stream>>>(x, rows, g, grid->lo, grid->hi, y, to);
+    else
+        fake_quant_counted<false><<<l.grid, l.block, 0, t->stream>>>(x, rows, g, grid->lo, grid->hi, y, to);
+    vs_cuda_end(t);
 }
 
 /* ---- a scale a row */
@@ -185,8 +186,9 @@ static void fake_quant_rows(const vs_backend *self, vs_mat x, const float *scale
     if (codes) deliver_codes(t, &slice, head, tail, codes);
 }
 
-/* A block a row: its largest magnitude, the scale from it, then its codes. */
-template <bool VEC> static __global__ void fake_quant_tokens_kernel(vs_mat x, int qmax, vs_mat y, unsigned long long *counts) {
+/* A block a row: its largest magnitude, the scale from it, then its codes; counts as above, or NULL. */
+template <bool VEC>
+static __global__ void fake_quant_tokens_kernel(vs_mat x, size_t rows, int qmax, vs_mat y, unsigned long long *counts) {
     const float *in = vs_row(x, blockIdx.x);
     float *out = vs_row(y, blockIdx.x);
     const size_t step = 4 * static_cast<size_t>(blockDim.x), first = 4 * static_cast<size_t>(threadIdx.x);
@@ -214,27 +216,21 @@ template <bool VEC> static __global__ void fake_quant_tokens_kernel(vs_mat x, in
     }
     if (!counts) return;
     zeroed = block_sum(zeroed);
-    if (threadIdx.x == 0 && zeroed) atomicAdd(&counts[0], zeroed);
-}
-
-static void fake_quant_tokens_image(vs_cuda_thread *t, vs_mat x, int32_t qmax, vs_mat y, vs_quant_counts *counts) {
-    unsigned long long *to = counts ? count_into(t, counts) : NULL;
-    if (counts && !to) return;
-    const unsigned blocks = vs_dim(x.rows), threads = vs_row_threads(x.cols);
-    if (vs_aligned(x) && vs_aligned(y))
-        fake_quant_tokens_kernel<true><<<blocks, threads, 0, t->stream>>>(x, qmax, y, to);
-    else
-        fake_quant_tokens_kernel<false><<<blocks, threads, 0, t->stream>>>(x, qmax, y, to);
-    vs_cuda_end(t);
+    if (threadIdx.x == 0 && zeroed) atomicAdd(&counts[2 * (blockIdx.x / rows)], zeroed);
 }
 
 static void fake_quant_tokens(const vs_backend *self, vs_mat x, int32_t qmax, vs_mat y, size_t images,
                               vs_quant_counts *const *counts) {
     vs_cuda_thread *t = vs_cuda_begin(self, "fake_quant_tokens");
     if (!t || x.rows == 0 || x.cols == 0) return;
-    if (!counts) fake_quant_tokens_image(t, x, qmax, y, NULL);
-    for (size_t i = 0; counts && i < images; i++)
-        fake_quant_tokens_image(t, image_of(x, images, i), qmax, image_of(y, images, i), counts[i]);
+    unsigned long long *to = counts ? count_into(t, images, counts) : NULL;
+    if (counts && !to) return;
+    const unsigned blocks = vs_dim(x.rows), threads = vs_row_threads(x.cols);
+    if (vs_aligned(x) && vs_aligned(y))
+        fake_quant_tokens_kernel<true><<<blocks, threads, 0, t->stream>>>(x, x.rows / images, qmax, y, to);
+    else
+        fake_quant_tokens_kernel<false><<<blocks, threads, 0, t->stream>>>(x, x.rows / images, qmax, y, to);
+    vs_cuda_end(t);
 }
 
 /* ---- codes */

@@ -1,8 +1,8 @@
 /* Sums and extremes of study.md sections 4 and 5, reduced on the device.
  *
- * Sums are float64 and run in a fixed order: a block takes a tile of TILE_COLS columns and a chunk of rows whose size depends
- * on the number of rows alone; its partial results are joined by a last kernel in the order of the tiles. Counts are integers,
- * so atomic additions give the same in any order. */
+ * Sums are float64 and run in a fixed order: a tile is TILE_COLS columns by a chunk of one image's rows, whose size depends on
+ * the number of those rows alone; its partial results are joined by a last kernel in the order of the tiles. So an image's sums
+ * do not depend on the batch. Counts are integers, and atomic additions give the same in any order. */
 #include <math.h>
 #include <string.h>
 
@@ -12,17 +12,19 @@
 static constexpr unsigned TILE_FOURS = 32, TILE_HIGH = 8, TILE_COLS = 4 * TILE_FOURS, FINISH = 256;
 static constexpr size_t CHUNK_ROWS = 64, MOST_CHUNKS = 256;
 
-/* How a matrix is cut. */
+/* How each of several images is cut. */
 struct tiling {
-    size_t chunk, chunks, strips;
+    size_t images, rows, chunk, chunks, strips, tiles; /* rows and tiles: of one image */
 };
 
-static tiling tiling_of(vs_mat x) {
-    const size_t wanted = vs_ceil_div(x.rows, MOST_CHUNKS), chunk = wanted < CHUNK_ROWS ? CHUNK_ROWS : wanted;
-    return { chunk, vs_ceil_div(x.rows, chunk), vs_ceil_div(x.cols, TILE_COLS) };
+static tiling tiling_of(vs_mat x, size_t images) {
+    const size_t rows = x.rows / images, wanted = vs_ceil_div(rows, MOST_CHUNKS);
+    const size_t chunk = wanted < CHUNK_ROWS ? CHUNK_ROWS : wanted, chunks = vs_ceil_div(rows, chunk);
+    const size_t strips = vs_ceil_div(x.cols, TILE_COLS);
+    return { images, rows, chunk, chunks, strips, chunks * strips };
 }
 
-static dim3 grid_of(const tiling &l) { return dim3(vs_dim(l.strips), vs_dim(l.chunks)); }
+static dim3 grid_of(const tiling &l) { return dim3(vs_dim(l.strips), vs_dim(l.chunks), vs_dim(l.images)); }
 static dim3 tile_block() { return dim3(TILE_FOURS, TILE_HIGH); }
 
 static __device__ size_t tile_column() { return (static_cast<size_t>(blockIdx.x) * TILE_FOURS + threadIdx.x) * 4; }
@@ -45,156 +47,167 @@ static __device__ bool before(const place &a, const place &b) {
 static __device__ place shuffle_down(place v, unsigned by) {
     return { __shfl_down_sync(FULL_MASK, v.bits, by), __shfl_down_sync(FULL_MASK, v.index, by) };
 }
-static __device__ place block_first(place v) {
-    return block_reduce(v, place{ 0u, ~0ull }, [](const place &a, const place &b) { return before(b, a) ? b : a; });
-}
-
 struct abs_part {
     double sum;
     place most;
 };
 
-/* energy [chunks, cols] and parts [chunks * strips]; either may be NULL. */
-template <bool VEC> static __global__ void abs_tile(vs_mat x, size_t chunk, double *energy, abs_part *parts) {
-    const size_t c = tile_column(), end = tile_end(chunk, x.rows);
-    const unsigned n = c < x.cols ? vs_left(x.cols, c) : 0;
-    double squares[4] = { 0, 0, 0, 0 }, sum = 0;
-    place most = { 0u, ~0ull };
-    for (size_t r = blockIdx.y * chunk + threadIdx.y; r < end && n; r += TILE_HIGH) {
-        float v[4];
-        load4<VEC>(vs_row(x, r) + c, n, v);
-        for (unsigned i = 0; i < n; i++) {
-            const double d = static_cast<double>(v[i]);
-            squares[i] += d * d;
-            sum += fabs(d);
-            const place here = { min(magnitude_bits(v[i]), 0x7f800001u), r * x.cols + c + i };
-            if (before(here, most)) most = here;
+static __device__ abs_part shuffle_down(const abs_part &v, unsigned by) {
+    return { shuffle_down(v.sum, by), shuffle_down(v.most, by) };
+}
+static __device__ abs_part block_join(const abs_part &v) {
+    return block_reduce(v, abs_part{ 0, { 0u, ~0ull } }, [](const abs_part &a, const abs_part &b) {
+        return abs_part{ a.sum + b.sum, before(b.most, a.most) ? b.most : a.most };
+    });
+}
+
+/* Bins of 2^-20 .. 2^8, where most values are, are counted in shared memory first, and bin 0 in registers. */
+static constexpr unsigned WINDOW_FIRST = 1 + (-20 - VS_HIST_EXP_MIN) * VS_HIST_PER_OCTAVE, WINDOW = 28 * VS_HIST_PER_OCTAVE;
+
+/* What is asked of all tiles; energy [images, chunks, cols], parts [images, tiles], bins: each may be NULL. */
+struct abs_job {
+    vs_mat x;
+    tiling l;
+    double *energy;
+    abs_part *parts;
+    unsigned long long *bins;
+};
+
+/* What a thread gathers in one tile. It meets its values in row-major order, so the first of equal maxima stays. */
+struct abs_sums {
+    double squares[4], sum;
+    int most;      /* bits of the largest magnitude, -1 before the first */
+    unsigned seen; /* where: 4 * row within the chunk + column */
+};
+
+template <bool HIST>
+static __device__ void take(abs_sums &s, const float v[4], unsigned n, unsigned row, unsigned *window, unsigned &zeros,
+                            unsigned long long *bins) {
+    double d[4];
+#pragma unroll
+    for (unsigned i = 0; i < 4; i++) {
+        d[i] = static_cast<double>(v[i]);
+        s.squares[i] = fma(d[i], d[i], s.squares[i]); /* the product is exact */
+    }
+    s.sum += (fabs(d[0]) + fabs(d[1])) + (fabs(d[2]) + fabs(d[3]));
+#pragma unroll
+    for (unsigned i = 0; i < 4; i++) {
+        if (i >= n) break;
+        const unsigned bits = magnitude_bits(v[i]);
+        const int magnitude = static_cast<int>(min(bits, 0x7f800001u)); /* every NaN has the same */
+        if (magnitude > s.most) {
+            s.most = magnitude;
+            s.seen = 4 * row + i;
         }
+        if (!HIST) continue;
+        const unsigned bin = vs_hist_bin_bits(bits), at = bin - WINDOW_FIRST; /* unsigned: smaller bins wrap */
+        if (at < WINDOW)
+            atomicAdd(&window[at], 1u);
+        else if (bin == 0)
+            zeros++;
+        else
+            atomicAdd(&bins[bin], 1ull);
     }
-    if (energy) {
-        __shared__ double column[TILE_HIGH][TILE_COLS];
-        for (unsigned i = 0; i < 4; i++) column[threadIdx.y][4 * threadIdx.x + i] = squares[i];
-        __syncthreads();
-        const unsigned mine = vs_thread_in_block();
-        const size_t to = static_cast<size_t>(blockIdx.x) * TILE_COLS + mine;
-        if (mine < TILE_COLS && to < x.cols) {
-            double total = 0;
-            for (unsigned i = 0; i < TILE_HIGH; i++) total += column[i][mine];
-            energy[blockIdx.y * x.cols + to] = total;
-        }
-    }
-    if (!parts) return;
-    sum = block_sum(sum);
-    most = block_first(most);
-    if (vs_thread_in_block() == 0) parts[tile_index()] = abs_part{ sum, most };
 }
 
-static __global__ void join_abs(const abs_part *parts, size_t count, abs_part *out) {
-    double sum = 0;
+static __device__ void add_columns(const abs_job &j, const double squares[4], size_t strip, double *out) {
+    __shared__ double column[TILE_HIGH][TILE_COLS];
+    __syncthreads(); /* those of the tile before may still be read */
+    for (unsigned i = 0; i < 4; i++) column[threadIdx.y][4 * threadIdx.x + i] = squares[i];
+    __syncthreads();
+    const unsigned mine = vs_thread_in_block();
+    const size_t to = strip * TILE_COLS + mine;
+    if (mine >= TILE_COLS || to >= j.x.cols) return;
+    double total = 0;
+    for (unsigned i = 0; i < TILE_HIGH; i++) total += column[i][mine];
+    out[to] = total;
+}
+
+template <bool VEC, bool HIST> static __device__ void abs_tile(const abs_job &j, size_t tile, unsigned *window, unsigned &zeros) {
+    const size_t image = tile / j.l.tiles, within = tile % j.l.tiles, strip = within % j.l.strips, chunk = within / j.l.strips;
+    const size_t first = chunk * j.l.chunk, left = j.l.rows - first, c = (strip * TILE_FOURS + threadIdx.x) * 4;
+    const unsigned rows = static_cast<unsigned>(left < j.l.chunk ? left : j.l.chunk);
+    const unsigned n = c < j.x.cols ? vs_left(j.x.cols, c) : 0;
+    constexpr unsigned AHEAD = 4; /* rows whose loads are under way at once */
+    abs_sums s = { { 0, 0, 0, 0 }, 0, -1, 0 };
+    for (unsigned r = threadIdx.y; r < rows && n; r += AHEAD * TILE_HIGH) {
+        float v[AHEAD][4];
+#pragma unroll
+        for (unsigned k = 0; k < AHEAD; k++)
+            if (r + k * TILE_HIGH < rows) load4<VEC>(vs_row(j.x, image * j.l.rows + first + r + k * TILE_HIGH) + c, n, v[k]);
+#pragma unroll
+        for (unsigned k = 0; k < AHEAD; k++)
+            if (r + k * TILE_HIGH < rows) take<HIST>(s, v[k], n, r + k * TILE_HIGH, window, zeros, j.bins);
+    }
+    if (j.energy) add_columns(j, s.squares, strip, j.energy + (image * j.l.chunks + chunk) * j.x.cols);
+    if (!j.parts) return;
     place most = { 0u, ~0ull };
-    for (size_t i = threadIdx.x; i < count; i += blockDim.x) {
-        sum += parts[i].sum;
-        if (before(parts[i].most, most)) most = parts[i].most;
+    if (s.most >= 0) most = { static_cast<unsigned>(s.most), (first + s.seen / 4) * j.x.cols + c + s.seen % 4 };
+    const abs_part part = block_join(abs_part{ s.sum, most });
+    if (vs_thread_in_block() == 0) j.parts[tile] = part;
+}
+
+/* A block takes several tiles, so that its window is added to the bins once. */
+template <bool VEC, bool HIST> static __global__ void __launch_bounds__(256) abs_tiles(abs_job j) {
+    __shared__ unsigned window[HIST ? WINDOW : 1];
+    const unsigned thread = vs_thread_in_block(), threads = TILE_FOURS * TILE_HIGH;
+    unsigned zeros = 0;
+    for (unsigned i = thread; HIST && i < WINDOW; i += threads) window[i] = 0;
+    __syncthreads();
+    for (size_t tile = blockIdx.x; tile < j.l.images * j.l.tiles; tile += gridDim.x) abs_tile<VEC, HIST>(j, tile, window, zeros);
+    if (!HIST) return;
+    __syncthreads();
+    for (unsigned i = thread; i < WINDOW; i += threads)
+        if (window[i]) atomicAdd(&j.bins[WINDOW_FIRST + i], static_cast<unsigned long long>(window[i]));
+    const unsigned long long all = block_sum(static_cast<unsigned long long>(zeros));
+    if (thread == 0 && all) atomicAdd(&j.bins[0], all);
+}
+
+/* Row y: image y. The last block of a row joins the parts, the others FINISH columns each. */
+static __global__ void join_abs(abs_job j, double *energy_out, abs_part *parts_out) {
+    const size_t image = blockIdx.y, c = static_cast<size_t>(blockIdx.x) * FINISH + threadIdx.x;
+    if (blockIdx.x + 1 < gridDim.x) {
+        if (c >= j.x.cols) return;
+        const double *from = j.energy + image * j.l.chunks * j.x.cols + c;
+        double sum = 0;
+        for (size_t i = 0; i < j.l.chunks; i++) sum += from[i * j.x.cols];
+        energy_out[image * j.x.cols + c] = sum;
+        return;
     }
-    sum = block_sum(sum);
-    most = block_first(most);
-    if (threadIdx.x == 0) *out = abs_part{ sum, most };
+    if (!j.parts) return;
+    abs_part all = { 0, { 0u, ~0ull } };
+    for (size_t i = threadIdx.x; i < j.l.tiles; i += FINISH) {
+        const abs_part part = j.parts[image * j.l.tiles + i];
+        all.sum += part.sum;
+        if (before(part.most, all.most)) all.most = part.most;
+    }
+    all = block_join(all);
+    if (threadIdx.x == 0) parts_out[image] = all;
 }
 
-static __global__ void join_energy(const double *parts, size_t chunks, size_t cols, double *out) {
-    const size_t c = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (c >= cols) return;
-    double sum = 0;
-    for (size_t i = 0; i < chunks; i++) sum += parts[i * cols + c];
-    out[c] = sum;
-}
+static constexpr size_t MOST_BLOCKS = 528; /* four for each of an H100's processors */
 
-/* energy_out [cols] and abs_out on the device; either may be NULL. */
-static void launch_abs(vs_cuda_thread *t, vs_mat x, double *energy_out, abs_part *abs_out) {
-    const tiling l = tiling_of(x);
-    const size_t energies = energy_out ? l.chunks * x.cols : 0, tiles = abs_out ? l.chunks * l.strips : 0;
-    double *energy = static_cast<double *>(vs_cuda_scratch(t, energies * sizeof *energy + tiles * sizeof(abs_part)));
-    if (!energy) return;
-    abs_part *parts = abs_out ? reinterpret_cast<abs_part *>(energy + energies) : NULL;
-    if (!energy_out) energy = NULL;
-    if (vs_aligned(x))
-        abs_tile<true><<<grid_of(l), tile_block(), 0, t->stream>>>(x, l.chunk, energy, parts);
+/* energy_out [images, cols], abs_out [images] and hist on the device; each may be NULL. */
+static void launch_abs(vs_cuda_thread *t, vs_mat x, size_t images, double *energy_out, abs_part *abs_out, void *hist) {
+    const tiling l = tiling_of(x, images);
+    const size_t energies = energy_out ? images * l.chunks * x.cols : 0, tiles = images * l.tiles;
+    double *scratch = static_cast<double *>(vs_cuda_scratch(t, energies * sizeof *scratch + tiles * sizeof(abs_part)));
+    if (!scratch) return;
+    const abs_job j = { x, l, energy_out ? scratch : NULL, abs_out ? reinterpret_cast<abs_part *>(scratch + energies) : NULL,
+                        static_cast<unsigned long long *>(hist) };
+    const unsigned blocks = vs_dim(tiles < MOST_BLOCKS ? tiles : MOST_BLOCKS);
+    if (vs_aligned(x) && hist)
+        abs_tiles<true, true><<<blocks, tile_block(), 0, t->stream>>>(j);
+    else if (vs_aligned(x))
+        abs_tiles<true, false><<<blocks, tile_block(), 0, t->stream>>>(j);
+    else if (hist)
+        abs_tiles<false, true><<<blocks, tile_block(), 0, t->stream>>>(j);
     else
-        abs_tile<false><<<grid_of(l), tile_block(), 0, t->stream>>>(x, l.chunk, energy, parts);
-    if (energy_out)
-        join_energy<<<vs_dim(vs_ceil_div(x.cols, FINISH)), FINISH, 0, t->stream>>>(energy, l.chunks, x.cols, energy_out);
-    if (abs_out) join_abs<<<1, FINISH, 0, t->stream>>>(parts, tiles, abs_out);
+        abs_tiles<false, false><<<blocks, tile_block(), 0, t->stream>>>(j);
+    const size_t columns = energy_out ? vs_ceil_div(x.cols, FINISH) : 0;
+    join_abs<<<dim3(vs_dim(columns + 1), vs_dim(images)), FINISH, 0, t->stream>>>(j, energy_out, abs_out);
     vs_cuda_end(t);
 }
-
-/* ---- the logarithmic histogram */
-
-/* Bins of 2^-12 .. 2^8 and bin 0, where most values are, are counted in shared memory first. */
-static constexpr unsigned WINDOW_FIRST = 1 + (-12 - VS_HIST_EXP_MIN) * VS_HIST_PER_OCTAVE, WINDOW = 20 * VS_HIST_PER_OCTAVE;
-
-template <bool VEC> static __global__ void histogram_kernel(vs_mat x, unsigned long long *bins) {
-    __shared__ unsigned window[WINDOW + 1];
-    const unsigned threads = blockDim.x * blockDim.y;
-    for (unsigned i = vs_thread_in_block(); i <= WINDOW; i += threads) window[i] = 0;
-    __syncthreads();
-    const size_t step = 4 * static_cast<size_t>(blockDim.x), down = static_cast<size_t>(gridDim.x) * blockDim.y;
-    for (size_t r = static_cast<size_t>(blockIdx.x) * blockDim.y + threadIdx.y; r < x.rows; r += down)
-        for (size_t c = 4 * static_cast<size_t>(threadIdx.x); c < x.cols; c += step) {
-            const unsigned n = vs_left(x.cols, c);
-            float v[4];
-            load4<VEC>(vs_row(x, r) + c, n, v);
-            for (unsigned i = 0; i < n; i++) {
-                const unsigned bin = vs_hist_bin_bits(magnitude_bits(v[i])), at = bin - WINDOW_FIRST;
-                if (bin == 0)
-                    atomicAdd(&window[WINDOW], 1u);
-                else if (at < WINDOW) /* unsigned: smaller bins wrap */
-                    atomicAdd(&window[at], 1u);
-                else
-                    atomicAdd(&bins[bin], 1ull);
-            }
-        }
-    __syncthreads();
-    for (unsigned i = vs_thread_in_block(); i <= WINDOW; i += threads)
-        if (window[i]) atomicAdd(&bins[i == WINDOW ? 0 : WINDOW_FIRST + i], static_cast<unsigned long long>(window[i]));
-}
-
-static constexpr size_t HISTOGRAM_BLOCKS = 264; /* two for each of an H100's processors: few windows to add up */
-
-static void launch_histogram(vs_cuda_thread *t, vs_mat x, unsigned long long *bins) {
-    const vs_layout l = vs_cover(x.rows, x.cols, HISTOGRAM_BLOCKS);
-    if (vs_aligned(x))
-        histogram_kernel<true><<<l.grid.x, l.block, 0, t->stream>>>(x, bins);
-    else
-        histogram_kernel<false><<<l.grid.x, l.block, 0, t->stream>>>(x, bins);
-    vs_cuda_end(t);
-}
-
-static void add_bins(uint64_t *to, const char *staged, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t n;
-        memcpy(&n, staged + i * sizeof n, sizeof n);
-        to[i] += n;
-    }
-}
-
-static void deliver_bins(const vs_delivery *d, const char *staged) { add_bins(static_cast<uint64_t *>(d->to), staged, d->count); }
-
-/* A 32-bit bin holds what a slice of at most this many elements can put into it. */
-static size_t rows_that_fit(vs_mat x) {
-    const size_t rows = UINT32_MAX / x.cols;
-    return rows ? rows : 1;
-}
-
-static vs_mat rows_from(vs_mat x, size_t first, size_t most) {
-    return { vs_row(x, first), x.rows - first < most ? x.rows - first : most, x.cols, x.ld };
-}
-
-static void add_histogram(vs_cuda_thread *t, vs_mat x, void *hist) {
-    for (size_t first = 0; first < x.rows; first += rows_that_fit(x))
-        launch_histogram(t, rows_from(x, first, rows_that_fit(x)), static_cast<unsigned long long *>(hist));
-}
-
-static vs_mat image_of(vs_mat x, size_t images, size_t i) { return rows_from(x, i * (x.rows / images), x.rows / images); }
 
 /* ---- abs_stats and channel_energy */
 
@@ -210,7 +223,6 @@ static void deliver_energy(const vs_delivery *d, const char *staged) {
     add_doubles(static_cast<double *>(d->to), staged, d->count);
 }
 
-/* The slice: an abs_part, then the energies. */
 static void deliver_abs(const vs_delivery *d, const char *staged) {
     abs_part part;
     memcpy(&part, staged, sizeof part);
@@ -225,28 +237,27 @@ static void deliver_abs(const vs_delivery *d, const char *staged) {
     if (d->second) add_doubles(static_cast<double *>(d->second), staged + d->bytes_to_second, d->cols);
 }
 
-static void abs_stats_of_image(vs_cuda_thread *t, vs_mat x, vs_abs_stats *out, double *energy) {
-    const vs_slice slice = vs_cuda_slice(t, sizeof(abs_part) + (energy ? x.cols * sizeof *energy : 0));
-    if (!slice.device) return;
-    abs_part *part = reinterpret_cast<abs_part *>(slice.device);
-    launch_abs(t, x, energy ? reinterpret_cast<double *>(part + 1) : NULL, part);
-    vs_delivery d = {};
-    d.deliver = deliver_abs;
-    d.bytes_to_second = sizeof(abs_part);
-    d.rows = x.rows;
-    d.cols = x.cols;
-    d.to = out;
-    d.second = energy;
-    vs_cuda_deliver(t, &slice, d);
-}
-
+/* The slice: an abs_part an image, then the energies of each. */
 static void abs_stats(const vs_backend *self, vs_mat x, size_t images, vs_abs_stats *const *out, void *hist,
                       double *const *energy) {
     for (size_t i = 0; i < images; i++) memset(out[i], 0, sizeof *out[i]);
     vs_cuda_thread *t = vs_cuda_begin(self, "abs_stats");
     if (!t || x.rows == 0 || x.cols == 0) return;
-    for (size_t i = 0; i < images; i++) abs_stats_of_image(t, image_of(x, images, i), out[i], energy ? energy[i] : NULL);
-    if (hist) add_histogram(t, x, hist);
+    const size_t energies = x.cols * sizeof(double);
+    const vs_slice slice = vs_cuda_slice(t, images * (sizeof(abs_part) + (energy ? energies : 0)));
+    if (!slice.device) return;
+    abs_part *parts = reinterpret_cast<abs_part *>(slice.device);
+    launch_abs(t, x, images, energy ? reinterpret_cast<double *>(parts + images) : NULL, parts, hist);
+    for (size_t i = 0; i < images; i++) {
+        vs_delivery d = {};
+        d.deliver = deliver_abs;
+        d.bytes_to_second = (images - i) * sizeof(abs_part) + i * energies;
+        d.rows = x.rows / images;
+        d.cols = x.cols;
+        d.to = out[i];
+        d.second = energy ? energy[i] : NULL;
+        vs_cuda_deliver_at(t, &slice, i * sizeof(abs_part), d);
+    }
 }
 
 static void channel_energy(const vs_backend *self, vs_mat x, double *sum_sq) {
@@ -254,7 +265,7 @@ static void channel_energy(const vs_backend *self, vs_mat x, double *sum_sq) {
     if (!t || x.rows == 0 || x.cols == 0) return;
     const vs_slice slice = vs_cuda_slice(t, x.cols * sizeof *sum_sq);
     if (!slice.device) return;
-    launch_abs(t, x, reinterpret_cast<double *>(slice.device), NULL);
+    launch_abs(t, x, 1, reinterpret_cast<double *>(slice.device), NULL, NULL);
     vs_delivery d = {};
     d.deliver = deliver_energy;
     d.count = x.cols;
@@ -329,7 +340,7 @@ static void deliver_minmax(const vs_delivery *d, const char *staged) {
 static void channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi) {
     vs_cuda_thread *t = vs_cuda_begin(self, "channel_minmax");
     if (!t || x.rows == 0 || x.cols == 0) return;
-    const tiling l = tiling_of(x);
+    const tiling l = tiling_of(x, 1);
     const vs_slice slice = vs_cuda_slice(t, 2 * x.cols * sizeof(float));
     float *parts = static_cast<float *>(vs_cuda_scratch(t, 2 * l.chunks * x.cols * sizeof *parts));
     if (!slice.device || !parts) return;
@@ -394,39 +405,50 @@ struct error_part {
     unsigned long long nonfinite;
 };
 
-static __device__ error_part block_error(error_part v) {
-    return error_part{ block_sum(v.signal), block_sum(v.noise), block_sum(v.nonfinite) };
+static __device__ error_part shuffle_down(const error_part &v, unsigned by) {
+    return { shuffle_down(v.signal, by), shuffle_down(v.noise, by), shuffle_down(v.nonfinite, by) };
+}
+static __device__ error_part block_error(const error_part &v) {
+    return block_reduce(v, error_part{ 0, 0, 0 }, [](const error_part &a, const error_part &b) {
+        return error_part{ a.signal + b.signal, a.noise + b.noise, a.nonfinite + b.nonfinite };
+    });
 }
 
-template <bool VEC> static __global__ void error_tile(vs_mat x, vs_mat y, size_t chunk, error_part *parts) {
-    const size_t c = tile_column(), end = tile_end(chunk, x.rows);
+/* parts [images, tiles]. */
+template <bool VEC> static __global__ void __launch_bounds__(256) error_tile(vs_mat x, vs_mat y, tiling l, error_part *parts) {
+    const size_t c = tile_column(), base = blockIdx.z * l.rows, end = tile_end(l.chunk, l.rows);
     const unsigned n = c < x.cols ? vs_left(x.cols, c) : 0;
     error_part sums = { 0, 0, 0 };
-    for (size_t r = blockIdx.y * chunk + threadIdx.y; r < end && n; r += TILE_HIGH) {
+    unsigned nonfinite = 0;
+#pragma unroll 2
+    for (size_t r = blockIdx.y * l.chunk + threadIdx.y; r < end && n; r += TILE_HIGH) {
         float a[4], b[4];
-        load4<VEC>(vs_row(x, r) + c, n, a);
-        load4<VEC>(vs_row(y, r) + c, n, b);
+        load4<VEC>(vs_row(x, base + r) + c, n, a);
+        load4<VEC>(vs_row(y, base + r) + c, n, b);
         for (unsigned i = 0; i < n; i++) {
             const bool finite = isfinite(b[i]);
             const double signal = finite ? static_cast<double>(a[i]) : 0, noise = finite ? signal - static_cast<double>(b[i]) : 0;
             sums.signal += signal * signal;
             sums.noise += noise * noise;
-            sums.nonfinite += !finite;
+            nonfinite += !finite;
         }
     }
+    sums.nonfinite = nonfinite;
     sums = block_error(sums);
-    if (vs_thread_in_block() == 0) parts[tile_index()] = sums;
+    if (vs_thread_in_block() == 0) parts[blockIdx.z * l.tiles + tile_index()] = sums;
 }
 
-static __global__ void join_error(const error_part *parts, size_t count, error_part *out) {
+/* Block i: image i. */
+static __global__ void join_error(const error_part *parts, size_t tiles, error_part *out) {
     error_part sums = { 0, 0, 0 };
-    for (size_t i = threadIdx.x; i < count; i += blockDim.x) {
-        sums.signal += parts[i].signal;
-        sums.noise += parts[i].noise;
-        sums.nonfinite += parts[i].nonfinite;
+    for (size_t i = threadIdx.x; i < tiles; i += FINISH) {
+        const error_part part = parts[blockIdx.x * tiles + i];
+        sums.signal += part.signal;
+        sums.noise += part.noise;
+        sums.nonfinite += part.nonfinite;
     }
     sums = block_error(sums);
-    if (threadIdx.x == 0) *out = sums;
+    if (threadIdx.x == 0) out[blockIdx.x] = sums;
 }
 
 static void deliver_error(const vs_delivery *d, const char *staged) {
@@ -435,28 +457,26 @@ static void deliver_error(const vs_delivery *d, const char *staged) {
     *static_cast<vs_error_sums *>(d->to) = vs_error_sums{ part.signal, part.noise, part.nonfinite };
 }
 
-static void error_sums_of_image(vs_cuda_thread *t, vs_mat x, vs_mat y, vs_error_sums *out) {
-    const tiling l = tiling_of(x);
-    const vs_slice slice = vs_cuda_slice(t, sizeof(error_part));
-    error_part *parts = static_cast<error_part *>(vs_cuda_scratch(t, l.chunks * l.strips * sizeof *parts));
-    if (!slice.device || !parts) return;
-    if (vs_aligned(x) && vs_aligned(y))
-        error_tile<true><<<grid_of(l), tile_block(), 0, t->stream>>>(x, y, l.chunk, parts);
-    else
-        error_tile<false><<<grid_of(l), tile_block(), 0, t->stream>>>(x, y, l.chunk, parts);
-    join_error<<<1, FINISH, 0, t->stream>>>(parts, l.chunks * l.strips, reinterpret_cast<error_part *>(slice.device));
-    vs_cuda_end(t);
-    vs_delivery d = {};
-    d.deliver = deliver_error;
-    d.to = out;
-    vs_cuda_deliver(t, &slice, d);
-}
-
 static void error_sums(const vs_backend *self, vs_mat x, vs_mat y, size_t images, vs_error_sums *const *out) {
     for (size_t i = 0; i < images; i++) memset(out[i], 0, sizeof *out[i]);
     vs_cuda_thread *t = vs_cuda_begin(self, "error_sums");
     if (!t || x.rows == 0 || x.cols == 0) return;
-    for (size_t i = 0; i < images; i++) error_sums_of_image(t, image_of(x, images, i), image_of(y, images, i), out[i]);
+    const tiling l = tiling_of(x, images);
+    const vs_slice slice = vs_cuda_slice(t, images * sizeof(error_part));
+    error_part *parts = static_cast<error_part *>(vs_cuda_scratch(t, images * l.tiles * sizeof *parts));
+    if (!slice.device || !parts) return;
+    if (vs_aligned(x) && vs_aligned(y))
+        error_tile<true><<<grid_of(l), tile_block(), 0, t->stream>>>(x, y, l, parts);
+    else
+        error_tile<false><<<grid_of(l), tile_block(), 0, t->stream>>>(x, y, l, parts);
+    join_error<<<vs_dim(images), FINISH, 0, t->stream>>>(parts, l.tiles, reinterpret_cast<error_part *>(slice.device));
+    vs_cuda_end(t);
+    for (size_t i = 0; i < images; i++) {
+        vs_delivery d = {};
+        d.deliver = deliver_error;
+        d.to = out[i];
+        vs_cuda_deliver_at(t, &slice, i * sizeof(error_part), d);
+    }
 }
 
 /* ---- counts */
@@ -493,7 +513,7 @@ static void deliver_count(const vs_delivery *d, const char *staged) {
 
 template <class Test> static void count_if(vs_cuda_thread *t, vs_mat x, Test test, uint64_t *out) {
     if (x.rows == 0 || x.cols == 0) return;
-    const vs_slice slice = vs_cuda_zeroed_slice(t, sizeof *out);
+    const vs_slice slice = vs_cuda_slice(t, sizeof *out);
     if (!slice.device) return;
     const vs_layout l = vs_cover(x.rows, x.cols, 2048);
     unsigned long long *to = reinterpret_cast<unsigned long long *>(slice.device);
@@ -541,13 +561,35 @@ static __global__ void range_kernel(vs_mat x, double lo, double factor, size_t b
         if (window[i]) atomicAdd(&out[i], window[i]);
 }
 
+static constexpr size_t HISTOGRAM_BLOCKS = 264; /* two for each of an H100's processors: few windows to add up */
+
+static void add_bins(uint64_t *to, const char *staged, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t n;
+        memcpy(&n, staged + i * sizeof n, sizeof n);
+        to[i] += n;
+    }
+}
+
+static void deliver_bins(const vs_delivery *d, const char *staged) { add_bins(static_cast<uint64_t *>(d->to), staged, d->count); }
+
+/* A 32-bit bin holds what a slice of at most this many elements can put into it. */
+static size_t rows_that_fit(vs_mat x) {
+    const size_t rows = UINT32_MAX / x.cols;
+    return rows ? rows : 1;
+}
+
+static vs_mat rows_from(vs_mat x, size_t first, size_t most) {
+    return { vs_row(x, first), x.rows - first < most ? x.rows - first : most, x.cols, x.ld };
+}
+
 static void range_histogram(const vs_backend *self, vs_mat x, double lo, double hi, size_t bins, uint64_t *counts) {
     vs_cuda_thread *t = vs_cuda_begin(self, "range_histogram");
     if (!t || x.rows == 0 || x.cols == 0 || bins == 0) return;
     const bool shared = bins <= SHARED_BINS;
     for (size_t first = 0; first < x.rows; first += rows_that_fit(x)) {
         const vs_mat part = rows_from(x, first, rows_that_fit(x));
-        const vs_slice slice = vs_cuda_zeroed_slice(t, bins * sizeof(uint32_t));
+        const vs_slice slice = vs_cuda_slice(t, bins * sizeof(uint32_t));
         if (!slice.device) return;
         const vs_layout l = vs_cover(part.rows, part.cols, HISTOGRAM_BLOCKS);
         range_kernel<<<l.grid.x, l.block, shared ? bins * sizeof(uint32_t) : 0, t->stream>>>(

@@ -45,7 +45,7 @@ static void free_stage(vs_cuda_thread *t) {
     t->stage_size = 0;
 }
 
-/* Zeroed once: slices are padded, and the padding is copied with them. */
+/* Zeroed, and again where it was used at every flush: counts begin at 0, and padding is copied with the slices. */
 static bool make_stage(vs_cuda_thread *t, size_t bytes) {
     if (!vs_cuda_check(t, cudaMalloc(reinterpret_cast<void **>(&t->stage_device), bytes)) ||
         !vs_cuda_check(t, cudaMallocHost(reinterpret_cast<void **>(&t->stage_host), bytes)) ||
@@ -105,6 +105,7 @@ static vs_cuda_thread *make_thread(vs_cuda_context *c) {
     }
     t->id = pthread_self();
     t->synchronous = c->synchronous;
+    t->tf32 = c->tf32;
     t->workspace_bytes = c->workspace_bytes;
     t->slot = "setting up a stream";
     if (make_parts(c, t)) return t;
@@ -141,10 +142,11 @@ static void drop_pending(vs_cuda_thread *t) {
     t->stage_used = 0;
 }
 
-/* Brings the slices over and delivers them; after an error nothing is. */
+/* Brings the slices over and delivers them; after an error nothing is. What was used is zeroed for the next slices. */
 static void flush(vs_cuda_thread *t) {
     if (t->pending_count)
         (void)vs_cuda_check(t, cudaMemcpyAsync(t->stage_host, t->stage_device, t->stage_used, cudaMemcpyDeviceToHost, t->stream));
+    if (t->stage_used) (void)vs_cuda_check(t, cudaMemsetAsync(t->stage_device, 0, t->stage_used, t->stream));
     (void)vs_cuda_check(t, cudaStreamSynchronize(t->stream));
     for (size_t i = 0; i < t->pending_count && t->failed == VS_OK; i++)
         t->pending[i].deliver(&t->pending[i], t->stage_host + t->pending[i].offset);
@@ -166,20 +168,16 @@ vs_slice vs_cuda_slice(vs_cuda_thread *t, size_t bytes) {
     return slice;
 }
 
-vs_slice vs_cuda_zeroed_slice(vs_cuda_thread *t, size_t bytes) {
-    vs_slice slice = vs_cuda_slice(t, bytes);
-    if (slice.device && !vs_cuda_check(t, cudaMemsetAsync(slice.device, 0, bytes, t->stream))) slice.device = NULL;
-    return slice;
-}
-
-void vs_cuda_deliver(vs_cuda_thread *t, const vs_slice *slice, vs_delivery d) {
+void vs_cuda_deliver_at(vs_cuda_thread *t, const vs_slice *slice, size_t at, vs_delivery d) {
     if (!vs_grow(reinterpret_cast<void **>(&t->pending), &t->pending_capacity, t->pending_count + 1, sizeof *t->pending)) {
         record(t, VS_ERR_NOMEM, "no memory for the results of backend cuda");
         return;
     }
-    d.offset = slice->offset;
+    d.offset = slice->offset + at;
     t->pending[t->pending_count++] = d;
 }
+
+void vs_cuda_deliver(vs_cuda_thread *t, const vs_slice *slice, vs_delivery d) { vs_cuda_deliver_at(t, slice, 0, d); }
 
 void *vs_cuda_scratch(vs_cuda_thread *t, size_t bytes) {
     if (bytes <= t->scratch_size) return t->scratch;

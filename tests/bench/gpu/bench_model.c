@@ -104,6 +104,15 @@ static vs_status prepare(bench *b, const char *backend, const char *checkpoint, 
     return status;
 }
 
+/* Bins add up over all tensors and passes, as a study's do over its images, and are read once. */
+static vs_status read_histogram(bench *b) {
+    uint64_t *bins = vs_calloc(VS_HIST_BINS, sizeof *bins);
+    if (!bins) return vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
+    const vs_status status = b->backend->ops->read_counts(b->backend, b->hist, VS_HIST_BINS, bins, &b->err);
+    free(bins);
+    return status;
+}
+
 static vs_status make_variant(bench *b) {
     static const vs_recipe_config recipe = { .bits_weights = 8, .bits_inputs = 8, .bits_qk = 8, .bits_v = 8 };
     vs_status status = vs_calibration_create(&b->calibration, &b->model->arch, &b->err);
@@ -136,6 +145,7 @@ int main(int argc, char **argv) {
     if (status == VS_OK) status = measure(&b, b.weights, nobody, &forward);
     if (status == VS_OK) status = write_tokens(&b, argv[7]);
     if (status == VS_OK) status = measure(&b, b.weights, (vs_tapper){ look, &b }, &capture);
+    if (status == VS_OK) status = read_histogram(&b);
     if (status == VS_OK) status = make_variant(&b);
     if (status == VS_OK) {
         const vs_state state = { "ptq", VS_STATE_PTQ, &b.variant->weights, b.variant };

@@ -2,7 +2,8 @@
 # Everything that needs a GPU, on a machine that has one: builds, tests the operations, looks for wrong memory accesses and races, and
 # measures beside PyTorch. Run from the repository's root:
 #
-#   sh tests/bench/gpu/device.sh [STEP...]      steps: build ops golden study memcheck racecheck initcheck bench; default all
+#   sh tests/bench/gpu/device.sh [STEP...]      steps: build ops golden study memcheck racecheck initcheck
+#                                               kernels tf32 bench; default all
 #
 # $OUT: where the logs go (build/gpu). .prefix.tar.xz in the root: the build's libraries for a machine without them, unpacked to
 # $PREFIX. PYTHON: one with PyTorch. A step that fails or runs too long is reported and the next one begins; the last line counts.
@@ -41,7 +42,7 @@ set -e
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv
 cap=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=Release -DVS_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$cap-real"
-cmake --build "$1" -j "$(nproc)" --target vitscope test_ops_matrix test_golden bench_model
+cmake --build "$1" -j "$(nproc)" --target vitscope test_ops_matrix test_golden bench_model bench_kernels
 BUILD
 
 # The same study on cpu and cuda, and how far their decibels and mIoU are apart.
@@ -60,7 +61,7 @@ sanitize() { # TOOL SECONDS
     step "$1" "$2" env VS_OPS_QUICK=1 compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$dir/tests/ops/test_ops_matrix" cuda
 }
 
-wanted=" ${*:-build ops golden study memcheck racecheck initcheck bench} "
+wanted=" ${*:-build ops golden study memcheck racecheck initcheck kernels tf32 bench} "
 unpack
 step build 300 sh "$out/build.sh" "$dir"
 step ops 240 env VS_CUDA_SYNC=1 "$dir/tests/ops/test_ops_matrix" cuda
@@ -69,6 +70,8 @@ step study 240 sh "$out/study.sh" "$dir" "$(mktemp -d)" "$python"
 sanitize memcheck 240
 sanitize racecheck 300
 sanitize initcheck 240
+step kernels 120 "$dir/tests/bench/bench_kernels" cuda
+step tf32 120 "$dir/tests/bench/bench_kernels" cuda 0.05 tf32
 step bench 420 "$python" tests/bench/gpu/model_vs_torch.py "$dir/tests/bench/bench_model"
 rm -f "$out/build.sh" "$out/study.sh"
 echo "$passed steps passed, $failed failed"

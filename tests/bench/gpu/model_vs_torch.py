@@ -206,4 +206,5 @@ def main():
                 compare(name, int(batch), args, device, folder)
 
 
-main()
+if __name__ == "__main__":
+    main()
