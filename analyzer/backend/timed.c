@@ -19,6 +19,7 @@
     X(attention_probs)                                                                                                           \
     X(attention_apply)                                                                                                           \
     X(gelu)                                                                                                                      \
+    X(silu_mul)                                                                                                                  \
     X(scale_add)                                                                                                                 \
     X(affine)                                                                                                                    \
     X(div_channels)                                                                                                              \
@@ -100,6 +101,7 @@ TIMED(attention_probs, attention_flops((double)q.rows, (double)images, (double)q
 TIMED(attention_apply, attention_flops((double)v.rows, (double)images, (double)v.cols) / 2, (to, p, v, images, heads, out),
       vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out)
 TIMED(gelu, 0, (to, x, y), vs_mat x, vs_mat y)
+TIMED(silu_mul, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(scale_add, 0, (to, x, u, gamma, y), vs_mat x, vs_mat u, const void *gamma, vs_mat y)
 TIMED(affine, 0, (to, x, scale, shift, y), vs_mat x, const void *scale, const void *shift, vs_mat y)
 TIMED(div_channels, 0, (to, x, s, y), vs_mat x, const void *s, vs_mat y)

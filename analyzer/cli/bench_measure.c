@@ -31,7 +31,7 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
 
 static vs_status sit(seat *s, const vs_bench *b, const vs_weights *weights, vs_error *err) {
     const vs_arch *a = &weights->model->arch;
-    const size_t widest = a->hidden > 3 * a->width ? a->hidden : 3 * a->width;
+    const size_t widest = vs_arch_fc1_width(a) > 3 * a->width ? vs_arch_fc1_width(a) : 3 * a->width;
     const vs_session_options options = {
         .images = b->at_once, .height = b->height, .width = b->width, .workspaces = 1, .streams = 1
     };

@@ -10,7 +10,8 @@
 /* study.md has no word on it: the bound is the one of the performance page. */
 double vs_bench_memory_bound(const vs_bench *b) {
     const vs_arch *a = &b->study->model->arch;
-    const double t = (double)b->study->results.tokens, c = (double)a->width, f = (double)a->hidden, l = (double)a->depth;
+    const double t = (double)b->study->results.tokens, c = (double)a->width, f = (double)vs_arch_fc1_width(a),
+                 l = (double)a->depth;
     const double weights = 4 * (double)b->study->model->parameters, held = 1 + (double)b->study->states.variant_count;
     const double thread = 4 * (t * (10 * c + 3 * f + l * c) + (double)a->heads * t * t);
     return weights * held + (double)b->study->options.threads * thread + 200e6;

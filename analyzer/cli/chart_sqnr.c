@@ -67,7 +67,7 @@ static vs_status collect(sheet *s, vs_error *err) {
             const vs_status status = make_values(&s->of[p], length, err);
             if (status != VS_OK) return status;
         }
-        s->titles[p] = p == OUTER ? "outside the blocks" : vs_kind_name(row->kind);
+        s->titles[p] = p == OUTER ? "outside the blocks" : vs_arch_kind_name(s->results->arch, row->kind);
         if (p == OUTER) s->outer[outer++] = row->layer;
         take_row(s, row, p, at);
     }

@@ -7,15 +7,21 @@
 #include "util.h"
 
 static const char *head_name(const vs_arch *a) {
-    if (a->head == VS_HEAD_NONE) return "none";
-    if (a->head == VS_HEAD_CLASSIFIER) return a->head_mean ? "classifier (class tokens, mean of the patches)" : "classifier";
-    if (a->head_maps > 1) return "segmentation, ms: last four blocks (BatchNorm + 1x1)";
-    return a->head_norm ? "segmentation (BatchNorm + 1x1)" : "segmentation (1x1)";
+    if (a->head == VS_HEAD_CLASSIFIER) return a->head_mean ? "classifier (class tokens and mean of patches)" : "classifier";
+    if (a->head != VS_HEAD_SEGMENTATION) return "none";
+    if (a->head_maps > 1) return "segmentation, ms (BatchNorm + 1x1 on four blocks)";
+    return a->head_norm ? "segmentation, linear (BatchNorm + 1x1)" : "segmentation, linear (1x1)";
 }
 
 static const char *position_name(const vs_arch *a) {
-    return a->position == VS_POSITION_OFFSET ? "bicubic, offset 0.1 (DINOv2 hub)" : "bicubic, antialiased, by size";
+    switch (a->position) {
+    case VS_POSITION_OFFSET: return "bicubic, offset 0.1 (DINOv2 hub)";
+    case VS_POSITION_SIZE: return "bicubic, by size (Hugging Face)";
+    default: return "bicubic, antialiased, by size";
+    }
 }
+
+static const char *ffn_name(const vs_arch *a) { return a->ffn == VS_FFN_SWIGLU ? "SwiGLU" : "MLP, GELU erf"; }
 
 static size_t count_ignored(const vs_model *m) {
     size_t n = 0;
@@ -27,8 +33,10 @@ static void print_text(const vs_model *m) {
     const vs_arch *a = &m->arch;
     printf("%s\n", m->path);
     printf("  layout        %s\n  architecture  %s\n", a->layout, a->name);
-    printf("  geometry      width %zu, %zu blocks, %zu heads of %zu, hidden %zu, patch %zu, %zu registers\n", a->width, a->depth,
-           a->heads, a->width / a->heads, a->hidden, a->patch, a->registers);
+    printf("  geometry      width %zu, %zu blocks, %zu heads of %zu, hidden %zu, patch %zu, %zu registers%s\n", a->width,
+           a->depth, a->heads, a->width / a->heads, a->hidden, a->patch, a->registers,
+           a->distilled ? " (distillation token)" : "");
+    printf("  feed-forward  %s\n", ffn_name(a));
     printf("  positions     %zux%zu grid (%zu px), %s\n", a->grid, a->grid, a->grid * a->patch, position_name(a));
     printf("  LayerScale    %s, LayerNorm eps %g\n", a->layer_scale ? "yes" : "no", a->eps);
     printf("  head          %s", head_name(a));
@@ -38,23 +46,27 @@ static void print_text(const vs_model *m) {
     printf("  used          %zu of %zu%s\n", m->tensor_count - ignored, m->tensor_count, ignored ? "; ignored:" : "");
     for (size_t i = 0; i < m->tensor_count; i++)
         if (!m->tensors[i].used) printf("    %s\n", m->tensors[i].name);
+    if (m->missing_count) printf("  missing       %zu:\n", m->missing_count);
+    for (size_t i = 0; i < m->missing_count; i++) printf("    %s\n", m->missing[i]);
 }
 
 static json_t *make_json(const vs_model *m) {
     const vs_arch *a = &m->arch;
-    json_t *ignored = json_array();
+    json_t *ignored = json_array(), *missing = json_array();
     for (size_t i = 0; i < m->tensor_count; i++)
         if (!m->tensors[i].used) json_array_append_new(ignored, json_string(m->tensors[i].name));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:s, s:I, s:I, s:s, s:I, s:o, s:[]}", "file",
-                     m->path, "layout", a->layout, "arch", a->name, "width", (json_int_t)a->width, "depth", (json_int_t)a->depth,
-                     "heads", (json_int_t)a->heads, "hidden", (json_int_t)a->hidden, "patch", (json_int_t)a->patch, "registers",
-                     (json_int_t)a->registers, "grid", (json_int_t)a->grid, "layer_scale", (int)a->layer_scale, "eps", a->eps,
-                     "head",
-                     a->head == VS_HEAD_SEGMENTATION ? "segmentation"
-                     : a->head == VS_HEAD_CLASSIFIER ? "classifier"
-                                                     : "none",
-                     "classes", (json_int_t)a->classes, "parameters", (json_int_t)m->parameters, "dtypes", m->dtypes, "used",
-                     (json_int_t)(m->tensor_count - count_ignored(m)), "ignored", ignored, "missing");
+    for (size_t i = 0; i < m->missing_count; i++) json_array_append_new(missing, json_string(m->missing[i]));
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:I, s:s, s:b, s:f, s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "file",
+        m->path, "layout", a->layout, "arch", a->name, "width", (json_int_t)a->width, "depth", (json_int_t)a->depth, "heads",
+        (json_int_t)a->heads, "hidden", (json_int_t)a->hidden, "patch", (json_int_t)a->patch, "registers",
+        (json_int_t)a->registers, "distilled", (int)a->distilled, "ffn", a->ffn == VS_FFN_SWIGLU ? "swiglu" : "gelu", "grid",
+        (json_int_t)a->grid, "positions", position_name(a), "layer_scale", (int)a->layer_scale, "eps", a->eps, "head",
+        a->head == VS_HEAD_SEGMENTATION ? a->head_maps > 1 ? "segmentation_ms" : "segmentation"
+        : a->head == VS_HEAD_CLASSIFIER ? "classifier"
+                                        : "none",
+        "classes", (json_int_t)a->classes, "parameters", (json_int_t)m->parameters, "dtypes", m->dtypes, "used",
+        (json_int_t)(m->tensor_count - count_ignored(m)), "ignored", ignored, "missing", missing);
 }
 
 int vs_cli_inspect(const vs_command_line *line) {
@@ -63,7 +75,7 @@ int vs_cli_inspect(const vs_command_line *line) {
     for (size_t i = 0; i < line->operand_count; i++) {
         vs_error err = { 0 };
         vs_model *m = NULL;
-        const vs_model_options options = { .check_values = true };
+        const vs_model_options options = { .shapes_only = true };
         const vs_status status = vs_model_load(&m, line->operands[i], &options, &err);
         if (status != VS_OK) {
             const int failed = vs_cli_fail(status, &err);
@@ -74,6 +86,11 @@ int vs_cli_inspect(const vs_command_line *line) {
             json_array_append_new(all, make_json(m));
         else
             print_text(m);
+        if (m->missing_count && code == 0) {
+            code = vs_cli_fail(vs_fail(&err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", m->path,
+                                       m->missing_count, m->missing_count > 1 ? "s are" : " is", m->missing[0]),
+                               &err);
+        }
         vs_model_free(m);
     }
     if (all) {
@@ -86,6 +103,18 @@ int vs_cli_inspect(const vs_command_line *line) {
     return code;
 }
 
+static json_t *layer_json(const vs_point *p, const char *const *names, size_t parts) {
+    json_t *fqn = json_array();
+    for (size_t i = 0; i < parts; i++) json_array_append_new(fqn, json_string(names[i]));
+    return json_pack("{s:s, s:o, s:I}", "layer", p->name, "fqn", fqn, "macs", (json_int_t)p->macs);
+}
+
+static void print_layer(const vs_point *p, const char *const *names, size_t parts) {
+    printf("%-28s ", p->name);
+    for (size_t i = 0; i < parts; i++) printf("%s%s", i ? ";" : "", names[i]);
+    printf("\n");
+}
+
 static vs_status list_layers(const vs_command_line *line, vs_error *err) {
     vs_config *config = NULL;
     vs_model *m = NULL;
@@ -93,7 +122,9 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
     size_t count = 0;
     vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, err);
     if (status == VS_OK) {
-        const vs_model_options options = { .arch = config->model.arch,
+        const vs_model_options options = { .layout = config->model.layout,
+                                           .arch = config->model.arch,
+                                           .shapes_only = true,
                                            .heads = (size_t)config->model.heads,
                                            .eps = config->model.eps,
                                            .head_path = config->model.head };
@@ -106,11 +137,12 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
         const vs_point *p = &points[i];
         const vs_linear *l = vs_model_linear(m, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
         if (!l) continue;
+        const char *names[VS_MAX_PARTS];
+        const size_t parts = vs_linear_names(l, p->kind, names);
         if (all)
-            json_array_append_new(all,
-                                  json_pack("{s:s, s:[s], s:I}", "layer", p->name, "fqn", l->fqn, "macs", (json_int_t)p->macs));
+            json_array_append_new(all, layer_json(p, names, parts));
         else
-            printf("%-28s %s\n", p->name, l->fqn);
+            print_layer(p, names, parts);
     }
     if (all) {
         char *text = json_dumps(all, JSON_INDENT(1));

@@ -154,7 +154,7 @@ typedef struct vs_config {
     char *name;
     struct {
         char *checkpoint, *head; /* resolved against the config's folder */
-        char *arch;              /* NULL: found from the file */
+        char *layout, *arch;     /* NULL: found from the file */
         int64_t heads;           /* 0: found */
         double eps;              /* 0: found */
         vs_plant_config *plants;

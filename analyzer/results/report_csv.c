@@ -100,7 +100,7 @@ static void add_row(vs_text *t, const vs_results *r, const vs_row *x, int digits
     add_text(t, x->layer);
     vs_text_add(t, ",");
     add_field(t, x->fqn, x->fqn_count, ";");
-    vs_text_add(t, ",%s,%d", vs_kind_name(x->kind), x->block);
+    vs_text_add(t, ",%s,%d", vs_arch_kind_name(r->arch, x->kind), x->block);
     add_number(t, true, x->macs, x->macs == floor(x->macs) ? 17 : digits); /* a count: every digit */
     for (size_t k = 0; k < r->recipe_count; k++) {
         const vs_row_recipe *p = &x->recipes[k];

@@ -125,7 +125,7 @@ static json_t *row(document *d, const vs_row *x) {
     }
     put(d, o, "layer", json_string(x->layer));
     put(d, o, "fqn", fqn);
-    put(d, o, "kind", json_string(vs_kind_name(x->kind)));
+    put(d, o, "kind", json_string(vs_arch_kind_name(r->arch, x->kind)));
     put(d, o, "block", json_integer(x->block));
     put(d, o, "macs", x->macs == floor(x->macs) ? json_integer((json_int_t)x->macs) : number(x->macs));
     put(d, o, "planted", json_boolean(x->planted));

@@ -8,7 +8,9 @@ static size_t patch_reals(const vs_arch *a) { return 3 * a->patch * a->patch; }
 static size_t input_reals(const vs_arch *a, size_t t) {
     return t * larger(larger(larger(a->width, a->head_width), a->hidden), larger(a->classes, patch_reals(a)));
 }
-static size_t output_reals(const vs_arch *a, size_t t) { return t * larger(larger(3 * a->width, a->hidden), a->classes); }
+static size_t output_reals(const vs_arch *a, size_t t) {
+    return t * larger(larger(3 * a->width, vs_arch_fc1_width(a)), a->classes);
+}
 size_t vs_analysis_scratch_reals(const vs_arch *a, size_t t, size_t images) {
     return 2 * input_reals(a, t * images) + output_reals(a, t * images) + vs_largest_weight(a);
 }

@@ -167,7 +167,7 @@ static vs_status choose(const vs_block *b, const vs_config *config, const vs_pla
         }
         scores[best] = HUGE_VAL;
         r->channels[r->count] = best;
-        r->gain[r->count++] = c->rules->gain(p, &c->total, best);
+        r->gain[r->count++] = c->rules->gain(p, &c->total, b, best);
     }
     free(scores);
     return status;
@@ -199,7 +199,7 @@ static vs_status plant_block(const vs_plant_target *t, const vs_config *config, 
                              context *c, vs_plant_result *r, vs_error *err) {
     vs_block *b = &t->model->blocks[c->block];
     r->block = c->block;
-    snprintf(r->layer, sizeof r->layer, "blocks.%d.%s", c->block, c->rules->layer);
+    snprintf(r->layer, sizeof r->layer, "blocks.%d.%s", c->block, vs_arch_kind_name(&t->model->arch, c->rules->site));
     vs_status status = c->rules->observe ? measure_block(t, set, c, err) : VS_OK;
     if (status != VS_OK) return status;
     if (p->kind == VS_PLANT_KEY) return plant_keys(b, config, p, c, t->model->arch.heads, r, err);
@@ -236,7 +236,7 @@ static vs_status check(const vs_config *config, const vs_plant_config *p, const 
     const size_t choices = rules->choices ? rules->choices(&m->blocks[0]) : SIZE_MAX;
     if ((size_t)p->units <= choices) return VS_OK;
     return vs_config_fail(config, p->mark, err, "cannot plant %lld %ss in a block: the input of %s has %zu", (long long)p->units,
-                          rules->what, rules->layer, choices);
+                          rules->what, vs_arch_kind_name(&m->arch, rules->site), choices);
 }
 
 static vs_plant_result *add_result(vs_plant_result **plants, size_t *count, size_t *capacity, vs_plant_kind kind) {

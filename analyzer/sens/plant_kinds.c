@@ -22,9 +22,14 @@ static void divide_column(vs_linear *l, size_t column, double g) {
 
 /* ---- spike, hidden: hidden units */
 
+/* SwiGLU: silu(x1) * x2 is linear in x2, the second half of w12's rows: planting there changes nothing but rounding. */
+static bool gated(const vs_block *b) { return b->fc1.out != b->fc2.in; }
+
 static vs_status observe_fc1(const vs_backend *be, const vs_tap *tap, vs_plant_stats *s, vs_error *err) {
     (void)err;
-    if (tap->kind == VS_KIND_FC1 && !tap->input) be->ops->channel_minmax(be, tap->x, s->low, s->high);
+    if (tap->kind != VS_KIND_FC1 || tap->input) return VS_OK;
+    const vs_mat units = vs_mat_view(be, tap->x, 0, tap->x.rows, tap->x.cols - s->count, s->count);
+    be->ops->channel_minmax(be, units, s->low, s->high);
     return VS_OK;
 }
 
@@ -35,7 +40,7 @@ static vs_status observe_units(const vs_backend *be, const vs_tap *tap, vs_plant
     return VS_OK;
 }
 
-static size_t hidden_units(const vs_block *b) { return b->fc1.out; }
+static size_t hidden_units(const vs_block *b) { return b->fc2.in; }
 
 static double column_energy(const vs_linear *l, size_t column) {
     double sum = 0;
@@ -43,9 +48,11 @@ static double column_energy(const vs_linear *l, size_t column) {
     return sum;
 }
 
-/* How little a unit matters, among those that reach 1. */
+static double peak_of(const vs_plant_stats *s, size_t unit) { return fmax(s->gelu_high[unit], -s->gelu_low[unit]); }
+
+/* How little a unit matters, among those that reach 1: there GELU is nearly linear. SwiGLU is anywhere. */
 static double score_spike(const vs_plant_stats *s, const vs_block *b, size_t unit) {
-    if (!(s->high[unit] >= 1)) return HUGE_VAL;
+    if (gated(b) ? !(peak_of(s, unit) > 0) : !(s->high[unit] >= 1)) return HUGE_VAL;
     return s->sum[unit] / s->tokens * column_energy(&b->fc2, unit);
 }
 
@@ -57,21 +64,23 @@ static double score_hidden(const vs_plant_stats *s, const vs_block *b, size_t un
 static double gelu(double x) { return 0.5 * x * (1 + erf(x / sqrt(2))); }
 
 /* The planted value becomes `ratio` times the block's largest. */
-static double gain_spike(const vs_plant_config *p, const vs_plant_stats *s, size_t unit) {
+static double gain_spike(const vs_plant_config *p, const vs_plant_stats *s, const vs_block *b, size_t unit) {
     double largest = 0;
-    for (size_t u = 0; u < s->count; u++) largest = fmax(largest, s->gelu_high[u]);
+    for (size_t u = 0; u < s->count; u++) largest = fmax(largest, gated(b) ? peak_of(s, u) : s->gelu_high[u]);
+    if (gated(b)) return p->ratio * largest / peak_of(s, unit);
     return p->ratio * largest / gelu(s->high[unit]);
 }
 
-static double gain_given(const vs_plant_config *p, const vs_plant_stats *s, size_t unit) {
+static double gain_given(const vs_plant_config *p, const vs_plant_stats *s, const vs_block *b, size_t unit) {
     (void)s;
+    (void)b;
     (void)unit;
     return p->gain;
 }
 
 /* The function hardly moves, fc2's input gains an outlier. */
 static void change_unit(vs_block *b, size_t unit, double g) {
-    scale_row(&b->fc1, unit, g);
+    scale_row(&b->fc1, b->fc1.out - b->fc2.in + unit, g);
     divide_column(&b->fc2, unit, g);
 }
 
@@ -165,7 +174,7 @@ void vs_plant_residual(vs_model *m, double g) {
     scale(m->patch.b, m->patch.out, g);
     scale(m->cls, a->width, g);
     scale(m->registers, a->registers * a->width, g);
-    scale(m->pos, ((a->class_position ? 1 : 0) + a->grid * a->grid) * a->width, g);
+    scale(m->pos, (a->prefix_positions + a->grid * a->grid) * a->width, g);
     for (size_t i = 0; i < a->depth; i++) {
         scale_branch(m->blocks[i].ls1, &m->blocks[i].proj, g);
         scale_branch(m->blocks[i].ls2, &m->blocks[i].fc2, g);
@@ -176,14 +185,14 @@ void vs_plant_residual(vs_model *m, double g) {
 
 const vs_plant_rules *vs_plant_rules_of(vs_plant_kind kind) {
     static const vs_plant_rules rules[] = {
-        [VS_PLANT_SPIKE] = { "mlp.fc2", "unit", false, observe_units, hidden_units, score_spike, gain_spike, change_unit },
-        [VS_PLANT_HIDDEN] = { "mlp.fc2", "unit", false, observe_fc1, hidden_units, score_hidden, gain_given, change_unit },
-        [VS_PLANT_NORM1] = { "attn.qkv", "channel", false, NULL, norm_channels, score_norm1, gain_given, change_norm1 },
-        [VS_PLANT_NORM2] = { "mlp.fc1", "channel", false, NULL, norm_channels, score_norm2, gain_given, change_norm2 },
-        [VS_PLANT_VALUE] = { "attn.proj", "channel", false, observe_values, value_channels, score_value, gain_given,
+        [VS_PLANT_SPIKE] = { VS_KIND_FC2, "unit", false, observe_units, hidden_units, score_spike, gain_spike, change_unit },
+        [VS_PLANT_HIDDEN] = { VS_KIND_FC2, "unit", false, observe_fc1, hidden_units, score_hidden, gain_given, change_unit },
+        [VS_PLANT_NORM1] = { VS_KIND_QKV, "channel", false, NULL, norm_channels, score_norm1, gain_given, change_norm1 },
+        [VS_PLANT_NORM2] = { VS_KIND_FC1, "channel", false, NULL, norm_channels, score_norm2, gain_given, change_norm2 },
+        [VS_PLANT_VALUE] = { VS_KIND_PROJ, "channel", false, observe_values, value_channels, score_value, gain_given,
                              change_value },
-        [VS_PLANT_KEY] = { .layer = "attn.k", .what = "head", .copies = true, .observe = observe_queries },
-        [VS_PLANT_RESIDUAL] = { .layer = NULL },
+        [VS_PLANT_KEY] = { .site = VS_KIND_K, .what = "head", .copies = true, .observe = observe_queries },
+        [VS_PLANT_RESIDUAL] = { .site = VS_KIND_EMBED },
     };
     return &rules[kind];
 }

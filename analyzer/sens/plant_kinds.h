@@ -8,24 +8,24 @@
 /* One block over all tokens of the calibration images, by hidden unit or channel; each kind fills what it needs. */
 typedef struct vs_plant_stats {
     size_t count;                 /* hidden units (spike, hidden) or channels (value, key); the arrays have room for both */
-    double *low, *high;           /* [count] extremes of fc1's output, or of v */
-    double *gelu_low, *gelu_high; /* [count] extremes of GELU */
-    double *sum;                  /* [count] of GELU^2, or of q */
+    double *low, *high;           /* [count] extremes of fc1's output (SwiGLU: of the half that is not the gate), or of v */
+    double *gelu_low, *gelu_high; /* [count] extremes of what fc2 reads */
+    double *sum;                  /* [count] of its squares, or of q */
     double tokens;
     void *host; /* [tokens * count] reals of the backend where a kind copies a tensor to the host; NULL elsewhere */
 } vs_plant_stats;
 
 /* One kind; the last four are of those that choose `units` units or channels of a block. */
 typedef struct vs_plant_rules {
-    const char *layer; /* the row where the outlier sits; its block's name goes before. NULL: no block of its own */
-    const char *what;  /* what is counted there: "unit", "channel", "head"; NULL: everything at once */
-    bool copies;       /* `observe` uses stats->host */
+    vs_kind site;     /* the row where the outlier sits; embed: no block of its own */
+    const char *what; /* what is counted there: "unit", "channel", "head"; NULL: everything at once */
+    bool copies;      /* `observe` uses stats->host */
     /* Looks at one tensor of the block; NULL: the kind needs no images. */
     vs_status (*observe)(const vs_backend *backend, const vs_tap *tap, vs_plant_stats *stats, vs_error *err);
     /* Of how many it chooses, and in which order: the smallest score first, HUGE_VAL is not eligible. */
     size_t (*choices)(const vs_block *block);
     double (*score)(const vs_plant_stats *stats, const vs_block *block, size_t unit);
-    double (*gain)(const vs_plant_config *plant, const vs_plant_stats *stats, size_t unit);
+    double (*gain)(const vs_plant_config *plant, const vs_plant_stats *stats, const vs_block *block, size_t unit);
     void (*change)(vs_block *block, size_t unit, double gain);
 } vs_plant_rules;
 

@@ -120,7 +120,7 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
         *row =
             (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
         const vs_linear *l = vs_model_linear(s->model, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
-        row->fqn[row->fqn_count++] = l->fqn;
+        row->fqn_count = vs_linear_names(l, p->kind, row->fqn);
     }
     return VS_OK;
 }
@@ -185,7 +185,8 @@ static vs_status name_missing(const vs_config *c, vs_error *err) {
 static vs_status open_model(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     if (s->model) return VS_OK; /* the caller's */
-    const vs_model_options options = { .arch = c->model.arch,
+    const vs_model_options options = { .layout = c->model.layout,
+                                       .arch = c->model.arch,
                                        .heads = (size_t)c->model.heads,
                                        .eps = c->model.eps,
                                        .head_path = c->model.head,

@@ -109,7 +109,10 @@ static vs_status block_mlp(const block_run *r, vs_error *err) {
     if (r->first != VS_KIND_FC2) {
         vs_status status = block_linear(r, &r->w->fc1, VS_KIND_FC1, r->ws->norm2, r->ws->fc1, err);
         if (status != VS_OK) return status;
-        be->ops->gelu(be, r->ws->fc1, r->ws->gelu);
+        if (r->s->model->arch.ffn == VS_FFN_SWIGLU)
+            be->ops->silu_mul(be, r->ws->fc1, r->ws->gelu);
+        else
+            be->ops->gelu(be, r->ws->fc1, r->ws->gelu);
     }
     vs_status status = block_linear(r, &r->w->fc2, VS_KIND_FC2, r->ws->gelu, r->ws->fc2, err);
     if (status != VS_OK) return status;

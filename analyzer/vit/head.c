@@ -58,8 +58,10 @@ static bool find_head(const vs_tensorfile *file, const char *prefix, bool own_fi
         if (weight_of(file, c->linear)) return true;
     }
     c->kind = VS_HEAD_CLASSIFIER;
+    char pair[160];
+    snprintf(pair, sizeof pair, "%.120shead_dist", prefix);
     snprintf(c->linear, sizeof c->linear, "%.120shead", prefix);
-    if (weight_of(file, c->linear)) return true;
+    if (weight_of(file, c->linear) && !weight_of(file, pair)) return true; /* DeiT's two heads are averaged: not one layer */
     static const char *const names[] = { "classifier", "linear_head" };
     for (size_t i = 0; i < 2; i++)
         if (find_module(file, names[i], c->linear, sizeof c->linear)) return true;

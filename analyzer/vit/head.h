@@ -8,6 +8,7 @@
 #ifndef VS_HEAD_H
 #define VS_HEAD_H
 
+#include "read.h"
 #include "session.h"
 #include "tensorfile.h"
 
@@ -23,8 +24,7 @@ typedef struct vs_head_layout {
 VS_NODISCARD vs_status vs_head_detect(vs_head_layout *out, vs_arch *arch, const vs_tensorfile *file, const char *prefix,
                                       const vs_tensorfile *head_file, vs_error *err);
 /* Reads its tensors into the model, whose arch is complete, and marks them as used. */
-VS_NODISCARD vs_status vs_head_read(vs_model *model, const vs_head_layout *layout, const vs_tensorfile *file, bool check_values,
-                                    vs_error *err);
+VS_NODISCARD vs_status vs_head_read(const vs_reader *reader, const vs_head_layout *layout, vs_error *err);
 
 /* After block `block` ran on stream `stream`: keeps its normed tokens where the head reads them. */
 void vs_head_collect(vs_session *session, const vs_weights *weights, size_t stream, size_t block);

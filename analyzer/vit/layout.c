@@ -1,9 +1,12 @@
 #include "layout.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util.h"
+
+/* ---- keys */
 
 static const vs_tensor_entry *find(const vs_tensorfile *file, const char *prefix, const char *name) {
     char key[256];
@@ -11,51 +14,127 @@ static const vs_tensor_entry *find(const vs_tensorfile *file, const char *prefix
     return n < 0 || (size_t)n >= sizeof key ? NULL : vs_tensorfile_find(file, key);
 }
 
-/* The text before `suffix` in the first key that ends with it. */
+/* Of several backbones in one training file the teacher or the running average is the model, the student is not. */
+static int rank_of(const char *prefix) {
+    if (strstr(prefix, "teacher") || strstr(prefix, "ema")) return 0;
+    return strstr(prefix, "student") ? 2 : 1;
+}
+
+/* The text before `suffix` in the best key that ends with it, the first among equals. */
 static bool prefix_of(const vs_tensorfile *file, const char *suffix, char *prefix, size_t size) {
     const size_t tail = strlen(suffix);
+    bool found = false;
     for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
         const char *name = vs_tensorfile_at(file, i)->name;
         const size_t length = strlen(name);
         if (length < tail || strcmp(name + length - tail, suffix) != 0) continue;
         const size_t head = length - tail;
-        if (head >= size || (head > 0 && name[head - 1] != '.')) continue;
-        memcpy(prefix, name, head);
-        prefix[head] = '\0';
-        return true;
+        char candidate[128];
+        if (head >= size || head >= sizeof candidate || (head > 0 && name[head - 1] != '.')) continue;
+        memcpy(candidate, name, head);
+        candidate[head] = '\0';
+        if (found && rank_of(candidate) >= rank_of(prefix)) continue;
+        memcpy(prefix, candidate, head + 1);
+        found = true;
+    }
+    return found;
+}
+
+/* "blocks.*.#" with the numbers put in. */
+static void expand(const char *pattern, size_t chunk, size_t index, char *out, size_t size) {
+    size_t used = 0;
+    out[0] = '\0';
+    for (const char *p = pattern; *p && used + 1 < size; p++) {
+        if (*p == '#' || *p == '*')
+            used += (size_t)snprintf(out + used, size - used, "%zu", *p == '#' ? index : chunk);
+        else
+            used += (size_t)snprintf(out + used, size - used, "%c", *p);
+    }
+}
+
+/* A chunk holds consecutive blocks, each under its global index, so it is never beyond the block's own. */
+static bool find_block(const vs_layout *l, const vs_tensorfile *file, size_t index, char *base, size_t size) {
+    const size_t chunks = strchr(l->names->block, '*') ? index + 1 : 1;
+    for (size_t chunk = 0; chunk < chunks; chunk++) {
+        char block[96], key[256];
+        expand(l->names->block, chunk, index, block, sizeof block);
+        snprintf(base, size, "%s%s", l->prefix, block);
+        snprintf(key, sizeof key, "%s%s.%s.weight", l->prefix, block, l->names->norm1);
+        if (vs_tensorfile_find(file, key)) return true;
     }
     return false;
 }
 
-static vs_status refuse_foreign(const vs_tensorfile *file, vs_error *err) {
-    static const struct {
-        const char *key, *what;
-    } foreign[] = {
-        { "rope_embed.periods", "a DINOv3 checkpoint" },
-        { "storage_tokens", "a DINOv3 checkpoint" },
-        { "layer.0.attention.q_proj.weight", "a Hugging Face DINOv3 checkpoint" },
-        { "encoder.layer.0.layer_scale1.lambda1", "a Hugging Face DINOv2 checkpoint" },
-        { "encoder.layer.0.layernorm_before.weight", "a Hugging Face ViT checkpoint" },
-        { "vision_model.encoder.layers.0.self_attn.q_proj.weight", "a Hugging Face CLIP or SigLIP checkpoint" },
-        { "visual.transformer.resblocks.0.attn.in_proj_weight", "an OpenAI CLIP checkpoint" },
-    };
-    char prefix[128];
-    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        if (prefix_of(file, foreign[i].key, prefix, sizeof prefix))
-            return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: this is %s ('%s%s'); that layout is not built yet",
-                           vs_tensorfile_path(file), foreign[i].what, prefix, foreign[i].key);
-    return vs_fail(err, VS_ERR_FORMAT, "%s: no Vision Transformer found: no tensor is called '...patch_embed.proj.weight'",
-                   vs_tensorfile_path(file));
+void vs_layout_block(const vs_layout *l, const vs_tensorfile *file, size_t index, char *base, size_t size) {
+    (void)find_block(l, file, index, base, size);
 }
 
-static size_t count_blocks(const vs_tensorfile *file, const char *prefix) {
-    size_t depth = 0;
-    char name[64];
-    for (;; depth++) {
-        snprintf(name, sizeof name, "blocks.%zu.norm1.weight", depth);
-        if (!find(file, prefix, name)) return depth;
-    }
+static const vs_tensor_entry *find_in_block(const vs_layout *l, const vs_tensorfile *file, const char *name, const char *what) {
+    char base[192], key[256];
+    if (!name) return NULL;
+    vs_layout_block(l, file, 0, base, sizeof base);
+    snprintf(key, sizeof key, "%s.%s%s", base, name, what);
+    return vs_tensorfile_find(file, key);
 }
+
+/* ---- which layout */
+
+static bool square_root(size_t n, size_t *root) {
+    size_t r = 0;
+    while (r * r < n) r++;
+    *root = r;
+    return n > 0 && r * r == n;
+}
+
+static bool matches(const vs_layout_names *n, const vs_tensorfile *file, char *prefix, size_t size) {
+    if (!prefix_of(file, n->present[0], prefix, size)) return false;
+    for (size_t i = 1; i < VS_LAYOUT_MARKS && n->present[i]; i++)
+        if (!find(file, prefix, n->present[i])) return false;
+    for (size_t i = 0; i < VS_LAYOUT_MARKS && n->absent[i]; i++)
+        if (find(file, prefix, n->absent[i])) return false;
+    if (!n->by_rows) return true;
+    const vs_tensor_entry *pos = find(file, prefix, n->pos);
+    size_t grid;
+    return pos && pos->ndim == 3 && pos->shape[1] >= (size_t)n->prefix_positions &&
+           square_root(pos->shape[1] - (size_t)n->prefix_positions, &grid);
+}
+
+static vs_status no_such_layout(const vs_tensorfile *file, const char *wanted, vs_error *err) {
+    const char *path = vs_tensorfile_path(file);
+    vs_text names = { 0 };
+    for (size_t i = 0; vs_layout_name(i); i++) vs_text_add(&names, "%s%s", i ? ", " : "", vs_layout_name(i));
+    bool known = false;
+    for (size_t i = 0; vs_layout_name(i); i++) known |= strcmp(vs_layout_name(i), wanted) == 0;
+    const vs_status status =
+        known
+            ? vs_fail(err, VS_ERR_FORMAT, "%s: this is no %s checkpoint: its tensors have other names", path, wanted)
+            : vs_fail(err, VS_ERR_CONFIG, "%s: there is no layout '%s'; known: %s", path, wanted, names.bytes ? names.bytes : "");
+    free(names.bytes);
+    return status;
+}
+
+static vs_status choose_names(vs_layout *l, const vs_tensorfile *file, const char *wanted, vs_error *err) {
+    const char *path = vs_tensorfile_path(file);
+    for (size_t i = 0; vs_layout_names_at(i); i++) {
+        const vs_layout_names *n = vs_layout_names_at(i);
+        if (wanted && strcmp(wanted, n->layout) != 0) continue;
+        if (!matches(n, file, l->prefix, sizeof l->prefix)) continue;
+        if (n->unbuilt)
+            return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: this is %s ('%s%s'); that layout is not built yet", path, n->unbuilt,
+                           l->prefix, n->present[0]);
+        l->names = n;
+        l->arch.layout = n->layout;
+        return VS_OK;
+    }
+    if (wanted) return no_such_layout(file, wanted, err);
+    return vs_fail(
+        err, VS_ERR_FORMAT,
+        "%s: no Vision Transformer found among %zu tensors: none is called '...patch_embed.proj.weight' (DINOv2, timm) or "
+        "'...embeddings.patch_embeddings.projection.weight' (Hugging Face)",
+        path, vs_tensorfile_count(file));
+}
+
+/* ---- geometry */
 
 /* Heads are not in the shapes: the families' table, D = 64 otherwise. */
 static size_t heads_of_width(size_t width) {
@@ -66,99 +145,146 @@ static size_t heads_of_width(size_t width) {
     return width % 64 == 0 ? width / 64 : 0;
 }
 
-static bool square_root(size_t n, size_t *root) {
-    size_t r = 0;
-    while (r * r < n) r++;
-    *root = r;
-    return r * r == n;
-}
-
-static void name_arch(vs_arch *a) {
+static void name_arch(vs_arch *a, const char *family) {
     const char *size = a->width == 192    ? "ti"
                        : a->width == 384  ? "s"
                        : a->width == 768  ? "b"
                        : a->width == 1024 ? "l"
+                       : a->width == 1280 ? "h"
                        : a->width == 1536 ? "g"
                                           : "";
-    const char *family = strcmp(a->layout, "dinov2_hub") == 0 ? "dinov2_vit" : "vit_";
+    const char *reg = a->distilled ? "_distilled" : a->registers ? "_reg" : "";
     if (*size)
-        snprintf(a->name, sizeof a->name, "%s%s%zu%s", family, size, a->patch, a->registers ? "_reg" : "");
+        snprintf(a->name, sizeof a->name, "%s%s%zu%s", family, size, a->patch, reg);
     else
-        snprintf(a->name, sizeof a->name, "%sc%zu_%zu%s", family, a->width, a->patch, a->registers ? "_reg" : "");
+        snprintf(a->name, sizeof a->name, "%sc%zu_%zu%s", family, a->width, a->patch, reg);
+}
+
+static vs_status detect_patch(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
+    char key[128];
+    snprintf(key, sizeof key, "%s.weight", l->names->patch);
+    const vs_tensor_entry *conv = find(file, l->prefix, key);
+    if (!conv || conv->ndim != 4 || conv->shape[0] == 0 || conv->shape[1] != 3 || conv->shape[2] == 0 ||
+        conv->shape[2] != conv->shape[3])
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s%s' has a wrong shape: expected [width, 3, patch, patch]",
+                       vs_tensorfile_path(file), l->prefix, key);
+    l->arch.width = conv->shape[0];
+    l->arch.patch = conv->shape[2];
+    return VS_OK;
+}
+
+static vs_status detect_blocks(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
+    vs_arch *a = &l->arch;
+    const vs_layout_names *n = l->names;
+    char base[192];
+    while (find_block(l, file, a->depth, base, sizeof base)) a->depth++;
+    if (a->depth == 0)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: missing tensor '%s.%s.weight'", vs_tensorfile_path(file), base, n->norm1);
+    a->layer_scale = find_in_block(l, file, n->ls1, "") != NULL;
+
+    const bool packed = find_in_block(l, file, n->w12, ".weight") != NULL;
+    const vs_tensor_entry *first = find_in_block(l, file, packed ? n->w12 : n->fc1, ".weight");
+    const vs_tensor_entry *second = find_in_block(l, file, packed ? n->w3 : n->fc2, ".weight");
+    if (!first && find_in_block(l, file, "mlp.w1", ".weight"))
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: SwiGLU with separate w1 and w2 (DINOv3) is not built yet",
+                       vs_tensorfile_path(file));
+    vs_layout_block(l, file, 0, base, sizeof base);
+    if (!first || first->ndim != 2 || first->shape[0] == 0 || (packed && first->shape[0] % 2))
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s.%s.weight' is missing or no matrix", vs_tensorfile_path(file), base,
+                       packed ? n->w12 : n->fc1);
+    /* timm packs both halves under fc1: it gives twice what fc2 reads */
+    const bool doubled = second && second->ndim == 2 && first->shape[0] == 2 * second->shape[1];
+    a->ffn = packed || doubled ? VS_FFN_SWIGLU : VS_FFN_GELU;
+    a->hidden = a->ffn == VS_FFN_SWIGLU ? first->shape[0] / 2 : first->shape[0];
+    return VS_OK;
+}
+
+/* Registers, or the distillation token, which is one with a position. */
+static vs_status detect_registers(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
+    vs_arch *a = &l->arch;
+    const char *name = l->names->distillation ? l->names->distillation : l->names->registers;
+    const vs_tensor_entry *reg = name ? find(file, l->prefix, name) : NULL;
+    if (!reg) return VS_OK;
+    a->distilled = l->names->distillation != NULL;
+    if (reg->ndim != 3 || reg->shape[2] != a->width || reg->shape[1] == 0 || (a->distilled && reg->shape[1] != 1))
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, %s, %zu]", vs_tensorfile_path(file),
+                       reg->name, a->distilled ? "1" : "registers", a->width);
+    a->registers = reg->shape[1];
+    return VS_OK;
 }
 
 static vs_status detect_positions(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
     vs_arch *a = &l->arch;
-    const vs_tensor_entry *pos = find(file, l->prefix, "pos_embed");
+    const char *path = vs_tensorfile_path(file);
+    const vs_tensor_entry *pos = find(file, l->prefix, l->names->pos);
     if (!pos)
-        return vs_fail(err, VS_ERR_UNSUPPORTED,
-                       "%s: no '%spos_embed': models without learned positions (DINOv3) are not built yet",
-                       vs_tensorfile_path(file), l->prefix);
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: no '%s%s': models without learned positions (DINOv3) are not built yet",
+                       path, l->prefix, l->names->pos);
     if (pos->ndim != 3 || pos->shape[0] != 1 || pos->shape[2] != a->width)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, tokens, %zu]",
-                       vs_tensorfile_path(file), pos->name, a->width);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, tokens, %zu]", path, pos->name,
+                       a->width);
     const size_t rows = pos->shape[1];
-    if (rows > 1 && square_root(rows - 1, &a->grid))
-        a->class_position = true;
-    else if (square_root(rows, &a->grid))
-        a->class_position = false;
-    else if (rows > 2 && square_root(rows - 2, &a->grid))
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a distilled DeiT (two prefix positions) is not built yet",
-                       vs_tensorfile_path(file));
-    else
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s': %zu positions are no square grid", vs_tensorfile_path(file),
-                       pos->name, rows);
+    const int said = l->names->prefix_positions;
+    static const size_t guesses[] = { 1, 0 };
+    for (size_t i = 0; i < (said < 0 ? 2 : 1); i++) {
+        a->prefix_positions = said < 0 ? guesses[i] : (size_t)said;
+        if (rows > a->prefix_positions && square_root(rows - a->prefix_positions, &a->grid)) break;
+        a->grid = 0;
+    }
+    if (a->grid == 0)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s': %zu positions are no square grid", path, pos->name, rows);
+    a->position = a->registers ? l->names->with_registers : l->names->position;
+    return VS_OK;
+}
+
+/* ---- what is not in the shapes */
+
+static vs_status disagree(const vs_tensorfile *file, const char *what, size_t said, size_t found, vs_error *err) {
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s %zu, the tensors have %zu", vs_tensorfile_path(file), what, said,
+                   found);
+}
+
+static vs_status apply_config(vs_layout *l, const vs_tensorfile *file, const vs_layout_config *c, vs_error *err) {
+    vs_arch *a = &l->arch;
+    if (c->width && c->width != a->width) return disagree(file, "hidden_size", c->width, a->width, err);
+    if (c->depth && c->depth != a->depth) return disagree(file, "num_hidden_layers", c->depth, a->depth, err);
+    if (c->patch && c->patch != a->patch) return disagree(file, "patch_size", c->patch, a->patch, err);
+    if (a->ffn == VS_FFN_GELU && c->activation[0] && strcmp(c->activation, "gelu") != 0)
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: config.json says hidden_act '%s'; only 'gelu' (erf) is built",
+                       vs_tensorfile_path(file), c->activation);
+    if (c->heads) a->heads = c->heads;
+    if (c->eps > 0) a->eps = c->eps;
+    return VS_OK;
+}
+
+static vs_status decide_rest(vs_layout *l, const vs_tensorfile *file, const vs_model_options *options, vs_error *err) {
+    vs_arch *a = &l->arch;
+    a->heads = heads_of_width(a->width);
+    a->eps = l->names->eps;
+    vs_layout_config config;
+    vs_status status = vs_layout_config_read(&config, vs_tensorfile_config(file), vs_tensorfile_path(file), err);
+    if (status == VS_OK) status = apply_config(l, file, &config, err);
+    if (status != VS_OK) return status;
+    if (options->heads) a->heads = options->heads;
+    if (options->eps > 0) a->eps = options->eps;
+    if (a->heads == 0 || a->width % a->heads != 0)
+        return vs_fail(err, VS_ERR_CONFIG, "%s: the number of heads is not known for width %zu: set model.heads",
+                       vs_tensorfile_path(file), a->width);
     return VS_OK;
 }
 
 vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_tensorfile *head_file,
                            const vs_model_options *options, vs_error *err) {
     memset(l, 0, sizeof *l);
-    vs_arch *a = &l->arch;
-    if (!prefix_of(file, "patch_embed.proj.weight", l->prefix, sizeof l->prefix)) return refuse_foreign(file, err);
-    if (find(file, l->prefix, "rope_embed.periods") || find(file, l->prefix, "storage_tokens")) return refuse_foreign(file, err);
-    const char *path = vs_tensorfile_path(file);
-    if (find(file, l->prefix, "dist_token"))
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a distilled DeiT ('dist_token') is not built yet", path);
-    if (find(file, l->prefix, "blocks.0.mlp.w12.weight") || find(file, l->prefix, "blocks.0.mlp.w1.weight"))
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: SwiGLU feed-forward layers are not built yet", path);
-
-    const vs_tensor_entry *conv = find(file, l->prefix, "patch_embed.proj.weight");
-    if (!conv || conv->ndim != 4 || conv->shape[0] == 0 || conv->shape[1] != 3 || conv->shape[2] == 0 ||
-        conv->shape[2] != conv->shape[3])
-        return vs_fail(err, VS_ERR_FORMAT,
-                       "%s: tensor '%spatch_embed.proj.weight' has a wrong shape: expected [width, 3, patch, patch]", path,
-                       l->prefix);
-    a->width = conv->shape[0];
-    a->patch = conv->shape[2];
-    a->depth = count_blocks(file, l->prefix);
-    if (a->depth == 0) return vs_fail(err, VS_ERR_FORMAT, "%s: missing tensor '%sblocks.0.norm1.weight'", path, l->prefix);
-    const vs_tensor_entry *fc1 = find(file, l->prefix, "blocks.0.mlp.fc1.weight");
-    if (!fc1 || fc1->ndim != 2 || fc1->shape[0] == 0)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%sblocks.0.mlp.fc1.weight' is missing or no matrix", path, l->prefix);
-    a->hidden = fc1->shape[0];
-    a->layer_scale = find(file, l->prefix, "blocks.0.ls1.gamma") != NULL;
-
-    const vs_tensor_entry *hub_reg = find(file, l->prefix, "register_tokens"), *timm_reg = find(file, l->prefix, "reg_token");
-    const vs_tensor_entry *reg = hub_reg ? hub_reg : timm_reg;
-    if (reg) {
-        if (reg->ndim != 3 || reg->shape[2] != a->width)
-            return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, registers, %zu]", path, reg->name,
-                           a->width);
-        a->registers = reg->shape[1];
-    }
-    vs_status status = detect_positions(l, file, err);
+    vs_status status = choose_names(l, file, options->layout, err);
+    if (status == VS_OK) status = detect_patch(l, file, err);
+    if (status == VS_OK) status = detect_blocks(l, file, err);
+    if (status == VS_OK) status = detect_registers(l, file, err);
+    if (status == VS_OK) status = detect_positions(l, file, err);
+    if (status == VS_OK) status = decide_rest(l, file, options, err);
+    if (status == VS_OK) status = vs_head_detect(&l->head, &l->arch, file, l->prefix, head_file, err);
     if (status != VS_OK) return status;
-    const bool hub = find(file, l->prefix, "mask_token") || hub_reg;
-    a->layout = !a->layer_scale ? "timm_vit" : hub ? "dinov2_hub" : "timm_dinov2";
-    a->position = hub && !hub_reg ? VS_POSITION_OFFSET : VS_POSITION_SIZE_ANTIALIAS;
-    a->eps = options->eps > 0 ? options->eps : 1e-6;
-    a->heads = options->heads ? options->heads : heads_of_width(a->width);
-    if (a->heads == 0 || a->width % a->heads != 0)
-        return vs_fail(err, VS_ERR_CONFIG, "%s: the number of heads is not known for width %zu: set model.heads", path, a->width);
-    status = vs_head_detect(&l->head, a, file, l->prefix, head_file, err);
-    if (status != VS_OK) return status;
-    name_arch(a);
-    if (options->arch) snprintf(a->name, sizeof a->name, "%s", options->arch);
+    name_arch(&l->arch, l->names->family);
+    if (options->arch) snprintf(l->arch.name, sizeof l->arch.name, "%s", options->arch);
     return VS_OK;
 }

@@ -1,131 +1,63 @@
-/* From tensors of a file to the model's own float32 arrays. */
-#include <math.h>
-#include <stdarg.h>
+/* A checkpoint's file to a model: the layout's table says which tensor is which. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "layout.h"
+#include "read.h"
 #include "util.h"
 
-typedef struct loader {
-    vs_model *model;
-    const vs_tensorfile *file, *head_file;
-    bool check_values;
-    size_t missing;
-    char first_missing[256];
-} loader;
-
-static void mark_used(loader *l, const char *name) {
-    for (size_t i = 0; i < l->model->tensor_count; i++)
-        if (strcmp(l->model->tensors[i].name, name) == 0) l->model->tensors[i].used = true;
+static vs_status read_in(const vs_reader *r, const char *base, const char *separator, const char *name, size_t rows, size_t cols,
+                         float **out, vs_error *err) {
+    char key[256];
+    snprintf(key, sizeof key, "%s%s%s", base, separator, name);
+    return vs_read_tensor(r, key, rows, cols, out, err);
 }
 
-static vs_status check_finite(const vs_tensorfile *file, const vs_tensor_entry *t, const float *values, vs_error *err) {
-    size_t nan = 0, inf = 0;
-    for (size_t i = 0; i < t->count; i++) {
-        nan += isnan(values[i]) != 0;
-        inf += isinf(values[i]) != 0;
+static vs_status read_norm(const vs_reader *r, const char *base, const char *separator, const char *name, float **gain,
+                           float **shift, vs_error *err) {
+    char key[256];
+    snprintf(key, sizeof key, "%s%s%s.weight", base, separator, name);
+    vs_status status = vs_read_tensor(r, key, 1, r->model->arch.width, gain, err);
+    snprintf(key, sizeof key, "%s%s%s.bias", base, separator, name);
+    return status == VS_OK ? vs_read_tensor(r, key, 1, r->model->arch.width, shift, err) : status;
+}
+
+/* The layer whose rows come from up to VS_MAX_PARTS modules of a block. */
+static vs_status read_layer(const vs_reader *r, const char *base, const char *const *names, size_t limit, size_t out, size_t in,
+                            bool bias_optional, vs_linear *linear, vs_error *err) {
+    char text[VS_MAX_PARTS][256];
+    const char *modules[VS_MAX_PARTS];
+    size_t parts = 0;
+    for (; parts < limit && names[parts]; parts++) {
+        snprintf(text[parts], sizeof text[parts], "%s.%s", base, names[parts]);
+        modules[parts] = text[parts];
     }
-    if (nan + inf == 0) return VS_OK;
-    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has %zu NaN and %zu infinite values", vs_tensorfile_path(file), t->name,
-                   nan, inf);
+    return vs_read_linear(r, modules, parts, out, in, bias_optional, linear, err);
 }
 
-static void format_shape(const size_t *shape, size_t ndim, char *text, size_t size) {
-    size_t used = (size_t)snprintf(text, size, "[");
-    for (size_t i = 0; i < ndim && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%zu", i ? ", " : "", shape[i]);
-    if (used < size) snprintf(text + used, size - used, "]");
-}
-
-/* Reads `count` values shaped rows x cols once dimensions of size 1 are dropped. A missing tensor is counted, not
- * an error yet, so that one message can say how many are missing. */
-static vs_status read_tensor(loader *l, const vs_tensorfile *file, const char *name, size_t rows, size_t cols, float **out,
-                             vs_error *err) {
-    const vs_tensor_entry *t = vs_tensorfile_find(file, name);
-    if (!t) {
-        if (l->missing++ == 0) snprintf(l->first_missing, sizeof l->first_missing, "%s", name);
-        return VS_OK;
-    }
-    size_t want = 0;
-    bool fits = vs_size_mul(&want, rows, cols) && t->count == want;
-    size_t lead = 0;
-    for (size_t i = 0; i < t->ndim && lead == 0; i++)
-        if (t->shape[i] != 1) lead = t->shape[i];
-    if (fits && want > 1) fits = rows == 1 ? lead == cols : lead == rows;
-    if (!fits) {
-        char shape[128];
-        format_shape(t->shape, t->ndim, shape, sizeof shape);
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has shape %s where [%zu, %zu] is needed", vs_tensorfile_path(file),
-                       name, shape, rows, cols);
-    }
-    *out = vs_calloc(want ? want : 1, sizeof **out);
-    if (!*out) return vs_fail(err, VS_ERR_NOMEM, "no memory for tensor '%s' (%zu values)", name, want);
-    vs_status status = vs_tensor_to_f32(t, *out, err);
-    if (status != VS_OK) return status;
-    mark_used(l, name);
-    l->model->parameters += want;
-    return l->check_values ? check_finite(file, t, *out, err) : VS_OK;
-}
-
-static vs_status read_named(loader *l, const vs_tensorfile *file, float **out, size_t rows, size_t cols, vs_error *err,
-                            const char *format, ...) VS_PRINTF(7, 8);
-static vs_status read_named(loader *l, const vs_tensorfile *file, float **out, size_t rows, size_t cols, vs_error *err,
-                            const char *format, ...) {
-    char name[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    return read_tensor(l, file, name, rows, cols, out, err);
-}
-
-/* `module` is the layer's name in the file; a bias is optional where `bias_optional`. */
-static vs_status read_linear(loader *l, const vs_tensorfile *file, vs_linear *linear, const char *module, size_t out, size_t in,
-                             bool bias_optional, vs_error *err) {
-    linear->out = out;
-    linear->in = in;
-    linear->fqn = vs_strdup(module);
-    if (!linear->fqn) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
-    vs_status status = read_named(l, file, &linear->w, out, in, err, "%s.weight", module);
-    if (status != VS_OK) return status;
-    char bias[256];
-    snprintf(bias, sizeof bias, "%s.bias", module);
-    if (bias_optional && !vs_tensorfile_find(file, bias)) return VS_OK;
-    return read_tensor(l, file, bias, 1, out, &linear->b, err);
-}
-
-static vs_status read_block(loader *l, const char *prefix, size_t index, vs_error *err) {
-    vs_block *b = &l->model->blocks[index];
-    const vs_arch *a = &l->model->arch;
+static vs_status read_block(const vs_reader *r, const vs_layout *layout, size_t index, vs_error *err) {
+    vs_block *b = &r->model->blocks[index];
+    const vs_arch *a = &r->model->arch;
+    const vs_layout_names *n = layout->names;
     const size_t c = a->width;
-    char base[200], module[256];
-    snprintf(base, sizeof base, "%sblocks.%zu", prefix, index);
+    char base[192];
+    vs_layout_block(layout, r->file, index, base, sizeof base);
+    vs_status status = read_norm(r, base, ".", n->norm1, &b->norm1_g, &b->norm1_b, err);
+    if (status == VS_OK) status = read_norm(r, base, ".", n->norm2, &b->norm2_g, &b->norm2_b, err);
+    if (status == VS_OK) status = read_layer(r, base, n->qkv, VS_MAX_PARTS, 3 * c, c, true, &b->qkv, err);
+    char first[256];
+    snprintf(first, sizeof first, "%s.%s.weight", base, n->w12 ? n->w12 : "");
+    const bool own = a->ffn == VS_FFN_SWIGLU && n->w12 && vs_tensorfile_find(r->file, first); /* timm says fc1 and fc2 */
+    const char *const names[] = { n->proj, own ? n->w12 : n->fc1, own ? n->w3 : n->fc2 };
     const struct {
-        const char *name;
-        float **to;
-    } vectors[] = { { "norm1.weight", &b->norm1_g },
-                    { "norm1.bias", &b->norm1_b },
-                    { "norm2.weight", &b->norm2_g },
-                    { "norm2.bias", &b->norm2_b } };
-    vs_status status = VS_OK;
-    for (size_t i = 0; i < 4 && status == VS_OK; i++)
-        status = read_named(l, l->file, vectors[i].to, 1, c, err, "%s.%s", base, vectors[i].name);
-    const struct {
-        const char *name;
         vs_linear *to;
         size_t out, in;
-    } linears[] = { { "attn.qkv", &b->qkv, 3 * c, c },
-                    { "attn.proj", &b->proj, c, c },
-                    { "mlp.fc1", &b->fc1, a->hidden, c },
-                    { "mlp.fc2", &b->fc2, c, a->hidden } };
-    for (size_t i = 0; i < 4 && status == VS_OK; i++) {
-        snprintf(module, sizeof module, "%s.%s", base, linears[i].name);
-        status = read_linear(l, l->file, linears[i].to, module, linears[i].out, linears[i].in, i == 0, err);
-    }
-    if (status == VS_OK && a->layer_scale) status = read_named(l, l->file, &b->ls1, 1, c, err, "%s.ls1.gamma", base);
-    if (status == VS_OK && a->layer_scale) status = read_named(l, l->file, &b->ls2, 1, c, err, "%s.ls2.gamma", base);
+    } linears[] = { { &b->proj, c, c }, { &b->fc1, vs_arch_fc1_width(a), c }, { &b->fc2, c, a->hidden } };
+    for (size_t i = 0; i < 3 && status == VS_OK; i++)
+        status = read_layer(r, base, &names[i], 1, linears[i].out, linears[i].in, false, linears[i].to, err);
+    if (status == VS_OK && a->layer_scale) status = read_in(r, base, ".", n->ls1, 1, c, &b->ls1, err);
+    if (status == VS_OK && a->layer_scale) status = read_in(r, base, ".", n->ls2, 1, c, &b->ls2, err);
     return status;
 }
 
@@ -178,26 +110,24 @@ static vs_status read_class_names(vs_model *m, const vs_tensorfile *file, vs_err
     return VS_OK;
 }
 
-static vs_status read_backbone(loader *l, const vs_layout *layout, vs_error *err) {
-    vs_model *m = l->model;
+static vs_status read_backbone(const vs_reader *r, const vs_layout *layout, vs_error *err) {
+    vs_model *m = r->model;
     const vs_arch *a = &m->arch;
+    const vs_layout_names *n = layout->names;
     const size_t c = a->width;
     const char *prefix = layout->prefix;
-    char module[256];
+    char patch[256];
     m->blocks = vs_calloc(a->depth, sizeof *m->blocks);
     if (!m->blocks) return vs_fail(err, VS_ERR_NOMEM, "no memory for %zu blocks", a->depth);
-    snprintf(module, sizeof module, "%spatch_embed.proj", prefix);
-    vs_status status = read_linear(l, l->file, &m->patch, module, c, 3 * a->patch * a->patch, true, err);
-    if (status == VS_OK) status = read_named(l, l->file, &m->cls, 1, c, err, "%scls_token", prefix);
-    if (status == VS_OK)
-        status = read_named(l, l->file, &m->pos, a->class_position + a->grid * a->grid, c, err, "%spos_embed", prefix);
+    snprintf(patch, sizeof patch, "%s%s", prefix, n->patch);
+    const char *const module = patch;
+    vs_status status = vs_read_linear(r, &module, 1, c, 3 * a->patch * a->patch, true, &m->patch, err);
+    if (status == VS_OK) status = read_in(r, prefix, "", n->cls, 1, c, &m->cls, err);
+    if (status == VS_OK) status = read_in(r, prefix, "", n->pos, a->prefix_positions + a->grid * a->grid, c, &m->pos, err);
     if (status == VS_OK && a->registers)
-        status = read_named(l, l->file, &m->registers, a->registers, c, err, "%s%s", prefix,
-                            strcmp(a->layout, "dinov2_hub") == 0 ? "register_tokens" : "reg_token");
-    for (size_t i = 0; i < a->depth && status == VS_OK; i++) status = read_block(l, prefix, i, err);
-    if (status == VS_OK) status = read_named(l, l->file, &m->norm_g, 1, c, err, "%snorm.weight", prefix);
-    if (status == VS_OK) status = read_named(l, l->file, &m->norm_b, 1, c, err, "%snorm.bias", prefix);
-    return status;
+        status = read_in(r, prefix, "", a->distilled ? n->distillation : n->registers, a->registers, c, &m->registers, err);
+    for (size_t i = 0; i < a->depth && status == VS_OK; i++) status = read_block(r, layout, i, err);
+    return status == VS_OK ? read_norm(r, prefix, "", n->norm, &m->norm_g, &m->norm_b, err) : status;
 }
 
 vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options *options, vs_error *err) {
@@ -215,15 +145,15 @@ vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options
         goto done;
     }
     m->arch = layout.arch;
-    loader l = { .model = m, .file = file, .head_file = head_file, .check_values = options->check_values };
+    const vs_reader backbone = { m, file, options }, head = { m, head_file ? head_file : file, options };
     status = list_tensors(m, file, err);
     if (status == VS_OK && head_file) status = list_tensors(m, head_file, err);
     if (status == VS_OK) status = read_class_names(m, head_file ? head_file : file, err);
-    if (status == VS_OK) status = read_backbone(&l, &layout, err);
-    if (status == VS_OK) status = vs_head_read(m, &layout.head, head_file ? head_file : file, options->check_values, err);
-    if (status == VS_OK && l.missing)
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", path, l.missing,
-                         l.missing > 1 ? "s are" : " is", l.first_missing);
+    if (status == VS_OK) status = read_backbone(&backbone, &layout, err);
+    if (status == VS_OK) status = vs_head_read(&head, &layout.head, err);
+    if (status == VS_OK && m->missing_count && !options->shapes_only)
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", path, m->missing_count,
+                         m->missing_count > 1 ? "s are" : " is", m->missing[0]);
     if (status == VS_OK && options->hash) status = vs_tensorfile_sha256(file, m->sha256, err);
     summarize_dtypes(m, file);
 done:

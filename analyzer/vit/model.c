@@ -5,7 +5,7 @@
 static void linear_release(vs_linear *l) {
     free(l->w);
     free(l->b);
-    free(l->fqn);
+    for (size_t i = 0; i < l->fqn_count; i++) free(l->fqn[i]);
 }
 
 static void block_release(vs_block *b) {
@@ -27,6 +27,8 @@ void vs_model_free(vs_model *m) {
     free(m->blocks);
     for (size_t i = 0; i < m->tensor_count; i++) free(m->tensors[i].name);
     free(m->tensors);
+    for (size_t i = 0; i < m->missing_count; i++) free(m->missing[i]);
+    free(m->missing);
     for (size_t i = 0; i < m->class_name_count; i++) free(m->class_names[i]);
     free(m->class_names);
     linear_release(&m->patch);
@@ -36,6 +38,8 @@ void vs_model_free(vs_model *m) {
     free(m->path);
     free(m);
 }
+
+size_t vs_arch_fc1_width(const vs_arch *a) { return a->ffn == VS_FFN_SWIGLU ? 2 * a->hidden : a->hidden; }
 
 const vs_linear *vs_model_linear(const vs_model *m, vs_kind kind, int block) {
     if (kind == VS_KIND_PATCH_EMBED) return &m->patch;
@@ -52,7 +56,7 @@ const vs_linear *vs_model_linear(const vs_model *m, vs_kind kind, int block) {
 }
 
 size_t vs_largest_weight(const vs_arch *a) {
-    const size_t sizes[] = { 3 * a->width * a->width, a->hidden * a->width, 3 * a->patch * a->patch * a->width,
+    const size_t sizes[] = { 3 * a->width * a->width, vs_arch_fc1_width(a) * a->width, 3 * a->patch * a->patch * a->width,
                              a->classes * a->head_width };
     size_t largest = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)

@@ -22,11 +22,26 @@ static const char *const kind_names[] = {
 
 const char *vs_kind_name(vs_kind kind) { return kind_names[kind]; }
 
+const char *vs_arch_kind_name(const vs_arch *a, vs_kind kind) {
+    if (a->ffn == VS_FFN_SWIGLU && kind == VS_KIND_FC1) return "mlp.w12";
+    if (a->ffn == VS_FFN_SWIGLU && kind == VS_KIND_FC2) return "mlp.w3";
+    return vs_kind_name(kind);
+}
+
 bool vs_kind_is_operand(vs_kind kind) { return kind >= VS_KIND_Q && kind <= VS_KIND_P; }
 
 bool vs_kind_is_linear(vs_kind kind) {
     return kind == VS_KIND_PATCH_EMBED || kind == VS_KIND_QKV || kind == VS_KIND_PROJ || kind == VS_KIND_FC1 ||
            kind == VS_KIND_FC2 || kind == VS_KIND_HEAD;
+}
+
+size_t vs_linear_names(const vs_linear *l, vs_kind kind, const char *names[VS_MAX_PARTS]) {
+    if (l->fqn_count == 3 && kind >= VS_KIND_Q && kind <= VS_KIND_V) {
+        names[0] = l->fqn[kind - VS_KIND_Q];
+        return 1;
+    }
+    for (size_t i = 0; i < l->fqn_count; i++) names[i] = l->fqn[i];
+    return l->fqn_count;
 }
 
 /* study.md section 1: a linear T*in*out, q and k T*T*C/2 each, v T*T*C. */
@@ -65,7 +80,7 @@ vs_status vs_points_make(const vs_model *m, size_t tokens, bool probabilities, v
             if (in_block[i] == VS_KIND_BLOCK)
                 snprintf(p->name, sizeof p->name, "blocks.%zu", b);
             else
-                snprintf(p->name, sizeof p->name, "blocks.%zu.%s", b, vs_kind_name(in_block[i]));
+                snprintf(p->name, sizeof p->name, "blocks.%zu.%s", b, vs_arch_kind_name(&m->arch, in_block[i]));
         }
     for (size_t i = 0; i < 3; i++) {
         if (after[i] != VS_KIND_NORM && m->arch.head == VS_HEAD_NONE) continue;
@@ -83,6 +98,8 @@ vs_status vs_points_make(const vs_model *m, size_t tokens, bool probabilities, v
 void vs_token_name(const vs_arch *arch, size_t token, size_t grid_w, char *text, size_t size) {
     if (token == 0)
         snprintf(text, size, "cls");
+    else if (token == 1 && arch->distilled)
+        snprintf(text, size, "dist");
     else if (token <= arch->registers)
         snprintf(text, size, "reg%zu", token - 1);
     else {

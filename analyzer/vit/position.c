@@ -7,7 +7,7 @@
 
 vs_status vs_position_grid(const vs_model *m, size_t h, size_t w, double *out, vs_error *err) {
     const size_t g = m->arch.grid, c = m->arch.width;
-    const float *stored = m->pos + (m->arch.class_position ? c : 0);
+    const float *stored = m->pos + m->arch.prefix_positions * c;
     /* every code base skips on an equal count of a square grid; a 1 x N grid of equal count is still resampled */
     if (h == w && h == g) {
         for (size_t i = 0; i < g * g * c; i++) out[i] = (double)stored[i];
@@ -16,9 +16,9 @@ vs_status vs_position_grid(const vs_model *m, size_t h, size_t w, double *out, v
     double *in = vs_calloc(g * g * c, sizeof *in);
     if (!in) return vs_fail(err, VS_ERR_NOMEM, "no memory for the position grid");
     for (size_t i = 0; i < g * g * c; i++) in[i] = (double)stored[i];
-    const bool offset = m->arch.position == VS_POSITION_OFFSET;
+    const bool offset = m->arch.position == VS_POSITION_OFFSET, antialias = m->arch.position == VS_POSITION_SIZE_ANTIALIAS;
     const double scale_y = offset ? (double)g / ((double)h + 0.1) : 0, scale_x = offset ? (double)g / ((double)w + 0.1) : 0;
-    const vs_status status = vs_resample_f64(in, g, g, c, h, w, VS_FILTER_BICUBIC, !offset, scale_y, scale_x, out, err);
+    const vs_status status = vs_resample_f64(in, g, g, c, h, w, VS_FILTER_BICUBIC, antialias, scale_y, scale_x, out, err);
     free(in);
     return status;
 }

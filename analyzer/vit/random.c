@@ -44,9 +44,12 @@ static float *values(maker *m, size_t count, double center, double deviation) {
 /* Weights of variance 1 / in keep the size of what passes. */
 static vs_linear linear(maker *m, size_t out, size_t in, char *name) {
     m->failed |= name == NULL;
-    return (vs_linear){
-        .w = values(m, out * in, 0, 1 / sqrt((double)in)), .b = values(m, out, 0, 0.02), .out = out, .in = in, .fqn = name
-    };
+    return (vs_linear){ .w = values(m, out * in, 0, 1 / sqrt((double)in)),
+                        .b = values(m, out, 0, 0.02),
+                        .out = out,
+                        .in = in,
+                        .fqn = { name },
+                        .fqn_count = 1 };
 }
 
 static void make_block(maker *m, size_t index) {
@@ -83,7 +86,7 @@ static vs_arch arch_of(const geometry *g, size_t size) {
                   .hidden = 4 * g->width,
                   .patch = PATCH,
                   .grid = size / PATCH,
-                  .class_position = true,
+                  .prefix_positions = 1,
                   .layer_scale = true,
                   .position = VS_POSITION_SIZE_ANTIALIAS,
                   .eps = 1e-6,

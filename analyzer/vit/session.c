@@ -43,7 +43,7 @@ static void plan(vs_session *s, planner *p) {
                                            .attended = take_mat(p, rows, c),
                                            .proj = take_mat(p, rows, c),
                                            .norm2 = take_mat(p, rows, c),
-                                           .fc1 = take_mat(p, rows, a->hidden),
+                                           .fc1 = take_mat(p, rows, vs_arch_fc1_width(a)),
                                            .gelu = take_mat(p, rows, a->hidden),
                                            .fc2 = take_mat(p, rows, c) };
     for (size_t i = 0; i < s->options.streams; i++) s->streams[i] = take_mat(p, rows, c);

@@ -56,7 +56,8 @@ static vs_linear_weights bind_linear(binder *b, const vs_linear *l) {
     return out;
 }
 
-/* Class token with its position, then the registers, which have none (vit-models.md 2.3). */
+/* Class token and registers; those the layout stores a position for come with it: none of DINOv2's registers, DeiT's
+ * distillation token (vit-models.md 2.3). */
 static void bind_prefix(binder *b, const vs_model *m) {
     const size_t c = m->arch.width, rows = 1 + m->arch.registers;
     double *prefix = vs_calloc(rows * c, sizeof *prefix);
@@ -64,8 +65,9 @@ static void bind_prefix(binder *b, const vs_model *m) {
         b->status = vs_fail(b->err, VS_ERR_NOMEM, "no memory for the prefix tokens");
         return;
     }
-    for (size_t j = 0; j < c; j++) prefix[j] = (double)m->cls[j] + (m->arch.class_position ? (double)m->pos[j] : 0);
+    for (size_t j = 0; j < c; j++) prefix[j] = (double)m->cls[j];
     for (size_t j = 0; j < m->arch.registers * c; j++) prefix[c + j] = (double)m->registers[j];
+    for (size_t j = 0; j < m->arch.prefix_positions * c; j++) prefix[j] += (double)m->pos[j];
     b->weights->prefix = (vs_mat){ unconst(bind_f64(b, prefix, rows * c)), rows, c, c };
     free(prefix);
 }

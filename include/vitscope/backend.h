@@ -126,6 +126,8 @@ typedef struct vs_backend_ops {
     void (*attention_apply)(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out);
     /* y = 0.5 x (1 + erf(x / sqrt 2)). */
     void (*gelu)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* SwiGLU: y[r,c] = silu(x[r,c]) * x[r,F+c], silu(z) = z / (1 + e^-z); x [rows, 2F], y [rows, F]. */
+    void (*silu_mul)(const vs_backend *self, vs_mat x, vs_mat y);
     /* y = x + gamma * u, gamma [cols] or NULL for 1 (LayerScale and residual add). */
     void (*scale_add)(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
     /* y = x * scale[col] + shift[col] (a folded BatchNorm). */

@@ -17,18 +17,27 @@ extern "C" {
 
 /* How a code base resizes the position grid (vit-models.md 3.2). */
 typedef enum vs_position_mode {
-    VS_POSITION_SIZE_ANTIALIAS, /* timm; DINOv2 with registers */
-    VS_POSITION_OFFSET          /* DINOv2 hub without registers: scale (h + 0.1) / grid, a = -0.75 */
+    VS_POSITION_SIZE_ANTIALIAS, /* timm; DINOv2 with registers: a = -0.5, scale grid / h */
+    VS_POSITION_OFFSET,         /* DINOv2 hub without registers: a = -0.75, scale grid / (h + 0.1) */
+    VS_POSITION_SIZE            /* Hugging Face DINOv2 without registers, ViT, DeiT: a = -0.75, scale grid / h */
 } vs_position_mode;
+
+/* What stands between a block's two feed-forward layers (vit-models.md 2.4). */
+typedef enum vs_ffn {
+    VS_FFN_GELU,  /* fc2(gelu(fc1 x)), erf */
+    VS_FFN_SWIGLU /* w3(silu(x1) * x2), [x1 | x2] = w12 x: packed, the gate first */
+} vs_ffn;
 
 typedef enum vs_head_kind { VS_HEAD_NONE, VS_HEAD_SEGMENTATION, VS_HEAD_CLASSIFIER } vs_head_kind;
 
 typedef struct vs_arch {
-    const char *layout; /* "timm_dinov2", "dinov2_hub", "timm_vit" */
-    char name[64];      /* "vit_ti14", "dinov2_vitb14_reg", ... */
-    size_t width, depth, heads, hidden, patch, registers;
-    size_t grid;         /* the stored position grid is grid x grid */
-    bool class_position; /* the class token has a position of its own */
+    const char *layout;                                   /* a name of vs_layout_name */
+    char name[64];                                        /* "vit_ti14", "dinov2_vitb14_reg", ... */
+    size_t width, depth, heads, hidden, patch, registers; /* hidden: what fc2 or w3 reads */
+    size_t grid;                                          /* the stored position grid is grid x grid */
+    size_t prefix_positions;                              /* stored positions of class and distillation token: 0, 1 or 2 */
+    bool distilled;                                       /* the one register is DeiT's distillation token */
+    vs_ffn ffn;
     bool layer_scale;
     vs_position_mode position;
     double eps; /* of every LayerNorm */
@@ -42,11 +51,14 @@ typedef struct vs_arch {
 
 /* ------------------------------------------------------------------ model (host, constant after loading) */
 
+enum { VS_MAX_PARTS = 3 };
+
 /* y = x w^T + b; w [out, in], b [out] or NULL. */
 typedef struct vs_linear {
     float *w, *b;
     size_t out, in;
-    char *fqn; /* module name in the user's file */
+    char *fqn[VS_MAX_PARTS]; /* module names in the user's file: one, or query, key and value, whose rows follow each other */
+    size_t fqn_count;
 } vs_linear;
 
 typedef struct vs_block {
@@ -54,7 +66,7 @@ typedef struct vs_block {
     vs_linear qkv, proj;      /* [3C, C], [C, C] */
     float *ls1;               /* [C] or NULL */
     float *norm2_g, *norm2_b;
-    vs_linear fc1, fc2; /* [F, C], [C, F] */
+    vs_linear fc1, fc2; /* [F, C], [C, F]; SwiGLU: w12 [2F, C], w3 [C, F] */
     float *ls2;
 } vs_block;
 
@@ -69,11 +81,13 @@ typedef struct vs_model {
     size_t parameters;                  /* in used tensors */
     vs_tensor_use *tensors;             /* every tensor of the file */
     size_t tensor_count;
+    char **missing; /* with options.shapes_only: tensors that the layout has and the file has not */
+    size_t missing_count;
     char **class_names; /* from the file's metadata, or NULL */
     size_t class_name_count;
 
     vs_linear patch;              /* [C, 3*p*p] */
-    float *cls, *registers, *pos; /* [C], [R, C], [class_position + grid*grid, C] */
+    float *cls, *registers, *pos; /* [C], [R, C], [prefix_positions + grid*grid, C] */
     vs_block *blocks;             /* [depth] */
     float *norm_g, *norm_b;
     float *bn_g, *bn_b, *bn_mean, *bn_var; /* [head_width], segmentation head with BatchNorm; else NULL */
@@ -83,12 +97,14 @@ typedef struct vs_model {
 
 /* What the user's configuration says over what was found; zeros and NULLs mean "found". */
 typedef struct vs_model_options {
+    const char *layout; /* a name of vs_layout_name */
     const char *arch;
     size_t heads;
     double eps;
     const char *head_path; /* a separate head file */
     bool check_values;     /* refuse NaN and infinite weights (named, with the count) */
     bool hash;             /* fill sha256 */
+    bool shapes_only;      /* names and shapes: no values are read, what is missing is listed; such a model cannot run */
 } vs_model_options;
 
 /* Reads a checkpoint. Errors name the file and the tensor: VS_ERR_NOTFOUND, VS_ERR_FORMAT (broken file, missing
@@ -97,6 +113,10 @@ VS_NODISCARD vs_status vs_model_load(vs_model **out, const char *path, const vs_
 void vs_model_free(vs_model *model);
 /* Where a file of this name is published; false, and `text` untouched, for names that no publisher is known of. */
 bool vs_published_name(const char *path, char *text, size_t size);
+/* Layouts that can be read: "dinov2_hub", "hf_dinov2", ...; NULL past the last. */
+const char *vs_layout_name(size_t index);
+/* Columns of what fc1 (or w12) gives. */
+size_t vs_arch_fc1_width(const vs_arch *arch);
 /* A model without a head and with seeded random weights, trained (so to say) on size x size images: for benchmarks and tests.
  * VS_ERR_NOTFOUND: no geometry of that name; VS_ERR_SHAPE: size is not a multiple of the patch. */
 VS_NODISCARD vs_status vs_model_random(vs_model **out, const char *geometry, size_t size, uint64_t seed, vs_error *err);
@@ -139,11 +159,15 @@ VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t tokens, bool
 bool vs_kind_is_linear(vs_kind kind);   /* has a weight */
 bool vs_kind_is_operand(vs_kind kind);  /* q, k, v or p */
 const char *vs_kind_name(vs_kind kind); /* "attn.qkv", ... */
+/* The same for a model's own feed-forward: "mlp.w12" and "mlp.w3" of SwiGLU. */
+const char *vs_arch_kind_name(const vs_arch *arch, vs_kind kind);
 /* The linear of a point, NULL where it has none. */
 const vs_linear *vs_model_linear(const vs_model *model, vs_kind kind, int block);
 /* Numbers in the weight of the largest linear. */
 size_t vs_largest_weight(const vs_arch *arch);
-/* "cls", "reg0", "patch(3,7)" of token `token` on a grid `grid_w` wide. */
+/* Its names in the user's file, for a row of kind `kind`: an operand q, k or v that is a module of its own has that one. */
+size_t vs_linear_names(const vs_linear *linear, vs_kind kind, const char *names[VS_MAX_PARTS]);
+/* "cls", "dist", "reg0", "patch(3,7)" of token `token` on a grid `grid_w` wide. */
 void vs_token_name(const vs_arch *arch, size_t token, size_t grid_w, char *text, size_t size);
 
 /* ------------------------------------------------------------------ weights on a backend */
@@ -194,8 +218,8 @@ typedef struct vs_workspace {
     vs_mat attended; /* [B*T, C]  proj's input */
     vs_mat proj;     /* [B*T, C] */
     vs_mat norm2;    /* [B*T, C]  fc1's input */
-    vs_mat fc1;      /* [B*T, F] */
-    vs_mat gelu;     /* [B*T, F]  fc2's input */
+    vs_mat fc1;      /* [B*T, F], SwiGLU: [B*T, 2F] */
+    vs_mat gelu;     /* [B*T, F]  fc2's input: gelu(fc1) or silu(x1) * x2 */
     vs_mat fc2;      /* [B*T, C] */
 } vs_workspace;
 

@@ -203,6 +203,46 @@ void test_gelu(void **state) {
         }
 }
 
+/* [gate | x] to half as many columns. */
+static void silu_mul_case(ops_context *c, tensor *x, tensor *y) {
+    const size_t cols = y->cols;
+    c->ref->ops->silu_mul(c->ref, x->ref, y->ref);
+    c->dut->ops->silu_mul(c->dut, x->dut, y->dut);
+    double *bound = doubles(y->rows * cols);
+    for (size_t j = 0; j < y->rows * cols; j++)
+        bound[j] = magnitude(x, j / cols, j % cols) * magnitude(x, j / cols, cols + j % cols);
+    compare(c, y, bound);
+    free(bound);
+    finish(c);
+}
+
+void test_silu_mul(void **state) {
+    ops_context *c = *state;
+    for (size_t i = 0; i < SHAPE_COUNT; i += stride())
+        for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
+            const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
+            begin(c, OP_SILU_MUL, v, "[%zu,%zu]", rows, 2 * cols);
+            tensor *x = input(c, rows, 2 * cols, v);
+            silu_mul_case(c, x, output(c, rows, cols));
+        }
+}
+
+/* Gates from -200 to 200, where e^-|z| underflows on one side; infinities and NaN as ref has them. */
+void test_silu_mul_tails(void **state) {
+    ops_context *c = *state;
+    enum { COLS = 405 };
+    static float values[2 * COLS];
+    for (size_t i = 0; i < 401; i++) values[i] = (float)i - 200;
+    values[401] = INFINITY;
+    values[402] = -INFINITY;
+    values[403] = NAN;
+    values[404] = -0.0f;
+    for (size_t i = 0; i < COLS; i++) values[COLS + i] = i % 2 ? 1.5f : -0.75f;
+    begin(c, OP_SILU_MUL, VALUES_NORMAL, "gates from -200 to 200, infinities, NaN");
+    tensor *x = input_from(c, 1, 2 * COLS, values);
+    silu_mul_case(c, x, output(c, 1, COLS));
+}
+
 /* y = x + g u, x + u, x a + b, x / s, x * s: a bound from the terms of each. */
 static void elementwise_case(ops_context *c, ops_name op, bool with_gamma, shape s, ops_values v) {
     begin(c, op, v, "[%zu,%zu]%s", s.rows, s.cols, with_gamma ? "" : ", no gamma");

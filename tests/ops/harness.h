@@ -29,6 +29,7 @@ typedef enum ops_name {
     OP_ATTENTION,
     OP_SOFTMAX,
     OP_GELU,
+    OP_SILU_MUL,
     OP_SCALE_ADD,
     OP_AFFINE,
     OP_DIV,
@@ -102,6 +103,8 @@ void test_layernorm(void **state);
 void test_attention(void **state);
 void test_attention_steps(void **state);
 void test_gelu(void **state);
+void test_silu_mul(void **state);
+void test_silu_mul_tails(void **state);
 void test_elementwise(void **state);
 void test_patchify_tokens_copy(void **state);
 void test_linear_i8(void **state);

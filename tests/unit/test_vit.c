@@ -77,7 +77,7 @@ static void geometry_is_found(void **state) {
     assert_int_equal(m->arch.width, 64);
     assert_int_equal(m->arch.heads, 1);
     assert_int_equal(m->arch.grid, 2);
-    assert_true(m->arch.class_position);
+    assert_int_equal(m->arch.prefix_positions, 1);
     assert_string_equal(m->arch.layout, "timm_vit");
     assert_int_equal(m->arch.head, VS_HEAD_NONE);
     assert_int_equal(strlen(m->sha256), 64);
@@ -194,7 +194,7 @@ static void random_models_are_seeded(void **state) {
     assert_int_equal(a->arch.grid, 2);
     assert_int_equal(a->arch.hidden, 768);
     assert_memory_equal(a->blocks[11].fc2.w, b->blocks[11].fc2.w, 192 * 768 * sizeof(float));
-    assert_string_equal(vs_model_linear(a, VS_KIND_PROJ, 3)->fqn, "blocks.3.attn.proj");
+    assert_string_equal(vs_model_linear(a, VS_KIND_PROJ, 3)->fqn[0], "blocks.3.attn.proj");
     vs_model_free(a);
     vs_model_free(b);
     assert_int_equal(vs_model_random(&a, "vitx14", 28, 7, &err), VS_ERR_NOTFOUND);

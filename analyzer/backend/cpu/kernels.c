@@ -104,6 +104,14 @@ static void gelu(const float *x, float *y, size_t n) {
     }
 }
 
+/* e^-|z| never overflows; both signs share it. */
+static void silu_mul(const float *gate, const float *x, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float z = gate[i], e = exp_f32(-fabsf(z));
+        y[i] = z * ((z < 0.0f ? e : 1.0f) / (1.0f + e)) * x[i];
+    }
+}
+
 static void scale_add(const float *x, const float *u, const float *gamma, float *y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] + gamma[i] * u[i];
 }
@@ -267,6 +275,7 @@ const vs_kernels VS_KERNEL_TABLE = {
     .softmax = softmax,
     .scale = scale,
     .gelu = gelu,
+    .silu_mul = silu_mul,
     .scale_add = scale_add,
     .affine = affine,
     .divide = divide,

@@ -13,6 +13,8 @@ typedef struct vs_kernels {
     double (*softmax)(float *s, float scale, size_t n);
     void (*scale)(float *y, float factor, size_t n);
     void (*gelu)(const float *x, float *y, size_t n);
+    /* y = silu(gate) * x */
+    void (*silu_mul)(const float *gate, const float *x, float *y, size_t n);
     void (*scale_add)(const float *x, const float *u, const float *gamma, float *y, size_t n);
     void (*affine)(const float *x, const float *a, const float *b, float *y, size_t n);
     void (*divide)(const float *x, const float *s, float *y, size_t n);

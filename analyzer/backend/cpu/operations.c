@@ -113,6 +113,11 @@ static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->gelu(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols);
 }
 
+static void silu_mul(const vs_backend *self, vs_mat x, vs_mat y) {
+    for (size_t r = 0; r < y.rows; r++)
+        vs_cpu_kernels(self)->silu_mul(vs_cpu_row(x, r), vs_cpu_row(x, r) + y.cols, vs_cpu_row(y, r), y.cols);
+}
+
 static void scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y) {
     for (size_t r = 0; r < x.rows; r++) {
         if (gamma) {
@@ -270,6 +275,7 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->attention_probs = attention_probs;
     o->attention_apply = attention_apply;
     o->gelu = gelu;
+    o->silu_mul = silu_mul;
     o->scale_add = scale_add;
     o->affine = affine;
     o->div_channels = div_channels;

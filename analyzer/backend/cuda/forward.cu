@@ -109,6 +109,27 @@ static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
     if (t) vs_elementwise(t, y, gelu_of{ x });
 }
 
+struct silu_mul_of {
+    vs_mat gate, x; /* the halves of one matrix */
+    bool aligned() const { return vs_aligned(gate) && vs_aligned(x); }
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        float u[4];
+        load4<VEC>(vs_row(gate, r) + c, n, v);
+        load4<VEC>(vs_row(x, r) + c, n, u);
+        for (unsigned i = 0; i < 4; i++) {
+            const float e = expf(-fabsf(v[i]));
+            v[i] = v[i] * ((v[i] < 0.0f ? e : 1.0f) / (1.0f + e)) * u[i];
+        }
+    }
+};
+
+static void silu_mul(const vs_backend *self, vs_mat x, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "silu_mul");
+    if (!t) return;
+    vs_elementwise(t, y,
+                   silu_mul_of{ vs_mat_view(self, x, 0, y.rows, 0, y.cols), vs_mat_view(self, x, 0, y.rows, y.cols, y.cols) });
+}
+
 struct scaled_sum {
     vs_mat x, u;
     const float *gamma;
@@ -150,6 +171,7 @@ void vs_cuda_fill_forward(vs_backend_ops *o) {
     o->tokens = tokens;
     o->layernorm = layernorm;
     o->gelu = gelu;
+    o->silu_mul = silu_mul;
     o->scale_add = scale_add;
     o->affine = affine;
 }

@@ -138,6 +138,15 @@ void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y) {
         }
 }
 
+void vs_ref_silu_mul(const vs_backend *self, vs_mat x, vs_mat y) {
+    (void)self;
+    for (size_t r = 0; r < y.rows; r++)
+        for (size_t c = 0; c < y.cols; c++) {
+            const double z = vs_ref_row(x, r)[c];
+            vs_ref_row(y, r)[c] = z / (1 + exp(-z)) * vs_ref_row(x, r)[y.cols + c];
+        }
+}
+
 void vs_ref_scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y) {
     (void)self;
     const double *g = gamma;

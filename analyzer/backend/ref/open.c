@@ -44,6 +44,7 @@ static const vs_backend_ops ops = {
     .attention_probs = vs_ref_attention_probs,
     .attention_apply = vs_ref_attention_apply,
     .gelu = vs_ref_gelu,
+    .silu_mul = vs_ref_silu_mul,
     .scale_add = vs_ref_scale_add,
     .affine = vs_ref_affine,
     .div_channels = vs_ref_div_channels,

@@ -1,0 +1,119 @@
+/* The layouts as tables: vit-models.md 4.1, 4.4 and 4.5 with the corrections of section 12. */
+#include <string.h>
+
+#include "layout.h"
+
+#define HUB_OUTSIDE .patch = "patch_embed.proj", .cls = "cls_token", .pos = "pos_embed", .norm = "norm"
+#define HUB_BLOCK                                                                                                                \
+    .norm1 = "norm1", .norm2 = "norm2", .ls1 = "ls1.gamma", .ls2 = "ls2.gamma", .qkv = { "attn.qkv" }, .proj = "attn.proj",      \
+    .fc1 = "mlp.fc1", .fc2 = "mlp.fc2", .w12 = "mlp.w12", .w3 = "mlp.w3"
+#define HUB                                                                                                                      \
+    HUB_OUTSIDE, HUB_BLOCK, .family = "dinov2_vit", .registers = "register_tokens", .prefix_positions = 1,                       \
+                            .position = VS_POSITION_OFFSET, .with_registers = VS_POSITION_SIZE_ANTIALIAS, .eps = 1e-6
+#define TIMM                                                                                                                     \
+    HUB_OUTSIDE, HUB_BLOCK, .block = "blocks.#", .registers = "reg_token", .position = VS_POSITION_SIZE_ANTIALIAS,               \
+                            .with_registers = VS_POSITION_SIZE_ANTIALIAS, .eps = 1e-6
+#define HF_OUTSIDE                                                                                                               \
+    .patch = "embeddings.patch_embeddings.projection", .cls = "embeddings.cls_token", .pos = "embeddings.position_embeddings",   \
+    .norm = "layernorm", .block = "encoder.layer.#",                                                                             \
+    .qkv = { "attention.attention.query", "attention.attention.key", "attention.attention.value" },                              \
+    .proj = "attention.output.dense"
+#define HF_DINOV2                                                                                                                \
+    HF_OUTSIDE, .family = "dinov2_vit", .norm1 = "norm1", .norm2 = "norm2", .ls1 = "layer_scale1.lambda1",                       \
+                .ls2 = "layer_scale2.lambda1", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2", .w12 = "mlp.weights_in",                      \
+                .w3 = "mlp.weights_out", .registers = "embeddings.register_tokens", .prefix_positions = 1, .eps = 1e-6
+#define HF_VIT                                                                                                                   \
+    HF_OUTSIDE, .norm1 = "layernorm_before", .norm2 = "layernorm_after", .fc1 = "intermediate.dense", .fc2 = "output.dense",     \
+                .position = VS_POSITION_SIZE, .with_registers = VS_POSITION_SIZE, .eps = 1e-12
+
+static const char hub_patch[] = "patch_embed.proj.weight", hf_patch[] = "embeddings.patch_embeddings.projection.weight";
+
+static const vs_layout_names layouts[] = {
+    { .layout = "dinov3_hub", .unbuilt = "a DINOv3 checkpoint", .present = { "rope_embed.periods" } },
+    { .layout = "dinov3_hub", .unbuilt = "a DINOv3 checkpoint", .present = { "storage_tokens" } },
+    { .layout = "timm_dinov3",
+      .unbuilt = "a timm DINOv3 (Eva) checkpoint",
+      .present = { "blocks.0.gamma_1", "reg_token" },
+      .absent = { "pos_embed" } },
+    { .layout = "hf_dinov3", .unbuilt = "a Hugging Face DINOv3 checkpoint", .present = { "layer.0.attention.q_proj.weight" } },
+    { .layout = "hf_clip",
+      .unbuilt = "a Hugging Face CLIP or SigLIP checkpoint",
+      .present = { "vision_model.encoder.layers.0.self_attn.q_proj.weight" } },
+    { .layout = "clip",
+      .unbuilt = "an OpenAI CLIP checkpoint",
+      .present = { "visual.transformer.resblocks.0.attn.in_proj_weight" } },
+    { .layout = "timm_clip",
+      .unbuilt = "a timm CLIP checkpoint (a norm before block 0)",
+      .present = { hub_patch, "norm_pre.weight" } },
+    { .layout = "timm_siglip", .unbuilt = "a timm SigLIP checkpoint", .present = { hub_patch, "attn_pool.latent" } },
+
+    { .layout = "dinov2_hub", .present = { hub_patch, "mask_token", "blocks.0.ls1.gamma" }, .block = "blocks.#", HUB },
+    { .layout = "dinov2_hub", .present = { hub_patch, "register_tokens", "blocks.0.ls1.gamma" }, .block = "blocks.#", HUB },
+    { .layout = "dinov2_chunked", .present = { hub_patch, "blocks.0.0.ls1.gamma" }, .block = "blocks.*.#", HUB },
+    { .layout = "timm_dinov2",
+      .present = { hub_patch, "blocks.0.ls1.gamma", "reg_token" },
+      .family = "vit_",
+      .prefix_positions = -1,
+      TIMM },
+    { .layout = "deit3",
+      .present = { hub_patch, "blocks.0.gamma_1", "pos_embed" },
+      .absent = { "reg_token" },
+      .family = "deit3_",
+      HUB_OUTSIDE,
+      .block = "blocks.#",
+      .norm1 = "norm1",
+      .norm2 = "norm2",
+      .ls1 = "gamma_1",
+      .ls2 = "gamma_2",
+      .qkv = { "attn.qkv" },
+      .proj = "attn.proj",
+      .fc1 = "mlp.fc1",
+      .fc2 = "mlp.fc2",
+      .position = VS_POSITION_SIZE_ANTIALIAS,
+      .eps = 1e-6 },
+    /* of the same names as timm_dinov2, but its class token has no position: tried by rows */
+    { .layout = "timm_deit3", .present = { hub_patch, "blocks.0.ls1.gamma" }, .family = "deit3_", .by_rows = true, TIMM },
+    { .layout = "timm_dinov2", .present = { hub_patch, "blocks.0.ls1.gamma" }, .family = "vit_", .prefix_positions = 1, TIMM },
+    { .layout = "timm_deit_distilled",
+      .present = { hub_patch, "dist_token" },
+      .family = "deit_",
+      .distillation = "dist_token",
+      .prefix_positions = 2,
+      TIMM },
+    { .layout = "timm_vit", .present = { hub_patch }, .family = "vit_", .prefix_positions = -1, TIMM },
+
+    { .layout = "hf_dinov2_with_registers",
+      .present = { hf_patch, "embeddings.register_tokens", "encoder.layer.0.layer_scale1.lambda1" },
+      HF_DINOV2,
+      .position = VS_POSITION_SIZE_ANTIALIAS,
+      .with_registers = VS_POSITION_SIZE_ANTIALIAS },
+    { .layout = "hf_dinov2",
+      .present = { hf_patch, "encoder.layer.0.layer_scale1.lambda1" },
+      HF_DINOV2,
+      .position = VS_POSITION_SIZE },
+    { .layout = "hf_deit",
+      .present = { hf_patch, "embeddings.distillation_token", "encoder.layer.0.layernorm_before.weight" },
+      .family = "deit_",
+      .distillation = "embeddings.distillation_token",
+      .prefix_positions = 2,
+      HF_VIT },
+    { .layout = "hf_vit",
+      .present = { hf_patch, "encoder.layer.0.layernorm_before.weight" },
+      .absent = { "encoder.layer.0.lambda_1" },
+      .family = "vit_",
+      .prefix_positions = 1,
+      HF_VIT },
+};
+
+enum { LAYOUTS = sizeof layouts / sizeof *layouts };
+
+const vs_layout_names *vs_layout_names_at(size_t index) { return index < LAYOUTS ? &layouts[index] : NULL; }
+
+const char *vs_layout_name(size_t index) {
+    for (size_t i = 0; i < LAYOUTS; i++) {
+        bool listed = layouts[i].unbuilt != NULL;
+        for (size_t j = 0; j < i && !listed; j++) listed = strcmp(layouts[j].layout, layouts[i].layout) == 0;
+        if (!listed && index-- == 0) return layouts[i].layout;
+    }
+    return NULL;
+}

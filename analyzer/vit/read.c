@@ -1,0 +1,123 @@
+#include "read.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+static void mark_used(vs_model *m, const char *name) {
+    for (size_t i = 0; i < m->tensor_count; i++)
+        if (strcmp(m->tensors[i].name, name) == 0) m->tensors[i].used = true;
+}
+
+static vs_status note_missing(vs_model *m, const char *name, vs_error *err) {
+    char **grown = realloc(m->missing, (m->missing_count + 1) * sizeof *grown);
+    if (grown) m->missing = grown;
+    char *copy = grown ? vs_strdup(name) : NULL;
+    if (!copy) return vs_fail(err, VS_ERR_NOMEM, "no memory for a tensor name");
+    m->missing[m->missing_count++] = copy;
+    return VS_OK;
+}
+
+static vs_status check_finite(const vs_tensorfile *file, const vs_tensor_entry *t, const float *values, vs_error *err) {
+    size_t nan = 0, inf = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        nan += isnan(values[i]) != 0;
+        inf += isinf(values[i]) != 0;
+    }
+    if (nan + inf == 0) return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has %zu NaN and %zu infinite values", vs_tensorfile_path(file), t->name,
+                   nan, inf);
+}
+
+static void format_shape(const size_t *shape, size_t ndim, char *text, size_t size) {
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (size_t i = 0; i < ndim && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%zu", i ? ", " : "", shape[i]);
+    if (used < size) snprintf(text + used, size - used, "]");
+}
+
+static vs_status check_shape(const vs_reader *r, const vs_tensor_entry *t, size_t rows, size_t cols, vs_error *err) {
+    size_t want = 0;
+    bool fits = vs_size_mul(&want, rows, cols) && t->count == want;
+    size_t lead = 0;
+    for (size_t i = 0; i < t->ndim && lead == 0; i++)
+        if (t->shape[i] != 1) lead = t->shape[i];
+    if (fits && want > 1) fits = rows == 1 ? lead == cols : lead == rows;
+    if (fits) return VS_OK;
+    char shape[128];
+    format_shape(t->shape, t->ndim, shape, sizeof shape);
+    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has shape %s where [%zu, %zu] is needed", vs_tensorfile_path(r->file),
+                   t->name, shape, rows, cols);
+}
+
+/* Into `to` (NULL: shapes only). */
+static vs_status read_into(const vs_reader *r, const char *name, size_t rows, size_t cols, float *to, vs_error *err) {
+    const vs_tensor_entry *t = vs_tensorfile_find(r->file, name);
+    if (!t) return note_missing(r->model, name, err);
+    vs_status status = check_shape(r, t, rows, cols, err);
+    if (status != VS_OK) return status;
+    mark_used(r->model, name);
+    r->model->parameters += t->count;
+    if (!to) return VS_OK;
+    status = vs_tensor_to_f32(t, to, err);
+    vs_tensorfile_forget(r->file, t);
+    return status == VS_OK && r->options->check_values ? check_finite(r->file, t, to, err) : status;
+}
+
+static vs_status allocate(const vs_reader *r, size_t rows, size_t cols, const char *name, float **out, vs_error *err) {
+    size_t count = 0;
+    if (r->options->shapes_only) return VS_OK;
+    if (!vs_size_mul(&count, rows, cols) || !(*out = vs_calloc(count ? count : 1, sizeof **out)))
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for tensor '%s' (%zu x %zu values)", name, rows, cols);
+    return VS_OK;
+}
+
+vs_status vs_read_tensor(const vs_reader *r, const char *name, size_t rows, size_t cols, float **out, vs_error *err) {
+    /* the shape before the memory: a file may claim any size */
+    const vs_tensor_entry *t = vs_tensorfile_find(r->file, name);
+    vs_status status = t ? check_shape(r, t, rows, cols, err) : VS_OK;
+    if (status == VS_OK && t) status = allocate(r, rows, cols, name, out, err);
+    return status == VS_OK ? read_into(r, name, rows, cols, *out, err) : status;
+}
+
+static size_t count_present(const vs_reader *r, const char *const *modules, size_t parts, const char *what) {
+    size_t n = 0;
+    for (size_t i = 0; i < parts; i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%s.%s", modules[i], what);
+        n += vs_tensorfile_find(r->file, name) != NULL;
+    }
+    return n;
+}
+
+/* The parts of a weight [out, in] or of a bias [1, out], each with its share of `out`. */
+static vs_status read_parts(const vs_reader *r, const char *const *modules, size_t parts, const char *what, size_t out, size_t in,
+                            bool bias, float **to, vs_error *err) {
+    const size_t rows = out / parts;
+    vs_status status = VS_OK;
+    if (count_present(r, modules, parts, what)) status = allocate(r, out, in, modules[0], to, err);
+    for (size_t i = 0; i < parts && status == VS_OK; i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%s.%s", modules[i], what);
+        float *at = *to ? *to + i * rows * in : NULL;
+        status = read_into(r, name, bias ? 1 : rows, bias ? rows : in, at, err);
+    }
+    return status;
+}
+
+vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t parts, size_t out, size_t in, bool bias_optional,
+                         vs_linear *linear, vs_error *err) {
+    linear->out = out;
+    linear->in = in;
+    for (size_t i = 0; i < parts; i++) {
+        linear->fqn[i] = vs_strdup(modules[i]);
+        if (!linear->fqn[i]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
+        linear->fqn_count++;
+    }
+    vs_status status = read_parts(r, modules, parts, "weight", out, in, false, &linear->w, err);
+    if (status != VS_OK || (bias_optional && count_present(r, modules, parts, "bias") == 0)) return status;
+    return read_parts(r, modules, parts, "bias", out, 1, true, &linear->b, err);
+}

@@ -1,0 +1,24 @@
+/* From named tensors of a file to the model's own float32 arrays. */
+#ifndef VS_READ_H
+#define VS_READ_H
+
+#include "tensorfile.h"
+#include "vitscope/vit.h"
+
+/* A missing tensor is listed in the model, not an error yet, so that one message can say how many are missing. */
+typedef struct vs_reader {
+    vs_model *model;
+    const vs_tensorfile *file;
+    const vs_model_options *options;
+} vs_reader;
+
+/* Tensor `name` of rows x cols values, once dimensions of size 1 are dropped; a new array in *out (NULL stays with
+ * options.shapes_only or where it is missing). VS_ERR_FORMAT: another shape, or values that options.check_values refuses. */
+VS_NODISCARD vs_status vs_read_tensor(const vs_reader *reader, const char *name, size_t rows, size_t cols, float **out,
+                                      vs_error *err);
+/* The layer whose rows are those of `parts` modules of equal size, one after the other. Where `bias_optional`, none of them
+ * needs a bias. */
+VS_NODISCARD vs_status vs_read_linear(const vs_reader *reader, const char *const *modules, size_t parts, size_t out, size_t in,
+                                      bool bias_optional, vs_linear *linear, vs_error *err);
+
+#endif

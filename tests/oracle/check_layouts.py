@@ -1,0 +1,100 @@
+"""Every layout against the library that defines it.
+
+1. The tensors as loaded are the library's, bit for bit (SHA-256 of their float32 bytes).
+2. Every tap of `vitscope capture --backend ref` at three sizes, one not square: 1e-9 (max|a-b| / max|a|) where the script computes the library's
+   position formula in float64, 5e-6 against the untouched library, which resamples positions in float32.
+
+Run: PYTHON tests/oracle/check_layouts.py [--full] [NAME...]   (exits 1 on a miss)
+--full: S, B and L at their true size, giant with true widths and 2 blocks, at 224 px."""
+import json, os, pathlib, subprocess, sys, tempfile, time, warnings
+
+import numpy as np
+from PIL import Image
+
+warnings.filterwarnings("ignore")
+import layouts
+import oracle
+
+EXACT, UNTOUCHED = 1e-9, 5e-6
+CANONICAL = os.environ.get("VS_CANONICAL") or str(pathlib.Path(oracle.vitscope()).parents[2] / "tests/oracle/vs_canonical")
+
+
+def same_tensors(case, path):
+    run = subprocess.run([CANONICAL, str(path), str(case.heads)], capture_output=True, text=True)
+    if run.returncode:
+        print(f"{case.name:20s} {run.stderr.strip()}")
+        return False
+    got = dict(line.split() for line in run.stdout.splitlines() if not line.startswith("head."))
+    want = case.canonical()
+    wrong = sorted(k for k in set(got) | set(want) if got.get(k) != want.get(k))
+    print(f"{case.name:20s} {len(want)} tensors, {len(wrong)} differ {wrong[:4]}")
+    return not wrong
+
+
+def inspected(case, path):
+    start = time.perf_counter()
+    run = subprocess.run([oracle.vitscope(), "inspect", "--json", str(path)], capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if run.returncode:
+        print(f"{case.name:20s} {run.stderr.strip()}")
+        return False
+    found = json.loads(run.stdout)
+    print(f"{case.name:20s} {found['layout']}, {found['arch']}, {found['parameters']} parameters, head {found['head']}, {found['positions']}; inspected in {seconds:.3f} s")
+    return found["layout"] == case.layout and not found["missing"]
+
+
+def worst_of(want, out):
+    worst = (0.0, "")
+    for tap, a in want.items():
+        b = np.load(out / f"{tap}.npy")[0].reshape(a.shape)
+        error = np.abs(a - b).max() / np.abs(a).max()
+        worst = max(worst, (np.inf if np.isnan(error) else float(error), tap))
+    return worst
+
+
+def same_taps(case, path, size, directory):
+    directory = pathlib.Path(directory) / f"{case.name}_{size[0]}x{size[1]}"
+    (directory / "images").mkdir(parents=True)
+    rgb, _ = oracle.scenes(3, 1, max(size))
+    image = rgb[0, : size[0], : size[1]]
+    Image.fromarray(image).save(directory / "images/a.png")
+    heads = "" if case.save_as == "folder" else f", heads: {case.heads}"
+    (directory / "c.yaml").write_text(f"version: 1\nname: x\nmodel: {{checkpoint: {path}{heads}}}\ndata: {{analysis: {{images: {directory}/images}}}}\nanalyze: {{recipes: []}}\n")
+    subprocess.run([oracle.vitscope(), "capture", str(directory / "c.yaml"), "--backend", "ref", "--out", str(directory / "out")], check=True, stdout=subprocess.DEVNULL)
+    pixels = oracle.normalise(image[None])
+    good = True
+    for exact, limit in ((True, EXACT), (False, UNTOUCHED)):
+        want = case.taps(pixels, exact)
+        error, tap = worst_of(want, directory / "out")
+        print(f"{case.name:20s} {size[0]}x{size[1]}: {len(want)} taps against the {'formula in float64' if exact else 'untouched library'}, worst {error:.2e} at {tap}{'' if error <= limit else '   MISS'}")
+        good &= bool(error <= limit)
+    subprocess.run(["rm", "-r", str(directory)], check=True)
+    return good
+
+
+def check(case, directory, full):
+    path = case.save(directory)
+    good = inspected(case, path)
+    good &= same_tensors(case, path)
+    p = case.patch
+    g = 224 // p
+    for size in ((224, 224),) if full else ((224, 224), ((g + 4) * p, (g + 4) * p), (g * p, (g + 6) * p)):
+        good &= same_taps(case, path, size, directory)
+    return good
+
+
+def main():
+    full = "--full" in sys.argv
+    names = [a for a in sys.argv[1:] if not a.startswith("--")]
+    good = True
+    for make in layouts.cases(full):
+        case = make()
+        if names and case.name not in names:
+            continue
+        with tempfile.TemporaryDirectory() as d:
+            good &= check(case, d, full)
+    print("all agree" if good else "MISSES, see above")
+    sys.exit(0 if good else 1)
+
+
+main()

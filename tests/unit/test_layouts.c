@@ -1,0 +1,377 @@
+/* Layouts from names and shapes alone, and files that must be refused. The libraries' own files are the oracle's business
+ * (tests/oracle/check_layouts.py). */
+#include "check.h"
+#include "layout.h"
+#include "tensorfile.h"
+#include "util.h"
+#include "vitscope/vit.h"
+
+enum { C = 64, F = 128, P = 4, GRID = 3 };
+
+static char dir[256], path[300];
+
+typedef struct maker {
+    char header[16384];
+    size_t used, bytes;
+    const char *drop, *reshape; /* a name's end; reshaped to [5, 7] */
+    const char *prefix;
+} maker;
+
+static bool ends(const char *name, const char *tail) {
+    const size_t n = strlen(name), k = tail ? strlen(tail) : n + 1;
+    return k <= n && strcmp(name + n - k, tail) == 0;
+}
+
+/* `a` x `b`, a vector where b is 0, or of more dimensions where `shape` says so. */
+static void put(maker *m, const char *base, const char *name, size_t a, size_t b, const char *shape) {
+    char full[128], own[64];
+    snprintf(full, sizeof full, "%s%s%s", m->prefix, base, name);
+    if (ends(full, m->drop)) return;
+    if (ends(full, m->reshape)) a = 5, b = 7, shape = NULL;
+    snprintf(own, sizeof own, b ? "%zu,%zu" : "%zu", a, b);
+    const size_t size = 4 * a * (b ? b : 1);
+    m->used += (size_t)snprintf(m->header + m->used, sizeof m->header - m->used,
+                                "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}", m->used > 1 ? "," : "",
+                                full, shape ? shape : own, m->bytes, m->bytes + size);
+    m->bytes += size;
+}
+
+static void layer(maker *m, const char *base, const char *name, size_t out, size_t in) {
+    char text[64];
+    snprintf(text, sizeof text, "%s.weight", name);
+    put(m, base, text, out, in, NULL);
+    snprintf(text, sizeof text, "%s.bias", name);
+    put(m, base, text, out, 0, NULL);
+}
+
+static void norm(maker *m, const char *base, const char *name) {
+    char text[64];
+    snprintf(text, sizeof text, "%s.weight", name);
+    put(m, base, text, C, 0, NULL);
+    snprintf(text, sizeof text, "%s.bias", name);
+    put(m, base, text, C, 0, NULL);
+}
+
+typedef enum family { HUB, CHUNKED, TIMM, HF_DINOV2, HF_VIT } family;
+typedef struct recipe {
+    family family;
+    const char *prefix, *drop, *reshape;
+    size_t prefix_rows, registers;
+    bool scale, swiglu, mask, distilled;
+    const char *extra; /* a name of one more tensor [9, 64] */
+} recipe;
+
+static void outside(maker *m, const recipe *r) {
+    const bool hf = r->family >= HF_DINOV2;
+    char shape[48];
+    snprintf(shape, sizeof shape, "%d,3,%d,%d", C, P, P);
+    put(m, "", hf ? "embeddings.patch_embeddings.projection.weight" : "patch_embed.proj.weight", C, 3 * P * P, shape);
+    put(m, "", hf ? "embeddings.patch_embeddings.projection.bias" : "patch_embed.proj.bias", C, 0, NULL);
+    put(m, "", hf ? "embeddings.cls_token" : "cls_token", C, 0, "1,1,64");
+    const size_t rows = r->prefix_rows + (size_t)GRID * GRID;
+    snprintf(shape, sizeof shape, "1,%zu,%d", rows, C);
+    put(m, "", hf ? "embeddings.position_embeddings" : "pos_embed", rows, C, shape);
+    if (r->mask) put(m, "", hf ? "embeddings.mask_token" : "mask_token", C, 0, "1,64");
+    snprintf(shape, sizeof shape, "1,%zu,%d", r->registers, C);
+    if (r->registers)
+        put(m, "",
+            hf                  ? "embeddings.register_tokens"
+            : r->family == TIMM ? "reg_token"
+                                : "register_tokens",
+            r->registers, C, shape);
+    if (r->distilled) put(m, "", hf ? "embeddings.distillation_token" : "dist_token", C, 0, "1,1,64");
+    norm(m, "", hf ? "layernorm" : "norm");
+}
+
+static void block(maker *m, const recipe *r, size_t i) {
+    char base[48];
+    const bool hf = r->family >= HF_DINOV2;
+    snprintf(base, sizeof base, hf ? "encoder.layer.%zu." : r->family == CHUNKED ? "blocks.1.%zu." : "blocks.%zu.", i);
+    if (r->family == CHUNKED && i == 0) snprintf(base, sizeof base, "blocks.0.0.");
+    norm(m, base, r->family == HF_VIT ? "layernorm_before" : "norm1");
+    norm(m, base, r->family == HF_VIT ? "layernorm_after" : "norm2");
+    if (hf) {
+        layer(m, base, "attention.attention.query", C, C);
+        layer(m, base, "attention.attention.key", C, C);
+        layer(m, base, "attention.attention.value", C, C);
+    } else
+        layer(m, base, "attn.qkv", 3 * C, C);
+    layer(m, base, hf ? "attention.output.dense" : "attn.proj", C, C);
+    const bool packed = r->swiglu && r->family != TIMM;
+    layer(m, base,
+          packed                ? hf ? "mlp.weights_in" : "mlp.w12"
+          : r->family == HF_VIT ? "intermediate.dense"
+                                : "mlp.fc1",
+          r->swiglu ? 2 * F : F, C);
+    layer(m, base, packed ? hf ? "mlp.weights_out" : "mlp.w3" : r->family == HF_VIT ? "output.dense" : "mlp.fc2", C, F);
+    if (r->scale) put(m, base, hf ? "layer_scale1.lambda1" : "ls1.gamma", C, 0, NULL);
+    if (r->scale) put(m, base, hf ? "layer_scale2.lambda1" : "ls2.gamma", C, 0, NULL);
+}
+
+static vs_status load(const recipe *r, const vs_model_options *options, vs_model **out, vs_error *err) {
+    maker m = { .header = "{", .used = 1, .drop = r->drop, .reshape = r->reshape, .prefix = r->prefix ? r->prefix : "" };
+    outside(&m, r);
+    for (size_t i = 0; i < 2; i++) block(&m, r, i);
+    if (r->extra) m.prefix = "", put(&m, "", r->extra, 9, 64, NULL);
+    m.header[m.used++] = '}';
+    char *bytes = vs_calloc(8 + m.used + m.bytes, 1);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < 8; i++) bytes[i] = (char)(m.used >> (8 * i));
+    memcpy(bytes + 8, m.header, m.used);
+    *err = (vs_error){ 0 };
+    assert_int_equal(vs_write_file(path, bytes, 8 + m.used + m.bytes, err), VS_OK);
+    free(bytes);
+    return vs_model_load(out, path, options, err);
+}
+
+static void layouts_are_found(void **state) {
+    (void)state;
+    static const struct {
+        recipe r;
+        const char *layout, *name;
+        vs_position_mode position;
+        double eps;
+    } cases[] = {
+        { { .family = HUB, .prefix_rows = 1, .scale = true, .mask = true },
+          "dinov2_hub",
+          "dinov2_vitc64_4",
+          VS_POSITION_OFFSET,
+          1e-6 },
+        { { .family = HUB, .prefix_rows = 1, .scale = true, .mask = true, .registers = 4, .prefix = "teacher.backbone." },
+          "dinov2_hub",
+          "dinov2_vitc64_4_reg",
+          VS_POSITION_SIZE_ANTIALIAS,
+          1e-6 },
+        { { .family = CHUNKED, .prefix_rows = 1, .scale = true, .mask = true, .swiglu = true },
+          "dinov2_chunked",
+          "dinov2_vitc64_4",
+          VS_POSITION_OFFSET,
+          1e-6 },
+        { { .family = TIMM, .prefix_rows = 1, .scale = true }, "timm_dinov2", "vit_c64_4", VS_POSITION_SIZE_ANTIALIAS, 1e-6 },
+        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 4 },
+          "timm_dinov2",
+          "vit_c64_4_reg",
+          VS_POSITION_SIZE_ANTIALIAS,
+          1e-6 },
+        { { .family = TIMM, .prefix_rows = 0, .scale = true }, "timm_deit3", "deit3_c64_4", VS_POSITION_SIZE_ANTIALIAS, 1e-6 },
+        { { .family = TIMM, .prefix_rows = 1, .swiglu = true, .prefix = "state_dict.module." },
+          "timm_vit",
+          "vit_c64_4",
+          VS_POSITION_SIZE_ANTIALIAS,
+          1e-6 },
+        { { .family = TIMM, .prefix_rows = 2, .distilled = true },
+          "timm_deit_distilled",
+          "deit_c64_4_distilled",
+          VS_POSITION_SIZE_ANTIALIAS,
+          1e-6 },
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true, .mask = true, .prefix = "dinov2." },
+          "hf_dinov2",
+          "dinov2_vitc64_4",
+          VS_POSITION_SIZE,
+          1e-6 },
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true, .registers = 4, .swiglu = true },
+          "hf_dinov2_with_registers",
+          "dinov2_vitc64_4_reg",
+          VS_POSITION_SIZE_ANTIALIAS,
+          1e-6 },
+        { { .family = HF_VIT, .prefix_rows = 1, .prefix = "vit." }, "hf_vit", "vit_c64_4", VS_POSITION_SIZE, 1e-12 },
+        { { .family = HF_VIT, .prefix_rows = 2, .distilled = true }, "hf_deit", "deit_c64_4_distilled", VS_POSITION_SIZE, 1e-12 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        if (load(&cases[i].r, &(vs_model_options){ 0 }, &m, &err) != VS_OK) fail_msg("case %zu: %s", i, err.message);
+        const vs_arch *a = &m->arch;
+        const recipe *r = &cases[i].r;
+        assert_string_equal(a->layout, cases[i].layout);
+        assert_string_equal(a->name, cases[i].name);
+        assert_int_equal(a->position, cases[i].position);
+        check_close(a->eps, cases[i].eps, 0);
+        assert_int_equal(a->depth, 2);
+        assert_int_equal(a->hidden, F);
+        assert_int_equal(a->ffn, r->swiglu ? VS_FFN_SWIGLU : VS_FFN_GELU);
+        assert_int_equal(a->registers, r->distilled ? 1 : r->registers);
+        assert_int_equal(a->prefix_positions, r->prefix_rows);
+        assert_int_equal(m->blocks[1].qkv.fqn_count, r->family >= HF_DINOV2 ? 3 : 1);
+        for (size_t t = 0; t < m->tensor_count; t++)
+            if (!m->tensors[t].used && !strstr(m->tensors[t].name, "mask_token")) fail_msg("%s is not used", m->tensors[t].name);
+        vs_model_free(m);
+    }
+}
+
+static void one_layer_may_be_three_tensors(void **state) {
+    (void)state;
+    vs_model *m = NULL;
+    vs_error err;
+    const recipe r = { .family = HF_VIT, .prefix_rows = 1, .prefix = "vit." };
+    assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
+    const char *names[VS_MAX_PARTS];
+    assert_int_equal(vs_linear_names(&m->blocks[1].qkv, VS_KIND_QKV, names), 3);
+    assert_string_equal(names[1], "vit.encoder.layer.1.attention.attention.key");
+    assert_int_equal(vs_linear_names(&m->blocks[1].qkv, VS_KIND_V, names), 1);
+    assert_string_equal(names[0], "vit.encoder.layer.1.attention.attention.value");
+    assert_int_equal(vs_linear_names(&m->blocks[0].fc1, VS_KIND_FC1, names), 1);
+    assert_string_equal(names[0], "vit.encoder.layer.0.intermediate.dense");
+    vs_model_free(m);
+}
+
+static void swiglu_layers_have_their_own_names(void **state) {
+    (void)state;
+    vs_model *m = NULL;
+    vs_error err;
+    const recipe r = { .family = TIMM, .prefix_rows = 1, .scale = true, .swiglu = true };
+    assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
+    vs_point *points = NULL;
+    size_t count = 0, seen = 0;
+    assert_int_equal(vs_points_make(m, 10, false, &points, &count, &err), VS_OK);
+    for (size_t i = 0; i < count; i++) {
+        seen += strcmp(points[i].name, "blocks.1.mlp.w12") == 0 && points[i].macs == 10.0 * C * 2 * F;
+        seen += strcmp(points[i].name, "blocks.1.mlp.w3") == 0 && points[i].macs == 10.0 * C * F;
+    }
+    assert_int_equal(seen, 2);
+    free(points);
+    vs_model_free(m);
+}
+
+static void wrong_files_are_refused(void **state) {
+    (void)state;
+#define HF .family = HF_DINOV2, .prefix_rows = 1, .scale = true
+    static const struct {
+        recipe r;
+        vs_model_options options;
+        vs_status status;
+        const char *part;
+    } cases[] = {
+        { { HF, .drop = "1.attention.attention.key.weight" },
+          { 0 },
+          VS_ERR_FORMAT,
+          "1 tensor is missing, the first is 'encoder.layer.1" },
+        { { HF, .drop = "attention.key.bias" }, { 0 }, VS_ERR_FORMAT, "2 tensors are missing" },
+        { { HF, .reshape = "0.attention.attention.value.weight" },
+          { 0 },
+          VS_ERR_FORMAT,
+          "has shape [5, 7] where [64, 64] is needed" },
+        { { HF, .reshape = "position_embeddings" }, { 0 }, VS_ERR_FORMAT, "expected [1, tokens, 64]" },
+        { { .family = HF_DINOV2, .prefix_rows = 4, .scale = true }, { 0 }, VS_ERR_FORMAT, "13 positions are no square grid" },
+        { { HF, .registers = 4, .reshape = "register_tokens" }, { 0 }, VS_ERR_FORMAT, "expected [1, registers, 64]" },
+        { { HF, .swiglu = true, .reshape = "0.mlp.weights_in.weight" },
+          { 0 },
+          VS_ERR_FORMAT,
+          "mlp.weights_in.weight' is missing or no matrix" },
+        { { HF, .reshape = "projection.weight" }, { 0 }, VS_ERR_FORMAT, "expected [width, 3, patch, patch]" },
+        { { HF, .extra = "rope_embed.periods" }, { 0 }, VS_ERR_UNSUPPORTED, "a DINOv3 checkpoint" },
+        { { .family = HUB, .prefix_rows = 1, .extra = "norm_pre.weight" }, { 0 }, VS_ERR_UNSUPPORTED, "CLIP" },
+        { { HF }, { .layout = "timm_vit" }, VS_ERR_FORMAT, "this is no timm_vit checkpoint" },
+        { { HF }, { .layout = "timm" }, VS_ERR_CONFIG, "there is no layout 'timm'; known: dinov2_hub, " },
+        { { HF, .extra = "decode_head.conv_seg.weight" }, { 0 }, VS_OK, NULL },
+        { { HF, .extra = "classifier.weight" }, { 0 }, VS_OK, NULL },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        const vs_status status = load(&cases[i].r, &cases[i].options, &m, &err);
+        if (cases[i].status == VS_OK) {
+            assert_int_equal(status, VS_OK);
+            assert_int_equal(m->arch.classes, 9);
+        } else {
+            check_error(status, &err, cases[i].status, cases[i].part);
+            assert_non_null(strstr(err.message, path));
+            assert_null(m);
+        }
+        vs_model_free(m);
+    }
+}
+
+static void shapes_alone_list_what_is_missing(void **state) {
+    (void)state;
+    vs_model *m = NULL;
+    vs_error err;
+    const recipe r = { .family = HUB, .prefix_rows = 1, .scale = true, .mask = true, .drop = "mlp.fc2.weight" };
+    assert_int_equal(load(&r, &(vs_model_options){ .shapes_only = true }, &m, &err), VS_OK);
+    assert_int_equal(m->missing_count, 2);
+    assert_string_equal(m->missing[1], "blocks.1.mlp.fc2.weight");
+    assert_null(m->blocks[0].qkv.w);
+    assert_true(m->parameters > 0);
+    vs_model_free(m);
+}
+
+static void config_json_wins(void **state) {
+    (void)state;
+    vs_layout_config c;
+    vs_error err = { 0 };
+    assert_int_equal(vs_layout_config_read(&c, NULL, "p", &err), VS_OK);
+    assert_int_equal(c.heads, 0);
+    assert_int_equal(
+        vs_layout_config_read(&c, "{\"num_attention_heads\": 4, \"layer_norm_eps\": 1e-5, \"hidden_act\": \"gelu\"}", "p", &err),
+        VS_OK);
+    assert_int_equal(c.heads, 4);
+    check_close(c.eps, 1e-5, 0);
+    static const struct {
+        const char *text, *part;
+    } bad[] = { { "{", "p: config.json:1:1: " },
+                { "[]", "p: config.json is no object" },
+                { "{\"hidden_size\": -1}", "hidden_size must be a whole number" },
+                { "{\"hidden_size\": 99999999999999}", "hidden_size must be a whole number" },
+                { "{\"hidden_size\": \"a\"}", "hidden_size must be a whole number" },
+                { "{\"layer_norm_eps\": 0}", "layer_norm_eps must be" },
+                { "{\"layer_norm_eps\": \"x\"}", "layer_norm_eps must be" } };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        err = (vs_error){ 0 };
+        check_error(vs_layout_config_read(&c, bad[i].text, "p", &err), &err, VS_ERR_FORMAT, bad[i].part);
+    }
+    char config[300];
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    static const struct {
+        const char *text;
+        vs_status status;
+        const char *part;
+    } files[] = {
+        { "{\"model_type\": \"dinov2\", \"hidden_size\": 64, \"num_attention_heads\": 4, \"layer_norm_eps\": 1e-3}", VS_OK,
+          NULL },
+        { "{\"model_type\": \"dinov2\", \"hidden_size\": 128}", VS_ERR_FORMAT,
+          "config.json says hidden_size 128, the tensors have 64" },
+        { "{\"model_type\": \"dinov2\", \"num_hidden_layers\": 3}", VS_ERR_FORMAT, "num_hidden_layers 3, the tensors have 2" },
+        { "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu_new\"}", VS_ERR_UNSUPPORTED, "hidden_act 'gelu_new'" },
+        { "{\"model_type\": \"dinov2\", \"num_attention_heads\": 7}", VS_ERR_CONFIG, "set model.heads" },
+    };
+    const recipe r = { .family = HF_DINOV2, .prefix_rows = 1, .scale = true };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        vs_model *m = NULL;
+        err = (vs_error){ 0 };
+        assert_int_equal(vs_write_file(config, files[i].text, strlen(files[i].text), &err), VS_OK);
+        const vs_status status = load(&r, &(vs_model_options){ 0 }, &m, &err);
+        if (files[i].status == VS_OK) {
+            assert_int_equal(status, VS_OK);
+            assert_int_equal(m->arch.heads, 4);
+            check_close(m->arch.eps, 1e-3, 0);
+        } else
+            check_error(status, &err, files[i].status, files[i].part);
+        vs_model_free(m);
+    }
+    unlink(config);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    make_temp_dir(dir, sizeof dir);
+    snprintf(path, sizeof path, "%s/m.safetensors", dir);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    unlink(path);
+    return rmdir(dir);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layouts_are_found),
+        cmocka_unit_test(one_layer_may_be_three_tensors),
+        cmocka_unit_test(swiglu_layers_have_their_own_names),
+        cmocka_unit_test(wrong_files_are_refused),
+        cmocka_unit_test(shapes_alone_list_what_is_missing),
+        cmocka_unit_test(config_json_wins),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
