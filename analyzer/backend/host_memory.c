@@ -19,6 +19,11 @@ void vs_host_free(const vs_backend *self, void *p) {
     free(p);
 }
 
+vs_memory_use vs_host_memory_use(const vs_backend *self) {
+    (void)self;
+    return (vs_memory_use){ 0, 0 };
+}
+
 void vs_host_copy(const vs_backend *self, vs_mat src, vs_mat dst) {
     const size_t real = (size_t)self->real;
     for (size_t r = 0; r < src.rows; r++)

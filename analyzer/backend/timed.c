@@ -40,7 +40,7 @@
     X(zero_counts)
 
 #define AS_ID(name) OP_##name,
-enum { OPERATIONS(AS_ID) OP_COUNT, UNTIMED = 5 }; /* close, alloc, free, attention_scratch, alloc_counts */
+enum { OPERATIONS(AS_ID) OP_COUNT, UNTIMED = 6 }; /* close, alloc, free, memory_use, attention_scratch, alloc_counts */
 _Static_assert(sizeof(vs_backend_ops) == (OP_COUNT + UNTIMED) * sizeof(void (*)(void)), "an operation is missing here");
 
 typedef struct timed_backend {
@@ -126,6 +126,7 @@ TIMED(zero_counts, 0, (to, counts, count), void *counts, size_t count)
 static void close_backend(vs_backend *self) { free(timed(self)); }
 static void *alloc_reals(const vs_backend *self, size_t count) { return inner_of(self)->ops->alloc(inner_of(self), count); }
 static void free_reals(const vs_backend *self, void *p) { inner_of(self)->ops->free(inner_of(self), p); }
+static vs_memory_use memory_use(const vs_backend *self) { return inner_of(self)->ops->memory_use(inner_of(self)); }
 static void *alloc_counts(const vs_backend *self, size_t count) {
     return inner_of(self)->ops->alloc_counts(inner_of(self), count);
 }
@@ -137,6 +138,7 @@ static size_t attention_scratch(const vs_backend *self, size_t tokens, size_t he
 static const vs_backend_ops operations = { .close = close_backend,
                                            .alloc = alloc_reals,
                                            .free = free_reals,
+                                           .memory_use = memory_use,
                                            .attention_scratch = attention_scratch,
                                            .alloc_counts = alloc_counts,
                                            OPERATIONS(AS_SLOT) };

@@ -14,7 +14,7 @@ typedef struct vs_bench_pass {
     double seconds;        /* an image, all threads at work; median of the repeats */
 } vs_bench_pass;
 
-/* Where the time of one image on one thread goes. */
+/* Where the time of one session on one thread goes. */
 typedef struct vs_bench_table {
     const char *name;
     double seconds;  /* wall time of the whole */
@@ -25,8 +25,9 @@ enum { VS_BENCH_MAX_PASSES = 16 };
 
 typedef struct vs_bench {
     vs_study *study; /* open; its states are prepared by the stages that need them */
-    vs_sample *samples;
-    size_t images;
+    float *pixels;   /* [images, 3, height, width] */
+    size_t images, height, width;
+    size_t at_once; /* images in a session; divides `images` */
     vs_bench_pass passes[VS_BENCH_MAX_PASSES];
     size_t pass_count, repeats;
     bool studied; /* study->stages are a whole study's */

@@ -13,9 +13,11 @@
 typedef struct seat {
     const vs_backend *backend;
     vs_session *session;
-    vs_abs_stats stats;
+    size_t images;
+    vs_abs_stats stats[VS_MAX_BATCH];
+    vs_abs_stats *stats_of[VS_MAX_BATCH];
+    double *energies, *energy_of[VS_MAX_BATCH];
     void *hist; /* counters */
-    double *energy;
     vs_state_tap tap;
 } seat;
 
@@ -23,36 +25,42 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
     (void)err;
     seat *s = context;
     if (tap->kind < VS_KIND_QKV || tap->kind > VS_KIND_FC2 || (vs_kind_is_operand(tap->kind) && !tap->input)) return VS_OK;
-    s->backend->ops->abs_stats(s->backend, tap->x, 1, (vs_abs_stats *[]){ &s->stats }, s->hist, (double *[]){ s->energy });
+    s->backend->ops->abs_stats(s->backend, tap->x, s->images, s->stats_of, s->hist, s->energy_of);
     return VS_OK;
 }
 
-static vs_status sit(seat *s, const vs_weights *weights, const vs_sample *sample, vs_error *err) {
+static vs_status sit(seat *s, const vs_bench *b, const vs_weights *weights, vs_error *err) {
     const vs_arch *a = &weights->model->arch;
     const size_t widest = vs_arch_fc1_width(a) > 3 * a->width ? vs_arch_fc1_width(a) : 3 * a->width;
     const vs_session_options options = {
-        .images = 1, .height = sample->image.height, .width = sample->image.width, .workspaces = 1, .streams = 1
+        .images = b->at_once, .height = b->height, .width = b->width, .workspaces = 1, .streams = 1
     };
     *s = (seat){ .backend = weights->backend,
+                 .images = b->at_once,
                  .hist = weights->backend->ops->alloc_counts(weights->backend, VS_HIST_BINS),
-                 .energy = vs_calloc(widest, sizeof *s->energy) };
-    if (!s->hist || !s->energy) return vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
+                 .energies = vs_calloc(b->at_once * widest, sizeof *s->energies) };
+    if (!s->hist || !s->energies) return vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
+    for (size_t i = 0; i < s->images; i++) {
+        s->stats_of[i] = &s->stats[i];
+        s->energy_of[i] = s->energies + i * widest;
+    }
     return vs_session_create(&s->session, weights, &options, err);
 }
 
 static void leave(seat *s) {
     vs_session_free(s->session);
-    if (s->backend) s->backend->ops->free(s->backend, s->hist);
-    free(s->energy);
+    if (s->backend && s->hist) s->backend->ops->free(s->backend, s->hist);
+    free(s->energies);
 }
 
-static vs_status one_forward(const vs_bench_pass *p, seat *s, const vs_sample *sample, vs_error *err) {
+/* A session's images from image `first` on. */
+static vs_status one_forward(const vs_bench *b, const vs_bench_pass *p, seat *s, size_t first, vs_error *err) {
     vs_tapper tapper = { p->statistics ? look : NULL, s };
     if (p->state) {
         s->tap = (vs_state_tap){ p->state, s->backend };
         tapper = vs_state_tapper(&s->tap);
     }
-    vs_status status = vs_forward(s->session, p->weights, sample->pixels, tapper, err);
+    vs_status status = vs_forward(s->session, p->weights, b->pixels + first * 3 * b->height * b->width, tapper, err);
     return status == VS_OK ? s->backend->ops->sync(s->backend, err) : status;
 }
 
@@ -61,9 +69,9 @@ static vs_status time_pass(const vs_bench *b, const vs_bench_pass *p, seat *seat
     vs_status status = VS_OK;
     const double start = vs_now();
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)b->study->options.threads)
-    for (size_t i = 0; i < b->images; i++) {
+    for (size_t i = 0; i < b->images; i += b->at_once) {
         vs_error mine = { 0 };
-        const vs_status s = one_forward(p, &seats[omp_get_thread_num()], &b->samples[i], &mine);
+        const vs_status s = one_forward(b, p, &seats[omp_get_thread_num()], i, &mine);
 #pragma omp critical(vs_bench_status)
         if (s != VS_OK) status = vs_fail(err, s, "%s", mine.message);
     }
@@ -88,21 +96,41 @@ static void plan_passes(vs_bench *b) {
     }
 }
 
-/* Sessions are made once, for the first image's size. */
-static vs_status load_samples(vs_bench *b, vs_error *err) {
-    if (b->samples) return VS_OK;
-    const vs_imageset *set = &b->study->analysis_set;
-    b->samples = vs_calloc(b->images, sizeof *b->samples);
-    if (!b->samples) return vs_fail(err, VS_ERR_NOMEM, "no memory for %zu images", b->images);
-    for (size_t i = 0; i < b->images; i++) {
-        vs_status status = vs_imageset_get(set, i, &b->samples[i], err);
-        if (status != VS_OK) return status;
-        const vs_image *first = &b->samples[0].image, *image = &b->samples[i].image;
-        if (image->width != first->width || image->height != first->height)
-            return vs_fail(err, VS_ERR_SHAPE, "bench needs images of one size: %zux%zu and %zux%zu", first->width, first->height,
-                           image->width, image->height);
+/* As many in a session as the batch allows, all sessions alike. */
+static size_t divisor(size_t images, size_t batch) {
+    size_t n = batch < images ? batch : images;
+    while (images % n) n--;
+    return n;
+}
+
+static vs_status load_image(vs_bench *b, size_t image, vs_error *err) {
+    vs_sample sample;
+    vs_status status = vs_imageset_get(&b->study->analysis_set, image, &sample, err);
+    if (status != VS_OK) return status;
+    size_t each = 0, all = 0;
+    if (image == 0) {
+        b->height = sample.image.height;
+        b->width = sample.image.width;
     }
-    return VS_OK;
+    if (!vs_size_mul(&each, 3 * b->height, b->width) || !vs_size_mul(&all, each, b->images) ||
+        (!b->pixels && !(b->pixels = vs_calloc(all, sizeof *b->pixels))))
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for %zu images", b->images);
+    else if (sample.image.width != b->width || sample.image.height != b->height)
+        status = vs_fail(err, VS_ERR_SHAPE, "bench needs images of one size: %zux%zu and %zux%zu", b->width, b->height,
+                         sample.image.width, sample.image.height);
+    else
+        memcpy(b->pixels + image * each, sample.pixels, each * sizeof *b->pixels);
+    vs_sample_release(&sample);
+    return status;
+}
+
+/* Sessions are made once, for the first image's size. */
+static vs_status load_images(vs_bench *b, vs_error *err) {
+    if (b->pixels) return VS_OK;
+    vs_status status = VS_OK;
+    b->at_once = divisor(b->images, b->study->options.batch);
+    for (size_t i = 0; i < b->images && status == VS_OK; i++) status = load_image(b, i, err);
+    return status;
 }
 
 /* ------------------------------------------------------------------ stages */
@@ -142,10 +170,10 @@ static vs_status repeat_passes(vs_bench *b, seat *seats, vs_error *err) {
 vs_status vs_bench_forward(vs_bench *b, vs_error *err) {
     const size_t threads = b->study->options.threads;
     plan_passes(b);
-    vs_status status = load_samples(b, err);
+    vs_status status = load_images(b, err);
     seat *seats = vs_calloc(threads, sizeof *seats);
     if (!seats && status == VS_OK) status = vs_fail(err, VS_ERR_NOMEM, "no memory for %zu sessions", threads);
-    for (size_t t = 0; t < threads && status == VS_OK; t++) status = sit(&seats[t], b->study->weights, &b->samples[0], err);
+    for (size_t t = 0; t < threads && status == VS_OK; t++) status = sit(&seats[t], b, b->study->weights, err);
     if (status == VS_OK) status = repeat_passes(b, seats, err);
     for (size_t t = 0; seats && t < threads; t++) leave(&seats[t]);
     free(seats);
@@ -170,14 +198,14 @@ static void keep_fastest(const vs_bench *b, vs_bench_table *t, const vs_backend 
 
 static vs_status operations_of_passes(vs_bench *b, const vs_weights *weights, vs_error *err) {
     seat s = { 0 };
-    vs_status status = sit(&s, weights, &b->samples[0], err);
+    vs_status status = sit(&s, b, weights, err);
     for (size_t p = 0; p < b->pass_count && status == VS_OK; p++) {
         vs_bench_table *table = NULL;
         status = new_table(b, b->passes[p].name, weights->backend, &table, err);
         for (size_t i = 0; i < MIN_REPEATS && status == VS_OK; i++) {
             vs_timed_reset(weights->backend);
             const double start = vs_now();
-            status = one_forward(&b->passes[p], &s, &b->samples[0], err);
+            status = one_forward(b, &b->passes[p], &s, 0, err);
             keep_fastest(b, table, weights->backend, vs_now() - start);
         }
     }
@@ -188,9 +216,12 @@ static vs_status operations_of_passes(vs_bench *b, const vs_weights *weights, vs
 static vs_status operations_of_analysis(vs_bench *b, const vs_weights *weights, vs_error *err) {
     vs_runner runner = vs_study_runner(b->study);
     runner.weights = weights;
-    runner.threads = runner.wave = 1;
+    runner.threads = 1;
+    runner.batch = runner.wave = b->at_once;
     runner.progress = (vs_progress){ .update = NULL };
-    const vs_analysis_options options = { .images = 1, .weight = true, .activation = true, .both = true, .cumulative = true };
+    const vs_analysis_options options = {
+        .images = b->at_once, .weight = true, .activation = true, .both = true, .cumulative = true
+    };
     vs_bench_table *table = NULL;
     vs_status status = new_table(b, "analysis", weights->backend, &table, err);
     if (status != VS_OK) return status;
@@ -205,7 +236,7 @@ vs_status vs_bench_by_operation(vs_bench *b, vs_error *err) {
     vs_backend *timed = NULL;
     vs_status status = b->study->states.state_count ? VS_OK : vs_study_prepare_states(b->study, err);
     plan_passes(b);
-    if (status == VS_OK) status = load_samples(b, err);
+    if (status == VS_OK) status = load_images(b, err);
     if (status == VS_OK) status = vs_timed_open(&timed, b->study->backend, err);
     vs_weights weights = *b->study->weights; /* the same memory, seen through the timed backend */
     weights.backend = timed;
@@ -216,7 +247,6 @@ vs_status vs_bench_by_operation(vs_bench *b, vs_error *err) {
 }
 
 void vs_bench_release(vs_bench *b) {
-    for (size_t i = 0; b->samples && i < b->images; i++) vs_sample_release(&b->samples[i]);
     for (size_t i = 0; i < b->table_count; i++) free(b->tables[i].ops);
-    free(b->samples);
+    free(b->pixels);
 }

@@ -28,9 +28,11 @@ static double in_operations(const vs_bench *b, const vs_bench_table *table) {
 static void print_head(const vs_bench *b) {
     const vs_study *s = b->study;
     const vs_arch *a = &s->model->arch;
-    printf("%s: width %zu, %zu blocks, %zu heads, %.1f M parameters; %zu images of %zu tokens, %zu threads, backend %s (%s)\n",
-           a->name, a->width, a->depth, a->heads, (double)s->model->parameters / 1e6, b->images, s->results.tokens,
-           s->options.threads, s->backend->name, s->backend->isa);
+    printf(
+        "%s: width %zu, %zu blocks, %zu heads, %.1f M parameters; %zu images of %zu tokens, batch %zu, %zu threads, backend %s "
+        "(%s)\n",
+        a->name, a->width, a->depth, a->heads, (double)s->model->parameters / 1e6, b->images, s->results.tokens, s->options.batch,
+        s->options.threads, s->backend->name, s->backend->isa);
 }
 
 static void print_passes(const vs_bench *b) {
@@ -53,8 +55,8 @@ static void print_stages(const vs_bench *b) {
 }
 
 static void print_table(const vs_bench *b, const vs_bench_table *table) {
-    printf("\n%s by operation (one image, one thread): %.1f ms\n  %-18s %9s %9s %7s %9s\n", table->name, 1e3 * table->seconds,
-           "operation", "calls", "ms", "share", "GFLOP/s");
+    printf("\n%s by operation (%zu image%s, one thread): %.1f ms\n  %-18s %9s %9s %7s %9s\n", table->name, b->at_once,
+           b->at_once == 1 ? "" : "s", 1e3 * table->seconds, "operation", "calls", "ms", "share", "GFLOP/s");
     for (size_t i = 0; i < b->op_count; i++) {
         const vs_op_time *o = &table->ops[i];
         if (o->calls == 0) continue;
@@ -75,6 +77,8 @@ void vs_bench_print(const vs_bench *b) {
     printf("\nmemory: peak %.1f MB, bound %.1f MB (float32 weights %zu times, %zu threads, 200 MB)\n",
            (double)vs_cli_peak_bytes() / 1e6, vs_bench_memory_bound(b) / 1e6, 1 + b->study->states.variant_count,
            b->study->options.threads);
+    const vs_memory_use device = b->study->backend->ops->memory_use(b->study->backend);
+    if (device.peak) printf("device memory: peak %.1f MB (weights, sessions, counters)\n", (double)device.peak / 1e6);
 }
 
 /* ------------------------------------------------------------------ JSON */
@@ -112,13 +116,15 @@ vs_status vs_bench_print_json(const vs_bench *b, vs_error *err) {
     json_t *tables = json_object();
     for (size_t i = 0; i < b->table_count; i++) json_object_set_new(tables, b->tables[i].name, json_table(b, &b->tables[i]));
     json_t *root =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:f}", "model", a->name,
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:f}", "model", a->name,
                   "width", (json_int_t)a->width, "depth", (json_int_t)a->depth, "heads", (json_int_t)a->heads, "tokens",
                   (json_int_t)s->results.tokens, "parameters", (json_int_t)s->model->parameters, "backend", s->backend->name,
-                  "isa", s->backend->isa, "threads", (json_int_t)s->options.threads, "images", (json_int_t)b->images, "repeats",
-                  (json_int_t)b->repeats, "weight_copies", (json_int_t)s->states.variant_count + 1, "seconds_an_image",
-                  json_passes(b), "stages", json_stages(b), "by_operation", tables, "peak_bytes", (json_int_t)vs_cli_peak_bytes(),
-                  "bound_bytes", vs_bench_memory_bound(b));
+                  "isa", s->backend->isa, "threads", (json_int_t)s->options.threads, "batch", (json_int_t)s->options.batch,
+                  "images", (json_int_t)b->images, "repeats", (json_int_t)b->repeats, "weight_copies",
+                  (json_int_t)s->states.variant_count + 1, "seconds_an_image", json_passes(b), "stages", json_stages(b),
+                  "by_operation", tables, "peak_bytes", (json_int_t)vs_cli_peak_bytes(), "bound_bytes", vs_bench_memory_bound(b));
+    const vs_memory_use device = s->backend->ops->memory_use(s->backend);
+    if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
     char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(root);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for the report");

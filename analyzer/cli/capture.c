@@ -7,7 +7,7 @@
 #include "npy.h"
 #include "util.h"
 
-/* One file that grows by an image at a time. */
+/* One file that grows by the images of a job at a time. */
 typedef struct sink {
     vs_kind kind;
     int block;
@@ -22,10 +22,14 @@ typedef struct capture {
     const vs_study *study;
     const vs_state *state;
     const char *dir;
-    size_t images;
+    size_t images, at_once; /* in all; in the job at work */
     sink *sinks;
     size_t sink_count;
 } capture;
+
+static bool is_map(const capture *c, const sink *s) {
+    return s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
+}
 
 static vs_status begin(capture *c, sink *s, vs_mat x, vs_error *err) {
     char *path = vs_format("%s/%s.npy", c->dir, s->name);
@@ -34,12 +38,12 @@ static vs_status begin(capture *c, sink *s, vs_mat x, vs_error *err) {
     free(path);
     if (status != VS_OK) return status;
     s->open = true;
-    s->rows = x.rows;
+    s->rows = x.rows / c->at_once;
     s->cols = x.cols;
     const vs_npy_type type = c->study->backend->real == VS_REAL_F64 ? VS_NPY_F64 : VS_NPY_F32;
-    const bool maps = s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
+    const bool maps = is_map(c, s);
     const size_t grid_w = c->study->results.grid_w;
-    const size_t flat[3] = { c->images, x.rows, x.cols }, map[4] = { c->images, x.cols, x.rows / grid_w, grid_w };
+    const size_t flat[3] = { c->images, s->rows, x.cols }, map[4] = { c->images, x.cols, s->rows / grid_w, grid_w };
     return maps ? vs_npy_write_header(s->file.stream, type, 4, map, err)
                 : vs_npy_write_header(s->file.stream, type, 3, flat, err);
 }
@@ -57,14 +61,14 @@ static vs_status append(capture *c, sink *s, vs_mat x, vs_error *err) {
         vs_status status = begin(c, s, x, err);
         if (status != VS_OK) return status;
     }
-    if (s->rows != x.rows || s->cols != x.cols)
+    if (s->rows * c->at_once != x.rows || s->cols != x.cols)
         return vs_fail(err, VS_ERR_SHAPE, "%s: images of different sizes cannot share one array", s->name);
     char *host = vs_calloc(2 * count, size), *turned = host ? host + count * size : NULL;
     vs_status status = host ? be->ops->download(be, host, x, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a tensor");
     if (status == VS_OK) status = be->ops->sync(be, err);
-    const bool maps = s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
-    if (status == VS_OK && maps) transpose(host, turned, x.rows, x.cols, size);
-    if (status == VS_OK && fwrite(maps ? turned : host, size, count, s->file.stream) != count)
+    for (size_t i = 0; i < c->at_once && status == VS_OK && is_map(c, s); i++)
+        transpose(host + i * s->rows * x.cols * size, turned + i * s->rows * x.cols * size, s->rows, x.cols, size);
+    if (status == VS_OK && fwrite(is_map(c, s) ? turned : host, size, count, s->file.stream) != count)
         status = vs_fail(err, VS_ERR_IO, "%s: cannot write", s->file.path);
     free(host);
     return status;
@@ -83,7 +87,8 @@ static vs_status on_tap(void *context, const vs_tap *tap, vs_error *err) {
 
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
     capture *c = context;
-    return vs_forward(job->session, c->state->weights, job->sample->pixels, (vs_tapper){ on_tap, c }, err);
+    c->at_once = job->images;
+    return vs_forward(job->session, c->state->weights, job->pixels, (vs_tapper){ on_tap, c }, err);
 }
 
 static bool has_input(vs_kind kind) { return vs_kind_is_linear(kind) || vs_kind_is_operand(kind); }

@@ -16,6 +16,7 @@ typedef enum vs_option_id {
     VS_OPT_SET,
     VS_OPT_THREADS,
     VS_OPT_BATCH,
+    VS_OPT_GPU_MEMORY,
     VS_OPT_PTQ,
     VS_OPT_ALPHA,
     VS_OPT_SDPA_SYM,
@@ -39,7 +40,7 @@ typedef struct vs_command_line {
     const char *out, *backend, *taps, *state, *only;
     vs_arithmetic arithmetic;
     bool json, help, resume;
-    size_t threads, batch, images, count, size; /* 0: not given */
+    size_t threads, batch, gpu_memory, images, count, size; /* 0: not given; gpu_memory in bytes */
     unsigned long long seed;
     vs_override overrides[VS_MAX_OVERRIDES];
     size_t override_count;

@@ -1,6 +1,5 @@
 /* Messages, signals and progress. */
 #include <math.h>
-#include <omp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -87,11 +86,12 @@ static void update(void *context, const char *stage, double done, size_t total) 
     const double elapsed = now - p->start, rate = elapsed > 0 ? (done - p->first) / elapsed : 0;
     char left[32];
     format_time(rate > 0 ? ((double)total - done) / rate : 0, left, sizeof left);
+    const char *unit = strstr(stage, "crops") ? "" : " images"; /* crops say so themselves */
     const int decimals = done == floor(done) ? 0 : 1;
     if (p->terminal)
-        fprintf(stderr, "\r%-12s %.*f/%zu images, %.1f/s, %s left \033[K", stage, decimals, done, total, rate, left);
+        fprintf(stderr, "\r%-12s %.*f/%zu%s, %.1f/s, %s left \033[K", stage, decimals, done, total, unit, rate, left);
     else
-        fprintf(stderr, "%s: %.*f/%zu images, %.1f/s, %s left\n", stage, decimals, done, total, rate, left);
+        fprintf(stderr, "%s: %.*f/%zu%s, %.1f/s, %s left\n", stage, decimals, done, total, unit, rate, left);
     p->last = now;
     p->printed++;
 }
@@ -114,11 +114,11 @@ void vs_cli_progress_end(vs_cli_progress *p) {
 }
 
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
-    const size_t threads = line->threads ? line->threads : (size_t)omp_get_num_procs();
     return (vs_study_options){ .backend = line->backend,
                                .arithmetic = line->arithmetic,
-                               .threads = threads,
-                               .wave = line->batch ? line->batch : 2 * threads,
+                               .threads = line->threads,
+                               .batch = line->batch,
+                               .memory = line->gpu_memory,
                                .stop = vs_cli_stop(),
                                .progress = vs_cli_progress_begin(progress) };
 }

@@ -6,14 +6,16 @@
 
 static const vs_option_id run_options[] = { VS_OPT_OUT,     VS_OPT_BACKEND, VS_OPT_ARITHMETIC, VS_OPT_SET,
                                             VS_OPT_PTQ,     VS_OPT_ALPHA,   VS_OPT_SDPA_SYM,   VS_OPT_RESUME,
-                                            VS_OPT_THREADS, VS_OPT_BATCH,   VS_OPT_HELP };
-static const vs_option_id capture_options[] = { VS_OPT_TAPS,       VS_OPT_STATE, VS_OPT_IMAGES,  VS_OPT_OUT, VS_OPT_BACKEND,
-                                                VS_OPT_ARITHMETIC, VS_OPT_SET,   VS_OPT_THREADS, VS_OPT_HELP };
+                                            VS_OPT_THREADS, VS_OPT_BATCH,   VS_OPT_GPU_MEMORY, VS_OPT_HELP };
+static const vs_option_id capture_options[] = { VS_OPT_TAPS,    VS_OPT_STATE,      VS_OPT_IMAGES, VS_OPT_OUT,
+                                                VS_OPT_BACKEND, VS_OPT_ARITHMETIC, VS_OPT_SET,    VS_OPT_THREADS,
+                                                VS_OPT_BATCH,   VS_OPT_GPU_MEMORY, VS_OPT_HELP };
 static const vs_option_id inspect_options[] = { VS_OPT_JSON, VS_OPT_HELP };
 static const vs_option_id layers_options[] = { VS_OPT_SET, VS_OPT_JSON, VS_OPT_HELP };
 static const vs_option_id scenes_options[] = { VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE, VS_OPT_HELP };
-static const vs_option_id bench_options[] = { VS_OPT_SIZE,       VS_OPT_IMAGES, VS_OPT_THREADS, VS_OPT_ONLY, VS_OPT_BACKEND,
-                                              VS_OPT_ARITHMETIC, VS_OPT_SET,    VS_OPT_JSON,    VS_OPT_HELP };
+static const vs_option_id bench_options[] = { VS_OPT_SIZE,       VS_OPT_IMAGES, VS_OPT_THREADS, VS_OPT_BATCH,
+                                              VS_OPT_GPU_MEMORY, VS_OPT_ONLY,   VS_OPT_BACKEND, VS_OPT_ARITHMETIC,
+                                              VS_OPT_SET,        VS_OPT_JSON,   VS_OPT_HELP };
 #define OPTIONS(list) list, sizeof list / sizeof *list
 
 static const vs_command commands[] = {

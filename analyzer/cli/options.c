@@ -18,8 +18,11 @@ static const option options[] = {
                             "of matrix products on cuda: f32 (exact, default) or tf32 (faster, 10 bits behind the point); "
                             "run.json records it" },
     [VS_OPT_SET] = { "--set", "KEY=VALUE", "override a configuration key, e.g. --set analyze.images=2; may be repeated" },
-    [VS_OPT_THREADS] = { "--threads", "N", "images at work at once (default: all processors); results do not depend on it" },
-    [VS_OPT_BATCH] = { "--batch", "N", "images whose results are held before they are pooled; results do not depend on it" },
+    [VS_OPT_THREADS] = { "--threads", "N",
+                         "sessions at work at once (default: all processors; cuda 2); results do not depend on it" },
+    [VS_OPT_BATCH] = { "--batch", "N", "images in a session (default: 1; cuda 8); results of cpu and ref do not depend on it" },
+    [VS_OPT_GPU_MEMORY] = { "--gpu-memory", "SIZE",
+                            "GPU memory to stay within, e.g. 8G or 600M: fewer images in a session rather than failing" },
     [VS_OPT_PTQ] = { "--ptq", "KIND", "run the states fp32 and KIND: plain, sq" },
     [VS_OPT_ALPHA] = { "--alpha", "A", "SmoothQuant's alpha of the state sq" },
     [VS_OPT_SDPA_SYM] = { "--sdpa_sym", NULL, "quantize Q and K per tensor, symmetric (the default)" },
@@ -64,6 +67,23 @@ static vs_status parse_size(const char *flag, const char *text, size_t high, siz
     return status;
 }
 
+/* 8G, 600M: powers of 1024. */
+static vs_status parse_bytes(const char *flag, const char *text, size_t *out, vs_error *err) {
+    static const struct {
+        char letter;
+        size_t bytes;
+    } units[] = { { 'K', (size_t)1 << 10 }, { 'M', (size_t)1 << 20 }, { 'G', (size_t)1 << 30 } };
+    char *end = NULL;
+    errno = 0;
+    const double v = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!errno && end != text && end[0] == units[i].letter && end[1] == '\0' && v > 0 && v <= 1e6) {
+            *out = (size_t)(v * (double)units[i].bytes);
+            if (*out) return VS_OK;
+        }
+    return vs_fail(err, VS_ERR_CONFIG, "%s: '%s' is not a size like 8G, 600M or 1.5G", flag, text);
+}
+
 static vs_status add_override(vs_command_line *l, const char *text, vs_error *err) {
     if (l->override_count == VS_MAX_OVERRIDES) return vs_fail(err, VS_ERR_CONFIG, "more than %d overrides", VS_MAX_OVERRIDES);
     l->overrides[l->override_count++].text = text;
@@ -101,7 +121,8 @@ static vs_status apply(vs_command_line *l, vs_option_id id, const char *value, v
     case VS_OPT_ARITHMETIC: return parse_arithmetic(l, value, err);
     case VS_OPT_SET: return add_override(l, value, err);
     case VS_OPT_THREADS: return parse_size(flag, value, 1024, &l->threads, err);
-    case VS_OPT_BATCH: return parse_size(flag, value, 4096, &l->batch, err);
+    case VS_OPT_BATCH: return parse_size(flag, value, VS_MAX_BATCH, &l->batch, err);
+    case VS_OPT_GPU_MEMORY: return parse_bytes(flag, value, &l->gpu_memory, err);
     case VS_OPT_PTQ: return parse_ptq(l, value, err);
     case VS_OPT_ALPHA: return add_made_override(l, vs_format("states.sq.alpha=%s", value), err);
     case VS_OPT_SDPA_SYM: return add_override(l, "recipe.qk=per_tensor_sym", err);

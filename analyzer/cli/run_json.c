@@ -54,11 +54,13 @@ vs_status vs_cli_write_run_json(const vs_study *s, const char *dir, vs_error *er
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}", "vitscope",
                   VS_VERSION, "name", s->config->name, "backend", s->backend->name, "arithmetic", s->backend->arithmetic, "isa",
-                  s->backend->isa, "threads", (json_int_t)s->options.threads, "batch", (json_int_t)s->options.wave, "config",
+                  s->backend->isa, "threads", (json_int_t)s->options.threads, "batch", (json_int_t)s->options.batch, "config",
                   config ? config : json_null(), "config_sha256", config_sha, "results_sha256", results_sha, "checkpoint", "path",
                   s->model->path, "sha256", s->model->sha256, "sets", "calibration", describe_set(&s->calibration_set),
                   "analysis", describe_set(&s->analysis_set), "evaluation", describe_set(&s->evaluation_set), "seconds",
                   describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
+    const vs_memory_use device = s->backend->ops->memory_use(s->backend);
+    if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
     if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
     status = path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
     json_decref(root);

@@ -46,12 +46,15 @@ typedef struct vs_scenes_config {
     uint64_t seed;
     int64_t count, size;
 } vs_scenes_config;
+/* What a label map's values mean, and how the data set's folders are called (vit-models.md 6.3). */
+typedef enum vs_label_protocol { VS_LABELS_PLAIN, VS_LABELS_ADE20K, VS_LABELS_VOC } vs_label_protocol;
 typedef struct vs_set_config { /* one of data.calibration, analysis, evaluation */
     bool set;                  /* the key is present */
     vs_scenes_config scenes;
-    char *images;            /* resolved against the config's folder; NULL when scenes are used */
-    char *labels, *protocol; /* NULL when absent */
-    int64_t offset, count;   /* count 0: all */
+    char *images;               /* resolved against the config's folder; NULL when scenes are used */
+    char *labels;               /* NULL when absent */
+    vs_label_protocol protocol; /* labels */
+    int64_t offset, count;      /* count 0: all */
     struct {
         bool set;
         int64_t count;
@@ -61,6 +64,7 @@ typedef struct vs_set_config { /* one of data.calibration, analysis, evaluation 
 } vs_set_config;
 
 typedef enum vs_resize_filter { VS_RESIZE_BILINEAR, VS_RESIZE_BICUBIC } vs_resize_filter;
+typedef enum vs_test_mode { VS_TEST_SLIDE, VS_TEST_WHOLE } vs_test_mode; /* mmseg's test_cfg.mode */
 typedef struct vs_preprocess_config {
     double mean[3], std[3]; /* 0-255 scale */
     struct {
@@ -69,6 +73,13 @@ typedef struct vs_preprocess_config {
         bool antialias;
     } resize;            /* short_side 0: none */
     int64_t crop_center; /* 0: none */
+    struct {
+        bool set;
+        int64_t short_side, long_side;
+        vs_test_mode mode;
+        int64_t crop, stride; /* slide; 0 otherwise */
+    } mmseg;                  /* in place of resize and crop */
+    vs_mark mark;
 } vs_preprocess_config;
 
 typedef enum vs_weights_scheme { VS_WEIGHTS_PER_CHANNEL, VS_WEIGHTS_PER_TENSOR } vs_weights_scheme;

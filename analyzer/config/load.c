@@ -28,7 +28,23 @@ void vs_config_free(vs_config *c) {
 static vs_status check_set(const vs_reader *r, const char *name, const vs_set_config *s) {
     if (!s->set) return VS_OK;
     if (s->scenes.set == (s->images != NULL)) return vs_read_fail(r, s->mark, "data.%s needs either scenes or images", name);
+    if (s->scenes.set && s->protocol != VS_LABELS_PLAIN)
+        return vs_read_fail(r, s->mark, "data.%s: scenes have no protocol", name);
     if (s->scenes.set && s->labels) return vs_read_fail(r, s->mark, "data.%s: scenes bring their own labels", name);
+    return VS_OK;
+}
+
+static vs_status check_mmseg(const vs_reader *r, const vs_preprocess_config *p) {
+    static const char where[] = "data.preprocess.mmseg";
+    const bool slide = p->mmseg.mode == VS_TEST_SLIDE;
+    if (!p->mmseg.set) return VS_OK;
+    if (p->resize.short_side || p->crop_center) return vs_read_fail(r, p->mark, "%s stands in place of resize and crop", where);
+    if (p->mmseg.long_side < p->mmseg.short_side) return vs_read_fail(r, p->mark, "%s: long is smaller than short", where);
+    if (slide && (!p->mmseg.crop || !p->mmseg.stride))
+        return vs_read_fail(r, p->mark, "%s: mode slide needs crop and stride", where);
+    if (!slide && (p->mmseg.crop || p->mmseg.stride))
+        return vs_read_fail(r, p->mark, "%s: mode whole has no crop and stride", where);
+    if (p->mmseg.stride > p->mmseg.crop) return vs_read_fail(r, p->mark, "%s: a stride above the crop leaves gaps", where);
     return VS_OK;
 }
 
@@ -122,6 +138,7 @@ vs_status vs_config_from_tree(vs_config **out, vs_node *root, const char *label,
     if (status == VS_OK) status = check_set(&r, "calibration", &c->data.calibration);
     if (status == VS_OK) status = check_set(&r, "analysis", &c->data.analysis);
     if (status == VS_OK) status = check_set(&r, "evaluation", &c->data.evaluation);
+    if (status == VS_OK) status = check_mmseg(&r, &c->data.preprocess);
     if (status == VS_OK) status = check_published(&r, c);
     if (status != VS_OK) {
         vs_config_free(c);

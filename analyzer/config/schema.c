@@ -19,6 +19,8 @@ bool vs_plant_has(vs_plant_kind kind, const char *key) {
     return true;
 }
 
+static const char *const protocols[] = { "labels", "ade20k", "voc", NULL };
+static const char *const test_modes[] = { "slide", "whole", NULL };
 static const char *const filters[] = { "bilinear", "bicubic", NULL };
 static const char *const weights_schemes[] = { "per_channel", "per_tensor", NULL };
 static const char *const inputs_schemes[] = { "per_tensor_asym", "per_tensor_sym", "per_token", NULL };
@@ -146,11 +148,16 @@ static const vs_field set_fields[] = {
     { .key = "labels",
       .type = VS_FIELD_PATH,
       .offset = IN(vs_set_config, labels),
-      .doc = "folder of label maps: PNG of the image's stem, grey or palette, 255 ignored" },
+      .doc = "folder of label maps: PNG of the image's stem, grey or palette, of the image's size before it is scaled" },
     { .key = "protocol",
-      .type = VS_FIELD_TEXT,
+      .type = VS_FIELD_ENUM,
       .offset = IN(vs_set_config, protocol),
-      .doc = "evaluation protocol of a data set (not built yet)" },
+      .names = protocols,
+      .fallback = "labels",
+      .doc =
+          "what label values mean: labels (classes from 0, 255 ignored), ade20k (0 is nothing, classes from 1; images may be the "
+          "folder that holds images/validation and annotations/validation), voc (21 classes; images may be the folder that holds "
+          "JPEGImages, SegmentationClass and ImageSets)" },
     { .key = "offset",
       .type = VS_FIELD_INT,
       .offset = IN(vs_set_config, offset),
@@ -206,6 +213,42 @@ static const vs_field crop_fields[] = {
     { .key = NULL },
 };
 
+static const vs_field mmseg_fields[] = {
+    { .key = "short",
+      .type = VS_FIELD_INT,
+      .offset = AT(data.preprocess.mmseg.short_side),
+      .min = 1,
+      .max = 32768,
+      .required = true,
+      .doc = "length of the short side after scaling" },
+    { .key = "long",
+      .type = VS_FIELD_INT,
+      .offset = AT(data.preprocess.mmseg.long_side),
+      .min = 1,
+      .max = 1e9,
+      .fallback = "99999999",
+      .doc = "the long side's limit" },
+    { .key = "mode",
+      .type = VS_FIELD_ENUM,
+      .offset = AT(data.preprocess.mmseg.mode),
+      .names = test_modes,
+      .fallback = "slide",
+      .doc = "windows whose logits are averaged, or the whole scaled image at once" },
+    { .key = "crop",
+      .type = VS_FIELD_INT,
+      .offset = AT(data.preprocess.mmseg.crop),
+      .min = 1,
+      .max = 32768,
+      .doc = "side of a window; a shorter side of the image is taken whole" },
+    { .key = "stride",
+      .type = VS_FIELD_INT,
+      .offset = AT(data.preprocess.mmseg.stride),
+      .min = 1,
+      .max = 32768,
+      .doc = "from window to window; the last one is shifted back to the border" },
+    { .key = NULL },
+};
+
 static const vs_field preprocess_fields[] = {
     { .key = "mean",
       .type = VS_FIELD_TRIPLE,
@@ -223,6 +266,14 @@ static const vs_field preprocess_fields[] = {
       .doc = "RGB standard deviation on the 0-255 scale" },
     { .key = "resize", .type = VS_FIELD_NONE_OR_MAP, .fields = resize_fields, .doc = "resize before the crop (default: none)" },
     { .key = "crop", .type = VS_FIELD_NONE_OR_MAP, .fields = crop_fields, .doc = "crop (default: none)" },
+    { .key = "mmseg",
+      .type = VS_FIELD_NONE_OR_MAP,
+      .fields = mmseg_fields,
+      .present = AT(data.preprocess.mmseg.set) + 1,
+      .mark = AT(data.preprocess.mark) + 1,
+      .doc = "mmseg's test pipeline in place of resize and crop: scaled at equal ratio as opencv does, cut into windows, each "
+             "padded "
+             "with zeros to whole patches; all three sets take these crops" },
     { .key = NULL },
 };
 

@@ -127,7 +127,7 @@ void vs_variant_observe(vs_variant *variant, size_t index, size_t group, const v
 void vs_site_smooth(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y);
 /* The same in a run with the variant's weights, where a folded site's norm has divided already. */
 void vs_site_smooth_running(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y);
-/* y = x on the site's grids (already smoothed); x and y [images * rows, cols], counts NULL or one an image. y may be x. */
+/* y = x on the site's grids (already smoothed); counts[i] of image i of `images` stacked ones, or NULL. y may be x. */
 void vs_site_quantize(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y, size_t images,
                       vs_quant_counts *const *counts);
 /* ws = W * s of a smoothed site, W otherwise: the weight that an unquantized matrix product sees. ws [out, in] packed. */

@@ -136,8 +136,8 @@ static void weight_scales(const builder *b, const double *absmax, size_t rows, i
 
 static vs_status build_linear_weight(builder *b, size_t index, vs_kind kind, int block, vs_site *site) {
     const vs_backend *be = b->v->backend;
-    vs_linear_weights *lw = vs_weights_linear(&b->v->weights, kind, block);
-    const vs_mat w = lw->w, smoothed = { b->scratch, w.rows, w.cols, w.cols };
+    vs_linear_weights lw = *vs_weights_linear(&b->v->weights, kind, block);
+    const vs_mat w = lw.w, smoothed = { b->scratch, w.rows, w.cols, w.cols };
     const int32_t qmax = (int32_t)((1u << (b->recipe->bits_weights - 1)) - 1);
     void *p = NULL;
     vs_status status = own_reals(b, w.rows * w.cols, &p);
@@ -154,7 +154,8 @@ static vs_status build_linear_weight(builder *b, size_t index, vs_kind kind, int
     be->ops->fake_quant_rows(be, smoothed, scales, qmax, quantized, NULL);
     be->ops->error_sums(be, smoothed, quantized, 1, (vs_error_sums *[]){ &b->v->weight_sums[index] });
     status = be->ops->sync(be, b->err);
-    lw->w = quantized;
+    lw.w = quantized;
+    vs_weights_set_linear(&b->v->weights, kind, block, lw);
     b->v->row_scales[index] = scales;
     scales = NULL;
 out:

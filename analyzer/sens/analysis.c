@@ -14,20 +14,26 @@ static size_t columns_of(const vs_analysis *a, vs_kind kind, vs_tensor tensor) {
     return tensor == VS_TENSOR_IN ? l->in : l->out;
 }
 
+void vs_analysis_compare(const vs_analysis_run *r, size_t index, vs_mat x, vs_mat y) {
+    vs_error_sums *out[VS_MAX_BATCH];
+    vs_sums_out(&r->a->sums, r->job, index, out);
+    r->a->backend->ops->error_sums(r->a->backend, x, y, r->job->images, out);
+}
+
 /* ------------------------------------------------------------------ taps */
 
 static vs_status float_tap(void *context, const vs_tap *tap, vs_error *err) {
     const vs_analysis_run *r = context;
     const size_t row = vs_row_of(r->a, tap->kind, tap->block);
     if (row == SIZE_MAX) return VS_OK;
-    if (!tap->input && vs_kind_is_operand(tap->kind)) return vs_analysis_copy_in_to_out(r, row, tap->x, err);
+    if (!tap->input && vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_TENSOR_OUT, tap->x, err);
     return vs_analysis_observe(r, row, tap->input ? VS_TENSOR_IN : VS_TENSOR_OUT, tap->x, err);
 }
 
 /* Where float results wait for the states' that are written to the same place of the session: the output part of the scratch
  * holds what patch_embed gave, the input part the model's output. */
 static vs_mat kept_float(const vs_analysis_run *r, vs_mat x, bool output_part) {
-    const vs_analysis_room s = vs_analysis_scratch(r, vs_session_tokens(r->job->session), 1, 1);
+    const vs_analysis_room s = vs_analysis_scratch(r, r->job->images * vs_session_tokens(r->job->session), 1, 1);
     return (vs_mat){ output_part ? s.output.p : s.input.p, x.rows, x.cols, x.cols };
 }
 
@@ -39,8 +45,7 @@ static vs_mat reference_output(const vs_analysis_run *r, vs_kind kind) {
 static void compare_cumulative(const vs_analysis_run *r, size_t row, vs_kind kind, vs_mat x) {
     const vs_analysis *a = r->a;
     if (row == SIZE_MAX || a->second_pass || !a->options->cumulative) return;
-    a->backend->ops->error_sums(a->backend, reference_output(r, kind), x, 1,
-                                (vs_error_sums *[]){ &r->slot->cumulative[row * a->state_count + r->state] });
+    vs_analysis_compare(r, vs_cumulative_index(a, row, r->state), reference_output(r, kind), x);
 }
 
 static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t row, vs_error *err) {
@@ -53,8 +58,10 @@ static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t
     vs_status status = row == SIZE_MAX ? VS_OK : vs_analysis_observe(r, row, VS_TENSOR_IN, tap->x, err);
     if (site && status == VS_OK) {
         const bool counted = row != SIZE_MAX && !a->second_pass;
-        vs_quant_counts *counts = counted ? &r->slot->dist[vs_dist_index(a, row, r->state, VS_TENSOR_IN)].counts : NULL;
-        vs_site_quantize(a->backend, site, tap->x, tap->x, 1, counts ? (vs_quant_counts *[]){ counts } : NULL);
+        vs_quant_counts *counts[VS_MAX_BATCH];
+        for (size_t i = 0; counted && i < r->job->images; i++)
+            counts[i] = &vs_analysis_slot(r, i)->dist[vs_dist_index(a, row, r->state, VS_TENSOR_IN)].counts;
+        vs_site_quantize(a->backend, site, tap->x, tap->x, r->job->images, counted ? counts : NULL);
     }
     return status;
 }
@@ -64,13 +71,12 @@ static vs_status state_tap(void *context, const vs_tap *tap, vs_error *err) {
     const size_t row = vs_row_of(r->a, tap->kind, tap->block);
     if (tap->input) return state_input(r, tap, row, err);
     if (row == SIZE_MAX) return VS_OK;
-    const bool operand = vs_kind_is_operand(tap->kind);
-    if (!operand) compare_cumulative(r, row, tap->kind, tap->x);
-    if (operand && !r->a->states->states[r->state].variant) return vs_analysis_copy_in_to_out(r, row, tap->x, err);
+    if (!vs_kind_is_operand(tap->kind)) compare_cumulative(r, row, tap->kind, tap->x);
+    if (vs_out_is_in(r->a, tap->kind, r->state)) return vs_analysis_capture(r, row, VS_TENSOR_OUT, tap->x, err);
     return vs_analysis_observe(r, row, VS_TENSOR_OUT, tap->x, err);
 }
 
-/* ------------------------------------------------------------------ one image through the model, all states side by side */
+/* ------------------------------------------------------------------ images through the model, all states side by side */
 
 static bool interrupted(const vs_analysis *a) { return a->runner->stop && *a->runner->stop; }
 
@@ -79,7 +85,7 @@ static vs_mat output_of(const vs_analysis_run *r) {
     return r->a->model->arch.head == VS_HEAD_NONE ? vs_session_normed(r->job->session) : vs_session_logits(r->job->session);
 }
 
-static vs_status finish_image(vs_analysis_run *r, vs_error *err) {
+static vs_status finish_images(vs_analysis_run *r, vs_error *err) {
     const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
     r->state = 0;
@@ -91,11 +97,9 @@ static vs_status finish_image(vs_analysis_run *r, vs_error *err) {
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         r->state = s;
         status = vs_forward_head(r->job->session, a->states->states[s].weights, s, (vs_tapper){ state_tap, r }, err);
-        be->ops->error_sums(be, reference, out, 1, (vs_error_sums *[]){ &r->slot->output[s] });
+        if (!a->second_pass) vs_analysis_compare(r, vs_output_index(a, s), reference, out);
     }
-    be->ops->error_sums(be, reference, reference, 1, (vs_error_sums *[]){ &r->slot->output[0] });
-    if (status == VS_OK) status = be->ops->sync(be, err);
-    if (status == VS_OK && !a->second_pass) vs_analysis_local_finish(r);
+    if (!a->second_pass) vs_analysis_compare(r, vs_output_index(a, 0), reference, reference);
     return status;
 }
 
@@ -104,7 +108,7 @@ static vs_status embed(vs_analysis_run *r, vs_error *err) {
     const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
     vs_session *session = r->job->session;
-    const float *pixels = r->job->sample->pixels;
+    const float *pixels = r->job->pixels;
     const vs_variant *v = a->states->variant_count ? a->states->variants[0] : NULL;
     const bool quantized = v && vs_variant_site(v, VS_KIND_PATCH_EMBED, -1)->quantized;
     vs_status status = vs_forward_embed(session, a->runner->weights, pixels, 0, (vs_tapper){ float_tap, r }, err);
@@ -123,132 +127,119 @@ static vs_status embed(vs_analysis_run *r, vs_error *err) {
 }
 
 static void reset_slot(const vs_analysis *a, vs_image_slot *s) {
-    memset(s->local, 0, a->rows * a->recipe_count * VS_LOCAL_COUNT * sizeof *s->local);
-    memset(s->local_proj, 0, a->rows * a->recipe_count * sizeof *s->local_proj);
-    memset(s->cumulative, 0, a->rows * a->state_count * sizeof *s->cumulative);
     for (size_t i = 0; i < a->rows * a->state_count * VS_TENSOR_COUNT; i++) {
         s->dist[i] = (vs_dist_slot){ .energy = s->dist[i].energy };
         memset(s->dist[i].energy, 0, a->dist[i].cols * sizeof *s->dist[i].energy);
     }
 }
 
+static vs_status through_block(vs_analysis_run *r, size_t b, vs_error *err) {
+    const vs_analysis *a = r->a;
+    vs_session *session = r->job->session;
+    if (interrupted(a)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+    r->state = 0;
+    vs_status status = vs_forward_block(session, a->runner->weights, VS_ANALYSIS_FLOAT, 0, b, (vs_tapper){ float_tap, r }, err);
+    if (status == VS_OK && !a->second_pass) vs_analysis_local_block(r, b);
+    for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
+        r->state = s;
+        status =
+            vs_forward_block(session, a->states->states[s].weights, VS_ANALYSIS_STATE, s, b, (vs_tapper){ state_tap, r }, err);
+        if (status == VS_OK && !a->second_pass && a->options->cumulative)
+            vs_analysis_compare(r, vs_stream_index(a, s, b), vs_session_stream(session, 0), vs_session_stream(session, s));
+    }
+    return status;
+}
+
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
     const vs_analysis *a = context;
-    vs_analysis_run r = { a, job, &a->slots[job->index % a->runner->wave], 0 };
-    if (!a->second_pass) reset_slot(a, r.slot);
+    vs_analysis_run r = { a, job, 0 };
     if (a->runner->probabilities && vs_session_tokens(job->session) != a->results->tokens)
         return vs_fail(err, VS_ERR_SHAPE,
-                       "with recipe.p all analysis images must have one size: image %zu has %zu tokens, not %zu", job->index,
+                       "with recipe.p all analysis images must have one size: image %zu has %zu tokens, not %zu", job->first,
                        vs_session_tokens(job->session), a->results->tokens);
+    if (!a->second_pass) vs_sums_reset(&a->sums, job);
+    for (size_t i = 0; !a->second_pass && i < job->images; i++) reset_slot(a, vs_analysis_slot(&r, i));
     vs_status status = embed(&r, err);
-    if (status != VS_OK) return status;
-    for (size_t b = 0; b < a->model->arch.depth; b++) {
-        if (interrupted(a)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
-        r.state = 0;
-        status = vs_forward_block(job->session, a->runner->weights, VS_ANALYSIS_FLOAT, 0, b, (vs_tapper){ float_tap, &r }, err);
-        if (status == VS_OK && !a->second_pass) vs_analysis_local_block(&r, b);
-        for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
-            r.state = s;
-            status = vs_forward_block(job->session, a->states->states[s].weights, VS_ANALYSIS_STATE, s, b,
-                                      (vs_tapper){ state_tap, &r }, err);
-            if (status == VS_OK && !a->second_pass && a->options->cumulative)
-                a->backend->ops->error_sums(a->backend, vs_session_stream(job->session, 0), vs_session_stream(job->session, s), 1,
-                                            (vs_error_sums *[]){ &r.slot->stream[s * a->model->arch.depth + b] });
-        }
-        if (status != VS_OK) return status;
-    }
-    return a->second_pass && vs_row_of(a, VS_KIND_HEAD, -1) == SIZE_MAX ? VS_OK : finish_image(&r, err);
+    for (size_t b = 0; b < a->model->arch.depth && status == VS_OK; b++) status = through_block(&r, b, err);
+    const bool ends_early = a->second_pass && vs_row_of(a, VS_KIND_HEAD, -1) == SIZE_MAX;
+    if (status == VS_OK && !ends_early) status = finish_images(&r, err);
+    if (status == VS_OK) status = a->backend->ops->sync(a->backend, err);
+    if (status == VS_OK && !a->second_pass) vs_analysis_local_finish(&r);
+    return status;
 }
 
 /* ------------------------------------------------------------------ pooling and results */
+
+static size_t dist_count(const vs_analysis *a) { return a->rows * a->state_count * VS_TENSOR_COUNT; }
 
 static vs_status pool_image(void *context, size_t image, vs_error *err) {
     (void)err;
     vs_analysis *a = context;
     const vs_image_slot *s = &a->slots[image % a->runner->wave];
-    for (size_t i = 0; i < a->rows * a->recipe_count * VS_LOCAL_COUNT; i++) vs_sqnr_pool_add(&a->local[i], &s->local[i]);
-    for (size_t i = 0; i < a->rows * a->recipe_count; i++) vs_sqnr_pool_add(&a->local_proj[i], &s->local_proj[i]);
-    for (size_t i = 0; i < a->rows * a->state_count; i++) vs_sqnr_pool_add(&a->cumulative[i], &s->cumulative[i]);
-    for (size_t i = 0; i < a->state_count * a->model->arch.depth; i++) vs_sqnr_pool_add(&a->stream[i], &s->stream[i]);
-    for (size_t i = 0; i < a->state_count; i++) vs_sqnr_pool_add(&a->output[i], &s->output[i]);
-    for (size_t i = 0; i < a->rows * a->state_count * VS_TENSOR_COUNT; i++) vs_dist_pool_add(&a->dist[i], image, &s->dist[i]);
+    vs_sums_pool(&a->sums, image);
+    for (size_t i = 0; i < dist_count(a); i++) vs_dist_pool_add(&a->dist[i], image, &s->dist[i]);
     return VS_OK;
 }
 
-static vs_status create(vs_analysis *a, vs_error *err) {
-    const size_t sites = vs_site_count(a->model->arch.depth), dists = a->rows * a->state_count * VS_TENSOR_COUNT;
-    const size_t locals = a->rows * a->recipe_count * VS_LOCAL_COUNT, wave = a->runner->wave;
-    a->row_of_site = vs_calloc(sites, sizeof *a->row_of_site);
-    a->slots = vs_calloc(wave, sizeof *a->slots);
-    a->dist = vs_calloc(dists + 1, sizeof *a->dist);
-    a->local = vs_calloc(locals + 1, sizeof *a->local);
-    a->local_proj = vs_calloc(a->rows * a->recipe_count + 1, sizeof *a->local_proj);
-    a->cumulative = vs_calloc(a->rows * a->state_count + 1, sizeof *a->cumulative);
-    a->stream = vs_calloc(a->state_count * a->model->arch.depth, sizeof *a->stream);
-    a->output = vs_calloc(a->state_count, sizeof *a->output);
-    a->hist = vs_calloc(a->runner->threads, sizeof *a->hist);
-    a->counters = vs_calloc(a->runner->threads, sizeof *a->counters);
-    if (!a->row_of_site || !a->slots || !a->dist || !a->local || !a->local_proj || !a->cumulative || !a->stream || !a->output ||
-        !a->hist || !a->counters)
-        goto nomem;
-    for (size_t i = 0; i < sites; i++) a->row_of_site[i] = SIZE_MAX;
-    for (size_t r = 0; r < a->rows; r++) a->row_of_site[vs_site_index(a->results->rows[r].kind, a->results->rows[r].block)] = r;
-    size_t energies = 0;
-    for (size_t i = 0; i < dists; i++) {
+static vs_status create_slot(const vs_analysis *a, vs_image_slot *s, size_t energies, vs_error *err) {
+    s->dist = vs_calloc(dist_count(a) + 1, sizeof *s->dist);
+    s->energies = vs_calloc(energies + 1, sizeof *s->energies);
+    s->heads = vs_calloc(a->model->arch.heads, sizeof *s->heads);
+    if (!s->dist || !s->energies || !s->heads) return vs_fail(err, VS_ERR_NOMEM, "no memory for the distributions of an image");
+    double *next = s->energies;
+    for (size_t i = 0; i < dist_count(a); i++) {
+        s->dist[i].energy = next;
+        next += a->dist[i].cols;
+    }
+    return VS_OK;
+}
+
+static vs_status create_pools(vs_analysis *a, size_t *energies, vs_error *err) {
+    for (size_t i = 0; i < dist_count(a); i++) {
         const vs_kind kind = a->results->rows[i / (a->state_count * VS_TENSOR_COUNT)].kind;
         const size_t cols = columns_of(a, kind, (vs_tensor)(i % VS_TENSOR_COUNT));
         vs_status status = vs_dist_pool_create(&a->dist[i], cols, err);
         if (status != VS_OK) return status;
-        energies += cols;
+        *energies += cols;
     }
-    for (size_t w = 0; w < wave; w++) {
-        vs_image_slot *s = &a->slots[w];
-        s->local = vs_calloc(locals + 1, sizeof *s->local);
-        s->local_proj = vs_calloc(a->rows * a->recipe_count + 1, sizeof *s->local_proj);
-        s->cumulative = vs_calloc(a->rows * a->state_count + 1, sizeof *s->cumulative);
-        s->stream = vs_calloc(a->state_count * a->model->arch.depth, sizeof *s->stream);
-        s->output = vs_calloc(a->state_count, sizeof *s->output);
-        s->dist = vs_calloc(dists + 1, sizeof *s->dist);
-        s->energies = vs_calloc(energies + 1, sizeof *s->energies);
-        if (!s->local || !s->local_proj || !s->cumulative || !s->stream || !s->output || !s->dist || !s->energies) goto nomem;
-        double *next = s->energies;
-        for (size_t i = 0; i < dists; i++) {
-            s->dist[i].energy = next;
-            next += a->dist[i].cols;
-        }
-    }
-    for (size_t t = 0; t < a->runner->threads; t++)
-        if (!(a->hist[t] = vs_calloc(VS_HIST_BINS, sizeof **a->hist)) ||
-            !(a->counters[t] = a->backend->ops->alloc_counts(a->backend, VS_HIST_BINS)))
-            goto nomem;
     return VS_OK;
-nomem:
-    return vs_fail(err, VS_ERR_NOMEM, "no memory for the analysis of %zu layers in %zu states", a->rows, a->state_count);
+}
+
+static vs_status create(vs_analysis *a, vs_error *err) {
+    const size_t sites = vs_site_count(a->model->arch.depth), dists = dist_count(a);
+    a->row_of_site = vs_calloc(sites, sizeof *a->row_of_site);
+    a->slots = vs_calloc(a->runner->wave, sizeof *a->slots);
+    a->dist = vs_calloc(dists + 1, sizeof *a->dist);
+    a->counts = vs_calloc(a->runner->threads, sizeof *a->counts);
+    a->hists = a->backend->ops->alloc_counts(a->backend, dists * VS_HIST_BINS);
+    bool whole = a->row_of_site && a->slots && a->dist && a->counts && a->hists;
+    for (size_t t = 0; whole && t < a->runner->threads; t++)
+        whole = (a->counts[t] = vs_calloc(dists + 1, sizeof **a->counts)) != NULL;
+    if (!whole)
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for the analysis of %zu layers in %zu states", a->rows, a->state_count);
+    for (size_t i = 0; i < sites; i++) a->row_of_site[i] = SIZE_MAX;
+    for (size_t r = 0; r < a->rows; r++) a->row_of_site[vs_site_index(a->results->rows[r].kind, a->results->rows[r].block)] = r;
+    size_t energies = 0;
+    vs_status status = create_pools(a, &energies, err);
+    if (status == VS_OK) status = vs_sums_create(&a->sums, a->runner->wave, vs_output_index(a, a->state_count), err);
+    for (size_t w = 0; w < a->runner->wave && status == VS_OK; w++) status = create_slot(a, &a->slots[w], energies, err);
+    return status;
 }
 
 static void release(vs_analysis *a) {
     for (size_t w = 0; a->slots && w < a->runner->wave; w++) {
-        free(a->slots[w].local);
-        free(a->slots[w].local_proj);
-        free(a->slots[w].cumulative);
-        free(a->slots[w].stream);
-        free(a->slots[w].output);
         free(a->slots[w].dist);
         free(a->slots[w].energies);
+        free(a->slots[w].heads);
     }
-    for (size_t i = 0; a->dist && i < a->rows * a->state_count * VS_TENSOR_COUNT; i++) vs_dist_pool_release(&a->dist[i]);
-    for (size_t t = 0; a->hist && t < a->runner->threads; t++) free(a->hist[t]);
-    for (size_t t = 0; a->counters && t < a->runner->threads; t++) a->backend->ops->free(a->backend, a->counters[t]);
-    free(a->hist);
-    free(a->counters);
+    for (size_t i = 0; a->dist && i < dist_count(a); i++) vs_dist_pool_release(&a->dist[i]);
+    for (size_t t = 0; a->counts && t < a->runner->threads; t++) free(a->counts[t]);
+    if (a->hists) a->backend->ops->free(a->backend, a->hists);
+    vs_sums_release(&a->sums);
+    free(a->counts);
     free(a->row_of_site);
     free(a->slots);
     free(a->dist);
-    free(a->local);
-    free(a->local_proj);
-    free(a->cumulative);
-    free(a->stream);
-    free(a->output);
 }
 
 static void quantizer_columns(const vs_analysis *a, const vs_dist_pool *pool, const vs_row *row, size_t state,
@@ -268,14 +259,16 @@ static void name_patches(const vs_arch *arch, vs_kind kind, vs_distribution *d) 
         d->argmax_token += 1 + arch->registers;
 }
 
-static void fill_row(vs_analysis *a, size_t r) {
-    vs_row *row = &a->results->rows[r];
+static const vs_sqnr_pool *sqnr(const vs_analysis *a, size_t index) { return &a->sums.pools[index]; }
+
+static void fill_recipes(const vs_analysis *a, size_t r) {
+    const vs_row *row = &a->results->rows[r];
     const bool modes[VS_LOCAL_COUNT] = { a->options->weight, a->options->activation, a->options->both, true, true };
     for (size_t p = 0; p < a->recipe_count; p++) {
         vs_row_recipe *out = &row->recipes[p];
         for (size_t l = 0; l < VS_LOCAL_COUNT; l++) {
             const bool has = modes[l] && (vs_kind_is_linear(row->kind) || (l != VS_LOCAL_WEIGHT && l != VS_LOCAL_WEIGHT_TENSOR));
-            if (has) out->local[l] = vs_sqnr_pool_result(&a->local[(r * a->recipe_count + p) * VS_LOCAL_COUNT + l]);
+            if (has) out->local[l] = vs_sqnr_pool_result(sqnr(a, vs_local_index(a, r, p) + l));
         }
         if (vs_kind_is_linear(row->kind)) { /* no data: one number, no spread over images */
             vs_sqnr_pool tensor = { .min = 0 };
@@ -283,39 +276,75 @@ static void fill_row(vs_analysis *a, size_t r) {
             out->local[VS_LOCAL_WEIGHT_TENSOR] = vs_sqnr_pool_result(&tensor);
         }
         if (vs_kind_is_operand(row->kind) && (a->options->activation || a->options->both))
-            out->local_proj = vs_sqnr_pool_result(&a->local_proj[r * a->recipe_count + p]);
+            out->local_proj = vs_sqnr_pool_result(sqnr(a, vs_local_proj_index(a, r, p)));
         const size_t s = a->states->recipe_state[p];
-        if (a->options->cumulative && s != SIZE_MAX)
-            out->cumulative = vs_sqnr_pool_result(&a->cumulative[r * a->state_count + s]);
-    }
-    for (size_t s = 0; s < a->state_count; s++) {
-        const vs_dist_pool *in = &a->dist[vs_dist_index(a, r, s, VS_TENSOR_IN)],
-                           *out = &a->dist[vs_dist_index(a, r, s, VS_TENSOR_OUT)];
-        row->states[s].in = vs_dist_pool_result(in);
-        row->states[s].out = vs_dist_pool_result(out);
-        name_patches(&a->model->arch, row->kind, &row->states[s].in);
-        name_patches(&a->model->arch, row->kind, &row->states[s].out);
-        quantizer_columns(a, in, row, s, &row->states[s].in);
-        const double reference = row->states[0].out.median;
-        row->states[s].has_shift = row->states[s].out.present && reference > 0;
-        if (row->states[s].has_shift) row->states[s].median_shift = row->states[s].out.median / reference - 1;
+        if (a->options->cumulative && s != SIZE_MAX) out->cumulative = vs_sqnr_pool_result(sqnr(a, vs_cumulative_index(a, r, s)));
     }
 }
 
+/* hist [VS_HIST_BINS]: room. */
+static vs_status fill_distribution(const vs_analysis *a, size_t index, uint64_t *hist, vs_distribution *out, vs_error *err) {
+    memset(hist, 0, VS_HIST_BINS * sizeof *hist);
+    vs_status status =
+        a->backend->ops->read_counts(a->backend, (const uint64_t *)a->hists + index * VS_HIST_BINS, VS_HIST_BINS, hist, err);
+    if (status == VS_OK) *out = vs_dist_pool_result(&a->dist[index], hist);
+    return status;
+}
+
+static vs_status fill_states(const vs_analysis *a, size_t r, uint64_t *hist, vs_error *err) {
+    const vs_row *row = &a->results->rows[r];
+    vs_status status = VS_OK;
+    for (size_t s = 0; s < a->state_count && status == VS_OK; s++) {
+        const size_t in = vs_dist_index(a, r, s, VS_TENSOR_IN), out = vs_dist_index(a, r, s, VS_TENSOR_OUT);
+        vs_row_state *state = &row->states[s];
+        status = fill_distribution(a, in, hist, &state->in, err);
+        if (status == VS_OK && vs_out_is_in(a, row->kind, s))
+            state->out = state->in;
+        else if (status == VS_OK)
+            status = fill_distribution(a, out, hist, &state->out, err);
+        name_patches(&a->model->arch, row->kind, &state->in);
+        name_patches(&a->model->arch, row->kind, &state->out);
+        quantizer_columns(a, &a->dist[in], row, s, &state->in);
+        const double reference = row->states[0].out.median;
+        state->has_shift = state->out.present && reference > 0;
+        if (state->has_shift) state->median_shift = state->out.median / reference - 1;
+    }
+    return status;
+}
+
+static vs_status fill_rows(const vs_analysis *a, vs_error *err) {
+    uint64_t *hist = vs_calloc(VS_HIST_BINS, sizeof *hist);
+    vs_status status = hist ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a histogram");
+    for (size_t i = 0; i < dist_count(a); i++)
+        for (size_t t = 0; t < a->runner->threads; t++) {
+            a->dist[i].below += a->counts[t][i].below;
+            a->dist[i].above += a->counts[t][i].above;
+        }
+    for (size_t r = 0; r < a->rows && status == VS_OK; r++) {
+        fill_recipes(a, r);
+        status = fill_states(a, r, hist, err);
+    }
+    free(hist);
+    return status;
+}
+
 /* The residual stream of every state but fp32; pooled histograms of the captured tensors. */
-static vs_status fill_charts(vs_analysis *a, vs_error *err) {
+static vs_status fill_charts(const vs_analysis *a, vs_error *err) {
     const size_t depth = a->model->arch.depth;
     for (size_t i = depth; i < a->state_count * depth && a->options->cumulative; i++)
-        a->results->stream[i] = vs_sqnr_pool_result(&a->stream[i]);
+        a->results->stream[i] = vs_sqnr_pool_result(sqnr(a, vs_stream_index(a, 0, i)));
+    vs_status status = VS_OK;
     for (size_t i = 0; i < a->options->capture_count; i++) {
         vs_surface_capture *c = &a->options->captures[i];
-        for (size_t s = 0; s < a->state_count; s++) {
+        for (size_t s = 0; s < a->state_count && status == VS_OK; s++) {
+            const vs_tensor tensor = vs_out_is_in(a, a->results->rows[c->row].kind, s) ? VS_TENSOR_IN : c->tensor;
             c->hists[s] = vs_calloc(VS_HIST_BINS, sizeof **c->hists);
             if (!c->hists[s]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a histogram");
-            memcpy(c->hists[s], a->dist[vs_dist_index(a, c->row, s, c->tensor)].hist, VS_HIST_BINS * sizeof **c->hists);
+            const uint64_t *counts = (const uint64_t *)a->hists + vs_dist_index(a, c->row, s, tensor) * VS_HIST_BINS;
+            status = a->backend->ops->read_counts(a->backend, counts, VS_HIST_BINS, c->hists[s], err);
         }
     }
-    return VS_OK;
+    return status;
 }
 
 vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
@@ -335,9 +364,10 @@ vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imag
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "analysis", needs, work, pool_image, &a, err);
     a.second_pass = true;
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "structure", needs, work, NULL, &a, err);
-    for (size_t r = 0; r < a.rows && status == VS_OK; r++) fill_row(&a, r);
+    if (status == VS_OK) status = fill_rows(&a, err);
     if (status == VS_OK) status = fill_charts(&a, err);
-    for (size_t s = 0; s < a.state_count && status == VS_OK; s++) results->output_sqnr[s] = vs_sqnr_pool_result(&a.output[s]);
+    for (size_t s = 0; s < a.state_count && status == VS_OK; s++)
+        results->output_sqnr[s] = vs_sqnr_pool_result(sqnr(&a, vs_output_index(&a, s)));
     release(&a);
     return status;
 }

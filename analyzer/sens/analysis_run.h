@@ -4,20 +4,23 @@
 #define VS_ANALYSIS_RUN_H
 
 #include "analysis.h"
+#include "sums.h"
 
 enum { VS_ANALYSIS_FLOAT = 0, VS_ANALYSIS_STATE = 1, VS_ANALYSIS_WORKSPACES = 2 };
 
-/* Results of one image, kept until it is pooled. Indices: row r, state s, recipe p. */
+/* Distributions in one image, kept until they are pooled. */
 typedef struct vs_image_slot {
-    vs_error_sums *local;      /* [rows * recipes * VS_LOCAL_COUNT] */
-    vs_error_sums *local_proj; /* [rows * recipes] */
-    vs_error_sums *cumulative; /* [rows * states] */
-    vs_error_sums *stream;     /* [states * depth] */
-    vs_error_sums *output;     /* [states] */
-    vs_dist_slot *dist;        /* [rows * states * VS_TENSOR_COUNT] */
-    double *energies;          /* their energy arrays, in one piece */
+    vs_dist_slot *dist;  /* [rows * states * VS_TENSOR_COUNT] */
+    double *energies;    /* their energy arrays, in one piece */
+    vs_abs_stats *heads; /* [heads]: of one tensor of probabilities */
 } vs_image_slot;
 
+/* The second pass's counts of one tensor. */
+typedef struct vs_dist_counts {
+    uint64_t below, above;
+} vs_dist_counts;
+
+/* Indices: row r, state s, recipe p. */
 typedef struct vs_analysis {
     vs_results *results;
     const vs_runner *runner;
@@ -26,18 +29,33 @@ typedef struct vs_analysis {
     const vs_states *states;
     const vs_analysis_options *options;
     size_t rows, state_count, recipe_count;
-    size_t *row_of_site;  /* [vs_site_count(depth)], SIZE_MAX where a layer is not asked for */
-    vs_image_slot *slots; /* [wave] */
-    vs_dist_pool *dist;   /* [rows * states * VS_TENSOR_COUNT] */
-    vs_sqnr_pool *local, *local_proj, *cumulative, *stream, *output;
-    uint64_t **hist; /* [threads]: one tensor's histogram before it is added to the pool's */
-    void **counters; /* [threads]: of the backend, where that histogram is counted */
+    size_t *row_of_site;     /* [vs_site_count(depth)], SIZE_MAX where a layer is not asked for */
+    vs_sums sums;            /* every SQNR, in this order: local, local_proj, cumulative, stream, output */
+    vs_image_slot *slots;    /* [wave] */
+    vs_dist_pool *dist;      /* [rows * states * VS_TENSOR_COUNT] */
+    void *hists;             /* in backend memory: theirs, [.. * VS_HIST_BINS], added to by all images and threads */
+    vs_dist_counts **counts; /* [threads], each [rows * states * VS_TENSOR_COUNT] */
     bool second_pass;
 } vs_analysis;
 
 static inline size_t vs_dist_index(const vs_analysis *a, size_t row, size_t state, vs_tensor tensor) {
     return (row * a->state_count + state) * VS_TENSOR_COUNT + tensor;
 }
+
+/* Where `sums` has local.* of a row and recipe (one number a column), and the rest. */
+static inline size_t vs_local_index(const vs_analysis *a, size_t row, size_t recipe) {
+    return (row * a->recipe_count + recipe) * VS_LOCAL_COUNT;
+}
+static inline size_t vs_local_proj_index(const vs_analysis *a, size_t row, size_t recipe) {
+    return vs_local_index(a, a->rows, 0) + row * a->recipe_count + recipe;
+}
+static inline size_t vs_cumulative_index(const vs_analysis *a, size_t row, size_t state) {
+    return vs_local_proj_index(a, a->rows, 0) + row * a->state_count + state;
+}
+static inline size_t vs_stream_index(const vs_analysis *a, size_t state, size_t block) {
+    return vs_cumulative_index(a, a->rows, 0) + state * a->model->arch.depth + block;
+}
+static inline size_t vs_output_index(const vs_analysis *a, size_t state) { return vs_stream_index(a, a->state_count, 0) + state; }
 
 static inline size_t vs_row_of(const vs_analysis *a, vs_kind kind, int block) {
     const size_t site = vs_site_index(kind, block);
@@ -47,9 +65,18 @@ static inline size_t vs_row_of(const vs_analysis *a, vs_kind kind, int block) {
 typedef struct vs_analysis_run {
     const vs_analysis *a;
     const vs_job *job;
-    vs_image_slot *slot;
     size_t state; /* whose tap this is */
 } vs_analysis_run;
+
+/* Of image `image` of the job. */
+static inline vs_image_slot *vs_analysis_slot(const vs_analysis_run *r, size_t image) {
+    return &r->a->slots[(r->job->first + image) % r->a->runner->wave];
+}
+
+/* An operand that is not quantized is the same before and after: only its `in` is measured. */
+static inline bool vs_out_is_in(const vs_analysis *a, vs_kind kind, size_t state) {
+    return vs_kind_is_operand(kind) && !a->states->states[state].variant;
+}
 
 /* Scratch of a session, laid out once: inputs (smoothed; quantized), an output, a smoothed weight, probabilities. */
 typedef struct vs_analysis_room {
@@ -57,15 +84,19 @@ typedef struct vs_analysis_room {
 } vs_analysis_room;
 
 /* Reals of that scratch, for images of t tokens; and with room for probabilities. */
-size_t vs_analysis_scratch_reals(const vs_arch *arch, size_t t);
-size_t vs_analysis_scratch_reals_with_probs(const vs_arch *arch, size_t t);
+size_t vs_analysis_scratch_reals(const vs_arch *arch, size_t t, size_t images);
+size_t vs_analysis_scratch_reals_with_probs(const vs_arch *arch, size_t t, size_t images);
 vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size_t in, size_t out);
 
 /* ---- distribution.c ---- */
 /* First pass: statistics of |x|, and the surface where one is asked for. Second pass: counts against the pooled maximum. */
 VS_NODISCARD vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err);
-/* An operand that is not quantized is the same before and after: its `out` is its `in`. */
-VS_NODISCARD vs_status vs_analysis_copy_in_to_out(const vs_analysis_run *r, size_t row, vs_mat x, vs_error *err);
+/* The surface where one is asked for, which vs_analysis_observe captures too. */
+VS_NODISCARD vs_status vs_analysis_capture(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err);
+
+/* ---- analysis.c ---- */
+/* SQNR sums number `index` of every image of the job. */
+void vs_analysis_compare(const vs_analysis_run *r, size_t index, vs_mat x, vs_mat y);
 
 /* ---- local.c ---- */
 /* The float model's output of a layer (operands: of the attention) as it stands in the session. */
@@ -73,7 +104,7 @@ vs_mat vs_analysis_float_output(const vs_analysis_run *r, vs_kind kind);
 /* One layer, or every layer of a block, quantized alone by every recipe: sums of local.* and local_proj. */
 void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block);
 void vs_analysis_local_block(const vs_analysis_run *r, size_t block);
-/* After the image's last sync, where the sums are on the host: what operands share with an earlier recipe, and their `both`. */
+/* After the job's last sync, where the sums are on the host: what operands share with an earlier recipe, and their `both`. */
 void vs_analysis_local_finish(const vs_analysis_run *r);
 
 #endif

@@ -24,9 +24,9 @@ static vs_status observe(void *ctx, const vs_tap *tap, vs_error *err) {
 static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
     observer o = { c->runner->weights->backend, c->parts[job->worker] };
-    vs_status status = vs_forward(job->session, c->runner->weights, job->sample->pixels, (vs_tapper){ observe, &o }, err);
+    vs_status status = vs_forward(job->session, c->runner->weights, job->pixels, (vs_tapper){ observe, &o }, err);
     if (status == VS_OK) status = o.backend->ops->sync(o.backend, err);
-    o.part->images++;
+    o.part->images += job->images;
     return status;
 }
 

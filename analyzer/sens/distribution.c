@@ -1,35 +1,45 @@
 /* Distribution of |x| of one tensor of one image, and its surface (study.md section 5). */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "analysis_run.h"
 #include "util.h"
 
-static vs_status capture(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
+/* Heads stand one under the other in probabilities; other tensors are one part. */
+static size_t parts_of(const vs_analysis *a, size_t row) {
+    return a->results->rows[row].kind == VS_KIND_P ? a->model->arch.heads : 1;
+}
+
+static vs_status capture_one(const vs_analysis_run *r, size_t row, vs_surface_capture *c, vs_mat x, vs_error *err) {
     const vs_analysis *a = r->a;
-    if (a->second_pass || r->job->index != a->options->capture_image) return VS_OK;
-    for (size_t i = 0; i < a->options->capture_count; i++) {
-        vs_surface_capture *c = &a->options->captures[i];
-        if (c->row != row || c->tensor != tensor) continue;
-        const size_t n = x.rows * x.cols;
-        void *host = vs_calloc(n, (size_t)a->backend->real);
-        float *values = vs_calloc(n, sizeof *values);
-        c->values[r->state] = values;
-        const size_t stacked = a->results->rows[row].kind == VS_KIND_P ? a->model->arch.heads : 1, tokens = x.rows / stacked;
-        c->tokens = tokens;
-        c->channels = stacked * x.cols; /* probabilities: column head*T + key, as heads are side by side elsewhere */
-        vs_status status = host && values ? a->backend->ops->download(a->backend, host, x, err)
-                                          : vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
-        if (status == VS_OK) status = a->backend->ops->sync(a->backend, err);
-        for (size_t k = 0; k < n && status == VS_OK; k++) {
-            const size_t r_of = k / x.cols, to = (r_of % tokens * stacked + r_of / tokens) * x.cols + k % x.cols;
-            values[to] = fabsf(a->backend->real == VS_REAL_F64 ? (float)((const double *)host)[k] : ((const float *)host)[k]);
-        }
-        free(host);
-        if (status != VS_OK) return status;
+    const size_t n = x.rows * x.cols, stacked = parts_of(a, row), tokens = x.rows / stacked;
+    void *host = vs_calloc(n, (size_t)a->backend->real);
+    float *values = vs_calloc(n, sizeof *values);
+    c->values[r->state] = values;
+    c->tokens = tokens;
+    c->channels = stacked * x.cols; /* probabilities: column head*T + key, as heads are side by side elsewhere */
+    vs_status status = host && values ? a->backend->ops->download(a->backend, host, x, err)
+                                      : vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
+    if (status == VS_OK) status = a->backend->ops->sync(a->backend, err);
+    for (size_t k = 0; k < n && status == VS_OK; k++) {
+        const size_t r_of = k / x.cols, to = (r_of % tokens * stacked + r_of / tokens) * x.cols + k % x.cols;
+        values[to] = fabsf(a->backend->real == VS_REAL_F64 ? (float)((const double *)host)[k] : ((const float *)host)[k]);
     }
-    return VS_OK;
+    free(host);
+    return status;
+}
+
+vs_status vs_analysis_capture(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
+    const vs_analysis *a = r->a;
+    const size_t image = a->options->capture_image - r->job->first, each = x.rows / r->job->images;
+    if (a->second_pass || a->options->capture_image < r->job->first || image >= r->job->images) return VS_OK;
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < a->options->capture_count && status == VS_OK; i++) {
+        vs_surface_capture *c = &a->options->captures[i];
+        if (c->row == row && c->tensor == tensor)
+            status = capture_one(r, row, c, vs_mat_view(a->backend, x, image * each, each, 0, x.cols), err);
+    }
+    return status;
 }
 
 /* `all` and a later part of the same tensor, whose first column is `shift`: the largest value's first place counts. */
@@ -41,71 +51,64 @@ static void join_part(vs_abs_stats *all, const vs_abs_stats *part, size_t shift)
     all->count += part->count;
 }
 
-/* Probabilities stand head under head; their channel is head*T + key, their token the query. Other tensors are one part. */
-static vs_status abs_stats(const vs_analysis_run *r, size_t row, vs_mat x, vs_dist_slot *slot, vs_error *err) {
+/* Probabilities of one image: their channel is head*T + key, their token the query. */
+static vs_status abs_stats_of_heads(const vs_analysis_run *r, vs_mat x, vs_image_slot *image, vs_dist_slot *slot, void *hist,
+                                    vs_error *err) {
     const vs_backend *be = r->a->backend;
-    const size_t parts = r->a->results->rows[row].kind == VS_KIND_P ? r->a->model->arch.heads : 1, t = x.rows / parts;
-    void *hist = r->a->counters[r->job->worker];
-    slot->rows = t;
-    be->ops->abs_stats(be, vs_mat_view(be, x, 0, t, 0, x.cols), 1, (vs_abs_stats *[]){ &slot->stats }, hist,
-                       (double *[]){ slot->energy });
-    vs_status status = be->ops->sync(be, err);
-    for (size_t p = 1; p < parts && status == VS_OK; p++) {
-        vs_abs_stats part;
-        be->ops->abs_stats(be, vs_mat_view(be, x, p * t, t, 0, x.cols), 1, (vs_abs_stats *[]){ &part }, hist,
-                           (double *[]){ slot->energy + p * x.cols });
-        status = be->ops->sync(be, err);
-        if (status == VS_OK) join_part(&slot->stats, &part, p * x.cols);
+    const size_t heads = r->a->model->arch.heads, t = x.rows / heads;
+    for (size_t h = 0; h < heads; h++) {
+        vs_abs_stats *out = &image->heads[h];
+        double *energy = slot->energy + h * x.cols;
+        be->ops->abs_stats(be, vs_mat_view(be, x, h * t, t, 0, x.cols), 1, &out, hist, &energy);
     }
+    vs_status status = be->ops->sync(be, err);
+    slot->stats = image->heads[0];
+    for (size_t h = 1; h < heads && status == VS_OK; h++) join_part(&slot->stats, &image->heads[h], h * x.cols);
+    return status;
+}
+
+static vs_status abs_stats(const vs_analysis_run *r, size_t row, size_t index, vs_mat x, vs_error *err) {
+    const vs_backend *be = r->a->backend;
+    void *hist = (uint64_t *)r->a->hists + index * VS_HIST_BINS;
+    const size_t images = r->job->images, each = x.rows / images, parts = parts_of(r->a, row);
+    vs_abs_stats *out[VS_MAX_BATCH];
+    double *energy[VS_MAX_BATCH];
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < images && status == VS_OK; i++) {
+        vs_image_slot *image = vs_analysis_slot(r, i);
+        vs_dist_slot *slot = &image->dist[index];
+        slot->rows = each / parts;
+        out[i] = &slot->stats;
+        energy[i] = slot->energy;
+        if (parts > 1) status = abs_stats_of_heads(r, vs_mat_view(be, x, i * each, each, 0, x.cols), image, slot, hist, err);
+    }
+    if (parts == 1) be->ops->abs_stats(be, x, images, out, hist, energy);
     return status;
 }
 
 static void count_above(const vs_analysis_run *r, size_t row, vs_mat x, const vs_dist_pool *pool, uint64_t *above) {
     const vs_backend *be = r->a->backend;
-    const size_t parts = r->a->results->rows[row].kind == VS_KIND_P ? r->a->model->arch.heads : 1, t = x.rows / parts;
-    const size_t part = pool->stats.max_col / x.cols;
-    be->ops->count_above(be, vs_mat_view(be, x, part * t, t, 0, x.cols), pool->stats.max_col % x.cols,
-                         vs_dist_pool_high_above(pool), above);
+    const double threshold = vs_dist_pool_high_above(pool);
+    const size_t parts = parts_of(r->a, row), t = x.rows / (parts * r->job->images), part = pool->stats.max_col / x.cols;
+    if (parts == 1) {
+        be->ops->count_above(be, x, pool->stats.max_col, threshold, above);
+        return;
+    }
+    for (size_t i = 0; i < r->job->images; i++)
+        be->ops->count_above(be, vs_mat_view(be, x, (i * parts + part) * t, t, 0, x.cols), pool->stats.max_col % x.cols,
+                             threshold, above);
 }
 
-/* First pass: statistics of |x|. Second pass: counts against the pooled maximum. */
 vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
     const vs_analysis *a = r->a;
-    const vs_backend *be = a->backend;
-    vs_dist_pool *pool = &a->dist[vs_dist_index(a, row, r->state, tensor)];
+    const size_t index = vs_dist_index(a, row, r->state, tensor);
     if (a->second_pass) {
-        uint64_t below = 0, above = 0;
-        be->ops->count_below(be, x, vs_dist_pool_zero_below(pool), &below);
-        count_above(r, row, x, pool, &above);
-        vs_status status = be->ops->sync(be, err);
-#pragma omp critical(vs_analysis_counts)
-        {
-            pool->below += below;
-            pool->above += above;
-        }
-        return status;
+        const vs_dist_pool *pool = &a->dist[index];
+        vs_dist_counts *counts = &a->counts[r->job->worker][index];
+        a->backend->ops->count_below(a->backend, x, vs_dist_pool_zero_below(pool), &counts->below);
+        count_above(r, row, x, pool, &counts->above);
+        return VS_OK;
     }
-    vs_dist_slot *slot = &r->slot->dist[vs_dist_index(a, row, r->state, tensor)];
-    uint64_t *hist = a->hist[r->job->worker];
-    memset(hist, 0, VS_HIST_BINS * sizeof *hist);
-    vs_status status = abs_stats(r, row, x, slot, err);
-    if (status == VS_OK) status = be->ops->read_counts(be, a->counters[r->job->worker], VS_HIST_BINS, hist, err);
-    be->ops->zero_counts(be, a->counters[r->job->worker], VS_HIST_BINS);
-#pragma omp critical(vs_analysis_hist)
-    for (size_t i = 0; i < VS_HIST_BINS; i++) pool->hist[i] += hist[i];
-    return status == VS_OK ? capture(r, row, tensor, x, err) : status;
-}
-
-/* An operand that is not quantized is the same before and after: its `out` is its `in`. */
-vs_status vs_analysis_copy_in_to_out(const vs_analysis_run *r, size_t row, vs_mat x, vs_error *err) {
-    const vs_analysis *a = r->a;
-    const size_t in = vs_dist_index(a, row, r->state, VS_TENSOR_IN), out = vs_dist_index(a, row, r->state, VS_TENSOR_OUT);
-    if (a->second_pass) return vs_analysis_observe(r, row, VS_TENSOR_OUT, x, err);
-    double *energy = r->slot->dist[out].energy;
-    memcpy(energy, r->slot->dist[in].energy, a->dist[in].cols * sizeof *energy);
-    r->slot->dist[out] = r->slot->dist[in];
-    r->slot->dist[out].energy = energy;
-#pragma omp critical(vs_analysis_hist)
-    for (size_t i = 0; i < VS_HIST_BINS; i++) a->dist[out].hist[i] += a->hist[r->job->worker][i];
-    return capture(r, row, VS_TENSOR_OUT, x, err);
+    vs_status status = abs_stats(r, row, index, x, err);
+    return status == VS_OK ? vs_analysis_capture(r, row, tensor, x, err) : status;
 }

@@ -18,41 +18,67 @@ typedef struct context {
     bool *labels_missing; /* [threads] */
 } context;
 
-/* The state's map of one image: the logits resized to the image, or one class for a classifier. */
-static vs_status predict(const context *c, const vs_job *job, const vs_state *state, uint16_t *map, vs_error *err) {
+static bool gives_maps(const context *c) { return c->runner->weights->model->arch.head == VS_HEAD_SEGMENTATION; }
+
+/* Of each of the job's images. */
+static size_t map_pixels(const context *c, const vs_job *job) {
+    return gives_maps(c) ? job->samples->image.width * job->samples->image.height : 1;
+}
+
+/* The state's maps, one image after another: the logits resized to the image, or one class for a classifier. */
+static vs_status predict(const context *c, const vs_job *job, const vs_state *state, uint16_t *maps, vs_error *err) {
     const vs_backend *be = c->runner->weights->backend;
     vs_state_tap tap = { state, be };
-    vs_status status = vs_forward(job->session, state->weights, job->sample->pixels, vs_state_tapper(&tap), err);
+    vs_status status = vs_forward(job->session, state->weights, job->pixels, vs_state_tapper(&tap), err);
     if (status != VS_OK) return status;
     const vs_mat logits = vs_session_logits(job->session);
-    void *host = vs_calloc(logits.rows * logits.cols, (size_t)be->real);
+    char *host = vs_calloc(logits.rows * logits.cols, (size_t)be->real);
     if (!host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
     status = be->ops->download(be, host, logits, err);
     if (status == VS_OK) status = be->ops->sync(be, err);
-    const bool maps = c->runner->weights->model->arch.head == VS_HEAD_SEGMENTATION;
-    const size_t h = maps ? vs_session_grid_h(job->session) : 1, w = maps ? vs_session_grid_w(job->session) : 1;
-    const size_t height = maps ? job->sample->image.height : 1, width = maps ? job->sample->image.width : 1;
-    if (status == VS_OK) status = vs_predict_map(host, be->real, h, w, logits.cols, height, width, map, err);
+    const vs_image *image = &job->samples->image;
+    const size_t h = gives_maps(c) ? vs_session_grid_h(job->session) : 1, w = gives_maps(c) ? vs_session_grid_w(job->session) : 1;
+    const size_t height = gives_maps(c) ? image->height : 1, width = gives_maps(c) ? image->width : 1;
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)job->helpers) if (status == VS_OK)
+    for (size_t i = 0; i < job->images; i++) {
+        const char *own = host + i * h * w * logits.cols * (size_t)be->real;
+        vs_error mine = { 0 };
+        const vs_status one = vs_predict_map(own, be->real, h, w, logits.cols, height, width, maps + i * height * width, &mine);
+#pragma omp critical(vs_predict_status)
+        if (one != VS_OK) status = vs_fail(err, one, "%s", mine.message);
+    }
     free(host);
     return status;
 }
 
-/* The float model's map: the one that is kept, or a new one, which is kept. One worker has one image. */
-static vs_status predict_float(const context *c, const vs_job *job, uint16_t *map, size_t pixels, vs_error *err) {
+static bool have_floats(const vs_float_maps *f, const vs_job *job, size_t pixels) {
+    for (size_t i = job->first; i < job->first + job->images; i++)
+        if (!f || !f->maps[i] || f->pixels[i] != pixels) return false;
+    return true;
+}
+
+static vs_status keep_float(vs_float_maps *f, size_t image, const uint16_t *map, size_t pixels, vs_error *err) {
+    const size_t size = pixels * sizeof *map;
+    if (!f || size > float_maps_limit / f->images) return VS_OK;
+    free(f->maps[image]);
+    f->pixels[image] = pixels;
+    f->maps[image] = vs_calloc(pixels, sizeof *map);
+    if (!f->maps[image]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    memcpy(f->maps[image], map, size);
+    return VS_OK;
+}
+
+/* The float model's maps: those that are kept, or new ones, which are kept. One worker has one image. */
+static vs_status predict_float(const context *c, const vs_job *job, uint16_t *maps, size_t pixels, vs_error *err) {
     vs_float_maps *f = c->floats;
-    const size_t i = job->index, size = pixels * sizeof *map;
-    if (f && f->maps[i] && f->pixels[i] == pixels) {
-        memcpy(map, f->maps[i], size);
+    if (have_floats(f, job, pixels)) {
+        for (size_t i = 0; i < job->images; i++) memcpy(maps + i * pixels, f->maps[job->first + i], pixels * sizeof *maps);
         return VS_OK;
     }
-    vs_status status = predict(c, job, &c->states->states[0], map, err);
-    if (status != VS_OK || !f || size > float_maps_limit / f->images) return status;
-    free(f->maps[i]);
-    f->pixels[i] = pixels;
-    f->maps[i] = vs_calloc(pixels, sizeof *map);
-    if (!f->maps[i]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    memcpy(f->maps[i], map, size);
-    return VS_OK;
+    vs_status status = predict(c, job, &c->states->states[0], maps, err);
+    for (size_t i = 0; i < job->images && status == VS_OK; i++)
+        status = keep_float(f, job->first + i, maps + i * pixels, pixels, err);
+    return status;
 }
 
 static vs_status capture_map(vs_map_capture *m, size_t state, const uint16_t *map, vs_error *err) {
@@ -62,52 +88,60 @@ static vs_status capture_map(vs_map_capture *m, size_t state, const uint16_t *ma
     return VS_OK;
 }
 
-static vs_status begin_capture(const context *c, const vs_job *job, vs_map_capture *m, vs_error *err) {
-    const vs_image *im = &job->sample->image;
+static vs_status begin_capture(const context *c, const vs_job *job, size_t image, vs_error *err) {
+    vs_map_capture *m = &c->out->captures[job->first + image];
+    const vs_sample *sample = &job->samples[image];
+    const vs_image *im = &sample->image;
     const size_t n = im->width * im->height;
-    *m = (vs_map_capture){ vs_imageset_name(c->set, job->index),
-                           im->width,
-                           im->height,
-                           vs_calloc(3 * n, 1),
-                           NULL,
+    *m = (vs_map_capture){ vs_imageset_name(c->set, job->first + image),        im->width, im->height, vs_calloc(3 * n, 1), NULL,
                            vs_calloc(c->states->state_count, sizeof(uint8_t *)) };
     if (!m->name || !m->rgb || !m->maps) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
     memcpy(m->rgb, im->pixels, 3 * n);
-    if (!job->sample->labels) return VS_OK;
+    if (!sample->labels) return VS_OK;
     m->labels = vs_calloc(n, 1);
     if (!m->labels) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    memcpy(m->labels, job->sample->labels, n);
+    memcpy(m->labels, sample->labels, n);
     return VS_OK;
+}
+
+/* Image `image` of the job under one state. */
+static vs_status count(const context *c, const vs_job *job, size_t image, size_t state, const uint16_t *map,
+                       const uint16_t *float_map, vs_error *err) {
+    const bool captured = gives_maps(c) && job->first + image < c->out->capture_count;
+    const uint8_t *labels = gives_maps(c) ? job->samples[image].labels : NULL;
+    vs_confusion_add(&c->counts[job->worker * c->states->state_count + state], map, float_map, labels, map_pixels(c, job));
+    return captured ? capture_map(&c->out->captures[job->first + image], state, map, err) : VS_OK;
+}
+
+static vs_status run_state(const context *c, const vs_job *job, size_t state, uint16_t *maps, uint16_t *float_maps,
+                           vs_error *err) {
+    const size_t pixels = map_pixels(c, job);
+    const uint16_t *shown = state == 0 ? float_maps : maps;
+    if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+    vs_status status =
+        state == 0 ? predict_float(c, job, float_maps, pixels, err) : predict(c, job, &c->states->states[state], maps, err);
+    for (size_t i = 0; i < job->images && status == VS_OK; i++)
+        status = count(c, job, i, state, shown + i * pixels, float_maps + i * pixels, err);
+    return status;
 }
 
 static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
-    const bool maps = c->runner->weights->model->arch.head == VS_HEAD_SEGMENTATION;
-    const size_t pixels = maps ? job->sample->image.width * job->sample->image.height : 1;
-    const size_t states = c->states->state_count;
-    uint16_t *map = vs_calloc(2 * pixels, sizeof *map), *float_map = map ? map + pixels : NULL;
-    vs_map_capture *capture = maps && job->index < c->out->capture_count ? &c->out->captures[job->index] : NULL;
-    vs_status status = map ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    if (status == VS_OK && capture) status = begin_capture(c, job, capture, err);
-    if (maps && !job->sample->labels) c->labels_missing[job->worker] = true;
-    for (size_t s = 0; s < states && status == VS_OK; s++) {
-        if (c->runner->stop && *c->runner->stop) {
-            status = vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
-            break;
-        }
-        status = s == 0 ? predict_float(c, job, float_map, pixels, err) : predict(c, job, &c->states->states[s], map, err);
-        const uint16_t *shown = s == 0 ? float_map : map;
-        if (status == VS_OK)
-            vs_confusion_add(&c->counts[job->worker * states + s], shown, float_map, maps ? job->sample->labels : NULL, pixels);
-        if (status == VS_OK && capture) status = capture_map(capture, s, shown, err);
+    const size_t all = job->images * map_pixels(c, job);
+    uint16_t *maps = vs_calloc(2 * all, sizeof *maps), *float_maps = maps ? maps + all : NULL;
+    vs_status status = maps ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    for (size_t i = 0; i < job->images && status == VS_OK && gives_maps(c); i++) {
+        if (job->first + i < c->out->capture_count) status = begin_capture(c, job, i, err);
+        if (!job->samples[i].labels) c->labels_missing[job->worker] = true;
     }
-    free(map);
+    for (size_t s = 0; s < c->states->state_count && status == VS_OK; s++) status = run_state(c, job, s, maps, float_maps, err);
+    free(maps);
     return status;
 }
 
 static double percent(uint64_t part, uint64_t whole) { return whole ? 100 * (double)part / (double)whole : (double)NAN; }
 
-static vs_status finish(vs_task *t, const vs_confusion *c, bool has_labels, vs_error *err) {
+vs_status vs_task_of_counts(vs_task *t, const vs_confusion *c, bool has_labels, vs_error *err) {
     *t = (vs_task){ .has_labels = has_labels, .has_agreement = true, .agreement = percent(c->agree, c->pixels) };
     t->iou = vs_calloc(c->classes, sizeof *t->iou);
     if (!t->iou) return vs_fail(err, VS_ERR_NOMEM, "no memory for task metrics");
@@ -137,6 +171,7 @@ static vs_status finish(vs_task *t, const vs_confusion *c, bool has_labels, vs_e
 vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep,
                       vs_float_maps *floats, vs_error *err) {
     const vs_arch *a = &runner->weights->model->arch;
+    if (set->windows && a->head == VS_HEAD_SEGMENTATION) return vs_evaluate_windows(out, runner, set, states, keep, err);
     const size_t n = states->state_count, parts = runner->threads * n;
     *out = (vs_evaluation){ .state_count = n, .classes = a->classes, .tasks = vs_calloc(n, sizeof *out->tasks) };
     out->capture_count = a->head == VS_HEAD_SEGMENTATION ? keep < set->count ? keep : set->count : 0;
@@ -154,7 +189,7 @@ vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imag
     for (size_t i = 0; c.labels_missing && i < runner->threads; i++) has_labels &= !c.labels_missing[i];
     for (size_t s = 0; s < n && status == VS_OK; s++) {
         for (size_t i = 1; i < runner->threads; i++) vs_confusion_merge(&c.counts[s], &c.counts[i * n + s]);
-        status = finish(&out->tasks[s], &c.counts[s], has_labels, err);
+        status = vs_task_of_counts(&out->tasks[s], &c.counts[s], has_labels, err);
     }
     for (size_t i = 0; c.counts && i < parts; i++) vs_confusion_release(&c.counts[i]);
     free(c.counts);

@@ -36,6 +36,12 @@ void vs_float_maps_free(vs_float_maps *maps);
  */
 VS_NODISCARD vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
                                    size_t keep, vs_float_maps *floats, vs_error *err);
+/* The same for a set that is cut into windows (preprocess.mmseg) and a segmentation head: one map an image, of its own size. */
+VS_NODISCARD vs_status vs_evaluate_windows(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set,
+                                           const vs_states *states, size_t keep, vs_error *err);
+/* mIoU, mAcc, aAcc and agreement in percent (vit-models.md 6.3); t->iou is new, NAN for a class in neither labels nor
+ * predictions. */
+VS_NODISCARD vs_status vs_task_of_counts(vs_task *task, const vs_confusion *counts, bool has_labels, vs_error *err);
 void vs_evaluation_release(vs_evaluation *evaluation);
 
 #endif

@@ -13,7 +13,7 @@ static bool is_scenes(const vs_imageset *s) { return s->config->scenes.set; }
 static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
     vs_rng rng = { seed };
     for (size_t i = 0; i < count; i++) {
-        const size_t j = i + (size_t)(vs_rng_next(&rng) % (uint64_t)(s->count - i)), t = s->order[i];
+        const size_t j = i + (size_t)(vs_rng_next(&rng) % (uint64_t)(s->images - i)), t = s->order[i];
         s->order[i] = s->order[j];
         s->order[j] = t;
     }
@@ -23,7 +23,34 @@ static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
             s->order[j] = s->order[j - 1];
             s->order[j - 1] = t;
         }
-    s->count = count;
+    s->images = count;
+}
+
+/* Every image's windows, from the sizes in the files' headers. */
+static vs_status cut_windows(vs_imageset *s, vs_error *err) {
+    const vs_preprocess_config *p = s->preprocess;
+    size_t capacity = 0;
+    s->count = 0;
+    if (!(s->sizes = vs_calloc(s->images, sizeof *s->sizes))) return vs_fail(err, VS_ERR_NOMEM, "no memory for image sizes");
+    for (size_t i = 0; i < s->images; i++) {
+        vs_image_size *z = &s->sizes[i];
+        const char *path = is_scenes(s) ? NULL : s->files.paths[s->order[i]];
+        z->width = z->height = (size_t)s->config->scenes.size;
+        vs_status status = path ? vs_image_read_size(path, &z->width, &z->height, err) : VS_OK;
+        if (status != VS_OK) return status;
+        status = vs_image_keep_ratio(z->width, z->height, (size_t)p->mmseg.long_side, (size_t)p->mmseg.short_side,
+                                     &z->scaled_width, &z->scaled_height, err);
+        if (status != VS_OK) {
+            vs_error_prefix(err, "%s: ", path ? path : "scene");
+            return status;
+        }
+        const size_t n = vs_windows_of(p, *z, i, NULL, 0);
+        size_t all = 0;
+        if (!vs_size_add(&all, s->count, n) || !vs_grow((void **)&s->windows, &capacity, all, sizeof *s->windows))
+            return vs_fail(err, VS_ERR_NOMEM, "no memory for a list of windows");
+        s->count += vs_windows_of(p, *z, i, s->windows + s->count, n);
+    }
+    return VS_OK;
 }
 
 vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, size_t patch,
@@ -34,7 +61,7 @@ vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set
     if (of->scenes.set) {
         all = (size_t)of->scenes.count;
     } else {
-        status = vs_filelist_make(&s->files, of->images, err);
+        status = vs_dataset_list(of, &s->files, &s->labels, err);
         if (status != VS_OK) {
             char place[1024];
             vs_error_prefix(err, "%s: data.%s: ", vs_config_place(config, of->mark, place, sizeof place), what);
@@ -43,19 +70,21 @@ vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set
         all = s->files.count;
     }
     const size_t offset = (size_t)of->offset;
-    s->count = all > offset ? all - offset : 0;
-    if (of->count > 0 && (size_t)of->count < s->count) s->count = (size_t)of->count;
-    if (s->count == 0) {
+    s->images = all > offset ? all - offset : 0;
+    if (of->count > 0 && (size_t)of->count < s->images) s->images = (size_t)of->count;
+    if (s->images == 0) {
         status = vs_config_fail(config, of->mark, err, "data.%s is empty: %zu images, offset %zu", what, all, offset);
         goto out;
     }
-    s->order = vs_calloc(s->count, sizeof *s->order);
+    s->order = vs_calloc(s->images, sizeof *s->order);
     if (!s->order) {
-        status = vs_fail(err, VS_ERR_NOMEM, "no memory for the list of %zu images", s->count);
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for the list of %zu images", s->images);
         goto out;
     }
-    for (size_t i = 0; i < s->count; i++) s->order[i] = offset + i;
-    if (of->sample.set && (size_t)of->sample.count < s->count) sample_order(s, (size_t)of->sample.count, of->sample.seed);
+    for (size_t i = 0; i < s->images; i++) s->order[i] = offset + i;
+    if (of->sample.set && (size_t)of->sample.count < s->images) sample_order(s, (size_t)of->sample.count, of->sample.seed);
+    s->count = s->images;
+    if (config->data.preprocess.mmseg.set) status = cut_windows(s, err);
 out:
     if (status != VS_OK) vs_imageset_release(s);
     return status;
@@ -63,7 +92,10 @@ out:
 
 void vs_imageset_release(vs_imageset *s) {
     vs_filelist_release(&s->files);
+    free(s->labels);
     free(s->order);
+    free(s->windows);
+    free(s->sizes);
     *s = (vs_imageset){ 0 };
 }
 
@@ -112,16 +144,30 @@ static vs_status check_size(const vs_imageset *s, const vs_image *image, vs_erro
                    image->width, image->height, p, w, h);
 }
 
-static vs_status read_labels(const vs_imageset *s, size_t index, vs_sample *sample, vs_error *err) {
+static vs_status scene_labels(const vs_imageset *s, size_t image, uint8_t *labels, vs_error *err) {
+    vs_image rgb = { 0 };
+    vs_status status = load(s, image, &rgb, labels, err);
+    vs_image_release(&rgb);
+    return status;
+}
+
+vs_status vs_imageset_labels(const vs_imageset *s, size_t image, size_t width, size_t height, uint8_t **out, vs_error *err) {
     char *path = NULL;
     vs_image labels = { 0 };
-    vs_status status = vs_label_path(s->config->labels, s->files.paths[s->order[index]], &path, err);
+    *out = NULL;
+    if (is_scenes(s)) {
+        *out = vs_calloc(width * height, 1);
+        return *out ? scene_labels(s, image, *out, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a scene");
+    }
+    if (!s->labels) return VS_OK;
+    vs_status status = vs_label_path(s->labels, s->files.paths[s->order[image]], &path, err);
     if (status == VS_OK) status = vs_label_read(&labels, path, err);
-    if (status == VS_OK && (labels.width != sample->image.width || labels.height != sample->image.height))
-        status = vs_fail(err, VS_ERR_SHAPE, "%s: the label map is %zux%zu but its image is %zux%zu after preprocessing", path,
-                         labels.width, labels.height, sample->image.width, sample->image.height);
+    if (status == VS_OK && (labels.width != width || labels.height != height))
+        status = vs_fail(err, VS_ERR_SHAPE, "%s: the label map is %zux%zu but its image is %zux%zu%s", path, labels.width,
+                         labels.height, width, height, s->windows ? "" : " after preprocessing");
     if (status == VS_OK) {
-        sample->labels = labels.pixels;
+        vs_dataset_classes_of(s->config->protocol, labels.pixels, width * height);
+        *out = labels.pixels;
         labels.pixels = NULL;
     }
     vs_image_release(&labels);
@@ -140,8 +186,23 @@ static vs_status normalise(const vs_preprocess_config *p, vs_sample *sample, vs_
     return VS_OK;
 }
 
+static vs_status get_window(const vs_imageset *s, const vs_window *w, vs_sample *sample, vs_error *err) {
+    vs_image image = { 0 }, scaled = { 0 };
+    const vs_image_size *z = &s->sizes[w->image];
+    vs_status status = load(s, w->image, &image, NULL, err);
+    if (status == VS_OK && (image.width != z->width || image.height != z->height))
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: its header says %zux%zu, but it is %zux%zu", s->files.paths[s->order[w->image]],
+                         z->width, z->height, image.width, image.height);
+    if (status == VS_OK) status = vs_window_scale(s->preprocess, &image, &scaled, err);
+    if (status == VS_OK) status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
+    vs_image_release(&image);
+    vs_image_release(&scaled);
+    return status;
+}
+
 vs_status vs_imageset_get(const vs_imageset *s, size_t index, vs_sample *sample, vs_error *err) {
     *sample = (vs_sample){ 0 };
+    if (s->windows) return get_window(s, &s->windows[index], sample, err);
     const bool scenes = is_scenes(s);
     vs_status status = VS_OK;
     if (scenes) {
@@ -157,7 +218,8 @@ vs_status vs_imageset_get(const vs_imageset *s, size_t index, vs_sample *sample,
         free(sample->labels); /* a resized scene has no labels of its own */
         sample->labels = NULL;
     }
-    if (status == VS_OK && !scenes && s->config->labels) status = read_labels(s, index, sample, err);
+    if (status == VS_OK && !scenes)
+        status = vs_imageset_labels(s, index, sample->image.width, sample->image.height, &sample->labels, err);
     if (status == VS_OK) status = normalise(s->preprocess, sample, err);
     if (status == VS_ERR_CONFIG && !scenes) vs_error_prefix(err, "%s: ", s->files.paths[s->order[index]]);
     if (status != VS_OK) vs_sample_release(sample);
@@ -171,15 +233,29 @@ void vs_sample_release(vs_sample *sample) {
     *sample = (vs_sample){ 0 };
 }
 
-char *vs_imageset_name(const vs_imageset *s, size_t index) {
-    if (is_scenes(s)) return vs_format("scene %zu", s->order[index]);
-    const char *path = s->files.paths[s->order[index]], *slash = strrchr(path, '/');
+char *vs_imageset_image_name(const vs_imageset *s, size_t image) {
+    if (is_scenes(s)) return vs_format("scene %zu", s->order[image]);
+    const char *path = s->files.paths[s->order[image]], *slash = strrchr(path, '/');
     return vs_strdup(slash ? slash + 1 : path);
 }
 
-vs_status vs_imageset_hash(const vs_imageset *s, size_t index, uint8_t digest[32], vs_error *err) {
+char *vs_imageset_name(const vs_imageset *s, size_t index) {
+    const vs_window *w = s->windows ? &s->windows[index] : NULL;
+    char *image = vs_imageset_image_name(s, w ? w->image : index);
+    if (!w || w->count == 1 || !image) return image;
+    char *name = vs_format("%s (%zu,%zu)", image, w->x, w->y);
+    free(image);
+    return name;
+}
+
+vs_status vs_imageset_image(const vs_imageset *s, size_t image, vs_image *out, vs_error *err) {
+    *out = (vs_image){ 0 };
+    return load(s, image, out, NULL, err);
+}
+
+vs_status vs_imageset_hash(const vs_imageset *s, size_t at, uint8_t digest[32], vs_error *err) {
     vs_image image = { 0 };
-    vs_status status = load(s, index, &image, NULL, err);
+    vs_status status = load(s, at, &image, NULL, err);
     if (status == VS_OK) {
         vs_sha256 sha;
         vs_sha256_init(&sha);
@@ -192,16 +268,16 @@ vs_status vs_imageset_hash(const vs_imageset *s, size_t index, uint8_t digest[32
 
 vs_status vs_imageset_check_overlap(const vs_config *config, const vs_imageset *calibration, const vs_imageset *analysis,
                                     vs_error *err) {
-    uint8_t(*seen)[32] = vs_calloc(calibration->count, sizeof *seen);
+    uint8_t(*seen)[32] = vs_calloc(calibration->images, sizeof *seen);
     if (!seen) return vs_fail(err, VS_ERR_NOMEM, "no memory for image hashes");
     vs_status status = VS_OK;
-    for (size_t i = 0; i < calibration->count && status == VS_OK; i++) status = vs_imageset_hash(calibration, i, seen[i], err);
-    for (size_t i = 0; i < analysis->count && status == VS_OK; i++) {
+    for (size_t i = 0; i < calibration->images && status == VS_OK; i++) status = vs_imageset_hash(calibration, i, seen[i], err);
+    for (size_t i = 0; i < analysis->images && status == VS_OK; i++) {
         uint8_t digest[32];
         status = vs_imageset_hash(analysis, i, digest, err);
-        for (size_t j = 0; j < calibration->count && status == VS_OK; j++) {
+        for (size_t j = 0; j < calibration->images && status == VS_OK; j++) {
             if (memcmp(digest, seen[j], sizeof digest) != 0) continue;
-            char *name = vs_imageset_name(analysis, i);
+            char *name = vs_imageset_image_name(analysis, i);
             status = vs_config_fail(config, analysis->config->mark, err,
                                     "analysis image '%s' is also a calibration image; set data.allow_overlap: true to allow it",
                                     name ? name : "?");

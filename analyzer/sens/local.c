@@ -11,14 +11,11 @@ static size_t input_reals(const vs_arch *a, size_t t) {
 static size_t output_reals(const vs_arch *a, size_t t) {
     return t * larger(larger(3 * a->width, vs_arch_fc1_width(a)), a->classes);
 }
-static size_t weight_reals(const vs_arch *a) {
-    return larger(a->width * larger(larger(3 * a->width, vs_arch_fc1_width(a)), patch_reals(a)), a->head_width * a->classes);
+size_t vs_analysis_scratch_reals(const vs_arch *a, size_t t, size_t images) {
+    return 2 * input_reals(a, t * images) + output_reals(a, t * images) + vs_largest_weight(a);
 }
-size_t vs_analysis_scratch_reals(const vs_arch *a, size_t t) {
-    return 2 * input_reals(a, t) + output_reals(a, t) + weight_reals(a);
-}
-size_t vs_analysis_scratch_reals_with_probs(const vs_arch *a, size_t t) {
-    return vs_analysis_scratch_reals(a, t) + a->heads * t * t;
+size_t vs_analysis_scratch_reals_with_probs(const vs_arch *a, size_t t, size_t images) {
+    return vs_analysis_scratch_reals(a, t, images) + images * a->heads * t * t;
 }
 
 static void *reals_at(const vs_backend *be, void *base, size_t offset) { return (char *)base + offset * (size_t)be->real; }
@@ -27,12 +24,12 @@ vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size
     const vs_backend *be = r->a->backend;
     const vs_arch *a = &r->a->model->arch;
     void *base = vs_session_scratch(r->job->session);
-    const size_t i = input_reals(a, rows), o = output_reals(a, rows);
+    const size_t i = input_reals(a, rows), o = output_reals(a, rows), t = vs_session_tokens(r->job->session);
     return (vs_analysis_room){ { base, rows, in, in },
                                { reals_at(be, base, i), rows, in, in },
                                { reals_at(be, base, 2 * i), rows, out, out },
                                { reals_at(be, base, 2 * i + o), out, in, in },
-                               { reals_at(be, base, 2 * i + o + weight_reals(a)), a->heads * rows, rows, rows } };
+                               { reals_at(be, base, 2 * i + o + vs_largest_weight(a)), a->heads * rows, t, t } };
 }
 
 /* The float tensor that a state's tensor is compared with. */
@@ -61,27 +58,16 @@ static vs_mat float_input(const vs_analysis_run *r, vs_kind kind) {
     }
 }
 
-static const vs_linear_weights *linear_of(const vs_weights *w, vs_kind kind, int block) {
-    if (kind == VS_KIND_PATCH_EMBED) return &w->patch;
-    if (kind == VS_KIND_HEAD) return &w->head;
-    const vs_block_weights *b = &w->blocks[block];
-    switch (kind) {
-    case VS_KIND_QKV: return &b->qkv;
-    case VS_KIND_PROJ: return &b->proj;
-    case VS_KIND_FC1: return &b->fc1;
-    default: return &b->fc2;
-    }
-}
-
 static void local_linear(const vs_analysis_run *r, size_t row, vs_kind kind, int block, size_t recipe) {
     const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
     const vs_state *p = &a->states->recipes[recipe];
     const vs_site *site = vs_variant_site(p->variant, kind, block);
-    const vs_linear_weights *base = linear_of(a->runner->weights, kind, block), *quantized = linear_of(p->weights, kind, block);
+    const vs_linear_weights *base = vs_weights_linear(a->runner->weights, kind, block),
+                            *quantized = vs_weights_linear(p->weights, kind, block);
     const vs_mat x = float_input(r, kind), y = vs_analysis_float_output(r, kind);
     vs_analysis_room s = vs_analysis_scratch(r, x.rows, x.cols, y.cols);
-    vs_error_sums *sums = &r->slot->local[(row * a->recipe_count + recipe) * VS_LOCAL_COUNT];
+    const size_t sums = vs_local_index(a, row, recipe);
 
     vs_mat smoothed = x, weight = base->w;
     if (site->smooth) {
@@ -91,7 +77,7 @@ static void local_linear(const vs_analysis_run *r, size_t row, vs_kind kind, int
         vs_site_smooth_weight(be, site, base->w, weight);
     }
     vs_site_quantize(be, site, smoothed, s.quantized, 1, NULL);
-    be->ops->error_sums(be, smoothed, s.quantized, 1, (vs_error_sums *[]){ &sums[VS_LOCAL_INPUT_TENSOR] });
+    vs_analysis_compare(r, sums + VS_LOCAL_INPUT_TENSOR, smoothed, s.quantized);
     const struct {
         bool run;
         vs_local column;
@@ -104,17 +90,16 @@ static void local_linear(const vs_analysis_run *r, size_t row, vs_kind kind, int
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (!modes[i].run) continue;
         be->ops->linear(be, modes[i].x, modes[i].w, base->b, s.output);
-        be->ops->error_sums(be, y, s.output, 1, (vs_error_sums *[]){ &sums[modes[i].column] });
+        vs_analysis_compare(r, sums + modes[i].column, y, s.output);
     }
 }
 
 /* One operand quantized, the others float; compared at the attention output, and behind float proj. */
 static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, int block, size_t recipe) {
     const vs_analysis *a = r->a;
-    vs_error_sums *proj_sums = &r->slot->local_proj[row * a->recipe_count + recipe];
     const vs_backend *be = a->backend;
     const vs_site *site = vs_variant_site(a->states->recipes[recipe].variant, kind, block);
-    vs_error_sums *sums = &r->slot->local[(row * a->recipe_count + recipe) * VS_LOCAL_COUNT];
+    const size_t sums = vs_local_index(a, row, recipe);
     const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
     const size_t c = a->model->arch.width, which = (size_t)(kind - VS_KIND_Q);
     vs_mat operands[4];
@@ -123,18 +108,18 @@ static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, in
     const vs_analysis_room s = vs_analysis_scratch(r, ws->qkv.rows, c, c);
     const vs_mat quantized = kind == VS_KIND_P ? s.probs : s.quantized, own = ws->probs.p ? s.probs : (vs_mat){ 0 };
     vs_site_quantize(be, site, operands[which], quantized, 1, NULL);
-    be->ops->error_sums(be, operands[which], quantized, 1, (vs_error_sums *[]){ &sums[VS_LOCAL_INPUT_TENSOR] });
+    vs_analysis_compare(r, sums + VS_LOCAL_INPUT_TENSOR, operands[which], quantized);
     if (!a->options->activation && !a->options->both) return;
     operands[which] = quantized;
     if (kind == VS_KIND_P)
         vs_forward_attention_apply(r->job->session, quantized, operands[2], s.output);
     else
         vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], own, s.output);
-    be->ops->error_sums(be, ws->attended, s.output, 1, (vs_error_sums *[]){ &sums[VS_LOCAL_ACTIVATION] });
+    vs_analysis_compare(r, sums + VS_LOCAL_ACTIVATION, ws->attended, s.output);
     const vs_linear_weights *proj = &a->runner->weights->blocks[block].proj;
     const vs_mat projected = { s.input.p, s.output.rows, c, c };
     be->ops->linear(be, s.output, proj->w, proj->b, projected);
-    be->ops->error_sums(be, ws->proj, projected, 1, (vs_error_sums *[]){ proj_sums });
+    vs_analysis_compare(r, vs_local_proj_index(a, row, recipe), ws->proj, projected);
 }
 
 void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block) {
@@ -151,16 +136,20 @@ void vs_analysis_local_block(const vs_analysis_run *r, size_t block) {
     for (vs_kind kind = VS_KIND_QKV; kind <= VS_KIND_FC2; kind++) vs_analysis_local_layer(r, kind, (int)block);
 }
 
-void vs_analysis_local_finish(const vs_analysis_run *r) {
-    const vs_analysis *a = r->a;
-    for (size_t row = 0; row < a->rows; row++) {
-        const vs_row *x = &a->results->rows[row];
-        for (size_t p = 0; vs_kind_is_operand(x->kind) && p < a->recipe_count; p++) {
-            const size_t to = row * a->recipe_count + p, from = to - p + vs_states_first_alike(a->states, p, x->kind, x->block);
-            vs_error_sums *sums = &r->slot->local[to * VS_LOCAL_COUNT];
-            if (from != to) memcpy(sums, &r->slot->local[from * VS_LOCAL_COUNT], VS_LOCAL_COUNT * sizeof *sums);
-            r->slot->local_proj[to] = r->slot->local_proj[from];
-            sums[VS_LOCAL_BOTH] = sums[VS_LOCAL_ACTIVATION];
+static void finish_row(const vs_analysis *a, size_t row, vs_error_sums *sums) {
+    const vs_row *x = &a->results->rows[row];
+    for (size_t p = 0; vs_kind_is_operand(x->kind) && p < a->recipe_count; p++) {
+        const size_t from = vs_states_first_alike(a->states, p, x->kind, x->block);
+        vs_error_sums *local = sums + vs_local_index(a, row, p);
+        if (from != p) {
+            memcpy(local, sums + vs_local_index(a, row, from), VS_LOCAL_COUNT * sizeof *local);
+            sums[vs_local_proj_index(a, row, p)] = sums[vs_local_proj_index(a, row, from)];
         }
+        local[VS_LOCAL_BOTH] = local[VS_LOCAL_ACTIVATION];
     }
+}
+
+void vs_analysis_local_finish(const vs_analysis_run *r) {
+    for (size_t i = 0; i < r->job->images; i++)
+        for (size_t row = 0; row < r->a->rows; row++) finish_row(r->a, row, vs_sums_slot(&r->a->sums, r->job->first + i));
 }

@@ -18,9 +18,12 @@ typedef struct worker {
     const vs_job *job;
 } worker;
 
-static size_t scratch_reals(const vs_arch *a, size_t t) {
-    const size_t patch = 3 * a->patch * a->patch, wide = a->width > a->hidden ? a->width : a->hidden;
-    return t * (wide > patch ? wide : patch);
+static size_t scratch_reals(const vs_arch *a, size_t t, size_t images) {
+    const size_t widths[] = { a->width, a->hidden, 3 * a->patch * a->patch, a->head_width };
+    size_t widest = 0;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+        if (widths[i] > widest) widest = widths[i];
+    return images * t * widest;
 }
 
 /* Equal parts of the columns of x, each into the histogram of its grid. */
@@ -63,7 +66,7 @@ static vs_status see(void *context, const vs_tap *tap, vs_error *err) {
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
     const observers *o = context;
     worker w = { o, job };
-    return vs_forward(job->session, o->runner->weights, job->sample->pixels, (vs_tapper){ see, &w }, err);
+    return vs_forward(job->session, o->runner->weights, job->pixels, (vs_tapper){ see, &w }, err);
 }
 
 static vs_status create(observers *o, vs_error *err) {

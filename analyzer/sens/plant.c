@@ -66,44 +66,59 @@ static void context_release(context *c, size_t wave) {
 
 typedef struct observer {
     const context *c;
-    const vs_backend *backend;
-    vs_plant_stats *stats;
+    const vs_job *job;
 } observer;
 
+static vs_plant_stats *slot_of(const context *c, size_t image) { return &c->slots[image % c->runner.wave]; }
+
+/* Image by image: their sums are pooled in order. */
 static vs_status observe(void *ctx, const vs_tap *tap, vs_error *err) {
     const observer *o = ctx;
-    return tap->block == o->c->block ? o->c->rules->observe(o->backend, tap, o->stats, err) : VS_OK;
+    const vs_backend *be = o->c->runner.weights->backend;
+    const size_t each = tap->x.rows / o->job->images;
+    vs_status status = VS_OK;
+    for (size_t i = 0; tap->block == o->c->block && i < o->job->images && status == VS_OK; i++) {
+        vs_tap one = *tap;
+        one.x = vs_mat_view(be, tap->x, i * each, each, 0, tap->x.cols);
+        status = o->c->rules->observe(be, &one, slot_of(o->c, o->job->first + i), err);
+    }
+    return status;
 }
 
-static vs_status forward(const context *c, const vs_job *job, vs_plant_stats *stats, vs_error *err) {
-    observer o = { c, c->runner.weights->backend, stats };
+static vs_status forward(const context *c, const vs_job *job, vs_error *err) {
+    observer o = { c, job };
+    const vs_backend *be = c->runner.weights->backend;
     const vs_tapper tapper = { observe, &o };
-    vs_status status = vs_forward_embed(job->session, c->runner.weights, job->sample->pixels, 0, tapper, err);
+    vs_status status = vs_forward_embed(job->session, c->runner.weights, job->pixels, 0, tapper, err);
     for (int b = 0; b <= c->block && status == VS_OK; b++)
         status = vs_forward_block(job->session, c->runner.weights, 0, 0, (size_t)b, tapper, err);
-    return status == VS_OK ? o.backend->ops->sync(o.backend, err) : status;
+    return status == VS_OK ? be->ops->sync(be, err) : status;
 }
 
 static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
-    vs_plant_stats *slot = &c->slots[job->index % c->runner.wave];
     const size_t tokens = vs_session_tokens(job->session);
     size_t reals = 0;
-    stats_reset(slot, c->total.count);
-    slot->tokens = (double)tokens;
+    void *host = NULL;
     if (c->rules->copies &&
-        (!vs_size_mul(&reals, tokens, slot->count) || !(slot->host = vs_calloc(reals, (size_t)c->runner.weights->backend->real))))
+        (!vs_size_mul(&reals, tokens, c->total.count) || !(host = vs_calloc(reals, (size_t)c->runner.weights->backend->real))))
         return no_memory(err);
-    const vs_status status = forward(c, job, slot, err);
-    free(slot->host);
-    slot->host = NULL;
+    for (size_t i = 0; i < job->images; i++) {
+        vs_plant_stats *slot = slot_of(c, job->first + i);
+        stats_reset(slot, c->total.count);
+        slot->tokens = (double)tokens;
+        slot->host = host; /* shared: each image is read at once */
+    }
+    const vs_status status = forward(c, job, err);
+    free(host);
+    for (size_t i = 0; i < job->images; i++) slot_of(c, job->first + i)->host = NULL;
     return status;
 }
 
 static vs_status pool(void *ctx, size_t image, vs_error *err) {
     (void)err;
     context *c = ctx;
-    stats_merge(&c->total, &c->slots[image % c->runner.wave]);
+    stats_merge(&c->total, slot_of(c, image));
     return VS_OK;
 }
 

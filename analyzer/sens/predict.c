@@ -5,20 +5,21 @@
 
 #include "util.h"
 
-typedef struct tap2 {
-    size_t lower, upper;
-    double weight;
-} tap2; /* value = lower + weight * (upper - lower) */
-
-/* torch: src = max((dst + 0.5) * in / out - 0.5, 0), upper index clamped. */
-static tap2 source(size_t dst, size_t in, size_t out) {
+vs_bilinear vs_bilinear_source(size_t dst, size_t in, size_t out) {
     const double src = fmax(((double)dst + 0.5) * (double)in / (double)out - 0.5, 0);
     const size_t lower = (size_t)src < in ? (size_t)src : in - 1;
-    return (tap2){ lower, lower + 1 < in ? lower + 1 : lower, src - (double)lower };
+    return (vs_bilinear){ lower, lower + 1 < in ? lower + 1 : lower, src - (double)lower };
+}
+
+size_t vs_argmax(const double *values, size_t count) {
+    size_t at = 0;
+    for (size_t k = 1; k < count; k++)
+        if (values[k] > values[at] || (isnan(values[k]) && !isnan(values[at]))) at = k;
+    return at;
 }
 
 /* Blends two rows of logits: row [w * classes]. */
-static void blend_rows(const void *logits, vs_real real, size_t row_len, tap2 t, double *row) {
+static void blend_rows(const void *logits, vs_real real, size_t row_len, vs_bilinear t, double *row) {
     for (size_t i = 0; i < row_len; i++) {
         double a, b;
         if (real == VS_REAL_F64) {
@@ -39,9 +40,9 @@ vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, s
     double *row = vs_calloc(w * classes, sizeof *row);
     if (!row) return vs_fail(err, VS_ERR_NOMEM, "no memory for a class map");
     for (size_t y = 0; y < height; y++) {
-        blend_rows(logits, real, w * classes, source(y, h, height), row);
+        blend_rows(logits, real, w * classes, vs_bilinear_source(y, h, height), row);
         for (size_t x = 0; x < width; x++) {
-            const tap2 t = source(x, w, width);
+            const vs_bilinear t = vs_bilinear_source(x, w, width);
             const double *a = row + t.lower * classes, *b = row + t.upper * classes;
             double best = -HUGE_VAL;
             size_t arg = 0;
@@ -76,8 +77,9 @@ void vs_confusion_add(vs_confusion *c, const uint16_t *map, const uint16_t *floa
     for (size_t i = 0; i < pixels; i++) c->agree += map[i] == float_map[i];
     c->pixels += pixels;
     for (size_t i = 0; labels && i < pixels; i++) {
-        if (labels[i] == 255 || labels[i] >= c->classes) continue;
+        if (labels[i] == 255) continue;
         c->predicted[map[i]]++;
+        if (labels[i] >= c->classes) continue;
         c->labelled[labels[i]]++;
         c->intersect[labels[i]] += map[i] == labels[i];
     }

@@ -9,6 +9,16 @@
 VS_NODISCARD vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height,
                                       size_t width, uint16_t *out, vs_error *err);
 
+/* value = (1 - weight) * lower + weight * upper. */
+typedef struct vs_bilinear {
+    size_t lower, upper;
+    double weight;
+} vs_bilinear;
+/* torch: src = max((dst + 0.5) * in / out - 0.5, 0), upper index clamped (align_corners false). */
+vs_bilinear vs_bilinear_source(size_t dst, size_t in, size_t out);
+/* The largest value's index, the lowest on ties; NaN counts as largest. */
+size_t vs_argmax(const double *values, size_t count);
+
 /* Areas of intersection, prediction and label per class, summed over a set; and pixels equal to another map. */
 typedef struct vs_confusion {
     size_t classes;
@@ -17,7 +27,8 @@ typedef struct vs_confusion {
 } vs_confusion;
 VS_NODISCARD vs_status vs_confusion_create(vs_confusion *c, size_t classes, vs_error *err);
 void vs_confusion_release(vs_confusion *c);
-/* labels: 255 and classes beyond the head's are ignored. NULL: none. */
+/* As mmseg counts: pixels labelled 255 are left out; those of a class beyond the head's count as predicted only. labels NULL:
+ * none. */
 void vs_confusion_add(vs_confusion *c, const uint16_t *map, const uint16_t *float_map, const uint8_t *labels, size_t pixels);
 void vs_confusion_merge(vs_confusion *into, const vs_confusion *from);
 

@@ -13,7 +13,8 @@ typedef struct travel {
     vs_sums sums;     /* [propagations * depth] */
 } travel;
 
-static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error_sums *out, vs_error *err) {
+static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error *err) {
+    vs_error_sums *out[VS_MAX_BATCH];
     const vs_propagation *p = &w->results->propagations[which];
     const vs_row *x = &w->results->rows[p->row];
     vs_session *s = r->job->session;
@@ -21,9 +22,8 @@ static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error_sum
     vs_only_tap only = { r->backend, recipe, x->kind, x->block, VS_OUTPUT_BOTH };
     const vs_weights *changed = vs_rerun_weights(r, recipe, x->kind, x->block, VS_OUTPUT_BOTH);
     const vs_tapper nobody = { NULL, NULL };
-    vs_status status = vs_forward_embed(s, r->base, r->job->sample->pixels, VS_RERUN_BASE, nobody, err);
-    if (status == VS_OK)
-        status = vs_forward_embed(s, changed, r->job->sample->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
+    vs_status status = vs_forward_embed(s, r->base, r->job->pixels, VS_RERUN_BASE, nobody, err);
+    if (status == VS_OK) status = vs_forward_embed(s, changed, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
     for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
         status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b, nobody, err);
         const vs_mat base = vs_session_stream(s, VS_RERUN_BASE), stream = vs_session_stream(s, VS_RERUN_STREAM);
@@ -32,9 +32,10 @@ static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error_sum
             continue;
         }
         status = vs_forward_block(s, changed, VS_RERUN_WORKSPACE, VS_RERUN_STREAM, b, vs_only_tapper(&only), err);
-        r->backend->ops->error_sums(r->backend, base, stream, 1, (vs_error_sums *[]){ &out[b] });
+        vs_sums_out(&w->sums, r->job, which * w->results->arch->depth + b, out);
+        r->backend->ops->error_sums(r->backend, base, stream, r->job->images, out);
     }
-    return status == VS_OK ? r->backend->ops->sync(r->backend, err) : status;
+    return status;
 }
 
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
@@ -42,11 +43,10 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
     vs_rerun *r = &w->reruns[job->worker];
     r->job = job;
     r->weight_scratch = vs_session_scratch(job->session);
-    vs_sums_reset(&w->sums, job->index);
+    vs_sums_reset(&w->sums, job);
     vs_status status = VS_OK;
-    for (size_t i = 0; i < w->results->propagation_count && status == VS_OK; i++)
-        status = follow(w, r, i, vs_sums_slot(&w->sums, job->index) + i * w->results->arch->depth, err);
-    return status;
+    for (size_t i = 0; i < w->results->propagation_count && status == VS_OK; i++) status = follow(w, r, i, err);
+    return status == VS_OK ? r->backend->ops->sync(r->backend, err) : status;
 }
 
 static vs_status pool(void *context, size_t image, vs_error *err) {
@@ -90,7 +90,7 @@ vs_status vs_sweep_propagation(vs_results *results, const vs_runner *runner, con
     if (status == VS_OK) status = vs_sums_create(&w.sums, runner->wave, results->propagation_count * depth, err);
     if (status == VS_OK) status = vs_reruns_create(&w.reruns, runner, err);
     if (status == VS_OK && results->propagation_count)
-        status = vs_run_images(runner, set, options->images, "propagation", vs_rerun_needs(runner), work, pool, &w, err);
+        status = vs_run_images(runner, set, options->images, "propagation", vs_rerun_needs(), work, pool, &w, err);
     for (size_t i = 0; i < results->propagation_count && status == VS_OK; i++)
         for (size_t b = 0; b < depth; b++)
             if ((int)b >= results->rows[results->propagations[i].row].block)

@@ -35,15 +35,12 @@ vs_sqnr vs_sqnr_pool_result(const vs_sqnr_pool *p) {
 }
 
 vs_status vs_dist_pool_create(vs_dist_pool *p, size_t cols, vs_error *err) {
-    *p = (vs_dist_pool){ .cols = cols,
-                         .energy = vs_calloc(cols, sizeof *p->energy),
-                         .hist = vs_calloc(VS_HIST_BINS, sizeof *p->hist) };
-    return p->energy && p->hist ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
+    *p = (vs_dist_pool){ .cols = cols, .energy = vs_calloc(cols, sizeof *p->energy) };
+    return p->energy ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");
 }
 
 void vs_dist_pool_release(vs_dist_pool *p) {
     free(p->energy);
-    free(p->hist);
     *p = (vs_dist_pool){ 0 };
 }
 
@@ -98,7 +95,7 @@ static void top_channels(const vs_dist_pool *p, vs_distribution *d) {
     }
 }
 
-vs_distribution vs_dist_pool_result(const vs_dist_pool *p) {
+vs_distribution vs_dist_pool_result(const vs_dist_pool *p, const uint64_t *hist) {
     vs_distribution d = { .present = p->stats.count > 0 };
     if (!d.present) return d;
     const double n = (double)p->stats.count;
@@ -107,9 +104,9 @@ vs_distribution vs_dist_pool_result(const vs_dist_pool *p) {
     d.argmax_token = p->stats.max_row;
     d.argmax_channel = p->stats.max_col;
     d.mean = p->stats.sum / n;
-    d.median = vs_hist_quantile(p->hist, p->stats.count, 0.5, d.max);
-    d.p99 = vs_hist_quantile(p->hist, p->stats.count, 0.99, d.max);
-    d.p999 = vs_hist_quantile(p->hist, p->stats.count, 0.999, d.max);
+    d.median = vs_hist_quantile(hist, p->stats.count, 0.5, d.max);
+    d.p99 = vs_hist_quantile(hist, p->stats.count, 0.99, d.max);
+    d.p999 = vs_hist_quantile(hist, p->stats.count, 0.999, d.max);
     d.ratio = d.median > 0 ? d.max / d.median : HUGE_VAL;
     d.step = d.max / 127;
     d.zeroed = (double)p->below / n;

@@ -31,7 +31,6 @@ typedef struct vs_dist_pool {
     vs_quant_counts counts;
     uint64_t below, above; /* second pass: |x| < step / 2; |x| > max / 2 in the maximum's channel */
     double *energy;        /* [cols] */
-    uint64_t *hist;        /* [VS_HIST_BINS] */
 } vs_dist_pool;
 
 VS_NODISCARD vs_status vs_dist_pool_create(vs_dist_pool *pool, size_t cols, vs_error *err);
@@ -40,7 +39,8 @@ void vs_dist_pool_add(vs_dist_pool *pool, size_t image, const vs_dist_slot *slot
 /* Thresholds of the second pass (study.md section 5). */
 double vs_dist_pool_zero_below(const vs_dist_pool *pool); /* step / 2 = max / 254 */
 double vs_dist_pool_high_above(const vs_dist_pool *pool); /* max / 2 */
-vs_distribution vs_dist_pool_result(const vs_dist_pool *pool);
+/* hist [VS_HIST_BINS]: of all images. */
+vs_distribution vs_dist_pool_result(const vs_dist_pool *pool, const uint64_t *hist);
 /* The value at quantile p of a histogram of `count` values: linear interpolation at rank p(n-1). */
 double vs_hist_quantile(const uint64_t *hist, uint64_t count, double p, double max);
 

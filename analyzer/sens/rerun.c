@@ -7,21 +7,11 @@
 
 static const vs_tapper nobody = { NULL, NULL };
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
-static size_t weight_reals(const vs_arch *a) {
-    const size_t block = a->width * larger(3 * a->width, vs_arch_fc1_width(a));
-    return larger(block, larger(a->width * 3 * a->patch * a->patch, a->head_width * a->classes));
+static size_t scratch_reals(const vs_arch *a, size_t tokens, size_t images) {
+    return vs_largest_weight(a) + images * tokens * (a->width > a->classes ? a->width : a->classes);
 }
 
-static size_t output_reals(const vs_arch *a, size_t tokens) { return tokens * larger(a->width, a->classes); }
-
-static size_t scratch_reals(const vs_arch *a, size_t tokens) { return weight_reals(a) + output_reals(a, tokens); }
-
-vs_session_needs vs_rerun_needs(const vs_runner *runner) {
-    (void)runner;
-    return (vs_session_needs){ VS_RERUN_WORKSPACES, VS_RERUN_STREAMS, scratch_reals };
-}
+vs_session_needs vs_rerun_needs(void) { return (vs_session_needs){ VS_RERUN_WORKSPACES, VS_RERUN_STREAMS, scratch_reals }; }
 
 vs_status vs_reruns_create(vs_rerun **out, const vs_runner *runner, vs_error *err) {
     vs_rerun *reruns = *out = vs_calloc(runner->threads, sizeof *reruns);
@@ -50,17 +40,14 @@ static vs_weights *start_from(vs_rerun *r, const vs_weights *weights) {
 const vs_weights *vs_rerun_weights(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_output mode) {
     if (!vs_kind_is_linear(kind)) return r->base;
     vs_weights *w = start_from(r, r->base);
-    vs_linear_weights *l = vs_weights_linear(w, kind, block);
-    if (mode != VS_OUTPUT_ACTIVATION) {
-        vs_weights quantized = *recipe->weights; /* a copy to look in */
-        *l = *vs_weights_linear(&quantized, kind, block);
-        return w;
-    }
+    vs_linear_weights l = *vs_weights_linear(mode == VS_OUTPUT_ACTIVATION ? r->base : recipe->weights, kind, block);
     const vs_site *site = vs_variant_site(recipe->variant, kind, block);
-    const vs_mat smoothed = { r->weight_scratch, l->w.rows, l->w.cols, l->w.cols };
-    if (!site->smooth) return w;
-    vs_site_smooth_weight(r->backend, site, l->w, smoothed);
-    l->w = smoothed;
+    if (mode == VS_OUTPUT_ACTIVATION && site->smooth) {
+        const vs_mat smoothed = { r->weight_scratch, l.w.rows, l.w.cols, l.w.cols };
+        vs_site_smooth_weight(r->backend, site, l.w, smoothed);
+        l.w = smoothed;
+    }
+    vs_weights_set_linear(w, kind, block, l);
     return w;
 }
 
@@ -89,15 +76,14 @@ static vs_mat output_of(const vs_rerun *r) {
 
 /* Blocks first..depth-1 and the head on a stream, compared with the float output. */
 static vs_status run_on(const vs_rerun *r, const vs_weights *w, size_t stream, size_t first, vs_tapper tapper,
-                        vs_error_sums *sums, vs_error *err) {
+                        vs_error_sums *const *sums, vs_error *err) {
     vs_session *s = r->job->session;
     vs_status status = interrupted(r) ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
     for (size_t b = first; b < r->base->model->arch.depth && status == VS_OK; b++)
         status = vs_forward_block(s, w, VS_RERUN_WORKSPACE, stream, b, tapper, err);
     if (status == VS_OK) status = vs_forward_head(s, w, stream, tapper, err);
-    if (status == VS_OK && sums)
-        r->backend->ops->error_sums(r->backend, r->reference, output_of(r), 1, (vs_error_sums *[]){ sums });
-    return status == VS_OK ? r->backend->ops->sync(r->backend, err) : status;
+    if (status == VS_OK && sums) r->backend->ops->error_sums(r->backend, r->reference, output_of(r), r->job->images, sums);
+    return status;
 }
 
 static void copy_stream(const vs_rerun *r, size_t from, size_t to) { vs_session_copy_stream(r->job->session, from, to); }
@@ -106,13 +92,13 @@ vs_status vs_rerun_begin(vs_rerun *r, const vs_job *job, vs_error *err) {
     const vs_arch *a = &r->base->model->arch;
     r->job = job;
     r->weight_scratch = vs_session_scratch(job->session);
-    vs_status status = vs_forward_embed(job->session, r->base, job->sample->pixels, VS_RERUN_BASE, nobody, err);
+    vs_status status = vs_forward_embed(job->session, r->base, job->pixels, VS_RERUN_BASE, nobody, err);
     if (status != VS_OK) return status;
     copy_stream(r, VS_RERUN_BASE, VS_RERUN_STREAM);
     status = run_on(r, r->base, VS_RERUN_STREAM, 0, nobody, NULL, err);
     const vs_mat out = output_of(r);
     r->reference =
-        (vs_mat){ (char *)r->weight_scratch + weight_reals(a) * (size_t)r->backend->real, out.rows, out.cols, out.cols };
+        (vs_mat){ (char *)r->weight_scratch + vs_largest_weight(a) * (size_t)r->backend->real, out.rows, out.cols, out.cols };
     r->backend->ops->copy(r->backend, out, r->reference);
     return status;
 }
@@ -138,7 +124,7 @@ static vs_mat input_of(const vs_workspace *ws, vs_kind kind) {
     }
 }
 
-static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *only, vs_error_sums *sums, vs_error *err) {
+static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *only, vs_error_sums *const *sums, vs_error *err) {
     vs_session *s = r->job->session;
     const bool operand = vs_kind_is_operand(only->kind), mlp = only->kind == VS_KIND_FC1 || only->kind == VS_KIND_FC2;
     const vs_mat x = input_of(vs_session_workspace(s, VS_RERUN_WORKSPACE), only->kind);
@@ -152,14 +138,14 @@ static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *o
     return status;
 }
 
-vs_status vs_rerun_alone(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_output mode, vs_error_sums *sums,
+vs_status vs_rerun_alone(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_output mode, vs_error_sums *const *sums,
                          vs_error *err) {
     vs_only_tap only = { r->backend, recipe, kind, block, mode };
     const vs_weights *w = vs_rerun_weights(r, recipe, kind, block, mode);
     const size_t depth = r->base->model->arch.depth;
     if (block >= 0) return alone_in_block(r, w, &only, sums, err);
     if (kind == VS_KIND_HEAD) return run_on(r, w, VS_RERUN_BASE, depth, vs_only_tapper(&only), sums, err);
-    vs_status status = vs_forward_embed(r->job->session, w, r->job->sample->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
+    vs_status status = vs_forward_embed(r->job->session, w, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
     return status == VS_OK ? run_on(r, r->base, VS_RERUN_STREAM, 0, nobody, sums, err) : status;
 }
 
@@ -183,25 +169,25 @@ static vs_status all_but_one(void *context, const vs_tap *tap, vs_error *err) {
 static const vs_weights *spared_weights(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block) {
     vs_weights *w = start_from(r, recipe->weights);
     if (!vs_kind_is_linear(kind)) return w;
-    vs_weights base = *r->base; /* a copy to look in */
-    *vs_weights_linear(w, kind, block) = *vs_weights_linear(&base, kind, block);
+    vs_weights_set_linear(w, kind, block, *vs_weights_linear(r->base, kind, block));
     if (kind == VS_KIND_QKV) {
-        w->blocks[block].norm1_g = base.blocks[block].norm1_g;
-        w->blocks[block].norm1_b = base.blocks[block].norm1_b;
+        w->blocks[block].norm1_g = r->base->blocks[block].norm1_g;
+        w->blocks[block].norm1_b = r->base->blocks[block].norm1_b;
     } else if (kind == VS_KIND_FC1) {
-        w->blocks[block].norm2_g = base.blocks[block].norm2_g;
-        w->blocks[block].norm2_b = base.blocks[block].norm2_b;
+        w->blocks[block].norm2_g = r->base->blocks[block].norm2_g;
+        w->blocks[block].norm2_b = r->base->blocks[block].norm2_b;
     }
     return w;
 }
 
-vs_status vs_rerun_spared(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_error_sums *sums, vs_error *err) {
+vs_status vs_rerun_spared(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_error_sums *const *sums,
+                          vs_error *err) {
     spare_tap spare = { recipe, r->backend, kind, block };
     const vs_tapper tapper = { all_but_one, &spare };
     const vs_weights *w = spared_weights(r, recipe, kind, block);
     const size_t depth = r->base->model->arch.depth;
     if (kind == VS_KIND_PATCH_EMBED) {
-        vs_status status = vs_forward_embed(r->job->session, w, r->job->sample->pixels, VS_RERUN_STREAM, tapper, err);
+        vs_status status = vs_forward_embed(r->job->session, w, r->job->pixels, VS_RERUN_STREAM, tapper, err);
         return status == VS_OK ? run_on(r, w, VS_RERUN_STREAM, 0, tapper, sums, err) : status;
     }
     copy_stream(r, VS_RERUN_BASE, VS_RERUN_STREAM);

@@ -13,7 +13,7 @@ enum { VS_RERUN_BASE_WORKSPACE, VS_RERUN_WORKSPACE, VS_RERUN_WORKSPACES };
 /* The running model; its block's input; its residual stream after the attention; the re-run. */
 enum { VS_RERUN_BASE, VS_RERUN_BLOCK_INPUT, VS_RERUN_MIDDLE, VS_RERUN_STREAM, VS_RERUN_STREAMS };
 
-/* One worker's room for changed weights, and the image at work. */
+/* One worker's room for changed weights, and the images at work. */
 typedef struct vs_rerun {
     const vs_backend *backend;
     const vs_weights *base; /* the float model */
@@ -29,21 +29,22 @@ typedef struct vs_rerun {
 VS_NODISCARD vs_status vs_reruns_create(vs_rerun **reruns, const vs_runner *runner, vs_error *err);
 void vs_reruns_free(vs_rerun *reruns, const vs_runner *runner);
 /* What their sessions hold: the streams and workspaces above, a weight and the reference output in scratch. */
-vs_session_needs vs_rerun_needs(const vs_runner *runner);
+vs_session_needs vs_rerun_needs(void);
 
-/* Begins an image: the float model's whole output into `reference`; stream VS_RERUN_BASE holds the tokens before block 0. */
+/* Begins a job: the float model's whole output into `reference`; stream VS_RERUN_BASE holds the tokens before block 0. */
 VS_NODISCARD vs_status vs_rerun_begin(vs_rerun *rerun, const vs_job *job, vs_error *err);
 /* Block `block` of the float model on stream VS_RERUN_BASE, with what its re-runs need kept beside. */
 VS_NODISCARD vs_status vs_rerun_block(vs_rerun *rerun, size_t block, vs_error *err);
 /* The layer `kind` of `block` (the one vs_rerun_block ran last; -1: patch_embed or head) alone quantized as `recipe` says in
- * `mode`, the rest float: SQNR sums at the model's output. The head is measured after the last block. */
+ * `mode`, the rest float: SQNR sums at the model's output, sums[i] of image i, valid after a sync.
+ * The head is measured after the last block. */
 VS_NODISCARD vs_status vs_rerun_alone(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block, vs_output mode,
-                                      vs_error_sums *sums, vs_error *err);
+                                      vs_error_sums *const *sums, vs_error *err);
 
 /* The model as `recipe` quantizes it, but layer `kind` of `block` left float, from the quantized stream VS_RERUN_BASE as it
  * stands before that block; kind VS_KIND_BLOCK spares nothing. */
-VS_NODISCARD vs_status vs_rerun_spared(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block, vs_error_sums *sums,
-                                       vs_error *err);
+VS_NODISCARD vs_status vs_rerun_spared(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block,
+                                       vs_error_sums *const *sums, vs_error *err);
 
 /* `weights` with the linear of one layer replaced as `mode` and `recipe` ask (operands: as they are). Valid until the next call.
  */

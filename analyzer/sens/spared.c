@@ -34,45 +34,59 @@ static vs_status embed(const vs_rerun *r, const vs_state *recipe, const float *p
     return vs_forward_embed(r->job->session, recipe->weights, pixels, VS_RERUN_BASE, vs_state_tapper(&tap), err);
 }
 
-static vs_status spare_rows(const spared *w, vs_rerun *r, size_t recipe, vs_kind kind, int block, vs_error_sums *out,
-                            vs_error *err) {
+/* One number of a recipe: a row's, or one behind them. */
+static vs_status measure(const spared *w, vs_rerun *r, size_t recipe, vs_kind kind, int block, size_t number, vs_error *err) {
+    vs_error_sums *out[VS_MAX_BATCH];
+    vs_sums_out(&w->sums, r->job, recipe * w->per_recipe + number, out);
+    return vs_rerun_spared(r, &w->states->recipes[recipe], kind, block, out, err);
+}
+
+static vs_status spare_rows(const spared *w, vs_rerun *r, size_t recipe, vs_kind kind, int block, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++) {
         const vs_row *x = &w->results->rows[i];
-        if (block >= 0 ? x->block == block : x->kind == kind)
-            status = vs_rerun_spared(r, &w->states->recipes[recipe], x->kind, x->block, &out[i], err);
+        if (block >= 0 ? x->block == block : x->kind == kind) status = measure(w, r, recipe, x->kind, x->block, i, err);
     }
     return status;
 }
 
-static vs_status measure_recipe(const spared *w, vs_rerun *r, size_t recipe, vs_error_sums *out, vs_error *err) {
+static vs_status measure_recipe(const spared *w, vs_rerun *r, size_t recipe, vs_error *err) {
     const vs_state *p = &w->states->recipes[recipe];
     const size_t depth = w->results->arch->depth;
     vs_state_tap tap = { p, r->backend };
-    vs_status status = embed(r, p, r->job->sample->pixels, err);
-    if (status == VS_OK) status = vs_rerun_spared(r, p, VS_KIND_BLOCK, 0, &out[w->results->row_count], err);
-    if (status == VS_OK) status = spare_rows(w, r, recipe, VS_KIND_PATCH_EMBED, -1, out, err);
+    vs_status status = embed(r, p, r->job->pixels, err);
+    if (status == VS_OK) status = measure(w, r, recipe, VS_KIND_BLOCK, 0, w->results->row_count, err);
+    if (status == VS_OK) status = spare_rows(w, r, recipe, VS_KIND_PATCH_EMBED, -1, err);
     for (size_t b = 0; b < depth && status == VS_OK; b++) {
-        status = spare_rows(w, r, recipe, VS_KIND_BLOCK, (int)b, out, err);
+        status = spare_rows(w, r, recipe, VS_KIND_BLOCK, (int)b, err);
         if (status == VS_OK)
             status = vs_forward_block(r->job->session, p->weights, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b,
                                       vs_state_tapper(&tap), err);
+        if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
         vs_job_progress(r->job, recipe * depth + b + 1, w->states->recipe_count * depth);
     }
-    return status == VS_OK ? spare_rows(w, r, recipe, VS_KIND_HEAD, -1, out, err) : status;
+    return status == VS_OK ? spare_rows(w, r, recipe, VS_KIND_HEAD, -1, err) : status;
+}
+
+/* pixels[i] = (1 + nudge N(0,1)) times the job's; the numbers belong to the run and the image. */
+static void nudge_pixels(const vs_job *job, size_t run, float *pixels) {
+    const size_t n = 3 * job->samples->image.width * job->samples->image.height;
+    for (size_t k = 0; k < job->images; k++) {
+        vs_rng rng = { (floor_seed << 48) + ((uint64_t)run << 32) + job->first + k };
+        for (size_t i = k * n; i < (k + 1) * n; i++)
+            pixels[i] = (float)((double)job->pixels[i] * (1 + nudge * vs_rng_normal(&rng)));
+    }
 }
 
 /* The quantized model on pixels that hardly moved: how far does chance alone carry its output? */
-static vs_status measure_floor(const spared *w, vs_rerun *r, size_t recipe, vs_error_sums *out, vs_error *err) {
-    const vs_image *image = &r->job->sample->image;
-    const size_t n = 3 * image->width * image->height;
-    float *pixels = vs_calloc(n, sizeof *pixels);
+static vs_status measure_floor(const spared *w, vs_rerun *r, size_t recipe, vs_error *err) {
+    const vs_image *image = &r->job->samples->image;
+    float *pixels = vs_calloc(r->job->images * 3 * image->width * image->height, sizeof *pixels);
     vs_status status = pixels ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for an image");
     for (size_t run = 0; run < FLOOR_RUNS && status == VS_OK; run++) {
-        vs_rng rng = { (floor_seed << 48) + ((uint64_t)run << 32) + r->job->index };
-        for (size_t i = 0; i < n; i++) pixels[i] = (float)((double)r->job->sample->pixels[i] * (1 + nudge * vs_rng_normal(&rng)));
+        nudge_pixels(r->job, run, pixels);
         status = embed(r, &w->states->recipes[recipe], pixels, err);
-        if (status == VS_OK) status = vs_rerun_spared(r, &w->states->recipes[recipe], VS_KIND_BLOCK, 0, &out[run], err);
+        if (status == VS_OK) status = measure(w, r, recipe, VS_KIND_BLOCK, 0, w->results->row_count + 1 + run, err);
     }
     free(pixels);
     return status;
@@ -81,14 +95,13 @@ static vs_status measure_floor(const spared *w, vs_rerun *r, size_t recipe, vs_e
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
     const spared *w = context;
     vs_rerun *r = &w->reruns[job->worker];
-    vs_sums_reset(&w->sums, job->index);
+    vs_sums_reset(&w->sums, job);
     vs_status status = vs_rerun_begin(r, job, err);
     for (size_t p = 0; p < w->states->recipe_count && status == VS_OK; p++) {
-        vs_error_sums *out = vs_sums_slot(&w->sums, job->index) + p * w->per_recipe;
-        status = measure_recipe(w, r, p, out, err);
-        if (status == VS_OK) status = measure_floor(w, r, p, out + w->results->row_count + 1, err);
+        status = measure_recipe(w, r, p, err);
+        if (status == VS_OK) status = measure_floor(w, r, p, err);
     }
-    return status;
+    return status == VS_OK ? r->backend->ops->sync(r->backend, err) : status;
 }
 
 static vs_status pool(void *context, size_t image, vs_error *err) {
@@ -121,8 +134,7 @@ vs_status vs_sweep_spared(vs_results *results, const vs_runner *runner, const vs
     spared w = { .results = results, .runner = runner, .states = states, .per_recipe = results->row_count + 1 + FLOOR_RUNS };
     vs_status status = vs_sums_create(&w.sums, runner->wave, states->recipe_count * w.per_recipe, err);
     if (status == VS_OK) status = vs_reruns_create(&w.reruns, runner, err);
-    if (status == VS_OK)
-        status = vs_run_images(runner, set, options->images, "spared", vs_rerun_needs(runner), work, pool, &w, err);
+    if (status == VS_OK) status = vs_run_images(runner, set, options->images, "spared", vs_rerun_needs(), work, pool, &w, err);
     for (size_t p = 0; p < states->recipe_count && status == VS_OK; p++) fill(&w, p);
     vs_reruns_free(w.reruns, runner);
     vs_sums_release(&w.sums);

@@ -1,15 +1,17 @@
 #include "study.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "calibrate.h"
 #include "sweep.h"
 #include "util.h"
 
-enum { KEPT_MAPS = 4, PROPAGATIONS = 3 };
+enum { KEPT_MAPS = 4, PROPAGATIONS = 3, DEVICE_WORKERS = 2, DEVICE_BATCH = 8 };
 
 static void begin_stage(vs_study *s, const char *name) {
     if (s->stage_count < VS_MAX_STAGES) s->stages[s->stage_count++] = (vs_stage_time){ name, 0 };
@@ -23,10 +25,22 @@ static void end_stage(vs_study *s) {
 vs_runner vs_study_runner(const vs_study *s) {
     return (vs_runner){ .weights = s->weights,
                         .threads = s->options.threads,
-                        .wave = s->options.wave,
+                        .batch = s->options.batch,
+                        .wave = 2 * s->options.threads * s->options.batch,
+                        .memory = s->options.memory,
                         .stop = s->options.stop,
                         .progress = s->options.progress,
                         .probabilities = s->config->recipe.p != VS_P_NONE };
+}
+
+/* A data set's labels mean nothing to a head with other classes. */
+static vs_status check_classes(const vs_study *s, vs_error *err) {
+    const vs_set_config *e = &s->config->data.evaluation;
+    const vs_arch *a = &s->model->arch;
+    const size_t classes = e->set ? vs_dataset_class_count(e->protocol) : 0;
+    if (classes == 0 || a->head != VS_HEAD_SEGMENTATION || a->classes == classes) return VS_OK;
+    return vs_config_fail(s->config, e->mark, err, "protocol %s has %zu classes, the head of %s has %zu",
+                          vs_dataset_name(e->protocol), classes, a->name, a->classes);
 }
 
 static vs_status open_sets(vs_study *s, vs_error *err) {
@@ -39,6 +53,7 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
         status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
     if (status == VS_OK && c->data.evaluation.set)
         status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
+    if (status == VS_OK) status = check_classes(s, err);
     if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
         status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);
     return status;
@@ -151,6 +166,22 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
     return vs_points_make(s->model, s->results.tokens, s->config->recipe.p != VS_P_NONE, &s->points, &s->point_count, err);
 }
 
+static bool is_missing(const char *path) { return path && access(path, F_OK) != 0; }
+
+/* A model file that is not there: what the configuration calls it, where it was looked for, and where it is published. */
+static vs_status name_missing(const vs_config *c, vs_error *err) {
+    const bool head = !is_missing(c->model.checkpoint) && is_missing(c->model.head);
+    const char *key = head ? "model.head" : "model.checkpoint", *path = head ? c->model.head : c->model.checkpoint;
+    char place[512], url[256], reason[512];
+    if (!err) return VS_ERR_NOTFOUND;
+    snprintf(reason, sizeof reason, "%.511s", err->message);
+    *err = (vs_error){ 0 };
+    vs_config_place(c, vs_config_mark(c, key), place, sizeof place);
+    if (vs_published_name(path, url, sizeof url))
+        return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s; it is published as %s", place, reason, url);
+    return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s", place, reason);
+}
+
 static vs_status open_model(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     if (s->model) return VS_OK; /* the caller's */
@@ -171,10 +202,19 @@ static vs_status open_model(vs_study *s, vs_error *err) {
         return VS_OK;
     }
     vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
-    char place[1024];
-    if (status == VS_ERR_NOTFOUND)
-        vs_error_prefix(err, "%s: ", vs_config_place(c, vs_config_mark(c, "model.checkpoint"), place, sizeof place));
-    return status;
+    return status == VS_ERR_NOTFOUND ? name_missing(c, err) : status;
+}
+
+/* Host memory: images side by side, one a processor. A device: enough images at once to fill it, and a second worker that
+ * decodes the next ones meanwhile. */
+static vs_status choose_width(vs_study *s, vs_error *err) {
+    vs_study_options *o = &s->options;
+    const bool host = s->backend->host_memory;
+    if (host && o->memory)
+        return vs_fail(err, VS_ERR_CONFIG, "--gpu-memory bounds the memory of a GPU; backend %s has none", s->backend->name);
+    if (o->threads == 0) o->threads = host ? (size_t)omp_get_num_procs() : DEVICE_WORKERS;
+    if (o->batch == 0) o->batch = host ? 1 : DEVICE_BATCH;
+    return VS_OK;
 }
 
 vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
@@ -182,6 +222,7 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     vs_results *r = &s->results;
     begin_stage(s, "load");
     vs_status status = vs_backend_open_as(&s->backend, options->backend, options->arithmetic, err);
+    if (status == VS_OK) status = choose_width(s, err);
     if (status == VS_OK) status = open_model(s, err);
     if (status == VS_OK) status = open_sets(s, err);
     if (status == VS_OK) status = measure_geometry(s, err);
@@ -367,7 +408,7 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
         r->has_task = status == VS_OK;
         r->tasks = s->evaluation.tasks;
         r->class_count = s->evaluation.classes;
-        r->evaluation_images = s->evaluation_set.count;
+        r->evaluation_images = s->evaluation_set.images;
         if (s->model->class_name_count == r->class_count) r->class_names = (const char *const *)s->model->class_names;
     }
     return status == VS_OK ? vs_rankings_compute(r, err) : status;

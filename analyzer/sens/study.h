@@ -10,10 +10,12 @@
 #include "results.h"
 
 typedef struct vs_study_options {
-    const char *backend; /* "cpu", "ref" */
-    vs_arithmetic arithmetic;
-    vs_model *model; /* to study instead of the configuration's checkpoint, or NULL; the study owns it from then on */
-    size_t threads, wave;
+    const char *backend;      /* "cpu", "cuda", "ref" */
+    vs_arithmetic arithmetic; /* of products */
+    vs_model *model;          /* to study instead of the configuration's checkpoint, or NULL; the study owns it from then on */
+    size_t threads;           /* workers; 0: what suits the backend */
+    size_t batch;             /* images in one session, at most VS_MAX_BATCH; 0: what suits the backend */
+    size_t memory;            /* bytes of a device that may be used; 0: no limit */
     const volatile sig_atomic_t *stop;
     vs_progress progress;
     vs_cache *cache; /* of a batch: what is equal in several of its runs is computed once; NULL: a run of its own */

@@ -24,7 +24,13 @@ void vs_sums_release(vs_sums *s) {
 
 vs_error_sums *vs_sums_slot(const vs_sums *s, size_t image) { return s->slots + image % s->wave * s->count; }
 
-void vs_sums_reset(const vs_sums *s, size_t image) { memset(vs_sums_slot(s, image), 0, s->count * sizeof *s->slots); }
+void vs_sums_out(const vs_sums *s, const vs_job *job, size_t index, vs_error_sums **out) {
+    for (size_t i = 0; i < job->images; i++) out[i] = vs_sums_slot(s, job->first + i) + index;
+}
+
+void vs_sums_reset(const vs_sums *s, const vs_job *job) {
+    for (size_t i = 0; i < job->images; i++) memset(vs_sums_slot(s, job->first + i), 0, s->count * sizeof *s->slots);
+}
 
 void vs_sums_pool(vs_sums *s, size_t image) {
     const vs_error_sums *slot = vs_sums_slot(s, image);

@@ -37,45 +37,64 @@ vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_s
     return cost;
 }
 
-static vs_status measure_row(const sweep *w, vs_rerun *r, size_t image, size_t row, vs_error *err) {
+/* The first of a row's sums for a recipe. */
+static size_t sums_of(const sweep *w, size_t row, size_t recipe) {
+    return (row * w->states->recipe_count + recipe) * VS_OUTPUT_COUNT;
+}
+
+static vs_status measure_row(const sweep *w, vs_rerun *r, size_t row, vs_error *err) {
     const vs_row *x = &w->results->rows[row];
+    vs_error_sums *out[VS_MAX_BATCH];
     vs_status status = VS_OK;
     for (size_t p = 0; p < w->states->recipe_count && status == VS_OK; p++) {
-        vs_error_sums *out = vs_sums_slot(&w->sums, image) + (row * w->states->recipe_count + p) * VS_OUTPUT_COUNT;
-        const size_t alike = vs_states_first_alike(w->states, p, x->kind, x->block);
-        if (alike != p) {
-            memcpy(out, out - (p - alike) * VS_OUTPUT_COUNT, VS_OUTPUT_COUNT * sizeof *out);
-            continue;
+        if (vs_states_first_alike(w->states, p, x->kind, x->block) != p) continue;
+        for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT && status == VS_OK; m++) {
+            if (!mode_asked(w->options, x->kind, m)) continue;
+            vs_sums_out(&w->sums, r->job, sums_of(w, row, p) + m, out);
+            status = vs_rerun_alone(r, &w->states->recipes[p], x->kind, x->block, m, out, err);
         }
-        for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT && status == VS_OK; m++)
-            if (mode_asked(w->options, x->kind, m))
-                status = vs_rerun_alone(r, &w->states->recipes[p], x->kind, x->block, m, &out[m], err);
-        if (vs_kind_is_operand(x->kind)) out[VS_OUTPUT_BOTH] = out[VS_OUTPUT_ACTIVATION];
     }
     return status;
 }
 
-static vs_status measure_rows(const sweep *w, vs_rerun *r, size_t image, vs_kind kind, int block, vs_error *err) {
+static vs_status measure_rows(const sweep *w, vs_rerun *r, vs_kind kind, int block, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++) {
         const vs_row *x = &w->results->rows[i];
-        if (block >= 0 ? x->block == block : x->kind == kind) status = measure_row(w, r, image, i, err);
+        if (block >= 0 ? x->block == block : x->kind == kind) status = measure_row(w, r, i, err);
     }
     return status;
+}
+
+/* What was measured once and holds twice: recipes that do the same to a layer, an operand's `both`. */
+static void share_measures(const sweep *w, size_t image) {
+    vs_error_sums *slot = vs_sums_slot(&w->sums, image);
+    for (size_t i = 0; i < w->results->row_count; i++)
+        for (size_t p = 0; p < w->states->recipe_count; p++) {
+            const vs_row *x = &w->results->rows[i];
+            vs_error_sums *out = slot + sums_of(w, i, p);
+            const size_t alike = vs_states_first_alike(w->states, p, x->kind, x->block);
+            if (alike != p) memcpy(out, slot + sums_of(w, i, alike), VS_OUTPUT_COUNT * sizeof *out);
+            if (vs_kind_is_operand(x->kind)) out[VS_OUTPUT_BOTH] = out[VS_OUTPUT_ACTIVATION];
+        }
 }
 
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
     const sweep *w = context;
     vs_rerun *r = &w->reruns[job->worker];
-    vs_sums_reset(&w->sums, job->index);
+    vs_sums_reset(&w->sums, job);
     vs_status status = vs_rerun_begin(r, job, err);
-    if (status == VS_OK) status = measure_rows(w, r, job->index, VS_KIND_PATCH_EMBED, -1, err);
+    if (status == VS_OK) status = measure_rows(w, r, VS_KIND_PATCH_EMBED, -1, err);
     for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
         status = vs_rerun_block(r, b, err);
-        if (status == VS_OK) status = measure_rows(w, r, job->index, VS_KIND_BLOCK, (int)b, err);
+        if (status == VS_OK) status = measure_rows(w, r, VS_KIND_BLOCK, (int)b, err);
+        if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
         vs_job_progress(job, b + 1, w->results->arch->depth);
     }
-    return status == VS_OK ? measure_rows(w, r, job->index, VS_KIND_HEAD, -1, err) : status;
+    if (status == VS_OK) status = measure_rows(w, r, VS_KIND_HEAD, -1, err);
+    if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
+    for (size_t i = 0; i < job->images && status == VS_OK; i++) share_measures(w, job->first + i);
+    return status;
 }
 
 static vs_status pool(void *context, size_t image, vs_error *err) {
@@ -90,8 +109,7 @@ vs_status vs_sweep_output(vs_results *results, const vs_runner *runner, const vs
     const size_t count = results->row_count * states->recipe_count * VS_OUTPUT_COUNT;
     vs_status status = vs_sums_create(&w.sums, runner->wave, count, err);
     if (status == VS_OK) status = vs_reruns_create(&w.reruns, runner, err);
-    if (status == VS_OK)
-        status = vs_run_images(runner, set, options->images, "output", vs_rerun_needs(runner), work, pool, &w, err);
+    if (status == VS_OK) status = vs_run_images(runner, set, options->images, "output", vs_rerun_needs(), work, pool, &w, err);
     for (size_t i = 0; i < count && status == VS_OK; i++) {
         const size_t row = i / (states->recipe_count * VS_OUTPUT_COUNT), p = i / VS_OUTPUT_COUNT % states->recipe_count;
         const vs_output m = (vs_output)(i % VS_OUTPUT_COUNT);

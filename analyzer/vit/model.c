@@ -54,3 +54,12 @@ const vs_linear *vs_model_linear(const vs_model *m, vs_kind kind, int block) {
     default: return NULL;
     }
 }
+
+size_t vs_largest_weight(const vs_arch *a) {
+    const size_t sizes[] = { 3 * a->width * a->width, vs_arch_fc1_width(a) * a->width, 3 * a->patch * a->patch * a->width,
+                             a->classes * a->head_width };
+    size_t largest = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] > largest) largest = sizes[i];
+    return largest;
+}

@@ -84,9 +84,11 @@ static vs_status upload_pooling(vs_session *s, vs_error *err) {
     return status;
 }
 
-vs_status vs_session_create(vs_session **out, const vs_weights *weights, const vs_session_options *options, vs_error *err) {
-    *out = NULL;
+/* A session without memory, and how many reals it will take. */
+static vs_status outline(vs_session **out, const vs_weights *weights, const vs_session_options *options, size_t *reals,
+                         vs_error *err) {
     const vs_arch *a = &weights->model->arch;
+    *out = NULL;
     if (options->height == 0 || options->width == 0 || options->height % a->patch || options->width % a->patch)
         return vs_fail(err, VS_ERR_SHAPE, "image size %zux%zu is not a multiple of the patch size %zu", options->width,
                        options->height, a->patch);
@@ -101,31 +103,73 @@ vs_status vs_session_create(vs_session **out, const vs_weights *weights, const v
     s->t = 1 + a->registers + s->n;
     s->workspaces = vs_calloc(options->workspaces + 1, sizeof *s->workspaces);
     s->streams = vs_calloc(options->streams + 1, sizeof *s->streams);
-    vs_status status = VS_OK;
     s->collected = vs_calloc(options->streams + 1, sizeof *s->collected);
-    if (!s->workspaces || !s->streams || !s->collected) {
-        status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
-        goto out;
-    }
+    const bool whole = s->workspaces && s->streams && s->collected;
     planner p = { NULL, (size_t)s->backend->real, 0, false };
-    plan(s, &p);
+    if (whole) plan(s, &p);
     size_t bytes = 0;
-    if (p.overflow || !vs_size_mul(&bytes, p.used, p.real) || !(s->arena = s->backend->ops->alloc(s->backend, p.used))) {
-        status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session: images of %zux%zu need %.1f GB on backend %s",
-                         options->width, options->height, (double)p.used * (double)p.real / 1e9, s->backend->name);
-        goto out;
+    if (whole && !p.overflow && vs_size_mul(&bytes, p.used, p.real)) {
+        *reals = p.used;
+        *out = s;
+        return VS_OK;
     }
-    p = (planner){ s->arena, (size_t)s->backend->real, 0, false };
-    plan(s, &p);
-    status = upload_positions(s, err);
-    if (status == VS_OK) status = upload_pooling(s, err);
-out:
+    vs_session_free(s);
+    return vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
+}
+
+vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights, const vs_session_options *options, vs_error *err) {
+    vs_session *s = NULL;
+    size_t reals = 0;
+    vs_status status = outline(&s, weights, options, &reals, err);
+    vs_session_free(s);
+    *bytes = reals * (size_t)weights->backend->real; /* outline has checked the product */
+    return status;
+}
+
+/* The old session's memory where it is enough; else that is given back before more is taken. */
+static vs_status take_arena(vs_session *s, vs_session *old, size_t reals, vs_error *err) {
+    if (old && old->capacity >= reals) {
+        s->arena = old->arena;
+        s->capacity = old->capacity;
+        old->arena = NULL;
+        vs_session_free(old);
+        return VS_OK;
+    }
+    vs_session_free(old);
+    s->capacity = reals;
+    if ((s->arena = s->backend->ops->alloc(s->backend, reals))) return VS_OK;
+    return vs_fail(err, VS_ERR_NOMEM, "no memory for a session: %zu image%s of %zux%zu need%s %.1f GB on backend %s",
+                   s->options.images, s->options.images == 1 ? "" : "s", s->options.width, s->options.height,
+                   s->options.images == 1 ? "s" : "", (double)reals * (double)s->backend->real / 1e9, s->backend->name);
+}
+
+vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const vs_session_options *options, vs_error *err) {
+    vs_session *s = NULL, *old = *session;
+    size_t reals = 0;
+    *session = NULL;
+    vs_status status = outline(&s, weights, options, &reals, err);
+    if (status != VS_OK) {
+        vs_session_free(old);
+        return status;
+    }
+    status = take_arena(s, old, reals, err);
+    planner p = { s->arena, (size_t)s->backend->real, 0, false };
+    if (status == VS_OK) {
+        plan(s, &p);
+        status = upload_positions(s, err);
+        if (status == VS_OK) status = upload_pooling(s, err);
+    }
     if (status != VS_OK) {
         vs_session_free(s);
         return status;
     }
-    *out = s;
+    *session = s;
     return VS_OK;
+}
+
+vs_status vs_session_create(vs_session **out, const vs_weights *weights, const vs_session_options *options, vs_error *err) {
+    *out = NULL;
+    return vs_session_fit(out, weights, options, err);
 }
 
 void vs_session_free(vs_session *s) {

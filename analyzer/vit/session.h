@@ -10,6 +10,7 @@ struct vs_session {
     vs_session_options options;
     size_t h, w, n, t; /* patch grid, patches, tokens */
     void *arena;       /* every real of the session */
+    size_t capacity;   /* reals of the arena */
     void *pixels;      /* [B, 3, H, W] */
     vs_mat patches;    /* [B*N, 3*p*p] */
     vs_mat embedded;   /* [B*N, C] */

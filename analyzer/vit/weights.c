@@ -137,7 +137,7 @@ void vs_weights_free(vs_weights *w) {
     free(w);
 }
 
-vs_linear_weights *vs_weights_linear(vs_weights *w, vs_kind kind, int block) {
+const vs_linear_weights *vs_weights_linear(const vs_weights *w, vs_kind kind, int block) {
     switch (kind) {
     case VS_KIND_PATCH_EMBED: return &w->patch;
     case VS_KIND_HEAD: return &w->head;
@@ -146,5 +146,17 @@ vs_linear_weights *vs_weights_linear(vs_weights *w, vs_kind kind, int block) {
     case VS_KIND_FC1: return &w->blocks[block].fc1;
     case VS_KIND_FC2: return &w->blocks[block].fc2;
     default: return NULL;
+    }
+}
+
+void vs_weights_set_linear(vs_weights *w, vs_kind kind, int block, vs_linear_weights linear) {
+    switch (kind) {
+    case VS_KIND_PATCH_EMBED: w->patch = linear; break;
+    case VS_KIND_HEAD: w->head = linear; break;
+    case VS_KIND_QKV: w->blocks[block].qkv = linear; break;
+    case VS_KIND_PROJ: w->blocks[block].proj = linear; break;
+    case VS_KIND_FC1: w->blocks[block].fc1 = linear; break;
+    case VS_KIND_FC2: w->blocks[block].fc2 = linear; break;
+    default: break;
     }
 }

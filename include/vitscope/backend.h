@@ -72,6 +72,12 @@ typedef struct vs_abs_stats {
     uint64_t count;
 } vs_abs_stats;
 
+/* Bytes of device memory that `alloc` and `alloc_counts` have given: held now, and the most so far. Zero where reals live in host
+ * memory, which nobody has to share out. */
+typedef struct vs_memory_use {
+    size_t held, peak;
+} vs_memory_use;
+
 enum { VS_MAX_I8_TERMS = INT32_MAX / (255 * 128) }; /* K of linear_i8 */
 
 typedef struct vs_backend vs_backend;
@@ -87,6 +93,7 @@ typedef struct vs_backend_ops {
     /* `count` reals, 64-byte aligned, contents undefined. NULL when there is no memory. */
     void *(*alloc)(const vs_backend *self, size_t count);
     void (*free)(const vs_backend *self, void *p);
+    vs_memory_use (*memory_use)(const vs_backend *self);
     /* host float32 -> reals (exact). */
     vs_status (*upload)(const vs_backend *self, void *dst, const float *src, size_t count, vs_error *err);
     vs_status (*upload_f64)(const vs_backend *self, void *dst, const double *src, size_t count, vs_error *err);

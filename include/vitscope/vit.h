@@ -111,6 +111,8 @@ typedef struct vs_model_options {
  * tensors, wrong shapes, bad values), VS_ERR_UNSUPPORTED (a layout that is recognised but not built). */
 VS_NODISCARD vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options *options, vs_error *err);
 void vs_model_free(vs_model *model);
+/* Where a file of this name is published; false, and `text` untouched, for names that no publisher is known of. */
+bool vs_published_name(const char *path, char *text, size_t size);
 /* Layouts that can be read: "dinov2_hub", "hf_dinov2", ...; NULL past the last. */
 const char *vs_layout_name(size_t index);
 /* Columns of what fc1 (or w12) gives. */
@@ -161,6 +163,8 @@ const char *vs_kind_name(vs_kind kind); /* "attn.qkv", ... */
 const char *vs_arch_kind_name(const vs_arch *arch, vs_kind kind);
 /* The linear of a point, NULL where it has none. */
 const vs_linear *vs_model_linear(const vs_model *model, vs_kind kind, int block);
+/* Numbers in the weight of the largest linear. */
+size_t vs_largest_weight(const vs_arch *arch);
 /* Its names in the user's file, for a row of kind `kind`: an operand q, k or v that is a module of its own has that one. */
 size_t vs_linear_names(const vs_linear *linear, vs_kind kind, const char *names[VS_MAX_PARTS]);
 /* "cls", "dist", "reg0", "patch(3,7)" of token `token` on a grid `grid_w` wide. */
@@ -199,8 +203,10 @@ typedef struct vs_weights {
  * outlive the weights and must not change). */
 VS_NODISCARD vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_model *model, vs_error *err);
 void vs_weights_free(vs_weights *weights);
-/* The linear weights of a kind in a block (or head, patch_embed with block -1). */
-vs_linear_weights *vs_weights_linear(vs_weights *weights, vs_kind kind, int block);
+/* The linear weights of a kind in a block (or head, patch_embed with block -1); NULL where the kind has none. */
+const vs_linear_weights *vs_weights_linear(const vs_weights *weights, vs_kind kind, int block);
+/* Another linear in its place, in a copy of the struct and its `blocks`. */
+void vs_weights_set_linear(vs_weights *weights, vs_kind kind, int block, vs_linear_weights linear);
 
 /* ------------------------------------------------------------------ session: one image size, mutable memory */
 
@@ -230,6 +236,13 @@ typedef struct vs_session_options {
 /* Sizes one arena from the model and the image size and takes it at once; nothing is allocated afterwards. */
 VS_NODISCARD vs_status vs_session_create(vs_session **out, const vs_weights *weights, const vs_session_options *options,
                                          vs_error *err);
+/* The bytes of that arena, without taking it. */
+VS_NODISCARD vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights, const vs_session_options *options,
+                                        vs_error *err);
+/* Makes *session (NULL: a new one) fit other images, in the memory that it has where that is enough. What it held is lost; after
+ * an error *session is NULL. */
+VS_NODISCARD vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const vs_session_options *options,
+                                      vs_error *err);
 void vs_session_free(vs_session *session);
 size_t vs_session_tokens(const vs_session *session); /* T */
 size_t vs_session_grid_h(const vs_session *session);

@@ -12,6 +12,8 @@ expect 2 "did you mean 'inspect'?" "$vitscope" inpsect
 expect 2 "unknown option '--otu'" "$vitscope" run --otu x a.yaml
 expect 2 "usage: vitscope run CONFIG..." "$vitscope" run
 expect 2 "--threads: 'x' is not a whole number" "$vitscope" run --threads x a.yaml
+expect 2 "--batch: '65' is not a whole number from 1 to 64" "$vitscope" run --batch 65 a.yaml
+expect 2 "--gpu-memory: '8GB' is not a size like 8G" "$vitscope" run --gpu-memory 8GB a.yaml
 expect 3 "nowhere.yaml" "$vitscope" run "$dir/nowhere.yaml"
 one_line
 
@@ -23,6 +25,7 @@ expect 2 "unbuilt.yaml:8:16: state sqph is not built yet" "$vitscope" run "$dir/
 config nolayer 'analyze: {layers: blocks.*.mlp.fc3}'
 expect 3 "nolayer.yaml:8:19: 'blocks.*.mlp.fc3' matches no layer of vit_ti14" "$vitscope" run "$dir/nolayer.yaml" --out "$dir/o"
 config good
+expect 2 "--gpu-memory bounds the memory of a GPU; backend cpu has none" "$vitscope" run "$dir/good.yaml" --gpu-memory 8G --out "$dir/o"
 expect 4 "use --backend cpu" env CUDA_VISIBLE_DEVICES= "$vitscope" run "$dir/good.yaml" --backend cuda --out "$dir/o"
 expect 4 "backend cpu computes in f32, not in tf32; use --backend cuda" "$vitscope" run "$dir/good.yaml" --arithmetic tf32 --out "$dir/o"
 one_line
@@ -71,6 +74,10 @@ expect 0 '' "$vitscope" layers "$dir/good.yaml"
 grep -q "^blocks.11.mlp.fc2 *backbone.blocks.11.mlp.fc2$" "$dir/stdout" || miss "layers"
 expect 0 '' "$vitscope" capture "$dir/good.yaml" --taps 'blocks.{0,11}.attn.q,logits' --state ptq --images 2 --out "$dir/taps"
 [ "$(ls "$dir/taps" | tr '\n' ' ')" = "blocks.0.attn.q.npy blocks.11.attn.q.npy logits.npy " ] || miss "capture: $(ls "$dir/taps")"
+expect 0 '' "$vitscope" capture "$dir/good.yaml" --taps 'blocks.{0,11}.attn.q,logits' --state ptq --images 2 --batch 2 --out "$dir/both"
+for file in blocks.0.attn.q.npy blocks.11.attn.q.npy logits.npy; do
+    cmp -s "$dir/taps/$file" "$dir/both/$file" || miss "capture: $file differs with --batch 2"
+done
 head -c 128 "$dir/taps/logits.npy" | grep -aq "(2,11,16,16)" || miss "capture: shape of logits"
 expect 0 '' "$vitscope" bench vitti14 --size 42 --images 2 --json
 grep -q '"GFLOP' "$dir/stdout" && miss "bench --json prints text"

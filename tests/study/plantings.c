@@ -112,7 +112,7 @@ static vs_status study(const planting *p, const options *o, finding *f, vs_error
     vs_study s = { 0 };
     vs_status status = vs_config_parse(&config, text, strlen(text), "planting.yaml", NULL, 0, err);
     if (status == VS_OK)
-        status = vs_study_open(&s, config, &(vs_study_options){ .backend = "cpu", .threads = THREADS, .wave = 2 * THREADS }, err);
+        status = vs_study_open(&s, config, &(vs_study_options){ .backend = "cpu", .threads = THREADS, .batch = 1 }, err);
     if (status == VS_OK) status = vs_study_run(&s, err);
     if (status == VS_OK) *f = look(&s.results);
     vs_study_release(&s);

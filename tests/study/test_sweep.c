@@ -46,20 +46,19 @@ static vs_weights exchange(const plain *p, vs_block_weights *blocks, void *ws) {
     memcpy(blocks, w.blocks, depth * sizeof *blocks);
     w.blocks = blocks;
     if (!vs_kind_is_linear(p->kind)) return w;
-    vs_linear_weights *l = vs_weights_linear(&w, p->kind, p->block);
+    const vs_weights *from = p->spare || p->mode == VS_OUTPUT_ACTIVATION ? p->study->weights : p->recipe->weights;
+    vs_linear_weights l = *vs_weights_linear(from, p->kind, p->block);
     if (p->spare) {
-        *l = *vs_weights_linear(&base, p->kind, p->block);
         if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_g = base.blocks[p->block].norm1_g;
         if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_b = base.blocks[p->block].norm1_b;
         if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_g = base.blocks[p->block].norm2_g;
         if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_b = base.blocks[p->block].norm2_b;
-    } else if (p->mode != VS_OUTPUT_ACTIVATION) {
-        *l = *vs_weights_linear(&recipe, p->kind, p->block);
-    } else {
-        const vs_mat smoothed = { ws, l->w.rows, l->w.cols, l->w.cols };
-        vs_site_smooth_weight(p->study->backend, vs_variant_site(p->recipe->variant, p->kind, p->block), l->w, smoothed);
-        l->w = smoothed;
+    } else if (p->mode == VS_OUTPUT_ACTIVATION) {
+        const vs_mat smoothed = { ws, l.w.rows, l.w.cols, l.w.cols };
+        vs_site_smooth_weight(p->study->backend, vs_variant_site(p->recipe->variant, p->kind, p->block), l.w, smoothed);
+        l.w = smoothed;
     }
+    vs_weights_set_linear(&w, p->kind, p->block, l);
     return w;
 }
 
@@ -102,7 +101,7 @@ static void check_study(const char *backend, const char *recipe, const char *sco
     vs_config *config = NULL;
     vs_study s = { 0 };
     assert_int_equal(vs_config_parse(&config, text, strlen(text), "sweep.yaml", NULL, 0, &err), VS_OK);
-    const vs_study_options options = { .backend = backend, .threads = 2, .wave = 2 };
+    const vs_study_options options = { .backend = backend, .threads = 2, .batch = 1 };
     if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
     const vs_session_options so = { .images = 1,
                                     .height = 56,

@@ -98,7 +98,8 @@ static void distribution_by_hand(void **state) {
     vs_dist_pool_add(&pool, 1, &b); /* an equal maximum later does not move the place */
     pool.below = 2;
     pool.above = 1;
-    const vs_distribution d = vs_dist_pool_result(&pool);
+    static const uint64_t hist[VS_HIST_BINS];
+    const vs_distribution d = vs_dist_pool_result(&pool, hist);
     assert_int_equal(d.argmax_image, 0);
     assert_int_equal(d.argmax_token, 1);
     assert_int_equal(d.argmax_channel, 1);

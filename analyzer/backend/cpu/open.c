@@ -59,6 +59,7 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
     b->ops = (vs_backend_ops){ .close = close_backend,
                                .alloc = vs_host_alloc,
                                .free = vs_host_free,
+                               .memory_use = vs_host_memory_use,
                                .upload = upload,
                                .upload_f64 = upload_f64,
                                .download = vs_host_download,

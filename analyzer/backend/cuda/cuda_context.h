@@ -56,6 +56,12 @@ struct vs_cuda_thread {
     char message[256];
 };
 
+/* Device memory that was given out. */
+struct vs_cuda_piece {
+    void *p;
+    size_t bytes;
+};
+
 struct vs_cuda_context {
     vs_backend base;
     vs_backend_ops ops;
@@ -63,9 +69,12 @@ struct vs_cuda_context {
     int device;
     bool synchronous, tf32;
     size_t workspace_bytes;
-    pthread_mutex_t lock; /* of the two below */
+    pthread_mutex_t lock; /* of what is below */
     vs_cuda_thread *threads;
     vs_error failure; /* of a thread that could not be made */
+    vs_cuda_piece *pieces;
+    size_t piece_count, piece_capacity;
+    vs_memory_use use; /* of the pieces */
 };
 
 /* thread.cu. The calling thread's own, made at first use; NULL when that failed (sync reports it). */

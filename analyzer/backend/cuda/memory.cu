@@ -2,18 +2,58 @@
 
 #include "device.cuh"
 
-static void *alloc(const vs_backend *self, size_t count) {
-    size_t bytes = 0;
-    void *p = NULL;
-    if (!vs_size_mul(&bytes, count ? count : 1, static_cast<size_t>(self->real))) return NULL;
-    if (cudaMalloc(&p, bytes) == cudaSuccess) return p;
-    (void)cudaGetLastError();
+/* ---- pieces: every cudaMalloc that the caller frees, with its size */
+
+static vs_cuda_context *context_of(const vs_backend *self) { return static_cast<vs_cuda_context *>(self->context); }
+
+/* NULL: no memory, on the device or for the note. */
+static void *take(const vs_backend *self, size_t bytes) {
+    vs_cuda_context *c = context_of(self);
+    void *p = NULL, *pieces = NULL;
+    if (cudaMalloc(&p, bytes) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return NULL;
+    }
+    pthread_mutex_lock(&c->lock);
+    pieces = c->pieces;
+    const bool noted = vs_grow(&pieces, &c->piece_capacity, c->piece_count + 1, sizeof *c->pieces);
+    c->pieces = static_cast<vs_cuda_piece *>(pieces);
+    if (noted) {
+        c->pieces[c->piece_count++] = { p, bytes };
+        c->use.held += bytes;
+        if (c->use.held > c->use.peak) c->use.peak = c->use.held;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (noted) return p;
+    (void)cudaFree(p);
     return NULL;
 }
 
 static void release(const vs_backend *self, void *p) {
-    (void)self;
+    vs_cuda_context *c = context_of(self);
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = c->piece_count; p && i-- > 0;)
+        if (c->pieces[i].p == p) {
+            c->use.held -= c->pieces[i].bytes;
+            c->pieces[i] = c->pieces[--c->piece_count];
+            break;
+        }
+    pthread_mutex_unlock(&c->lock);
     (void)cudaFree(p);
+}
+
+static vs_memory_use memory_use(const vs_backend *self) {
+    vs_cuda_context *c = context_of(self);
+    pthread_mutex_lock(&c->lock);
+    const vs_memory_use use = c->use;
+    pthread_mutex_unlock(&c->lock);
+    return use;
+}
+
+static void *alloc(const vs_backend *self, size_t count) {
+    size_t bytes = 0;
+    if (!vs_size_mul(&bytes, count ? count : 1, static_cast<size_t>(self->real))) return NULL;
+    return take(self, bytes);
 }
 
 static vs_status report(vs_cuda_thread *t, const vs_backend *self, vs_error *err) {
@@ -69,13 +109,12 @@ static void copy(const vs_backend *self, vs_mat src, vs_mat dst) {
 static void *alloc_counts(const vs_backend *self, size_t count) {
     vs_cuda_thread *t = vs_cuda_begin(self, "alloc_counts");
     size_t bytes = 0;
-    void *p = NULL;
     if (!t || !vs_size_mul(&bytes, count ? count : 1, sizeof(uint64_t))) return NULL;
-    if (cudaMalloc(&p, bytes) == cudaSuccess && cudaMemsetAsync(p, 0, bytes, t->stream) == cudaSuccess &&
-        cudaStreamSynchronize(t->stream) == cudaSuccess)
-        return p;
+    void *p = take(self, bytes);
+    if (!p) return NULL;
+    if (cudaMemsetAsync(p, 0, bytes, t->stream) == cudaSuccess && cudaStreamSynchronize(t->stream) == cudaSuccess) return p;
     (void)cudaGetLastError();
-    (void)cudaFree(p);
+    release(self, p);
     return NULL;
 }
 
@@ -99,6 +138,7 @@ static void zero_counts(const vs_backend *self, void *counts, size_t count) {
 void vs_cuda_fill_memory(vs_backend_ops *o) {
     o->alloc = alloc;
     o->free = release;
+    o->memory_use = memory_use;
     o->upload = upload;
     o->upload_f64 = upload_f64;
     o->download = download;

@@ -8,6 +8,7 @@ static void close_backend(vs_backend *self) {
     vs_cuda_context *c = static_cast<vs_cuda_context *>(self->context);
     vs_cuda_threads_free(c);
     (void)pthread_mutex_destroy(&c->lock);
+    free(c->pieces);
     free(c);
 }
 

@@ -28,6 +28,7 @@ static const vs_backend_ops ops = {
     .close = close_backend,
     .alloc = vs_host_alloc,
     .free = vs_host_free,
+    .memory_use = vs_host_memory_use,
     .upload = upload,
     .upload_f64 = upload_f64,
     .download = vs_host_download,

@@ -1,0 +1,30 @@
+/* mmseg's test pipeline (vit-models.md 6.1, 6.2): where the windows of an image lie, and what the model is given of one. */
+#ifndef VS_WINDOW_H
+#define VS_WINDOW_H
+
+#include "config.h"
+#include "image.h"
+
+/* Part of a scaled image. */
+typedef struct vs_window {
+    size_t image; /* of the set */
+    size_t x, y, width, height;
+    size_t index, count; /* among the image's windows, row by row */
+} vs_window;
+
+/* An image as its file has it, and scaled. */
+typedef struct vs_image_size {
+    size_t width, height, scaled_width, scaled_height;
+} vs_image_size;
+
+/* slide: origins 0, stride, 2*stride..., the last window shifted back to the border; a side shorter than the crop is taken whole.
+ * whole: one window. `room` windows fit in `out` (NULL: none are written); returns their number. */
+size_t vs_windows_of(const vs_preprocess_config *config, vs_image_size size, size_t image, vs_window *out, size_t room);
+/* The scaled image, as mmcv scales it: keep-ratio size, opencv's bilinear kernel. An image of that size already is copied. */
+VS_NODISCARD vs_status vs_window_scale(const vs_preprocess_config *config, const vs_image *in, vs_image *out, vs_error *err);
+/* The window normalised and centred among zeros up to whole patches (CenterPadding, vit-models.md 5.1): pixels [3, H, W] is new;
+ * `shown` is the same as bytes, its border the mean colour. */
+VS_NODISCARD vs_status vs_window_cut(const vs_preprocess_config *config, const vs_image *scaled, const vs_window *window,
+                                     size_t patch, vs_image *shown, float **pixels, vs_error *err);
+
+#endif
