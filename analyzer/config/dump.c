@@ -160,11 +160,21 @@ static json_t *dump_map(const vs_field *fields, const char *base) {
     return o;
 }
 
+static int append_bytes(const char *bytes, size_t size, void *text) {
+    vs_text_add(text, "%.*s", (int)size, bytes);
+    return 0;
+}
+
+/* Into a text that remembers a failure: json_dumps overlooks one that meets it at a key. */
 char *vs_config_dump_json(const vs_config *config) {
     json_t *o = dump_map(vs_config_fields, (const char *)config);
-    char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
+    vs_text text = { 0 };
+    const bool whole =
+        o && json_dump_callback(o, append_bytes, &text, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 && !text.failed;
     json_decref(o);
-    return text;
+    if (whole) return text.bytes;
+    free(text.bytes);
+    return NULL;
 }
 
 /* The value of "a.b"; borrowed. */

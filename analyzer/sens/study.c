@@ -178,8 +178,8 @@ static vs_status name_missing(const vs_config *c, vs_error *err) {
     *err = (vs_error){ 0 };
     vs_config_place(c, vs_config_mark(c, key), place, sizeof place);
     if (vs_published_name(path, url, sizeof url))
-        return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s: %s; it is published as %s", place, key, reason, url);
-    return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s: %s", place, key, reason);
+        return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s; it is published as %s", place, reason, url);
+    return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s", place, reason);
 }
 
 static vs_status open_model(vs_study *s, vs_error *err) {
