@@ -126,7 +126,7 @@ static void maps_come_from_averaged_logits(void **state) {
 
 static void the_largest_class_wins(void **state) {
     (void)state;
-    const double ties[] = { 1, 3, 3, 2 }, nan[] = { 1, NAN, 5, NAN };
+    const double ties[] = { 1, 3, 3, 2 }, nan[] = { 1, (double)NAN, 5, (double)NAN };
     assert_int_equal(vs_argmax(ties, 4), 1);
     assert_int_equal(vs_argmax(nan, 4), 1);
 }
