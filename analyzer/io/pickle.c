@@ -474,6 +474,10 @@ bool vs_pickle_global_is(const vs_pickle *p, uint32_t object, const char *module
 void vs_pickle_class_name(const vs_pickle *p, uint32_t object, char *text, size_t size) {
     const vs_pickle_object *o = &p->objects[object];
     if (o->kind == VS_PICKLE_CALL) o = &p->objects[o->callable];
+    if (o->kind == VS_PICKLE_PERSISTENT) { /* ("module", class, file, source): old torch saved the source of modules too */
+        o = &p->objects[o->args];
+        if (o->kind == VS_PICKLE_TUPLE && o->count >= 2) o = &p->objects[o->items[1]];
+    }
     if (o->kind != VS_PICKLE_GLOBAL) {
         snprintf(text, size, "object");
         return;

@@ -78,7 +78,8 @@ static vs_status check_kind(const vs_tensorfile *f, const vs_zip *zip, const vs_
                        has_arrays(zip) ? ": NumPy arrays (.npz), not a torch file"
                                        : ", so no file of torch.save: unpack it if the checkpoint is inside");
     if (found > 1) return vs_fail(err, VS_ERR_FORMAT, "%s: a zip archive with %zu data.pkl", f->path, found);
-    return check_byte_order(f, zip, err);
+    vs_status status = vs_zip_check_stored(zip, f->path, err);
+    return status == VS_OK ? check_byte_order(f, zip, err) : status;
 }
 
 vs_status vs_torch_zip_read(vs_tensorfile *f, vs_error *err) {

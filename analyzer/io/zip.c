@@ -99,17 +99,6 @@ static bool read_extra(const uint8_t *p, size_t size, uint64_t *full, uint64_t *
     return true;
 }
 
-static vs_status refuse_method(const archive *a, const char *name, unsigned flags, unsigned method, vs_error *err) {
-    if (flags & FLAG_ENCRYPTED) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: entry '%.200s' is encrypted", a->label, name);
-    if (method != 0)
-        return vs_fail(
-            err, VS_ERR_UNSUPPORTED,
-            "%s: entry '%.200s' is compressed (method %u); torch.save stores without: load the file with torch.load and "
-            "save it again, or repack it with zip -0",
-            a->label, name, method);
-    return VS_OK;
-}
-
 /* The local header repeats the name; its own name and extra field decide where the bytes begin. */
 static vs_status read_local(const archive *a, vs_zip_entry *e, uint64_t offset, uint64_t size, unsigned flags, vs_error *err) {
     if (offset > a->directory || a->directory - offset < LOCAL || !is_signature(a, (size_t)offset, LOCAL, "PK\x03\x04"))
@@ -139,7 +128,7 @@ static vs_status read_entry(const archive *a, vs_zip_entry *e, size_t *at, vs_er
     if (left < CENTRAL || !is_signature(a, here, CENTRAL, "PK\x01\x02"))
         return vs_fail(err, VS_ERR_FORMAT, "%s: byte %zu: the zip directory is broken", a->label, here);
     const uint8_t *p = a->bytes + here;
-    const unsigned flags = (unsigned)little(p + 8, 2), method = (unsigned)little(p + 10, 2);
+    const unsigned flags = (unsigned)little(p + 8, 2);
     const size_t name_size = (size_t)little(p + 28, 2), extra_size = (size_t)little(p + 30, 2),
                  comment_size = (size_t)little(p + 32, 2);
     uint64_t packed = little(p + 20, 4), full = little(p + 24, 4), offset = little(p + 42, 4);
@@ -149,11 +138,12 @@ static vs_status read_entry(const archive *a, vs_zip_entry *e, size_t *at, vs_er
     e->name = vs_format("%.*s", (int)name_size, (const char *)p + CENTRAL);
     if (!e->name) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", a->label);
     *at = here + CENTRAL + name_size + extra_size + comment_size;
-    vs_status status = refuse_method(a, e->name, flags, method, err);
-    if (status == VS_OK && full != packed)
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: entry '%.200s' is stored, yet %llu bytes become %llu", a->label, e->name,
-                         (unsigned long long)packed, (unsigned long long)full);
-    return status == VS_OK ? read_local(a, e, offset, full, flags, err) : status;
+    e->method = (unsigned)little(p + 10, 2);
+    if (flags & FLAG_ENCRYPTED) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: entry '%.200s' is encrypted", a->label, e->name);
+    if (e->method == 0 && full != packed)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: entry '%.200s' is stored, yet %llu bytes become %llu", a->label, e->name,
+                       (unsigned long long)packed, (unsigned long long)full);
+    return read_local(a, e, offset, packed, flags, err);
 }
 
 static int by_place(const void *a, const void *b) {
@@ -202,6 +192,17 @@ vs_status vs_zip_read(vs_zip *zip, const uint8_t *bytes, size_t size, const char
     }
     if (status != VS_OK) vs_zip_release(zip);
     return status;
+}
+
+vs_status vs_zip_check_stored(const vs_zip *zip, const char *label, vs_error *err) {
+    for (size_t i = 0; i < zip->count; i++)
+        if (zip->entries[i].method != 0)
+            return vs_fail(
+                err, VS_ERR_UNSUPPORTED,
+                "%s: entry '%.200s' is compressed (method %u); torch.save stores without: load the file with torch.load and "
+                "save it again, or repack it with zip -0",
+                label, zip->entries[i].name, zip->entries[i].method);
+    return VS_OK;
 }
 
 void vs_zip_release(vs_zip *zip) {

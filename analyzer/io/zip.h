@@ -1,4 +1,4 @@
-/* A ZIP archive in memory: its directory, with every entry's bytes where they lie. Stored entries only. */
+/* A ZIP archive in memory: its directory, with every entry's bytes where they lie. Nothing is unpacked. */
 #ifndef VS_ZIP_H
 #define VS_ZIP_H
 
@@ -11,7 +11,8 @@ typedef struct vs_zip_entry {
     char *name;
     const uint8_t *bytes; /* borrowed, unaligned */
     size_t size;
-    size_t begin; /* of its local header in the archive */
+    size_t begin;    /* of its local header in the archive */
+    unsigned method; /* 0: stored; anything else: compressed, and bytes are that */
 } vs_zip_entry;
 
 typedef struct vs_zip {
@@ -23,6 +24,8 @@ typedef struct vs_zip {
  * in the archive, before the directory, and shares no byte with another. Checksums are not verified. VS_ERR_FORMAT names the
  * entry and the offset; VS_ERR_UNSUPPORTED: compressed, encrypted or split. `label` stands for the file in messages. */
 VS_NODISCARD vs_status vs_zip_read(vs_zip *zip, const uint8_t *bytes, size_t size, const char *label, vs_error *err);
+/* VS_ERR_UNSUPPORTED, naming the entry, if any is compressed. */
+VS_NODISCARD vs_status vs_zip_check_stored(const vs_zip *zip, const char *label, vs_error *err);
 void vs_zip_release(vs_zip *zip);
 const vs_zip_entry *vs_zip_find(const vs_zip *zip, const char *name); /* NULL if absent */
 
