@@ -54,10 +54,12 @@ static uint32_t child_count(const vs_pickle *p, uint32_t object) {
     return list ? list->count : o->pairs ? o->count / 2 : o->kind == VS_PICKLE_CALL ? 0 : o->count;
 }
 
-/* False when a pair is none. *key 0 (None): the child is called by its number. */
+static const uint32_t by_number = UINT32_MAX; /* for a key: the child of a list is called by its place */
+
+/* False when a pair is none. */
 static bool get_child(const vs_pickle *p, uint32_t object, uint32_t i, uint32_t *key, uint32_t *value) {
     const vs_pickle_object *o = &p->objects[object], *list = pairs_of_call(p, o);
-    *key = 0;
+    *key = by_number;
     if (list) {
         const vs_pickle_object *pair = &p->objects[list->items[i]];
         if ((pair->kind != VS_PICKLE_LIST && pair->kind != VS_PICKLE_TUPLE) || pair->count != 2) return false;
@@ -92,13 +94,13 @@ static bool is_printable(const uint8_t *s, size_t n) {
 
 /* Appends ".key" to the name of the level. False: no name can be made of it. */
 static bool extend_name(walk *w, const level *l, uint32_t key, uint32_t number) {
-    const vs_pickle_object *o = &w->source.pickle->objects[key];
+    const vs_pickle_object *o = key == by_number ? NULL : &w->source.pickle->objects[key];
     char *at = w->name + l->name_size;
     const size_t room = sizeof w->name - l->name_size;
     const char *dot = l->name_size ? "." : "";
     int n = -1;
     *at = '\0';
-    if (key == 0)
+    if (!o)
         n = snprintf(at, room, "%s%u", dot, (unsigned)number);
     else if (o->kind == VS_PICKLE_INT)
         n = snprintf(at, room, "%s%lld", dot, (long long)o->as.integer);
@@ -219,7 +221,7 @@ static vs_status visit(walk *w, uint32_t object, vs_error *err) {
 static vs_status next_child(walk *w, vs_error *err) {
     level *l = &w->levels[w->depth - 1];
     const vs_pickle *p = w->source.pickle;
-    uint32_t key = 0, value = 0;
+    uint32_t key = by_number, value = 0;
     w->name_size = l->name_size;
     w->name[w->name_size] = '\0';
     if (l->next >= child_count(p, l->object)) {
