@@ -12,34 +12,36 @@ static json_t *weight_map(const vs_shard_index *index) { return json_object_get(
 /* A shard lies beside its index: a path could lead anywhere. */
 static bool is_plain_name(const char *file) { return *file && file[0] != '.' && !strpbrk(file, "/\\"); }
 
+/* `places`: where in index->shards each file stands. */
+static vs_status count_tensor(vs_shard_index *index, json_t *places, size_t *capacity, const char *file, const char *label,
+                              vs_error *err) {
+    const json_t *place = json_object_get(places, file);
+    const size_t at = place ? (size_t)json_integer_value(place) : index->count;
+    if (at < index->count) {
+        index->shards[at].tensors++;
+        return VS_OK;
+    }
+    if (index->count >= VS_MAX_SHARDS)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: weight_map names more than %d shards", label, (int)VS_MAX_SHARDS);
+    if (!vs_grow((void **)&index->shards, capacity, index->count + 1, sizeof *index->shards) ||
+        json_object_set_new(places, file, json_integer((json_int_t)at)) != 0)
+        return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
+    index->shards[index->count++] = (vs_shard){ .file = file, .tensors = 1 };
+    return VS_OK;
+}
+
 static vs_status count_tensors(vs_shard_index *index, const char *label, vs_error *err) {
     json_t *places = json_object(), *value;
     size_t capacity = 0;
     const char *key;
     vs_status status = places ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
-    if (status != VS_OK) return status;
     json_object_foreach(weight_map(index), key, value) {
         const char *file = json_string_value(value);
-        if (!file || !is_plain_name(file)) {
+        if (status == VS_OK && (!file || !is_plain_name(file)))
             status = vs_fail(err, VS_ERR_FORMAT, "%s: weight_map '%.200s' names no file beside the index%s%.200s", label, key,
                              file ? ": " : "", file ? file : "");
-            break;
-        }
-        const json_t *place = json_object_get(places, file);
-        if (place) {
-            index->shards[json_integer_value(place)].tensors++;
-            continue;
-        }
-        if (index->count >= VS_MAX_SHARDS) {
-            status = vs_fail(err, VS_ERR_FORMAT, "%s: weight_map names more than %d shards", label, (int)VS_MAX_SHARDS);
-            break;
-        }
-        if (!vs_grow((void **)&index->shards, &capacity, index->count + 1, sizeof *index->shards) ||
-            json_object_set_new(places, file, json_integer((json_int_t)index->count)) != 0) {
-            status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
-            break;
-        }
-        index->shards[index->count++] = (vs_shard){ .file = file, .tensors = 1 };
+        if (status != VS_OK) break;
+        status = count_tensor(index, places, &capacity, file, label, err);
     }
     json_decref(places);
     return status;

@@ -40,22 +40,26 @@ static bool has(const vs_tensorfile *f, const signature *s) {
     return f->size >= s->at + s->size && memcmp(f->bytes + s->at, s->bytes, s->size) == 0;
 }
 
-/* A safetensors header begins with '{' at byte 8, and its length at byte 0 may look like one. */
-static bool is_index(const vs_tensorfile *f) {
-    static const signature header = { 8, 1, "{", "" };
-    if (has(f, &header) && f->bytes[7] == 0) return false;
+/* Its length may read like the magic number of any other format, so it is looked for first. */
+static bool is_safetensors(const vs_tensorfile *f) {
+    static const signature header = { 4, 5, "\0\0\0\0{", "" };
+    return has(f, &header);
+}
+
+static bool is_json(const vs_tensorfile *f) {
     size_t at = 0;
-    while (at < f->size && strchr(" \t\r\n", f->bytes[at]) && f->bytes[at]) at++;
+    while (at < f->size && f->bytes[at] && strchr(" \t\r\n", f->bytes[at])) at++;
     return at < f->size && f->bytes[at] == '{';
 }
 
 static vs_status read_container(vs_tensorfile *f, bool in_folder, vs_error *err) {
     static const signature zip = { 0, 4, "PK\x03\x04", "" }, empty_zip = { 0, 4, "PK\x05\x06", "" };
-    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        if (has(f, &foreign[i])) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: %s", f->path, foreign[i].what);
+    if (is_safetensors(f)) return vs_safetensors_read(f, err);
     if (has(f, &zip) || has(f, &empty_zip)) return vs_torch_zip_read(f, err);
     if (f->size >= 3 && f->bytes[0] == 0x80 && f->bytes[1] <= 5 && f->bytes[2] != 0) return vs_torch_legacy_read(f, err);
-    if (!is_index(f)) return vs_safetensors_read(f, err);
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (has(f, &foreign[i])) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: %s", f->path, foreign[i].what);
+    if (!is_json(f)) return vs_safetensors_read(f, err); /* which says what is wrong */
     return in_folder ? vs_shards_read(f, err)
                      : vs_fail(err, VS_ERR_UNSUPPORTED, "%s: an index of shards, where one file is expected", f->path);
 }

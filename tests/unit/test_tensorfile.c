@@ -87,6 +87,24 @@ static void lying_lengths(void **state) {
     check_error(vs_tensorfile_open(&f, "/", &err), &err, VS_ERR_NOTFOUND, "model.safetensors.index.json");
 }
 
+/* Header lengths whose bytes read like gzip, bzip2, a pickle, a zip archive and an index. */
+static void lengths_like_other_formats(void **state) {
+    (void)state;
+    static const size_t lengths[] = { 0x8b1f, 0x685a42, 0x0a0280, 0x04034b50, 0x7b };
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        vs_tensorfile *f = NULL;
+        vs_error err = { 0 };
+        uint8_t *bytes = malloc(8 + lengths[i]);
+        assert_non_null(bytes);
+        memset(bytes, ' ', 8 + lengths[i]);
+        for (size_t k = 0; k < 8; k++) bytes[k] = (uint8_t)(lengths[i] >> (8 * k));
+        memcpy(bytes + 8, "{}", 2);
+        if (vs_tensorfile_from_memory(&f, bytes, 8 + lengths[i], "x.safetensors", &err) != VS_OK) fail_msg("%s", err.message);
+        vs_tensorfile_close(f);
+        free(bytes);
+    }
+}
+
 static void halves_are_exact(void **state) {
     (void)state;
     assert_true(vs_f16_to_f32(0x3c00) == 1.0f && vs_f16_to_f32(0xc000) == -2.0f && vs_f16_to_f32(0x7bff) == 65504.0f);
@@ -97,6 +115,7 @@ static void halves_are_exact(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_good_file), cmocka_unit_test(bad_files_are_refused),
-                                        cmocka_unit_test(lying_lengths), cmocka_unit_test(halves_are_exact) };
+                                        cmocka_unit_test(lying_lengths), cmocka_unit_test(lengths_like_other_formats),
+                                        cmocka_unit_test(halves_are_exact) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
