@@ -136,7 +136,9 @@ static bool find_in_stream(const void *context, const uint8_t *key, size_t key_s
 
 /* The stream gives a storage's elements, but not their size: the ids in the pickle know it. */
 static vs_status list_storages(const vs_tensorfile *f, const vs_pickle *p, storages *s, vs_error *err) {
-    s->all = vs_calloc(p->count, sizeof *s->all);
+    size_t ids = 0;
+    for (size_t i = 0; i < p->count; i++) ids += p->objects[i].kind == VS_PICKLE_PERSISTENT;
+    s->all = vs_calloc(ids ? ids : 1, sizeof *s->all);
     if (!s->all) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory for its storages", f->path);
     for (uint32_t i = 0; i < p->count; i++) {
         vs_torch_storage id;

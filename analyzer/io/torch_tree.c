@@ -20,7 +20,7 @@ typedef struct walk {
     uint8_t *open; /* of each object: are we inside it? */
     char name[VS_TREE_MAX_NAME + 1];
     size_t name_size;
-    size_t visits, copied;
+    size_t visits, copied, texts;
     uint32_t stranger; /* the first object of an unknown class, 0 = none */
 } walk;
 
@@ -113,8 +113,12 @@ static bool extend_name(walk *w, const level *l, uint32_t key, uint32_t number) 
 
 static vs_status keep_text(walk *w, char *text, const char **kept, vs_error *err) {
     vs_status status = vs_tensorfile_own(w->f, text, err);
+    if (status != VS_OK) return status;
     *kept = text;
-    return status;
+    w->texts += strlen(text) + 1;
+    if (w->texts > VS_TREE_MAX_TEXTS)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: its names and texts take more than %d bytes", w->f->path, (int)VS_TREE_MAX_TEXTS);
+    return VS_OK;
 }
 
 /* ---- leaves ---- */
@@ -166,6 +170,8 @@ static vs_status copy_strided(walk *w, const vs_torch_tensor *t, vs_tensor_entry
 
 static vs_status visit_tensor(walk *w, uint32_t object, vs_error *err) {
     vs_torch_tensor t;
+    if (w->f->count >= VS_TREE_MAX_TENSORS)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: more than %d tensors", w->f->path, (int)VS_TREE_MAX_TENSORS);
     w->source.name = w->name;
     vs_status status = vs_torch_read_tensor(&w->source, object, &t, err);
     if (status != VS_OK) return status;

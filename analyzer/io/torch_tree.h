@@ -9,8 +9,10 @@
 enum {
     VS_TREE_MAX_DEPTH = 256,
     VS_TREE_MAX_VISITS = 1 << 22, /* values looked at */
-    VS_TREE_MAX_NAME = 4096,      /* bytes of a tensor's name */
-    VS_TREE_META_DEPTH = 3,       /* strings and numbers that deep are metadata */
+    VS_TREE_MAX_TENSORS = 1 << 17,
+    VS_TREE_MAX_NAME = 4096,     /* bytes of a tensor's name */
+    VS_TREE_MAX_TEXTS = 1 << 26, /* bytes of all names and metadata */
+    VS_TREE_META_DEPTH = 3,      /* strings and numbers that deep are metadata */
     VS_TREE_MAX_META = 4096,
     VS_TREE_MAX_TEXT = 65536, /* longer strings are no metadata */
     VS_TREE_SPARE = 1 << 26   /* bytes that copies of strided tensors may take beyond the size of the file */

@@ -200,9 +200,25 @@ static void strangers(void **state) {
 #undef WITH
 }
 
+/* [leaf, leaf], then a list of that list twice, 60 times over; all but the last fall from the stack. */
+static void check_doubled(const char *leaf, size_t size, const char *part) {
+    static char stream[4000];
+    size_t n = 0;
+    stream[n++] = '(';
+    memcpy(stream + n, leaf, size);
+    n += size;
+    for (unsigned i = 2; i < 60; i++) {
+        const char level[] = { ']', '(', 'h', (char)i, 'h', (char)i, 'e', 'q', (char)(i + 1) };
+        memcpy(stream + n, level, sizeof level);
+        n += sizeof level;
+    }
+    memcpy(stream + n, "1h\74", 3);
+    open_with(stream, n + 3, VS_ERR_FORMAT, part);
+}
+
 static void trees_that_do_not_end(void **state) {
     (void)state;
-    static char deep[4000], doubled[4000];
+    static char deep[4000];
     size_t n = 0;
     for (size_t i = 0; i < 1000; i++) memcpy(deep + n++, "]", 1);
     memcpy(deep + n, "h\1", 2);
@@ -210,23 +226,8 @@ static void trees_that_do_not_end(void **state) {
     for (size_t i = 0; i < 1001; i++) deep[n++] = 'a';
     deep[n - 1] = 'N'; /* 1000 lists close on themselves; the last append would be the dict's */
     open_with(deep, n - 1, VS_ERR_FORMAT, "256 deep");
-    n = 0;
-    memcpy(doubled, "]q\2", 3);
-    n = 3;
-    for (unsigned i = 2; i < 60; i++) { /* [last, last] */
-        const char level[] = { ']', '(', 'h', (char)i, 'h', (char)i, 'e', 'q', (char)(i + 1) };
-        memcpy(doubled + n, level, sizeof level);
-        n += sizeof level;
-    }
-    /* all but the last fall from the stack: (..., last) and POP */
-    static char all[4000];
-    size_t m = 0;
-    all[m++] = '(';
-    memcpy(all + m, doubled, n);
-    m += n;
-    memcpy(all + m, "1h\74", 3);
-    m += 3;
-    open_with(all, m, VS_ERR_FORMAT, "too often");
+    check_doubled("]q\2", 3, "too often");
+    check_doubled("h\1q\2", 4, "more than 131072 tensors");
 }
 
 static void nothing_to_find(void **state) {
