@@ -166,7 +166,7 @@ def check_refusals(folder):
         laugh = weights
         for _ in range(40):
             laugh = {"a": laugh, "b": laugh}
-        refused("dicts that double", save(laugh, "laugh.pth"), "too often")
+        refused("dicts that double", save(laugh, "laugh.pth"), "more than 131072 tensors")
     if os.path.exists(MARK):
         sys.exit("os.system ran")
 
