@@ -150,7 +150,7 @@ static vs_status plan_surfaces(vs_study *s, vs_error *err) {
 static vs_status measure_geometry(vs_study *s, vs_error *err) {
     const vs_imageset *sets[] = { &s->analysis_set, &s->calibration_set, &s->evaluation_set };
     const vs_arch *a = &s->model->arch;
-    size_t h = a->grid, w = h;
+    size_t h = vs_arch_usual_grid(a), w = h;
     for (size_t i = 0; i < 3; i++) {
         if (sets[i]->count == 0) continue;
         vs_sample sample;
@@ -190,6 +190,8 @@ static vs_status open_model(vs_study *s, vs_error *err) {
                                        .heads = (size_t)c->model.heads,
                                        .eps = c->model.eps,
                                        .head_path = c->model.head,
+                                       .rope = (vs_rope_periods)c->model.rope,
+                                       .bias_mask = (vs_bias_mask)c->model.bias_mask,
                                        .check_values = true,
                                        .hash = true };
     vs_planted *shared = vs_cache_take(s->options.cache, VS_SHARED_MODEL);

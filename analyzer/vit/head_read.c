@@ -46,7 +46,7 @@ vs_status vs_head_read(const vs_reader *r, const vs_head_layout *layout, vs_erro
     vs_status status;
     if (*layout->linear) {
         const char *const module = layout->linear;
-        status = vs_read_linear(r, &module, 1, m->arch.classes, m->arch.head_width, true, head, err);
+        status = vs_read_linear(r, &module, 1, m->arch.classes, m->arch.head_width, VS_BIAS_ALL_OR_NONE, head, err);
         unwrap(head->fqn[0]);
     } else { /* a bare weight and bias; the hub calls them so in memory */
         head->out = m->arch.classes;
