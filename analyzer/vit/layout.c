@@ -217,7 +217,7 @@ static vs_status detect_registers(vs_layout *l, const vs_tensorfile *file, vs_er
     const vs_tensor_entry *reg = name ? find(file, l->prefix, name) : NULL;
     if (!reg) return VS_OK;
     a->distilled = l->names->distillation != NULL;
-    if (reg->ndim != 3 || reg->shape[2] != a->width || reg->shape[1] == 0 || (a->distilled && reg->shape[1] != 1))
+    if (reg->ndim != 3 || reg->shape[2] != a->width || (a->distilled && reg->shape[1] != 1))
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, %s, %zu]", vs_tensorfile_path(file),
                        reg->name, a->distilled ? "1" : "registers", a->width);
     a->registers = reg->shape[1];
