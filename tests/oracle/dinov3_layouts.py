@@ -172,7 +172,7 @@ def make_hub(name, ffn="mlp", ratio=4, width=128, heads=2, depth=3, bias=True, m
     with torch.no_grad():
         m.rope_embed.periods.copy_(m.rope_embed.periods.bfloat16())
         for b in m.blocks if bias and mask == "random" else []:
-            b.attn.qkv.bias_mask.copy_(torch.randn_like(b.attn.qkv.bias_mask))
+            b.attn.qkv.bias_mask.copy_(torch.tensor([0, 0.5, 1, -2])[torch.randint(4, b.attn.qkv.bias_mask.shape)])  # exact products
     parts = {**BLOCK, **(MLP if ffn == "mlp" else {"mlp.w12": ["mlp.w1", "mlp.w2"], "mlp.w3": ["mlp.w3"]})}
     out = {**OUTSIDE, "register_tokens": "storage_tokens", **({"cls_norm": "cls_norm"} if untied else {})}
 
