@@ -160,21 +160,20 @@ static json_t *dump_map(const vs_field *fields, const char *base) {
     return o;
 }
 
-static int append_bytes(const char *bytes, size_t size, void *text) {
-    vs_text_add(text, "%.*s", (int)size, bytes);
-    return 0;
+/* Into memory of the right size: json_dumps loses a key, and says nothing, where its growing buffer finds no memory for it. */
+static char *print(const json_t *o) {
+    const size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(9), size = json_dumpb(o, NULL, 0, flags);
+    char *text = size ? vs_calloc(size + 1, 1) : NULL;
+    if (text && json_dumpb(o, text, size, flags) == size) return text;
+    free(text);
+    return NULL;
 }
 
-/* Into a text that remembers a failure: json_dumps overlooks one that meets it at a key. */
 char *vs_config_dump_json(const vs_config *config) {
     json_t *o = dump_map(vs_config_fields, (const char *)config);
-    vs_text text = { 0 };
-    const bool whole =
-        o && json_dump_callback(o, append_bytes, &text, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 && !text.failed;
+    char *text = o ? print(o) : NULL;
     json_decref(o);
-    if (whole) return text.bytes;
-    free(text.bytes);
-    return NULL;
+    return text;
 }
 
 /* The value of "a.b"; borrowed. */
