@@ -243,7 +243,7 @@ static void tell_memory(const vs_study *s) {
                                            .rows = rows };
     vs_footprint f;
     char text[256];
-    if (!s->options.progress.note || vs_footprint_estimate(&f, &options, NULL) != VS_OK) return;
+    if (!s->options.tells_memory || !s->options.progress.note || vs_footprint_estimate(&f, &options, NULL) != VS_OK) return;
     if (vs_footprint_total(&f) < worth_telling) return;
     vs_footprint_text(&f, s->backend, text, sizeof text);
     s->options.progress.note(s->options.progress.context, text);
