@@ -68,7 +68,7 @@ static vs_status choose(vs_results *r, size_t recipe, size_t count, vs_error *er
         size_t best = SIZE_MAX;
         for (size_t i = 0; i < r->row_count; i++) {
             const vs_sqnr *s = damage(&r->rows[i].recipes[recipe]);
-            bool taken = r->rows[i].kind == VS_KIND_HEAD || !s->present || isnan(s->pooled);
+            bool taken = vs_kind_is_head(r->rows[i].kind) || !s->present || isnan(s->pooled);
             for (size_t k = 0; k < r->propagation_count; k++) taken |= r->propagations[k].row == i;
             if (!taken && (best == SIZE_MAX || s->pooled < damage(&r->rows[best].recipes[recipe])->pooled)) best = i;
         }

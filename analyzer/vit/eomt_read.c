@@ -36,6 +36,22 @@ static size_t joint_blocks_of(const vs_arch *a) {
     return joint < a->depth ? joint : a->depth;
 }
 
+/* lightly-train's model_init_args.num_joint_blocks, where the file has it. */
+static vs_status read_joint_blocks(vs_arch *a, const vs_tensorfile *file, vs_error *err) {
+    a->joint_blocks = joint_blocks_of(a);
+    for (size_t i = 0; i < vs_tensorfile_meta_count(file); i++) {
+        const vs_meta_entry *m = vs_tensorfile_meta_at(file, i);
+        if (strcmp(m->key, "model_init_args.num_joint_blocks") != 0) continue;
+        char *end = NULL;
+        const unsigned long long said = strtoull(m->value, &end, 10);
+        if (*end != '\0' || m->value[0] == '-' || said < 1 || said > a->depth)
+            return vs_fail(err, VS_ERR_FORMAT, "%s: %s is '%.40s', not a number from 1 to %zu, the backbone's blocks",
+                           vs_tensorfile_path(file), m->key, m->value, a->depth);
+        a->joint_blocks = (size_t)said;
+    }
+    return VS_OK;
+}
+
 static vs_status no_matrix(const vs_tensorfile *file, const char *name, vs_error *err) {
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: '%s' of the EoMT head is missing or no matrix with as many columns as the backbone is wide",
@@ -56,7 +72,8 @@ vs_status vs_eomt_detect(vs_arch *a, const vs_tensorfile *file, char *class_head
     a->head_width = a->width;
     a->queries = queries->shape[0];
     a->classes = classes->shape[0] - 1;
-    a->joint_blocks = joint_blocks_of(a);
+    vs_status status = read_joint_blocks(a, file, err);
+    if (status != VS_OK) return status;
     for (a->upscales = 0; a->upscales <= VS_MAX_UPSCALES; a->upscales++) {
         char name[48];
         snprintf(name, sizeof name, "upscale.%zu.conv1.weight", a->upscales);
@@ -117,9 +134,9 @@ static vs_status read_upscale(const vs_reader *r, const char *class_head, size_t
     vs_eomt *e = &r->model->eomt;
     vs_linear *up = &e->up[u];
     const size_t c = r->model->arch.width;
-    char name[4][48], module[256];
-    static const char *const parts[] = { "conv1.weight", "conv1.bias", "conv2.weight", "norm" };
-    for (size_t i = 0; i < 4; i++) snprintf(name[i], sizeof name[i], "upscale.%zu.%s", u, parts[i]);
+    char name[3][64], module[256];
+    static const char *const parts[] = { "conv1.weight", "conv1.bias", "conv2.weight" };
+    for (size_t i = 0; i < 3; i++) snprintf(name[i], sizeof name[i], "upscale.%zu.%s", u, parts[i]);
     module_name(class_head, name[0], module, sizeof module);
     module[strlen(module) - (sizeof ".weight" - 1)] = '\0';
     *up = (vs_linear){ .out = 4 * c, .in = c, .fqn = { vs_strdup(module) } };
@@ -130,8 +147,8 @@ static vs_status read_upscale(const vs_reader *r, const char *class_head, size_t
     if (status == VS_OK) status = as_linear(up, c, err);
     if (status == VS_OK) status = read_named(r, class_head, name[2], c, 9, &e->depthwise[u], err);
     if (status == VS_OK) status = transpose(&e->depthwise[u], c, 9, err);
-    snprintf(name[0], sizeof name[0], "%s.weight", name[3]);
-    snprintf(name[1], sizeof name[1], "%s.bias", name[3]);
+    snprintf(name[0], sizeof name[0], "upscale.%zu.norm.weight", u);
+    snprintf(name[1], sizeof name[1], "upscale.%zu.norm.bias", u);
     if (status == VS_OK) status = read_named(r, class_head, name[0], 1, c, &e->norm_g[u], err);
     return status == VS_OK ? read_named(r, class_head, name[1], 1, c, &e->norm_b[u], err) : status;
 }

@@ -77,6 +77,8 @@ size_t vs_arch_head_reals(const vs_arch *a, size_t tokens) {
     return (tokens << 2 * a->upscales) * (widest > a->queries ? widest : a->queries); /* an upscale's 4C stand on a quarter */
 }
 
+bool vs_arch_gives_maps(const vs_arch *a) { return a->head == VS_HEAD_SEGMENTATION || a->head == VS_HEAD_EOMT; }
+
 size_t vs_arch_logits_side(const vs_arch *a, size_t side) { return side << a->upscales; }
 
 size_t vs_arch_queries_at(const vs_arch *a, size_t block) { return block + a->joint_blocks >= a->depth ? a->queries : 0; }

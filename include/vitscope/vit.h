@@ -193,6 +193,7 @@ size_t vs_largest_weight(const vs_arch *arch);
 size_t vs_linear_names(const vs_linear *linear, vs_kind kind, const char *names[VS_MAX_PARTS]);
 /* Largest number of reals that a head reads or gives for images of `tokens` tokens in all, an upper bound. */
 size_t vs_arch_head_reals(const vs_arch *arch, size_t tokens);
+bool vs_arch_gives_maps(const vs_arch *arch); /* a class for every pixel */
 /* Sides of the grid of logits for a patch grid side; EoMT's is upscaled. */
 size_t vs_arch_logits_side(const vs_arch *arch, size_t side);
 /* Queries in front of each image's tokens in what block `block` reads (depth: what the final norm reads). */
