@@ -265,7 +265,7 @@ static void heads_beside_a_wrapped_backbone(void **state) {
     assert_int_equal(vs_model_load(&m, model_path, &options, &err), VS_OK);
     assert_int_equal(m->arch.head, VS_HEAD_SEGMENTATION);
     assert_false(m->arch.head_norm);
-    assert_string_equal(m->head.fqn, "model.head");
+    assert_string_equal(m->head.fqn[0], "model.head");
     vs_model_free(m);
 }
 
