@@ -53,6 +53,10 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
         status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
     if (status == VS_OK && c->data.evaluation.set)
         status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
+    if (status == VS_OK && s->model->class_ids && s->model->class_name_count == s->model->arch.classes) {
+        s->evaluation_set.class_ids = s->model->class_ids;
+        s->evaluation_set.class_count = s->model->class_name_count;
+    }
     if (status == VS_OK) status = check_classes(s, err);
     if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
         status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);

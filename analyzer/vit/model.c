@@ -42,6 +42,7 @@ void vs_model_free(vs_model *m) {
     free(m->missing);
     for (size_t i = 0; i < m->class_name_count; i++) free(m->class_names[i]);
     free(m->class_names);
+    free(m->class_ids);
     linear_release(&m->patch);
     linear_release(&m->head);
     eomt_release(&m->eomt);

@@ -100,6 +100,7 @@ typedef struct vs_model {
     size_t missing_count;
     char **class_names; /* from the file's metadata, or NULL */
     size_t class_name_count;
+    int64_t *class_ids; /* [class_name_count]: their numbers in label maps, from a lightly-train file; else NULL */
 
     vs_linear patch;              /* [C, 3*p*p] */
     float *cls, *registers, *pos; /* [C], [R, C], [prefix_positions + grid*grid, C] */
