@@ -29,7 +29,8 @@ vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size
     const vs_backend *be = r->a->backend;
     const vs_arch *a = &r->a->model->arch;
     void *base = vs_session_scratch(r->job->session);
-    const size_t i = input_reals(a, rows), o = output_reals(a, rows), t = rows / r->job->images;
+    const size_t all = r->job->images * vs_session_tokens(r->job->session), t = rows / r->job->images;
+    const size_t i = input_reals(a, all), o = output_reals(a, all); /* of the most rows: a head's are not the tokens */
     return (vs_analysis_room){ { base, rows, in, in },
                                { reals_at(be, base, i), rows, in, in },
                                { reals_at(be, base, 2 * i), rows, out, out },

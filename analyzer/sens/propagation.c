@@ -26,14 +26,14 @@ static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error *er
     if (status == VS_OK) status = vs_forward_embed(s, changed, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
     for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
         status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b, nobody, err);
-        const vs_mat base = vs_session_stream(s, VS_RERUN_BASE), stream = vs_session_stream(s, VS_RERUN_STREAM);
         if (status != VS_OK || (int)b < x->block) { /* nothing has changed yet */
-            if (status == VS_OK) r->backend->ops->copy(r->backend, base, stream);
+            if (status == VS_OK) vs_session_copy_stream(s, VS_RERUN_BASE, VS_RERUN_STREAM);
             continue;
         }
         status = vs_forward_block(s, changed, VS_RERUN_WORKSPACE, VS_RERUN_STREAM, b, vs_only_tapper(&only), err);
         vs_sums_out(&w->sums, r->job, which * w->results->arch->depth + b, out);
-        r->backend->ops->error_sums(r->backend, base, stream, r->job->images, out);
+        r->backend->ops->error_sums(r->backend, vs_session_stream(s, VS_RERUN_BASE), vs_session_stream(s, VS_RERUN_STREAM),
+                                    r->job->images, out);
     }
     return status;
 }
