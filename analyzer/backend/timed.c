@@ -18,6 +18,7 @@
     X(attention)                                                                                                                 \
     X(attention_probs)                                                                                                           \
     X(attention_apply)                                                                                                           \
+    X(rope)                                                                                                                      \
     X(gelu)                                                                                                                      \
     X(silu_mul)                                                                                                                  \
     X(scale_add)                                                                                                                 \
@@ -104,6 +105,7 @@ TIMED(attention_probs, attention_flops((double)q.rows, (double)images, (double)q
       vs_mat q, vs_mat k, size_t images, size_t heads, double scale, vs_mat p)
 TIMED(attention_apply, attention_flops((double)v.rows, (double)images, (double)v.cols) / 2, (to, p, v, images, heads, out),
       vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out)
+TIMED(rope, 0, (to, x, cos, sin, images, heads, y), vs_mat x, vs_mat cos, vs_mat sin, size_t images, size_t heads, vs_mat y)
 TIMED(gelu, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(silu_mul, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(scale_add, 0, (to, x, u, gamma, y), vs_mat x, vs_mat u, const void *gamma, vs_mat y)

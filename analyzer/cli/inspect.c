@@ -16,6 +16,7 @@ static const char *head_name(const vs_arch *a) {
 
 static const char *position_name(const vs_arch *a) {
     switch (a->position) {
+    case VS_POSITION_ROPE: return a->rope_theta > 0 ? "rotary, periods computed" : "rotary, periods from the file";
     case VS_POSITION_OFFSET: return "bicubic, offset 0.1 (DINOv2 hub)";
     case VS_POSITION_SIZE: return "bicubic, by size (Hugging Face)";
     default: return "bicubic, antialiased, by size";
@@ -38,8 +39,12 @@ static void print_text(const vs_model *m) {
            a->depth, a->heads, a->width / a->heads, a->hidden, a->patch, a->registers,
            a->distilled ? " (distillation token)" : "");
     printf("  feed-forward  %s\n", ffn_name(a));
-    printf("  positions     %zux%zu grid (%zu px), %s\n", a->grid, a->grid, a->grid * a->patch, position_name(a));
-    printf("  LayerScale    %s, LayerNorm eps %g\n", a->layer_scale ? "yes" : "no", a->eps);
+    if (a->grid)
+        printf("  positions     %zux%zu grid (%zu px), %s\n", a->grid, a->grid, a->grid * a->patch, position_name(a));
+    else
+        printf("  positions     %s\n", position_name(a));
+    printf("  LayerScale    %s, LayerNorm eps %g%s\n", a->layer_scale ? "yes" : "no", a->eps,
+           a->prefix_norm ? ", a final norm of its own for class and register tokens" : "");
     printf("  head          %s", head_name(a));
     if (a->head != VS_HEAD_NONE) printf(", %zu classes", a->classes);
     if (a->head == VS_HEAD_EOMT)
@@ -131,11 +136,14 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
                                            .shapes_only = true,
                                            .heads = (size_t)config->model.heads,
                                            .eps = config->model.eps,
-                                           .head_path = config->model.head };
+                                           .head_path = config->model.head,
+                                           .rope = (vs_rope_periods)config->model.rope,
+                                           .bias_mask = (vs_bias_mask)config->model.bias_mask };
         status = vs_model_load(&m, config->model.checkpoint, &options, err);
     }
     if (status == VS_OK)
-        status = vs_points_make(m, 1 + m->arch.registers + m->arch.grid * m->arch.grid, false, &points, &count, err);
+        status = vs_points_make(m, 1 + m->arch.registers + vs_arch_usual_grid(&m->arch) * vs_arch_usual_grid(&m->arch), false,
+                                &points, &count, err);
     json_t *all = line->json ? json_array() : NULL;
     for (size_t i = 0; i < count && status == VS_OK; i++) {
         const vs_point *p = &points[i];

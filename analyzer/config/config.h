@@ -41,6 +41,10 @@ typedef struct vs_plant_config {
     vs_mark mark;
 } vs_plant_config;
 
+/* Periods of rotary positions, and the mask of the qkv bias: in the order of vs_rope_periods and vs_bias_mask of vit. */
+typedef enum vs_rope_source { VS_ROPE_SOURCE_FOUND, VS_ROPE_SOURCE_FILE, VS_ROPE_SOURCE_COMPUTED } vs_rope_source;
+typedef enum vs_mask_source { VS_MASK_SOURCE_FILE, VS_MASK_SOURCE_INTENDED } vs_mask_source;
+
 typedef struct vs_scenes_config {
     bool set;
     uint64_t seed;
@@ -161,6 +165,8 @@ typedef struct vs_config {
         char *layout, *arch;     /* NULL: found from the file */
         int64_t heads;           /* 0: found */
         double eps;              /* 0: found */
+        vs_rope_source rope;
+        vs_mask_source bias_mask;
         vs_plant_config *plants;
         size_t plant_count;
     } model;

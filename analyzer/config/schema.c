@@ -21,6 +21,8 @@ bool vs_plant_has(vs_plant_kind kind, const char *key) {
 
 static const char *const protocols[] = { "labels", "ade20k", "voc", NULL };
 static const char *const test_modes[] = { "slide", "whole", NULL };
+static const char *const rope_sources[] = { "found", "file", "computed", NULL };
+static const char *const mask_sources[] = { "file", "intended", NULL };
 static const char *const filters[] = { "bilinear", "bicubic", NULL };
 static const char *const weights_schemes[] = { "per_channel", "per_tensor", NULL };
 static const char *const inputs_schemes[] = { "per_tensor_asym", "per_tensor_sym", "per_token", NULL };
@@ -338,6 +340,20 @@ static const vs_field model_fields[] = {
       .min = 1e-15,
       .max = 1,
       .doc = "LayerNorm epsilon (default: the family's)" },
+    { .key = "rope",
+      .type = VS_FIELD_ENUM,
+      .offset = AT(model.rope),
+      .names = rope_sources,
+      .fallback = "found",
+      .doc =
+          "DINOv3: periods of the rotary positions from the file (hub: rounded to bfloat16), computed (Hugging Face, timm), or "
+          "the file's where it has them" },
+    { .key = "bias_mask",
+      .type = VS_FIELD_ENUM,
+      .offset = AT(model.bias_mask),
+      .names = mask_sources,
+      .fallback = "file",
+      .doc = "DINOv3 hub files: the mask of the qkv bias as stored, or 1 for q and v and 0 for k (files saved with NaN in it)" },
     { .key = "plant", .type = VS_FIELD_PLANTS, .offset = AT(model.plants), .doc = "outliers to plant: a list of maps (below)" },
     { .key = NULL },
 };

@@ -285,6 +285,34 @@ static json_t *propagation(document *d) {
     return o;
 }
 
+static json_t *token_norms(document *d) {
+    const vs_token_norms *n = &d->results->norms;
+    if (!n->images) return json_null();
+    json_t *o = json_object(), *prefix = json_array(), *listed = json_array();
+    for (size_t i = 0; i <= d->results->arch->registers; i++) {
+        char token[32];
+        vs_token_name(d->results->arch, i, 1, token, sizeof token);
+        json_t *x = json_object();
+        put(d, x, "token", json_string(token));
+        put(d, x, "times", number(n->prefix_times[i] / (double)n->images));
+        append(d, prefix, x);
+    }
+    for (size_t i = 0; i < n->listed_count; i++) {
+        json_t *x = json_object();
+        put(d, x, "image", integer(n->listed[i].image));
+        put(d, x, "token", json_string(n->listed[i].name));
+        put(d, x, "norm", number(n->listed[i].norm));
+        put(d, x, "times", number(n->listed[i].times));
+        append(d, listed, x);
+    }
+    put(d, o, "limit", integer(VS_HIGH_NORM));
+    put(d, o, "patches", integer(n->patches));
+    put(d, o, "high", integer(n->high));
+    put(d, o, "prefix", prefix);
+    put(d, o, "listed", listed);
+    return o;
+}
+
 vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     document doc = { r, false }, *d = &doc;
     json_t *o = json_object(), *layers = json_array(), *images = json_array();
@@ -299,6 +327,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     put(d, o, "layers", layers);
     put(d, o, "output_sqnr", output_sqnr(d));
     put(d, o, "propagation", propagation(d));
+    put(d, o, "token_norms", token_norms(d));
     put(d, o, "rankings", rankings(d, &r->ptq_rankings));
     if (r->sq_recipe != SIZE_MAX) {
         json_t *sq = json_object();

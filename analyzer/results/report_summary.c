@@ -429,6 +429,28 @@ static void add_harmless(const summary *s) {
     }
 }
 
+static void add_norms(const summary *s) {
+    const vs_token_norms *n = &s->r->norms;
+    if (!n->images || (!n->high && !s->r->arch->registers)) return;
+    section(s->t, "NORMS OF TOKENS after the last block (times the median of the image's patch tokens; fp32)");
+    vs_text_add(s->t, " ");
+    for (size_t i = 0; i <= s->r->arch->registers; i++) {
+        char token[32], times[NUMBER];
+        vs_token_name(s->r->arch, i, 1, token, sizeof token);
+        vs_text_add(s->t, " %s %s%s", token, plain(times, n->prefix_times[i] / (double)n->images),
+                    i < s->r->arch->registers ? "," : "\n");
+    }
+    vs_text_add(s->t, "  %zu of %zu patch tokens are above %d%s\n", n->high, n->patches, VS_HIGH_NORM,
+                n->high > TOP ? "; the largest:"
+                : n->high     ? ":"
+                              : "");
+    for (size_t i = 0; i < n->listed_count && i < TOP; i++) {
+        char times[NUMBER], norm[NUMBER];
+        vs_text_add(s->t, "  %-12s of %s: %s times, norm %s\n", n->listed[i].name, s->r->image_names[n->listed[i].image],
+                    plain(times, n->listed[i].times), plain(norm, n->listed[i].norm));
+    }
+}
+
 static void add_agreement(const summary *s) {
     const vs_ranking_set *set = &s->r->ptq_rankings;
     if (!set->agreement_count) return;
@@ -461,6 +483,7 @@ vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
     add_mechanism(&s);
     add_blind_spot(&s);
     add_harmless(&s);
+    add_norms(&s);
     add_agreement(&s);
     if (t.failed) {
         free(t.bytes);

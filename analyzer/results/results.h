@@ -99,6 +99,22 @@ typedef struct vs_propagation {
     vs_sqnr *stream; /* [depth]; absent before the layer's own block */
 } vs_propagation;
 
+/* Euclidean norm of a token of the float model's residual stream after the last block, and how many times the median of its
+ * image's patch tokens it is. */
+typedef struct vs_token_norm {
+    size_t image;
+    char name[32]; /* "patch(3,7)" */
+    double norm, times;
+} vs_token_norm;
+
+enum { VS_HIGH_NORM = 4, VS_LISTED_NORMS = 32 }; /* a patch token above that many medians is high; at most so many are listed */
+typedef struct vs_token_norms {
+    size_t images, patches, high;          /* analysis images; their patch tokens; the high ones among those */
+    vs_token_norm listed[VS_LISTED_NORMS]; /* the largest by `times` */
+    size_t listed_count;
+    double *prefix_times; /* [1 + registers]: of class and register tokens, summed over images */
+} vs_token_norms;
+
 typedef struct vs_ranking {
     const char *mode;     /* "weights", "activations", "outliers", "outliers_in", "output", "spared", "cumulative" */
     const char *unit;     /* "dB", "" */
@@ -155,6 +171,7 @@ typedef struct vs_results {
     vs_sqnr *stream;              /* [state_count * depth]: residual stream after each block, whole model quantized */
     vs_propagation *propagations; /* the worst layers, each alone */
     size_t propagation_count;
+    vs_token_norms norms;
     bool has_task;
     vs_task *tasks; /* [state_count] */
     const char *const *class_names;

@@ -141,6 +141,18 @@ static void reset_slot(const vs_analysis *a, vs_image_slot *s) {
     }
 }
 
+static vs_status measure_norms(const vs_analysis_run *r, vs_error *err) {
+    const vs_session *session = r->job->session;
+    const size_t t = vs_session_tokens(session), queries = r->a->model->arch.queries; /* which are no tokens of the image */
+    const vs_mat x = vs_session_stream(session, 0);
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < r->job->images && status == VS_OK; i++)
+        status = vs_norms_measure(&vs_analysis_slot(r, i)->tokens, r->a->backend,
+                                  vs_mat_view(r->a->backend, x, i * t + queries, t - queries, 0, x.cols),
+                                  vs_session_grid_w(session), err);
+    return status;
+}
+
 static vs_status through_block(vs_analysis_run *r, size_t b, vs_error *err) {
     const vs_analysis *a = r->a;
     vs_session *session = r->job->session;
@@ -148,6 +160,7 @@ static vs_status through_block(vs_analysis_run *r, size_t b, vs_error *err) {
     r->state = 0;
     vs_status status = vs_forward_block(session, a->runner->weights, VS_ANALYSIS_FLOAT, 0, b, (vs_tapper){ float_tap, r }, err);
     if (status == VS_OK && !a->second_pass) vs_analysis_local_block(r, b);
+    if (status == VS_OK && !a->second_pass && b + 1 == a->model->arch.depth) status = measure_norms(r, err);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         r->state = s;
         status =
@@ -182,12 +195,11 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
 static size_t dist_count(const vs_analysis *a) { return a->rows * a->state_count * VS_TENSOR_COUNT; }
 
 static vs_status pool_image(void *context, size_t image, vs_error *err) {
-    (void)err;
     vs_analysis *a = context;
     const vs_image_slot *s = &a->slots[image % a->runner->wave];
     vs_sums_pool(&a->sums, image);
     for (size_t i = 0; i < dist_count(a); i++) vs_dist_pool_add(&a->dist[i], image, &s->dist[i]);
-    return VS_OK;
+    return vs_norms_pool(&a->results->norms, &a->model->arch, image, &s->tokens, err);
 }
 
 static vs_status create_slot(const vs_analysis *a, vs_image_slot *s, size_t energies, vs_error *err) {
@@ -240,6 +252,7 @@ static void release(vs_analysis *a) {
         free(a->slots[w].dist);
         free(a->slots[w].energies);
         free(a->slots[w].heads);
+        free(a->slots[w].tokens.norms);
     }
     for (size_t i = 0; a->dist && i < dist_count(a); i++) vs_dist_pool_release(&a->dist[i]);
     for (size_t t = 0; a->counts && t < a->runner->threads; t++) free(a->counts[t]);

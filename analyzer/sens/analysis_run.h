@@ -4,6 +4,7 @@
 #define VS_ANALYSIS_RUN_H
 
 #include "analysis.h"
+#include "norms.h"
 #include "sums.h"
 
 enum { VS_ANALYSIS_FLOAT = 0, VS_ANALYSIS_STATE = 1, VS_ANALYSIS_WORKSPACES = 2 };
@@ -13,6 +14,7 @@ typedef struct vs_image_slot {
     vs_dist_slot *dist;  /* [rows * states * VS_TENSOR_COUNT] */
     double *energies;    /* their energy arrays, in one piece */
     vs_abs_stats *heads; /* [heads]: of one tensor of probabilities */
+    vs_token_slot tokens;
 } vs_image_slot;
 
 /* The second pass's counts of one tensor. */

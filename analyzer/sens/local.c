@@ -121,9 +121,7 @@ static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, in
     const size_t sums = vs_local_index(a, row, recipe);
     const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
     const size_t c = a->model->arch.width, which = (size_t)(kind - VS_KIND_Q);
-    vs_mat operands[4];
-    for (size_t i = 0; i < 3; i++) operands[i] = vs_mat_view(be, ws->qkv, 0, ws->qkv.rows, i * c, c);
-    operands[3] = ws->probs;
+    vs_mat operands[] = { ws->q, ws->k, ws->v, ws->probs };
     const vs_analysis_room s = vs_analysis_scratch(r, ws->qkv.rows, c, c);
     const vs_mat quantized = kind == VS_KIND_P ? s.probs : s.quantized, own = ws->probs.p ? s.probs : (vs_mat){ 0 };
     vs_site_quantize(be, site, operands[which], quantized, 1, NULL);

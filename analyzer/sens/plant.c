@@ -233,6 +233,11 @@ static vs_status check(const vs_config *config, const vs_plant_config *p, const 
             return vs_fail(err, VS_ERR_NOTFOUND, "%s: plant: there is no block %lld; the model has blocks 0 to %zu",
                            vs_config_place(config, p->mark, place, sizeof place), (long long)p->blocks[i], m->arch.depth - 1);
         }
+    if (p->kind == VS_PLANT_KEY && m->arch.position == VS_POSITION_ROPE)
+        return vs_config_fail(config, p->mark, err,
+                              "cannot plant 'key' in %s: its keys are rotated (RoPE), so a longer k bias does not shift a row of "
+                              "scores by a constant",
+                              m->arch.name);
     const size_t choices = rules->choices ? rules->choices(&m->blocks[0]) : SIZE_MAX;
     if ((size_t)p->units <= choices) return VS_OK;
     return vs_config_fail(config, p->mark, err, "cannot plant %lld %ss in a block: the input of %s has %zu", (long long)p->units,

@@ -122,16 +122,26 @@ static vs_mat input_of(const vs_workspace *ws, vs_kind kind) {
     case VS_KIND_PROJ: return ws->attended;
     case VS_KIND_FC1: return ws->norm2;
     case VS_KIND_FC2: return ws->gelu;
-    default: return ws->qkv; /* operands */
+    default: return (vs_mat){ 0 };
     }
+}
+
+/* Float operands, or the float input of a linear, from the base workspace to the other. */
+static vs_mat put_input(const vs_rerun *r, vs_kind kind) {
+    const vs_workspace *from = vs_session_workspace(r->job->session, VS_RERUN_BASE_WORKSPACE),
+                       *to = vs_session_workspace(r->job->session, VS_RERUN_WORKSPACE);
+    const vs_mat sources[] = { from->q, from->k, from->v }, targets[] = { to->q, to->k, to->v };
+    const vs_mat x = input_of(to, kind);
+    if (x.p) r->backend->ops->copy(r->backend, input_of(from, kind), x);
+    for (size_t i = 0; i < 3 && !x.p; i++) r->backend->ops->copy(r->backend, sources[i], targets[i]);
+    return x;
 }
 
 static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *only, vs_error_sums *const *sums, vs_error *err) {
     vs_session *s = r->job->session;
     const bool operand = vs_kind_is_operand(only->kind), mlp = only->kind == VS_KIND_FC1 || only->kind == VS_KIND_FC2;
     vs_session_begin_block(s, VS_RERUN_WORKSPACE, (size_t)only->block);
-    const vs_mat x = input_of(vs_session_workspace(s, VS_RERUN_WORKSPACE), only->kind);
-    r->backend->ops->copy(r->backend, input_of(vs_session_workspace(s, VS_RERUN_BASE_WORKSPACE), only->kind), x);
+    const vs_mat x = put_input(r, only->kind);
     if (!operand) change_input(r->backend, vs_variant_site(only->recipe->variant, only->kind, only->block), only->mode, x);
     copy_stream(r, mlp ? VS_RERUN_MIDDLE : VS_RERUN_BLOCK_INPUT, VS_RERUN_STREAM);
     vs_session_copy_collected(s, VS_RERUN_BASE, VS_RERUN_STREAM); /* this block's and later ones are collected again */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "calibrate.h"
+#include "footprint.h"
 #include "sweep.h"
 #include "util.h"
 
@@ -53,10 +54,6 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
         status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
     if (status == VS_OK && c->data.evaluation.set)
         status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
-    if (status == VS_OK && s->model->class_ids && s->model->class_name_count == s->model->arch.classes) {
-        s->evaluation_set.class_ids = s->model->class_ids;
-        s->evaluation_set.class_count = s->model->class_name_count;
-    }
     if (status == VS_OK) status = check_classes(s, err);
     if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
         status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);
@@ -154,7 +151,7 @@ static vs_status plan_surfaces(vs_study *s, vs_error *err) {
 static vs_status measure_geometry(vs_study *s, vs_error *err) {
     const vs_imageset *sets[] = { &s->analysis_set, &s->calibration_set, &s->evaluation_set };
     const vs_arch *a = &s->model->arch;
-    size_t h = a->grid, w = h;
+    size_t h = vs_arch_usual_grid(a), w = h;
     for (size_t i = 0; i < 3; i++) {
         if (sets[i]->count == 0) continue;
         vs_sample sample;
@@ -186,16 +183,35 @@ static vs_status name_missing(const vs_config *c, vs_error *err) {
     return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s: %s", place, key, reason);
 }
 
-static vs_status open_model(vs_study *s, vs_error *err) {
+static vs_status read_model(vs_study *s, bool shapes_only, vs_error *err) {
     const vs_config *c = s->config;
-    if (s->model) return VS_OK; /* the caller's */
     const vs_model_options options = { .layout = c->model.layout,
                                        .arch = c->model.arch,
                                        .heads = (size_t)c->model.heads,
                                        .eps = c->model.eps,
                                        .head_path = c->model.head,
-                                       .check_values = true,
-                                       .hash = true };
+                                       .rope = (vs_rope_periods)c->model.rope,
+                                       .bias_mask = (vs_bias_mask)c->model.bias_mask,
+                                       .check_values = !shapes_only,
+                                       .hash = !shapes_only,
+                                       .shapes_only = shapes_only };
+    const vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
+    s->outline = status == VS_OK && shapes_only;
+    return status == VS_ERR_NOTFOUND ? name_missing(c, err) : status;
+}
+
+/* The whole model after its shapes. */
+static vs_status fill_model(vs_study *s, vs_error *err) {
+    if (!s->outline) return VS_OK;
+    vs_model_free(s->model);
+    s->model = NULL;
+    s->outline = false;
+    return read_model(s, false, err);
+}
+
+/* Its shapes, or the whole of it where another run has read it. */
+static vs_status open_model(vs_study *s, vs_error *err) {
+    if (s->model) return VS_OK; /* the caller's */
     vs_planted *shared = vs_cache_take(s->options.cache, VS_SHARED_MODEL);
     if (shared) {
         s->model = shared->model;
@@ -205,8 +221,32 @@ static vs_status open_model(vs_study *s, vs_error *err) {
         free(shared);
         return VS_OK;
     }
-    vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
-    return status == VS_ERR_NOTFOUND ? name_missing(c, err) : status;
+    vs_status status = read_model(s, true, err);
+    if (status == VS_OK && s->model->missing_count) status = fill_model(s, err); /* says what is missing */
+    return status;
+}
+
+/* A large study says what it will take before it takes it. */
+static void tell_memory(const vs_study *s) {
+    const double worth_telling = 1e9;
+    const vs_arch *a = &s->model->arch;
+    const vs_results *r = &s->results;
+    size_t rows = 0;
+    for (size_t i = 0; i < s->point_count; i++) rows += is_row(s, &s->points[i]);
+    const vs_footprint_options options = { .config = s->config,
+                                           .backend = s->backend,
+                                           .model = s->model,
+                                           .height = (r->tokens - 1 - a->registers) / r->grid_w * a->patch,
+                                           .width = r->grid_w * a->patch,
+                                           .threads = s->options.threads,
+                                           .batch = s->options.batch,
+                                           .rows = rows };
+    vs_footprint f;
+    char text[256];
+    if (!s->options.progress.note || vs_footprint_estimate(&f, &options, NULL) != VS_OK) return;
+    if (vs_footprint_total(&f) < worth_telling) return;
+    vs_footprint_text(&f, s->backend, text, sizeof text);
+    s->options.progress.note(s->options.progress.context, text);
 }
 
 /* Host memory: images side by side, one a processor. A device: enough images at once to fill it, and a second worker that
@@ -235,6 +275,8 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK) status = measure_geometry(s, err);
     if (status == VS_OK) status = check_globs(s, &config->analyze.layers, err);
     if (status == VS_OK) status = check_globs(s, &config->surfaces.layers, err);
+    if (status == VS_OK) tell_memory(s);
+    if (status == VS_OK) status = fill_model(s, err);
     end_stage(s);
     if (status == VS_OK && config->model.plant_count && !s->planted) {
         begin_stage(s, "planting");
@@ -389,6 +431,11 @@ static vs_status sweep(vs_study *s, const vs_runner *runner, vs_error *err) {
 
 static vs_status evaluate(vs_study *s, const vs_runner *runner, vs_error *err) {
     vs_cache *cache = s->options.cache;
+    const vs_model *m = s->model;
+    if (m->class_ids && m->class_name_count == m->arch.classes) {
+        s->evaluation_set.class_ids = m->class_ids;
+        s->evaluation_set.class_count = m->class_name_count;
+    }
     s->float_maps = vs_cache_take(cache, VS_SHARED_FLOAT_MAPS);
     vs_status status = VS_OK;
     if (!s->float_maps && vs_cache_wanted(cache, VS_SHARED_FLOAT_MAPS))
@@ -463,6 +510,7 @@ void vs_study_release(vs_study *s) {
     for (size_t i = 0; i < r->propagation_count; i++) free(r->propagations[i].stream);
     free(r->propagations);
     free(r->stream);
+    free(r->norms.prefix_times);
     vs_evaluation_release(&s->evaluation);
     vs_states_release(&s->states);
     vs_imageset_release(&s->calibration_set);

@@ -31,6 +31,7 @@ typedef struct vs_study {
     const vs_config *config; /* borrowed */
     vs_backend *backend;
     vs_model *model;
+    bool outline; /* the model is names and shapes alone: its values are not read yet */
     vs_weights *weights;
     vs_imageset calibration_set, analysis_set, evaluation_set;
     vs_calibration *calibration;

@@ -57,10 +57,8 @@ void vs_forward_attention(const vs_session *s, vs_mat q, vs_mat k, vs_mat v, vs_
 
 static vs_status attention(vs_session *s, const vs_workspace *ws, int block, vs_tapper tapper, vs_error *err) {
     static const vs_kind kinds[3] = { VS_KIND_Q, VS_KIND_K, VS_KIND_V };
-    const size_t c = s->model->arch.width;
-    vs_mat operand[3];
+    const vs_mat operand[3] = { ws->q, ws->k, ws->v };
     for (size_t i = 0; i < 3; i++) {
-        operand[i] = vs_mat_view(s->backend, ws->qkv, 0, ws->qkv.rows, i * c, c);
         vs_status status = vs_forward_show(tapper, kinds[i], block, true, operand[i], err);
         if (status == VS_OK) status = vs_forward_show(tapper, kinds[i], block, false, operand[i], err);
         if (status != VS_OK) return status;
@@ -94,11 +92,23 @@ static vs_status block_linear(const block_run *r, const vs_linear_weights *l, vs
     return vs_forward_show(r->tapper, kind, r->block, false, y, err);
 }
 
+/* q and k as attention reads them, from what qkv gave. */
+static void rotate(const vs_session *s, const vs_workspace *ws) {
+    const vs_mat to[2] = { ws->q, ws->k };
+    for (size_t i = 0; i < 2 && s->cosines.p; i++) {
+        const vs_mat from = vs_mat_view(s->backend, ws->qkv, 0, ws->qkv.rows, i * to[i].cols, to[i].cols);
+        s->backend->ops->rope(s->backend, from, s->cosines, s->sines, s->options.images, s->model->arch.heads, to[i]);
+    }
+}
+
 /* The attention half, from qkv, the operands or proj on. */
 static vs_status block_attention(const block_run *r, vs_error *err) {
     const vs_backend *be = r->s->backend;
     vs_status status = VS_OK;
-    if (r->first <= VS_KIND_QKV) status = block_linear(r, &r->w->qkv, VS_KIND_QKV, r->ws->norm1, r->ws->qkv, err);
+    if (r->first <= VS_KIND_QKV) {
+        status = block_linear(r, &r->w->qkv, VS_KIND_QKV, r->ws->norm1, r->ws->qkv, err);
+        rotate(r->s, r->ws);
+    }
     if (status == VS_OK && r->first != VS_KIND_PROJ) status = attention(r->s, r->ws, r->block, r->tapper, err);
     if (status == VS_OK) status = block_linear(r, &r->w->proj, VS_KIND_PROJ, r->ws->attended, r->ws->proj, err);
     if (status != VS_OK) return status;
@@ -156,7 +166,7 @@ vs_status vs_forward_block(vs_session *s, const vs_weights *w, size_t workspace,
 }
 
 vs_status vs_forward_head(vs_session *s, const vs_weights *w, size_t stream, vs_tapper tapper, vs_error *err) {
-    s->backend->ops->layernorm(s->backend, s->streams[stream], w->norm_g, w->norm_b, s->model->arch.eps, s->normed);
+    vs_head_normalize(s, w, stream);
     vs_status status = vs_forward_show(tapper, VS_KIND_NORM, -1, false, s->normed, err);
     if (status != VS_OK || s->model->arch.head == VS_HEAD_NONE) return status;
     if (s->model->arch.head == VS_HEAD_EOMT) return vs_eomt_forward(s, w, tapper, err);

@@ -50,11 +50,21 @@ static bool outside_backbone(const char *prefix, char *out, size_t size) {
     return false;
 }
 
-/* The first that is there wins: mmseg, timm, lightly-train, Hugging Face, DINOv2's classifiers. */
+/* DINOv3's linear head: "segmentation_model.1.conv" beside "segmentation_model.1.batchnorm_layer". */
+static bool find_beside_norm(const vs_tensorfile *file, char *linear, size_t size) {
+    static const char norm[] = "batchnorm_layer";
+    if (!find_module(file, norm, linear, size)) return false;
+    char *at = linear + strlen(linear) - strlen(norm);
+    snprintf(at, size - (size_t)(at - linear), "conv");
+    return weight_of(file, linear) != NULL;
+}
+
+/* The first that is there wins: mmseg, DINOv3, timm, lightly-train, Hugging Face, DINOv2's classifiers. */
 static bool find_head(const vs_tensorfile *file, const char *prefix, bool own_file, candidate *c) {
     char outer[128];
     *c = (candidate){ .kind = VS_HEAD_SEGMENTATION };
     if (find_module(file, "conv_seg", c->linear, sizeof c->linear)) return true;
+    if (find_beside_norm(file, c->linear, sizeof c->linear)) return true;
     if (outside_backbone(prefix, outer, sizeof outer)) {
         snprintf(c->linear, sizeof c->linear, "%shead", outer);
         if (weight_of(file, c->linear)) return true;
@@ -101,11 +111,15 @@ static vs_status refuse_width(const vs_arch *a, const vs_tensorfile *file, const
 }
 
 static void find_norm(vs_head_layout *out, const vs_tensorfile *from) {
+    static const char *const names[] = { "bn", "batchnorm_layer" };
     const char *dot = strrchr(out->linear, '.');
-    char key[192];
-    snprintf(out->norm, sizeof out->norm, "%.*sbn", dot ? (int)(dot - out->linear + 1) : 0, out->linear);
-    snprintf(key, sizeof key, "%s.running_mean", out->norm);
-    if (!vs_tensorfile_find(from, key)) out->norm[0] = '\0';
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char key[192];
+        snprintf(out->norm, sizeof out->norm, "%.*s%s", dot ? (int)(dot - out->linear + 1) : 0, out->linear, names[i]);
+        snprintf(key, sizeof key, "%s.running_mean", out->norm);
+        if (vs_tensorfile_find(from, key)) return;
+    }
+    out->norm[0] = '\0';
 }
 
 vs_status vs_head_detect(vs_head_layout *out, vs_arch *a, const vs_tensorfile *file, const char *prefix,
@@ -120,7 +134,8 @@ vs_status vs_head_detect(vs_head_layout *out, vs_arch *a, const vs_tensorfile *f
     if (!find_head(from, prefix, head_file != NULL, &found)) {
         if (!head_file) return VS_OK;
         return vs_fail(err, VS_ERR_FORMAT,
-                       "%s: no head found: expected '...conv_seg.weight', '...classifier.weight', 'head.weight' or 'weight'",
+                       "%s: no head found: expected '...conv_seg.weight', '...batchnorm_layer.weight' and '...conv.weight' "
+                       "(DINOv3), '...classifier.weight', 'head.weight' or 'weight'",
                        vs_tensorfile_path(head_file));
     }
     const vs_tensor_entry *w = weight_of(from, found.linear);

@@ -26,6 +26,8 @@ VS_NODISCARD vs_status vs_head_detect(vs_head_layout *out, vs_arch *arch, const 
 /* Reads its tensors into the model, whose arch is complete, and marks them as used. */
 VS_NODISCARD vs_status vs_head_read(const vs_reader *reader, const vs_head_layout *layout, vs_error *err);
 
+/* The final norm of stream `stream`, or the two of models whose prefix tokens have one of their own, into session->normed. */
+void vs_head_normalize(vs_session *session, const vs_weights *weights, size_t stream);
 /* After block `block` ran on stream `stream`: keeps its normed tokens where the head reads them. */
 void vs_head_collect(vs_session *session, const vs_weights *weights, size_t stream, size_t block);
 /* What the head's linear reads, into session->features; session->normed holds the last block's normed tokens. */

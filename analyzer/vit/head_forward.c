@@ -10,12 +10,31 @@ static vs_mat tokens_of(const vs_session *s, vs_mat x, size_t image) {
     return vs_mat_view(s->backend, x, image * s->t + first, head_rows(s), 0, x.cols);
 }
 
+/* Tokens [first, first + count) of every image with a norm. */
+static void normalize(const vs_session *s, vs_mat x, size_t first, size_t count, const void *gain, const void *shift) {
+    const vs_backend *be = s->backend;
+    for (size_t i = 0; i < s->options.images; i++)
+        be->ops->layernorm(be, vs_mat_view(be, x, i * s->t + first, count, 0, x.cols), gain, shift, s->model->arch.eps,
+                           vs_mat_view(be, s->normed, i * s->t + first, count, 0, x.cols));
+}
+
+void vs_head_normalize(vs_session *s, const vs_weights *w, size_t stream) {
+    const vs_mat x = s->streams[stream];
+    const size_t prefix = s->t - s->n;
+    if (!w->prefix_norm_g || s->model->arch.queries) { /* lightly-train's EoMT has one norm for all rows */
+        s->backend->ops->layernorm(s->backend, x, w->norm_g, w->norm_b, s->model->arch.eps, s->normed);
+        return;
+    }
+    normalize(s, x, 0, prefix, w->prefix_norm_g, w->prefix_norm_b);
+    normalize(s, x, prefix, s->n, w->norm_g, w->norm_b);
+}
+
 void vs_head_collect(vs_session *s, const vs_weights *w, size_t stream, size_t block) {
     const vs_arch *a = &s->model->arch;
     const size_t first = a->depth - a->head_maps;
     if (a->head_maps < 2 || block < first || block + 1 == a->depth) return;
     const size_t rows = head_rows(s), c = a->width;
-    s->backend->ops->layernorm(s->backend, s->streams[stream], w->norm_g, w->norm_b, a->eps, s->normed);
+    vs_head_normalize(s, w, stream);
     for (size_t i = 0; i < s->options.images; i++)
         s->backend->ops->copy(s->backend, tokens_of(s, s->normed, i),
                               vs_mat_view(s->backend, s->collected[stream], i * rows, rows, (block - first) * c, c));

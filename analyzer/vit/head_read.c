@@ -33,11 +33,15 @@ static vs_status read_norm(const vs_reader *r, const char *norm, vs_error *err) 
     return status == VS_OK ? check_variance(r, norm, err) : status;
 }
 
-/* The module as its owner's model calls it: without the dict that mmcv wraps a checkpoint in. */
+/* The module as its owner's model calls it: without the dict that mmcv or DINOv3 wraps a checkpoint in. */
 static void unwrap(char *name) {
-    static const char wrapper[] = "state_dict.";
-    const size_t n = sizeof wrapper - 1;
-    if (name && strncmp(name, wrapper, n) == 0) memmove(name, name + n, strlen(name + n) + 1);
+    static const char *const wrappers[] = { "state_dict.", "model.segmentation_model." };
+    for (size_t i = 0; name && i < 2; i++) {
+        const size_t all = strlen(wrappers[i]), n = strcspn(wrappers[i], ".") + 1;
+        if (strncmp(name, wrappers[i], all) != 0) continue;
+        memmove(name, name + n, strlen(name + n) + 1);
+        return;
+    }
 }
 
 vs_status vs_head_read(const vs_reader *r, const vs_head_layout *layout, vs_error *err) {
@@ -48,7 +52,7 @@ vs_status vs_head_read(const vs_reader *r, const vs_head_layout *layout, vs_erro
     vs_status status;
     if (*layout->linear) {
         const char *const module = layout->linear;
-        status = vs_read_linear(r, &module, 1, m->arch.classes, m->arch.head_width, true, head, err);
+        status = vs_read_linear(r, &module, 1, m->arch.classes, m->arch.head_width, VS_BIAS_ALL_OR_NONE, head, err);
         unwrap(head->fqn[0]);
     } else { /* a bare weight and bias; the hub calls them so in memory */
         head->out = m->arch.classes;

@@ -137,7 +137,9 @@ static vs_status choose_names(vs_layout *l, const vs_tensorfile *file, const cha
 /* ---- geometry */
 
 /* Heads are not in the shapes: the families' table, D = 64 otherwise. */
-static size_t heads_of_width(size_t width) {
+static size_t heads_of_width(size_t width, bool dinov3) {
+    if (dinov3) return width == 4096 ? 32 : width % 64 == 0 ? width / 64 : 0; /* 7B's heads are 128 wide */
+
     static const size_t table[][2] = { { 192, 3 },   { 384, 6 },   { 768, 12 },  { 1024, 16 },
                                        { 1280, 16 }, { 1152, 16 }, { 1408, 16 }, { 1536, 24 } };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -146,15 +148,20 @@ static size_t heads_of_width(size_t width) {
 }
 
 static void name_arch(vs_arch *a, const char *family) {
-    const char *size = a->width == 192    ? "ti"
+    const bool dinov3 = a->position == VS_POSITION_ROPE;
+    const char *size = a->width == 192    ? dinov3 ? "t" : "ti"
                        : a->width == 384  ? "s"
                        : a->width == 768  ? "b"
                        : a->width == 1024 ? "l"
                        : a->width == 1280 ? "h"
                        : a->width == 1536 ? "g"
+                       : a->width == 4096 ? "7b"
                                           : "";
-    const char *reg = a->distilled ? "_distilled" : a->registers ? "_reg" : "";
-    if (*size)
+    const char *reg = a->distilled ? "_distilled" : a->registers && !dinov3 ? "_reg" : "";
+    if (*size && dinov3) /* all have registers; SwiGLU is the name's plus, but for the 7B, which has no other */
+        snprintf(a->name, sizeof a->name, "%s%s%zu%s", family, size, a->patch,
+                 a->ffn == VS_FFN_SWIGLU && a->width != 4096 ? "plus" : "");
+    else if (*size)
         snprintf(a->name, sizeof a->name, "%s%s%zu%s", family, size, a->patch, reg);
     else
         snprintf(a->name, sizeof a->name, "%sc%zu_%zu%s", family, a->width, a->patch, reg);
@@ -182,16 +189,20 @@ static vs_status detect_blocks(vs_layout *l, const vs_tensorfile *file, vs_error
         return vs_fail(err, VS_ERR_FORMAT, "%s: missing tensor '%s.%s.weight'", vs_tensorfile_path(file), base, n->norm1);
     a->layer_scale = find_in_block(l, file, n->ls1, "") != NULL;
 
-    const bool packed = find_in_block(l, file, n->w12, ".weight") != NULL;
-    const vs_tensor_entry *first = find_in_block(l, file, packed ? n->w12 : n->fc1, ".weight");
+    const bool packed = find_in_block(l, file, n->w12, ".weight") != NULL,
+               gated = find_in_block(l, file, n->w1, ".weight") != NULL;
+    const char *name = packed ? n->w12 : gated ? n->w1 : n->fc1;
+    const vs_tensor_entry *first = find_in_block(l, file, name, ".weight");
     const vs_tensor_entry *second = find_in_block(l, file, packed ? n->w3 : n->fc2, ".weight");
-    if (!first && find_in_block(l, file, "mlp.w1", ".weight"))
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: SwiGLU with separate w1 and w2 (DINOv3) is not built yet",
-                       vs_tensorfile_path(file));
     vs_layout_block(l, file, 0, base, sizeof base);
     if (!first || first->ndim != 2 || first->shape[0] == 0 || (packed && first->shape[0] % 2))
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s.%s.weight' is missing or no matrix", vs_tensorfile_path(file), base,
-                       packed ? n->w12 : n->fc1);
+                       name);
+    if (gated) {
+        a->ffn = VS_FFN_SWIGLU;
+        a->hidden = first->shape[0];
+        return VS_OK;
+    }
     /* timm packs both halves under fc1: it gives twice what fc2 reads */
     const bool doubled = second && second->ndim == 2 && first->shape[0] == 2 * second->shape[1];
     a->ffn = packed || doubled ? VS_FFN_SWIGLU : VS_FFN_GELU;
@@ -206,7 +217,7 @@ static vs_status detect_registers(vs_layout *l, const vs_tensorfile *file, vs_er
     const vs_tensor_entry *reg = name ? find(file, l->prefix, name) : NULL;
     if (!reg) return VS_OK;
     a->distilled = l->names->distillation != NULL;
-    if (reg->ndim != 3 || reg->shape[2] != a->width || reg->shape[1] == 0 || (a->distilled && reg->shape[1] != 1))
+    if (reg->ndim != 3 || reg->shape[2] != a->width || (a->distilled && reg->shape[1] != 1))
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, %s, %zu]", vs_tensorfile_path(file),
                        reg->name, a->distilled ? "1" : "registers", a->width);
     a->registers = reg->shape[1];
@@ -216,9 +227,11 @@ static vs_status detect_registers(vs_layout *l, const vs_tensorfile *file, vs_er
 static vs_status detect_positions(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
     vs_arch *a = &l->arch;
     const char *path = vs_tensorfile_path(file);
+    a->position = l->names->position;
+    if (!l->names->pos) return VS_OK;
     const vs_tensor_entry *pos = find(file, l->prefix, l->names->pos);
     if (!pos)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: no '%s%s': models without learned positions (DINOv3) are not built yet",
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: no '%s%s': models of this layout without learned positions are not built",
                        path, l->prefix, l->names->pos);
     if (pos->ndim != 3 || pos->shape[0] != 1 || pos->shape[2] != a->width)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, tokens, %zu]", path, pos->name,
@@ -252,15 +265,56 @@ static vs_status apply_config(vs_layout *l, const vs_tensorfile *file, const vs_
     if (a->ffn == VS_FFN_GELU && c->activation[0] && strcmp(c->activation, "gelu") != 0)
         return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: config.json says hidden_act '%s'; only 'gelu' (erf) is built",
                        vs_tensorfile_path(file), c->activation);
+    if (a->ffn == VS_FFN_SWIGLU && l->names->w1 && c->activation[0] && strcmp(c->activation, "silu") != 0)
+        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: config.json says hidden_act '%s'; only 'silu' is built for a gated MLP",
+                       vs_tensorfile_path(file), c->activation);
     if (c->heads) a->heads = c->heads;
+    if (c->rope_theta > 0 && a->position == VS_POSITION_ROPE) a->rope_theta = c->rope_theta;
+    l->key_bias = c->key_bias;
     if (c->eps > 0) a->eps = c->eps;
+    return VS_OK;
+}
+
+static bool find_norm(const vs_layout *l, const vs_tensorfile *file, const char *name) {
+    char key[128];
+    snprintf(key, sizeof key, "%s.weight", name);
+    return find(file, l->prefix, key) != NULL;
+}
+
+/* The periods' number tells the head width, where the file has them. */
+static size_t heads_of_periods(const vs_layout *l, const vs_tensorfile *file) {
+    const vs_tensor_entry *periods = l->names->periods ? find(file, l->prefix, l->names->periods) : NULL;
+    if (!periods || periods->count == 0 || periods->count > l->arch.width / 4 || l->arch.width % (4 * periods->count)) return 0;
+    return l->arch.width / (4 * periods->count);
+}
+
+static vs_status decide_rotation(vs_layout *l, const vs_tensorfile *file, const vs_model_options *options, vs_error *err) {
+    vs_arch *a = &l->arch;
+    const char *path = vs_tensorfile_path(file), *name = l->names->periods;
+    const bool found = name && find(file, l->prefix, name);
+    if (a->position != VS_POSITION_ROPE) {
+        if (options->rope == VS_ROPE_FOUND) return VS_OK;
+        return vs_fail(err, VS_ERR_CONFIG, "%s: model.rope: a %s model has no rotary positions", path, l->names->layout);
+    }
+    if (options->rope == VS_ROPE_FILE && !found)
+        return vs_fail(err, VS_ERR_CONFIG, "%s: model.rope: file: there are no periods in it ('%srope_embed.periods')", path,
+                       l->prefix);
+    if (a->width / a->heads % 4)
+        return vs_fail(err, VS_ERR_CONFIG,
+                       "%s: rotary positions need heads whose width is a multiple of 4; %zu heads of %zu are "
+                       "none: set model.heads",
+                       path, a->heads, a->width / a->heads);
+    if (found && options->rope != VS_ROPE_COMPUTED) a->rope_theta = 0;
     return VS_OK;
 }
 
 static vs_status decide_rest(vs_layout *l, const vs_tensorfile *file, const vs_model_options *options, vs_error *err) {
     vs_arch *a = &l->arch;
-    a->heads = heads_of_width(a->width);
+    a->heads = heads_of_periods(l, file);
+    if (!a->heads) a->heads = heads_of_width(a->width, a->position == VS_POSITION_ROPE);
     a->eps = l->names->eps;
+    a->rope_theta = l->names->rope_theta;
+    a->prefix_norm = l->names->prefix_norm && find_norm(l, file, l->names->prefix_norm);
     vs_layout_config config;
     vs_status status = vs_layout_config_read(&config, vs_tensorfile_config(file), vs_tensorfile_path(file), err);
     if (status == VS_OK) status = apply_config(l, file, &config, err);
@@ -270,7 +324,7 @@ static vs_status decide_rest(vs_layout *l, const vs_tensorfile *file, const vs_m
     if (a->heads == 0 || a->width % a->heads != 0)
         return vs_fail(err, VS_ERR_CONFIG, "%s: the number of heads is not known for width %zu: set model.heads",
                        vs_tensorfile_path(file), a->width);
-    return VS_OK;
+    return decide_rotation(l, file, options, err);
 }
 
 vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_tensorfile *head_file,

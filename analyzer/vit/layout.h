@@ -19,7 +19,14 @@ typedef struct vs_layout_names {
     const char *patch, *cls, *distillation, *registers, *pos, *norm;
     const char *block; /* '#' is the block's index, '*' a number that is to be found (chunks) */
     const char *norm1, *norm2, *ls1, *ls2;
-    const char *qkv[VS_MAX_PARTS], *proj, *fc1, *fc2, *w12, *w3;
+    const char *qkv[VS_MAX_PARTS], *proj, *fc1, *fc2;
+    const char *w12, *w1, *w2, *w3;            /* SwiGLU: packed, or gate and linear half side by side */
+    const char *q_bias, *v_bias;               /* tensors, where qkv itself has no bias; k has none */
+    const char *bias_mask;                     /* tensor that multiplies the qkv bias */
+    bool key_bias_optional;                    /* of three modules: q and v have biases and k may have none */
+    const char *prefix_norm;                   /* of class and register tokens, where they have their own */
+    const char *periods;                       /* of rotary positions */
+    double rope_theta;                         /* of periods that the file does not hold */
     int prefix_positions;                      /* -1: from the number of rows */
     bool by_rows;                              /* only where rows less prefix_positions are a square grid */
     vs_position_mode position, with_registers; /* how positions are resized */
@@ -33,6 +40,7 @@ typedef struct vs_layout {
     vs_arch arch;
     const vs_layout_names *names;
     char prefix[128]; /* of the backbone's keys, "backbone." */
+    bool key_bias;    /* config.json says that k has one */
     vs_head_layout head;
 } vs_layout;
 
@@ -46,7 +54,8 @@ void vs_layout_block(const vs_layout *layout, const vs_tensorfile *file, size_t 
 /* What a Hugging Face config.json says over what shapes tell. Zeros: nothing said. */
 typedef struct vs_layout_config {
     size_t width, depth, heads, patch;
-    double eps;
+    double eps, rope_theta;
+    bool key_bias; /* said to be there */
     char activation[32];
 } vs_layout_config;
 

@@ -12,6 +12,16 @@ static vs_status read_size(const json_t *root, const char *key, size_t *out, con
     return VS_OK;
 }
 
+/* Newer files keep it among rope_parameters. */
+static vs_status read_theta(const json_t *root, double *out, const char *path, vs_error *err) {
+    const json_t *v = json_object_get(root, "rope_theta");
+    if (!v) v = json_object_get(json_object_get(root, "rope_parameters"), "rope_theta");
+    if (!v || json_is_null(v)) return VS_OK;
+    *out = json_number_value(v);
+    if (*out > 1 && *out <= 1e12) return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json: rope_theta must be a number above 1", path);
+}
+
 vs_status vs_layout_config_read(vs_layout_config *c, const char *text, const char *path, vs_error *err) {
     *c = (vs_layout_config){ 0 };
     if (!text) return VS_OK;
@@ -29,6 +39,8 @@ vs_status vs_layout_config_read(vs_layout_config *c, const char *text, const cha
                   { "patch_size", &c->patch } };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && status == VS_OK; i++)
         status = read_size(root, sizes[i].key, sizes[i].to, path, err);
+    if (status == VS_OK) status = read_theta(root, &c->rope_theta, path, err);
+    c->key_bias = json_is_true(json_object_get(root, "key_bias"));
     const json_t *eps = json_object_get(root, "layer_norm_eps"), *act = json_object_get(root, "hidden_act");
     if (status == VS_OK && eps && !json_is_null(eps)) {
         c->eps = json_number_value(eps);

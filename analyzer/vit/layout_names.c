@@ -25,17 +25,52 @@
 #define HF_VIT                                                                                                                   \
     HF_OUTSIDE, .norm1 = "layernorm_before", .norm2 = "layernorm_after", .fc1 = "intermediate.dense", .fc2 = "output.dense",     \
                 .position = VS_POSITION_SIZE, .with_registers = VS_POSITION_SIZE, .eps = 1e-12
+/* DINOv3: no positions, the final norm under one name everywhere, LayerNorm eps 1e-5 (vit-models.md 1.2). */
+#define DINOV3 .family = "dinov3_vit", .norm = "norm", .position = VS_POSITION_ROPE, .rope_theta = 100, .eps = 1e-5
+#define DINOV3_HUB                                                                                                               \
+    DINOV3, HUB_BLOCK, .patch = "patch_embed.proj", .cls = "cls_token", .registers = "storage_tokens", .block = "blocks.#",      \
+                       .w1 = "mlp.w1", .w2 = "mlp.w2", .bias_mask = "attn.qkv.bias_mask", .prefix_norm = "cls_norm",             \
+                       .periods = "rope_embed.periods"
+#define HF_DINOV3                                                                                                                \
+    DINOV3, .patch = "embeddings.patch_embeddings", .cls = "embeddings.cls_token", .registers = "embeddings.register_tokens",    \
+            .norm1 = "norm1", .norm2 = "norm2", .ls1 = "layer_scale1.lambda1", .ls2 = "layer_scale2.lambda1",                    \
+            .qkv = { "attention.q_proj", "attention.k_proj", "attention.v_proj" }, .key_bias_optional = true,                    \
+            .proj = "attention.o_proj", .fc1 = "mlp.up_proj", .fc2 = "mlp.down_proj", .w1 = "mlp.gate_proj",                     \
+            .w2 = "mlp.up_proj", .w3 = "mlp.down_proj"
 
-static const char hub_patch[] = "patch_embed.proj.weight", hf_patch[] = "embeddings.patch_embeddings.projection.weight";
+static const char hub_patch[] = "patch_embed.proj.weight", hf_patch[] = "embeddings.patch_embeddings.projection.weight",
+                  hf_dinov3_patch[] = "embeddings.patch_embeddings.weight";
 
 static const vs_layout_names layouts[] = {
-    { .layout = "dinov3_hub", .unbuilt = "a DINOv3 checkpoint", .present = { "rope_embed.periods" } },
-    { .layout = "dinov3_hub", .unbuilt = "a DINOv3 checkpoint", .present = { "storage_tokens" } },
+    { .layout = "dinov3_hub", .present = { hub_patch, "rope_embed.periods" }, DINOV3_HUB },
+    { .layout = "dinov3_hub", .present = { hub_patch, "storage_tokens" }, DINOV3_HUB },
     { .layout = "timm_dinov3",
-      .unbuilt = "a timm DINOv3 (Eva) checkpoint",
-      .present = { "blocks.0.gamma_1", "reg_token" },
-      .absent = { "pos_embed" } },
-    { .layout = "hf_dinov3", .unbuilt = "a Hugging Face DINOv3 checkpoint", .present = { "layer.0.attention.q_proj.weight" } },
+      .present = { hub_patch, "blocks.0.gamma_1", "reg_token" },
+      .absent = { "pos_embed" },
+      DINOV3,
+      .patch = "patch_embed.proj",
+      .cls = "cls_token",
+      .registers = "reg_token",
+      .block = "blocks.#",
+      .norm1 = "norm1",
+      .norm2 = "norm2",
+      .ls1 = "gamma_1",
+      .ls2 = "gamma_2",
+      .qkv = { "attn.qkv" },
+      .q_bias = "attn.q_bias",
+      .v_bias = "attn.v_bias",
+      .proj = "attn.proj",
+      .fc1 = "mlp.fc1",
+      .fc2 = "mlp.fc2",
+      .w1 = "mlp.fc1_g",
+      .w2 = "mlp.fc1_x",
+      .w3 = "mlp.fc2" },
+    { .layout = "hf_dinov3", .present = { hf_dinov3_patch, "layer.0.attention.q_proj.weight" }, .block = "layer.#", HF_DINOV3 },
+    /* as newer transformers hold it in memory */
+    { .layout = "hf_dinov3",
+      .present = { hf_dinov3_patch, "model.layer.0.attention.q_proj.weight" },
+      .block = "model.layer.#",
+      HF_DINOV3 },
     { .layout = "hf_clip",
       .unbuilt = "a Hugging Face CLIP or SigLIP checkpoint",
       .present = { "vision_model.encoder.layers.0.self_attn.q_proj.weight" } },

@@ -46,10 +46,17 @@ void vs_model_free(vs_model *m) {
     linear_release(&m->patch);
     linear_release(&m->head);
     eomt_release(&m->eomt);
-    float *vectors[] = { m->cls, m->registers, m->pos, m->norm_g, m->norm_b, m->bn_g, m->bn_b, m->bn_mean, m->bn_var };
+    float *vectors[] = { m->cls,           m->registers,     m->pos,  m->periods, m->norm_g,  m->norm_b,
+                         m->prefix_norm_g, m->prefix_norm_b, m->bn_g, m->bn_b,    m->bn_mean, m->bn_var };
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) free(vectors[i]);
     free(m->path);
     free(m);
+}
+
+size_t vs_arch_usual_grid(const vs_arch *a) {
+    enum { USUAL_PIXELS = 224 };
+    if (a->grid) return a->grid;
+    return a->patch < USUAL_PIXELS ? USUAL_PIXELS / a->patch : 1;
 }
 
 size_t vs_arch_fc1_width(const vs_arch *a) { return a->ffn == VS_FFN_SWIGLU ? 2 * a->hidden : a->hidden; }

@@ -1,5 +1,6 @@
 #include "position.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "image.h"
@@ -21,4 +22,24 @@ vs_status vs_position_grid(const vs_model *m, size_t h, size_t w, double *out, v
     const vs_status status = vs_resample_f64(in, g, g, c, h, w, VS_FILTER_BICUBIC, antialias, scale_y, scale_x, out, err);
     free(in);
     return status;
+}
+
+static const double PI = 3.14159265358979323846;
+
+void vs_position_periods(double theta, size_t count, float *periods) {
+    for (size_t k = 0; k < count; k++) periods[k] = (float)pow(theta, (double)k / (double)count);
+}
+
+/* Each axis by its own length: the middle of a patch, from -1 to 1. */
+static double coordinate(size_t i, size_t n) { return 2 * ((double)i + 0.5) / (double)n - 1; }
+
+void vs_position_rotation(const vs_model *m, size_t h, size_t w, double *cosines, double *sines) {
+    const size_t count = m->arch.width / m->arch.heads / 4;
+    for (size_t n = 0; n < h * w; n++)
+        for (size_t k = 0; k < 2 * count; k++) {
+            const double at = k < count ? coordinate(n / w, h) : coordinate(n % w, w);
+            const double angle = 2 * PI * at / (double)m->periods[k % count];
+            cosines[n * 2 * count + k] = cos(angle);
+            sines[n * 2 * count + k] = sin(angle);
+        }
 }

@@ -93,22 +93,24 @@ static size_t count_present(const vs_reader *r, const char *const *modules, size
     return n;
 }
 
-/* The parts of a weight [out, in] or of a bias [1, out], each with its share of `out`. */
+/* The parts of a weight [out, in] or of a bias [1, out], each with its share of `out`. Part `optional` may be missing. */
 static vs_status read_parts(const vs_reader *r, const char *const *modules, size_t parts, const char *what, size_t out, size_t in,
-                            bool bias, float **to, vs_error *err) {
+                            size_t optional, float **to, vs_error *err) {
     const size_t rows = out / parts;
+    const bool bias = strcmp(what, "bias") == 0;
     vs_status status = VS_OK;
     if (count_present(r, modules, parts, what)) status = allocate(r, out, in, modules[0], to, err);
     for (size_t i = 0; i < parts && status == VS_OK; i++) {
         char name[256];
         snprintf(name, sizeof name, "%s.%s", modules[i], what);
+        if (i == optional && !vs_tensorfile_find(r->file, name)) continue;
         float *at = *to ? *to + i * rows * in : NULL;
         status = read_into(r, name, bias ? 1 : rows, bias ? rows : in, at, err);
     }
     return status;
 }
 
-vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t parts, size_t out, size_t in, bool bias_optional,
+vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t parts, size_t out, size_t in, vs_bias_rule rule,
                          vs_linear *linear, vs_error *err) {
     linear->out = out;
     linear->in = in;
@@ -117,7 +119,7 @@ vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t 
         if (!linear->fqn[i]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
         linear->fqn_count++;
     }
-    vs_status status = read_parts(r, modules, parts, "weight", out, in, false, &linear->w, err);
-    if (status != VS_OK || (bias_optional && count_present(r, modules, parts, "bias") == 0)) return status;
-    return read_parts(r, modules, parts, "bias", out, 1, true, &linear->b, err);
+    vs_status status = read_parts(r, modules, parts, "weight", out, in, SIZE_MAX, &linear->w, err);
+    if (status != VS_OK || (rule != VS_BIAS_ALL && count_present(r, modules, parts, "bias") == 0)) return status;
+    return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_KEY_OPTIONAL ? 1 : SIZE_MAX, &linear->b, err);
 }

@@ -16,10 +16,16 @@ typedef struct vs_reader {
  * options.shapes_only or where it is missing). VS_ERR_FORMAT: another shape, or values that options.check_values refuses. */
 VS_NODISCARD vs_status vs_read_tensor(const vs_reader *reader, const char *name, size_t rows, size_t cols, float **out,
                                       vs_error *err);
-/* The layer whose rows are those of `parts` modules of equal size, one after the other. Where `bias_optional`, none of them
- * needs a bias. */
+/* Which of a layer's modules have a bias. */
+typedef enum vs_bias_rule {
+    VS_BIAS_ALL,
+    VS_BIAS_ALL_OR_NONE,
+    VS_BIAS_KEY_OPTIONAL /* as before, but for the second of them, which may be the one without: zeros */
+} vs_bias_rule;
+
+/* The layer whose rows are those of `parts` modules of equal size, one after the other. */
 VS_NODISCARD vs_status vs_read_linear(const vs_reader *reader, const char *const *modules, size_t parts, size_t out, size_t in,
-                                      bool bias_optional, vs_linear *linear, vs_error *err);
+                                      vs_bias_rule rule, vs_linear *linear, vs_error *err);
 
 /* Class names of the file's metadata: "classes", comma-separated, or lightly-train's model_init_args.classes, whose keys are the
  * classes' numbers in label maps. */

@@ -32,14 +32,38 @@ static vs_mat take_mat(planner *p, size_t rows, size_t cols) {
 
 static vs_mat take_for_head(void *p, size_t rows, size_t cols) { return take_mat(p, rows, cols); }
 
+/* A workspace's operands: columns of qkv, or rotated copies. */
+static void plan_operands(const vs_session *s, planner *p, vs_workspace *w) {
+    const size_t rows = w->qkv.rows, c = s->model->arch.width;
+    if (s->model->arch.position == VS_POSITION_ROPE) {
+        w->q = take_mat(p, rows, c);
+        w->k = take_mat(p, rows, c);
+    }
+    if (!p->base) return;
+    vs_mat *operands[] = { &w->q, &w->k, &w->v };
+    for (size_t i = 0; i < 3; i++)
+        if (!operands[i]->p) *operands[i] = vs_mat_view(s->backend, w->qkv, 0, rows, i * c, c);
+}
+
+static void plan_positions(vs_session *s, planner *p) {
+    const vs_arch *a = &s->model->arch;
+    const size_t half = a->width / a->heads / 2;
+    if (a->position != VS_POSITION_ROPE) {
+        s->pos = take_mat(p, s->n, a->width);
+        return;
+    }
+    s->cosines = take_mat(p, s->n, half);
+    s->sines = take_mat(p, s->n, half);
+}
+
 static void plan(vs_session *s, planner *p) {
     const vs_arch *a = &s->model->arch;
     const size_t b = s->options.images, c = a->width, t = vs_session_tokens(s), rows = b * t;
     s->pixels = take_mat(p, b * 3, s->options.height * s->options.width).p;
     s->patches = take_mat(p, b * s->n, 3 * a->patch * a->patch);
     s->embedded = take_mat(p, b * s->n, c);
-    s->pos = take_mat(p, s->n, c);
-    for (size_t i = 0; i < s->options.workspaces; i++)
+    plan_positions(s, p);
+    for (size_t i = 0; i < s->options.workspaces; i++) {
         s->workspaces[i] = (vs_workspace){ .norm1 = take_mat(p, rows, c),
                                            .qkv = take_mat(p, rows, 3 * c),
                                            .probs = s->options.probabilities ? take_mat(p, rows * a->heads, t) : (vs_mat){ 0 },
@@ -49,6 +73,8 @@ static void plan(vs_session *s, planner *p) {
                                            .fc1 = take_mat(p, rows, vs_arch_fc1_width(a)),
                                            .gelu = take_mat(p, rows, a->hidden),
                                            .fc2 = take_mat(p, rows, c) };
+        plan_operands(s, p, &s->workspaces[i]);
+    }
     for (size_t i = 0; i < s->options.streams; i++) s->streams[i] = take_mat(p, rows, c);
     s->attention = take(p, s->backend->ops->attention_scratch(s->backend, t, a->heads));
     s->normed = take_mat(p, rows, c);
@@ -69,7 +95,20 @@ static void plan(vs_session *s, planner *p) {
     s->scratch = take(p, s->options.scratch);
 }
 
+static vs_status upload_rotation(vs_session *s, vs_error *err) {
+    const size_t half = s->cosines.cols, count = s->n * half;
+    double *table = vs_calloc(count, 2 * sizeof *table);
+    if (!table) return vs_fail(err, VS_ERR_NOMEM, "no memory for the rotation");
+    vs_position_rotation(s->model, s->h, s->w, table, table + count);
+    vs_status status = s->backend->ops->upload_f64(s->backend, s->cosines.p, table, count, err);
+    if (status == VS_OK) status = s->backend->ops->upload_f64(s->backend, s->sines.p, table + count, count, err);
+    if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
+    free(table);
+    return status;
+}
+
 static vs_status upload_positions(vs_session *s, vs_error *err) {
+    if (!s->pos.p) return upload_rotation(s, err);
     const size_t count = s->n * s->model->arch.width;
     double *grid = vs_calloc(count, sizeof *grid);
     if (!grid) return vs_fail(err, VS_ERR_NOMEM, "no memory for the position grid");
@@ -197,7 +236,8 @@ const vs_workspace *vs_session_workspace(const vs_session *s, size_t index) { re
 void vs_session_begin_block(vs_session *s, size_t workspace, size_t block) {
     vs_workspace *ws = &s->workspaces[workspace];
     const size_t t = vs_session_tokens_at(s, block), rows = s->options.images * t;
-    vs_mat *const mats[] = { &ws->norm1, &ws->qkv, &ws->attended, &ws->proj, &ws->norm2, &ws->fc1, &ws->gelu, &ws->fc2 };
+    vs_mat *const mats[] = { &ws->norm1, &ws->qkv,   &ws->q,   &ws->k,    &ws->v,  &ws->attended,
+                             &ws->proj,  &ws->norm2, &ws->fc1, &ws->gelu, &ws->fc2 };
     for (size_t i = 0; i < sizeof mats / sizeof *mats; i++) mats[i]->rows = rows;
     if (ws->probs.p) ws->probs = (vs_mat){ ws->probs.p, rows * s->model->arch.heads, t, t };
 }

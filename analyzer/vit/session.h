@@ -17,13 +17,14 @@ struct vs_session {
     const vs_backend *backend;
     const vs_model *model;
     vs_session_options options;
-    size_t h, w, n, t; /* patch grid, patches, tokens (without queries) */
-    void *arena;       /* every real of the session */
-    size_t capacity;   /* reals of the arena */
-    void *pixels;      /* [B, 3, H, W] */
-    vs_mat patches;    /* [B*N, 3*p*p] */
-    vs_mat embedded;   /* [B*N, C] */
-    vs_mat pos;        /* [N, C] */
+    size_t h, w, n, t;     /* patch grid, patches, tokens (without queries) */
+    void *arena;           /* every real of the session */
+    size_t capacity;       /* reals of the arena */
+    void *pixels;          /* [B, 3, H, W] */
+    vs_mat patches;        /* [B*N, 3*p*p] */
+    vs_mat embedded;       /* [B*N, C] */
+    vs_mat pos;            /* [N, C]; p NULL where q and k are rotated instead */
+    vs_mat cosines, sines; /* [N, D/2]: of the rotation; p NULL without one */
     vs_workspace *workspaces;
     vs_mat *streams;
     void *attention;        /* scratch of the attention operation */

@@ -132,6 +132,8 @@ vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_
     }
     w->norm_g = bind(&b, m->norm_g, c);
     w->norm_b = bind(&b, m->norm_b, c);
+    w->prefix_norm_g = bind(&b, m->prefix_norm_g, c);
+    w->prefix_norm_b = bind(&b, m->prefix_norm_b, c);
     if (m->arch.head_norm) bind_batchnorm(&b, m);
     if (m->arch.head != VS_HEAD_NONE) w->head = bind_linear(&b, &m->head);
     if (m->arch.head == VS_HEAD_EOMT) bind_eomt(&b, m);

@@ -126,6 +126,10 @@ typedef struct vs_backend_ops {
     void (*attention_apply)(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out);
     /* y = 0.5 x (1 + erf(x / sqrt 2)). */
     void (*gelu)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* Rotary positions (vit-models.md 2.5): of every image the last N rows are rotated, those before are copied. In each head of
+     * D columns y[d] = x[d] cos[n,d] - x[d+D/2] sin[n,d], y[d+D/2] = x[d+D/2] cos[n,d] + x[d] sin[n,d], d < D/2.
+     * x, y [images*tokens, heads*D]; cos, sin [N, D/2]. */
+    void (*rope)(const vs_backend *self, vs_mat x, vs_mat cos, vs_mat sin, size_t images, size_t heads, vs_mat y);
     /* SwiGLU: y[r,c] = silu(x[r,c]) * x[r,F+c], silu(z) = z / (1 + e^-z); x [rows, 2F], y [rows, F]. */
     void (*silu_mul)(const vs_backend *self, vs_mat x, vs_mat y);
     /* y = x + gamma * u, gamma [cols] or NULL for 1 (LayerScale and residual add). */

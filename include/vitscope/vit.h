@@ -19,8 +19,22 @@ extern "C" {
 typedef enum vs_position_mode {
     VS_POSITION_SIZE_ANTIALIAS, /* timm; DINOv2 with registers: a = -0.5, scale grid / h */
     VS_POSITION_OFFSET,         /* DINOv2 hub without registers: a = -0.75, scale grid / (h + 0.1) */
-    VS_POSITION_SIZE            /* Hugging Face DINOv2 without registers, ViT, DeiT: a = -0.75, scale grid / h */
+    VS_POSITION_SIZE,           /* Hugging Face DINOv2 without registers, ViT, DeiT: a = -0.75, scale grid / h */
+    VS_POSITION_ROPE            /* DINOv3: nothing is added, q and k are rotated (2.5) */
 } vs_position_mode;
+
+/* Where the periods of rotary positions come from. */
+typedef enum vs_rope_periods {
+    VS_ROPE_FOUND,   /* the file's where it has them, else computed */
+    VS_ROPE_FILE,    /* DINOv3 hub: rounded to bfloat16 in the published files */
+    VS_ROPE_COMPUTED /* Hugging Face, timm: theta^(2k / (D/2)), rounded to float32 */
+} vs_rope_periods;
+
+/* What multiplies the qkv bias where the file has a mask (DINOv3 hub, vit-models.md 2.5). */
+typedef enum vs_bias_mask {
+    VS_BIAS_MASK_FILE,    /* the file's; NaN in it, as of models saved before their mask was set, is an error */
+    VS_BIAS_MASK_INTENDED /* 1 for q and v, 0 for k, whatever the file says */
+} vs_bias_mask;
 
 /* What stands between a block's two feed-forward layers (vit-models.md 2.4). */
 typedef enum vs_ffn {
@@ -35,13 +49,15 @@ typedef struct vs_arch {
     const char *layout;                                   /* a name of vs_layout_name */
     char name[64];                                        /* "vit_ti14", "dinov2_vitb14_reg", ... */
     size_t width, depth, heads, hidden, patch, registers; /* hidden: what fc2 or w3 reads */
-    size_t grid;                                          /* the stored position grid is grid x grid */
+    size_t grid;                                          /* the stored position grid is grid x grid; 0 without one */
     size_t prefix_positions;                              /* stored positions of class and distillation token: 0, 1 or 2 */
     bool distilled;                                       /* the one register is DeiT's distillation token */
     vs_ffn ffn;
     bool layer_scale;
+    bool prefix_norm; /* class and register tokens have a final norm of their own */
     vs_position_mode position;
-    double eps; /* of every LayerNorm */
+    double rope_theta; /* of computed periods; 0 where the file's are used */
+    double eps;        /* of every LayerNorm */
     vs_head_kind head;
     size_t head_maps;              /* blocks whose normed tokens the head reads: the last, or the last four, the earliest first */
     bool head_norm;                /* segmentation: BatchNorm in front of the 1x1 layer */
@@ -103,9 +119,11 @@ typedef struct vs_model {
     int64_t *class_ids; /* [class_name_count]: their numbers in label maps, from a lightly-train file; else NULL */
 
     vs_linear patch;              /* [C, 3*p*p] */
-    float *cls, *registers, *pos; /* [C], [R, C], [prefix_positions + grid*grid, C] */
+    float *cls, *registers, *pos; /* [C], [R, C], [prefix_positions + grid*grid, C] or NULL */
+    float *periods;               /* [D / 4], of VS_POSITION_ROPE; else NULL */
     vs_block *blocks;             /* [depth] */
     float *norm_g, *norm_b;
+    float *prefix_norm_g, *prefix_norm_b;  /* of class and register tokens, where arch.prefix_norm */
     float *bn_g, *bn_b, *bn_mean, *bn_var; /* [head_width], segmentation head with BatchNorm; else NULL */
     double bn_eps;
     vs_linear head; /* [classes, head_width]; EoMT's class head: [classes + 1, C] */
@@ -119,9 +137,11 @@ typedef struct vs_model_options {
     size_t heads;
     double eps;
     const char *head_path; /* a separate head file */
-    bool check_values;     /* refuse NaN and infinite weights (named, with the count) */
-    bool hash;             /* fill sha256 */
-    bool shapes_only;      /* names and shapes: no values are read, what is missing is listed; such a model cannot run */
+    vs_rope_periods rope;
+    vs_bias_mask bias_mask;
+    bool check_values; /* refuse NaN and infinite weights (named, with the count) */
+    bool hash;         /* fill sha256 */
+    bool shapes_only;  /* names and shapes: no values are read, what is missing is listed; such a model cannot run */
 } vs_model_options;
 
 /* Reads a checkpoint. Errors name the file and the tensor: VS_ERR_NOTFOUND, VS_ERR_FORMAT (broken file, missing
@@ -132,6 +152,8 @@ void vs_model_free(vs_model *model);
 bool vs_published_name(const char *path, char *text, size_t size);
 /* Layouts that can be read: "dinov2_hub", "hf_dinov2", ...; NULL past the last. */
 const char *vs_layout_name(size_t index);
+/* Side of the patch grid of an image nobody has named: the stored positions', or that of 224 pixels. */
+size_t vs_arch_usual_grid(const vs_arch *arch);
 /* Columns of what fc1 (or w12) gives. */
 size_t vs_arch_fc1_width(const vs_arch *arch);
 /* A model without a head and with seeded random weights, trained (so to say) on size x size images: for benchmarks and tests.
@@ -227,7 +249,8 @@ typedef struct vs_weights {
     vs_mat prefix; /* [P, C]: class token (with its position), registers */
     vs_block_weights *blocks;
     const void *norm_g, *norm_b;
-    const void *head_scale, *head_shift; /* BatchNorm as y = x * scale + shift; NULL for other heads */
+    const void *prefix_norm_g, *prefix_norm_b; /* NULL: norm_g, norm_b serve all tokens */
+    const void *head_scale, *head_shift;       /* BatchNorm as y = x * scale + shift; NULL for other heads */
     vs_linear_weights head;
     vs_mat queries; /* EoMT: [Q, C] */
     vs_linear_weights mask[VS_MASK_LINEARS], up[VS_MAX_UPSCALES];
@@ -252,6 +275,7 @@ void vs_weights_set_linear(vs_weights *weights, vs_kind kind, int block, vs_line
 typedef struct vs_workspace {
     vs_mat norm1;    /* [B*T, C]  qkv's input */
     vs_mat qkv;      /* [B*T, 3C] */
+    vs_mat q, k, v;  /* [B*T, C] each, what attention reads: columns of qkv; rotated q and k are matrices of their own */
     vs_mat probs;    /* [B*A*T, T]: row (image * A + head) * T + query; only with options.probabilities */
     vs_mat attended; /* [B*T, C]  proj's input */
     vs_mat proj;     /* [B*T, C] */
@@ -332,8 +356,9 @@ VS_NODISCARD vs_status vs_forward_embed(vs_session *session, const vs_weights *w
 VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
                                         size_t block, vs_tapper tapper, vs_error *err);
 /* The rest of a block, from a layer whose input the caller has already put, changed or not, into `workspace`: the linear
- * `first`, or for VS_KIND_Q the attention with its operands in `qkv`. `first` itself is not shown its input again. Stream
- * `stream` holds what the residual add behind `first` reads: x for qkv, q and proj, x after the attention for fc1 and fc2. */
+ * `first`, or for VS_KIND_Q the attention with its operands in `q`, `k` and `v` (rotated already). `first` itself is not shown
+ * its input again. Stream `stream` holds what the residual add behind `first` reads: x for qkv, q and proj, x after the attention
+ * for fc1 and fc2. */
 VS_NODISCARD vs_status vs_forward_block_from(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
                                              size_t block, vs_kind first, vs_tapper tapper, vs_error *err);
 /* Final norm and head. */

@@ -203,6 +203,38 @@ void test_gelu(void **state) {
         }
 }
 
+/* `half` columns are turned with as many others; angles from a table of the case. */
+static void rope_case(ops_context *c, size_t images, size_t prefix, size_t patches, size_t heads, size_t half, ops_values v) {
+    const size_t t = prefix + patches, width = 2 * half * heads;
+    begin(c, OP_ROPE, v, "%zu x %zu+%zu tokens, %zu heads of %zu", images, prefix, patches, heads, 2 * half);
+    tensor *x = input(c, images * t, width, v), *cosines = input(c, patches, half, VALUES_NORMAL),
+           *sines = input(c, patches, half, VALUES_NORMAL), *y = output(c, images * t, width);
+    c->ref->ops->rope(c->ref, x->ref, cosines->ref, sines->ref, images, heads, y->ref);
+    c->dut->ops->rope(c->dut, x->dut, cosines->dut, sines->dut, images, heads, y->dut);
+    double *bound = doubles(y->rows * width);
+    for (size_t r = 0; r < y->rows; r++)
+        for (size_t j = 0; j < width; j++) {
+            const size_t k = j % (2 * half), m = k % half, other = k < half ? j + half : j - half;
+            if (r % t < prefix) continue; /* copied */
+            bound[r * width + j] = magnitude(x, r, j) * magnitude(cosines, r % t - prefix, m) +
+                                   magnitude(x, r, other) * magnitude(sines, r % t - prefix, m);
+        }
+    compare(c, y, bound);
+    free(bound);
+    finish(c);
+}
+
+void test_rope(void **state) {
+    static const struct {
+        size_t images, prefix, patches, heads, half;
+    } cases[] = { { 1, 5, 4, 1, 32 },  { 3, 5, 6, 2, 32 },   { 2, 1, 12, 3, 8 }, { 1, 0, 3, 2, 1 },
+                  { 2, 105, 7, 2, 3 }, { 1, 5, 196, 3, 32 }, { 1, 5, 9, 2, 64 } };
+    ops_context *c = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride())
+            rope_case(c, cases[i].images, cases[i].prefix, cases[i].patches, cases[i].heads, cases[i].half, v);
+}
+
 /* [gate | x] to half as many columns. */
 static void silu_mul_case(ops_context *c, tensor *x, tensor *y) {
     const size_t cols = y->cols;

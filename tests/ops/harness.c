@@ -16,6 +16,7 @@ static const struct {
     [OP_LAYERNORM] = { "layernorm", 4, "float64 inside; (x - mean) / sd, * g, + b each round once" },
     [OP_ATTENTION] = { "attention", 4, "scores' roundings become relative errors of e^score; then a product" },
     [OP_SOFTMAX] = { "exp", 4, "e^r by polynomial 2, sum and division 2; arguments are exact" },
+    [OP_ROPE] = { "rope", 2, "of |a cos| + |b sin|: two products and a sum" },
     [OP_GELU] = { "gelu", 4, "erf, 1 + erf, * x / 2" },
     [OP_SILU_MUL] = { "silu_mul", 4, "of |z x|: 1 + e^-|z|, a division and two products; e's own error counts half" },
     [OP_DEPTHWISE] = { "depthwise3x3", 9, "nine products and their sum" },

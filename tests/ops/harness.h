@@ -28,6 +28,7 @@ typedef enum ops_name {
     OP_LAYERNORM,
     OP_ATTENTION,
     OP_SOFTMAX,
+    OP_ROPE,
     OP_GELU,
     OP_SILU_MUL,
     OP_DEPTHWISE,
@@ -104,6 +105,7 @@ void test_linear(void **state);
 void test_layernorm(void **state);
 void test_attention(void **state);
 void test_attention_steps(void **state);
+void test_rope(void **state);
 void test_gelu(void **state);
 void test_silu_mul(void **state);
 void test_silu_mul_tails(void **state);

@@ -22,6 +22,7 @@ int main(int argc, char **argv) {
         CASE(test_layernorm),
         CASE(test_attention),
         CASE(test_attention_steps),
+        CASE(test_rope),
         CASE(test_gelu),
         CASE(test_silu_mul),
         CASE(test_unfold_depthwise),

@@ -1,4 +1,5 @@
-/* canonical FILE [HEADS]: every tensor of a checkpoint as loaded, under its hub name: "name sha256-of-its-float32-bytes". */
+/* canonical FILE [HEADS [computed]]: every tensor of a checkpoint as loaded, under its hub name: "name
+ * sha256-of-its-float32-bytes". */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -46,7 +47,8 @@ static void block(const vs_model *m, size_t i) {
 int main(int argc, char **argv) {
     vs_error err = { 0 };
     vs_model *m = NULL;
-    const vs_model_options options = { .heads = argc > 2 ? (size_t)strtoul(argv[2], NULL, 10) : 0 };
+    const vs_model_options options = { .heads = argc > 2 ? (size_t)strtoul(argv[2], NULL, 10) : 0,
+                                       .rope = argc > 3 ? VS_ROPE_COMPUTED : VS_ROPE_FOUND };
     if (argc < 2) return 2;
     if (vs_model_load(&m, argv[1], &options, &err) != VS_OK) {
         fprintf(stderr, "%s\n", err.message);
@@ -57,7 +59,10 @@ int main(int argc, char **argv) {
     line("cls_token", m->cls, a->width);
     line(a->distilled ? "dist_token" : "register_tokens", m->registers, a->registers * a->width);
     line("pos_embed", m->pos, (a->prefix_positions + a->grid * a->grid) * a->width);
+    line("rope_embed.periods", m->periods, a->width / a->heads / 4);
     for (size_t i = 0; i < a->depth; i++) block(m, i);
+    line("cls_norm.weight", m->prefix_norm_g, a->width);
+    line("cls_norm.bias", m->prefix_norm_b, a->width);
     line("norm.weight", m->norm_g, a->width);
     line("norm.bias", m->norm_b, a->width);
     if (a->head != VS_HEAD_NONE) linear("", "head", &m->head);

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from lightly_train._task_models.dinov2_eomt_semantic_segmentation.task_model import DINOv2EoMTSemanticSegmentation
+from lightly_train._task_models.dinov3_eomt_semantic_segmentation.task_model import DINOv3EoMTSemanticSegmentation
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
@@ -35,8 +36,14 @@ def make_model(cls, name, classes, image_size, queries, joint, seed):
         for key, p in model.named_parameters():  # large enough that every term matters
             scale = 0.3 if p.ndim == 1 or key.startswith("queries") or key.endswith(("cls_token", "pos_embed", "tokens")) else p[0].numel() ** -0.5
             center = 1.0 if p.ndim == 1 and key.endswith("weight") and "norm" in key else 0.5 if key.endswith("gamma") else 0.0
-            scale *= 8 if key.startswith("class_head") else 3 if key.startswith("mask_head") else 1  # queries of a mind of their own
+            scale *= 8 if key.startswith("class_head") else 2 if key.startswith("mask_head") else 1  # queries of a mind of their own
             p.copy_(torch.randn(p.shape, generator=g) * scale + center)
+        for key, mask in model.named_buffers():  # DINOv3's keys have no bias
+            if key.endswith("bias_mask"):
+                mask.fill_(1)
+                mask[len(mask) // 3: 2 * len(mask) // 3] = 0
+    if getattr(model.backbone, "rope_embed", None) is not None:
+        model.backbone.rope_embed.dtype = torch.float64  # angles from the file's periods without rounding
     return model.eval()
 
 
@@ -128,10 +135,14 @@ def main():
     good = True
     with tempfile.TemporaryDirectory() as d:
         d = pathlib.Path(d)
-        for name, kind, heads, classes, image_size, queries, joint, sizes in (
-                ("dinov2_test", "dinov2/_vittest14-eomt", 2, {3: "c3", 7: "c7", 0: "c0", 9: "c9", 4: "c4"}, 56, 7, 2, ((224, 224), (56, 98))),
-                ("dinov2_vits14", "dinov2/vits14-notpretrained-eomt", 6, {2 * i + 1: f"c{i}" for i in range(11)}, 84, 20, 3, ((84, 84), (70, 112)))):
-            model = make_model(DINOv2EoMTSemanticSegmentation, kind, classes, image_size, queries, joint, 11)
+        v2, v3 = DINOv2EoMTSemanticSegmentation, DINOv3EoMTSemanticSegmentation
+        odd = {2 * i + 1: f"c{i}" for i in range(11)}
+        for name, cls, kind, heads, classes, image_size, queries, joint, sizes in (
+                ("dinov2_test", v2, "dinov2/_vittest14-eomt", 2, {3: "c3", 7: "c7", 0: "c0", 9: "c9", 4: "c4"}, 56, 7, 2, ((224, 224), (56, 98))),
+                ("dinov2_vits14", v2, "dinov2/vits14-notpretrained-eomt", 6, odd, 84, 20, 3, ((84, 84), (70, 112))),
+                ("dinov3_vitt16", v3, "dinov3/vitt16-notpretrained-eomt", 3, odd, 64, 20, 3, ((96, 96), (64, 112))),
+                ("dinov3_vitt16_joint12", v3, "dinov3/vitt16-notpretrained-eomt", 3, odd, 64, 9, 12, ((64, 80),))):
+            model = make_model(cls, kind, classes, image_size, queries, joint, 11)
             save(model, d / f"{name}.pt")
             if heads != 2:  # heads of so narrow a model are known from the configuration alone
                 print(*(line for line in run("inspect", d / f"{name}.pt").splitlines() if " head  " in line))

@@ -259,10 +259,9 @@ static void wrong_files_are_refused(void **state) {
           VS_ERR_FORMAT,
           "mlp.weights_in.weight' is missing or no matrix" },
         { { HF, .reshape = "projection.weight" }, { 0 }, VS_ERR_FORMAT, "expected [width, 3, patch, patch]" },
-        { { HF, .extra = "rope_embed.periods" }, { 0 }, VS_ERR_UNSUPPORTED, "a DINOv3 checkpoint" },
         { { .family = HUB, .prefix_rows = 1, .extra = "norm_pre.weight" }, { 0 }, VS_ERR_UNSUPPORTED, "CLIP" },
         { { HF }, { .layout = "timm_vit" }, VS_ERR_FORMAT, "this is no timm_vit checkpoint" },
-        { { HF }, { .layout = "timm" }, VS_ERR_CONFIG, "there is no layout 'timm'; known: dinov2_hub, " },
+        { { HF }, { .layout = "timm" }, VS_ERR_CONFIG, "there is no layout 'timm'; known: dinov3_hub, " },
         { { HF, .extra = "decode_head.conv_seg.weight" }, { 0 }, VS_OK, NULL },
         { { HF, .extra = "classifier.weight" }, { 0 }, VS_OK, NULL },
     };

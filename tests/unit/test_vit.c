@@ -109,7 +109,7 @@ static void bad_checkpoints_are_refused(void **state) {
         { { .drop = "norm.bias" }, { 0 }, VS_ERR_FORMAT, "1 tensor is missing, the first is 'norm.bias'" },
         { { .drop = "blocks.0.mlp.fc2.weight" }, { 0 }, VS_ERR_FORMAT, "'blocks.0.mlp.fc2.weight'" },
         { { .drop = "patch_embed.proj.weight" }, { 0 }, VS_ERR_FORMAT, "no Vision Transformer found" },
-        { { .drop = "pos_embed" }, { 0 }, VS_ERR_UNSUPPORTED, "not built yet" },
+        { { .drop = "pos_embed" }, { 0 }, VS_ERR_UNSUPPORTED, "without learned positions are not built" },
         { { .drop = "blocks.0.norm1.weight" }, { 0 }, VS_ERR_FORMAT, "blocks.0.norm1.weight" },
         { { .reshape = "blocks.0.attn.proj.weight" }, { 0 }, VS_ERR_FORMAT, "has shape [2, 1] where [64, 64] is needed" },
         { { .nan = "yes" },

@@ -97,6 +97,13 @@ static double softmax(float *s, float scale, size_t n) {
     return sum;
 }
 
+static void rotate(const float *a, const float *b, const float *cosines, const float *sines, float *lo, float *hi, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        lo[i] = a[i] * cosines[i] - b[i] * sines[i];
+        hi[i] = b[i] * cosines[i] + a[i] * sines[i];
+    }
+}
+
 static void gelu(const float *x, float *y, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const float v = x[i], tail = normal_tail(fabsf(v));
@@ -274,6 +281,7 @@ const vs_kernels VS_KERNEL_TABLE = {
     .layernorm = layernorm,
     .softmax = softmax,
     .scale = scale,
+    .rotate = rotate,
     .gelu = gelu,
     .silu_mul = silu_mul,
     .scale_add = scale_add,

@@ -12,6 +12,8 @@ typedef struct vs_kernels {
     /* s = e^(s * scale - max), so that softmax is s / the returned sum. */
     double (*softmax)(float *s, float scale, size_t n);
     void (*scale)(float *y, float factor, size_t n);
+    /* lo = a cos - b sin, hi = b cos + a sin */
+    void (*rotate)(const float *a, const float *b, const float *cosines, const float *sines, float *lo, float *hi, size_t n);
     void (*gelu)(const float *x, float *y, size_t n);
     /* y = silu(gate) * x */
     void (*silu_mul)(const float *gate, const float *x, float *y, size_t n);

@@ -109,6 +109,28 @@ static void attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t i
                        vs_mat_view(self, out, i / heads * t, t, i % heads * d, d));
 }
 
+static void rope_row(const vs_kernels *k, const float *x, const float *cosines, const float *sines, size_t heads, size_t half,
+                     float *y) {
+    for (size_t a = 0; a < heads; a++) {
+        const size_t at = 2 * a * half;
+        k->rotate(x + at, x + at + half, cosines, sines, y + at, y + at + half, half);
+    }
+}
+
+static void rope(const vs_backend *self, vs_mat x, vs_mat cosines, vs_mat sines, size_t images, size_t heads, vs_mat y) {
+    const size_t t = x.rows / images, prefix = t - cosines.rows, half = x.cols / heads / 2;
+    for (size_t b = 0; b < images; b++)
+        for (size_t i = 0; i < t; i++) {
+            const float *from = vs_cpu_row(x, b * t + i);
+            float *to = vs_cpu_row(y, b * t + i);
+            if (i < prefix)
+                memcpy(to, from, x.cols * sizeof *to);
+            else
+                rope_row(vs_cpu_kernels(self), from, vs_cpu_row(cosines, i - prefix), vs_cpu_row(sines, i - prefix), heads, half,
+                         to);
+        }
+}
+
 static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->gelu(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols);
 }
@@ -318,6 +340,7 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->attention = attention;
     o->attention_probs = attention_probs;
     o->attention_apply = attention_apply;
+    o->rope = rope;
     o->gelu = gelu;
     o->silu_mul = silu_mul;
     o->scale_add = scale_add;

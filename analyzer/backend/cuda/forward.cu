@@ -95,6 +95,30 @@ static void layernorm(const vs_backend *self, vs_mat x, const void *g, const voi
 
 /* ---- elementwise */
 
+/* The rotated half comes from the other half of the same head. */
+struct rope_of {
+    vs_mat x, cosines, sines;
+    size_t tokens, d; /* an image; a head */
+    bool aligned() const { return vs_aligned(x); }
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        const float *row = vs_row(x, r);
+        load4<VEC>(row + c, n, v);
+        const size_t prefix = tokens - cosines.rows, i = r % tokens, half = d / 2;
+        if (i < prefix) return;
+        const float *cosine = vs_row(cosines, i - prefix), *sine = vs_row(sines, i - prefix);
+        for (unsigned j = 0; j < n; j++) {
+            const size_t k = (c + j) % d, m = k < half ? k : k - half;
+            v[j] = k < half ? v[j] * cosine[m] - row[c + j + half] * sine[m] : v[j] * cosine[m] + row[c + j - half] * sine[m];
+        }
+    }
+};
+
+static void rope(const vs_backend *self, vs_mat x, vs_mat cosines, vs_mat sines, size_t images, size_t heads, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "rope");
+    if (!t || images == 0) return;
+    vs_elementwise(t, y, rope_of{ x, cosines, sines, x.rows / images, x.cols / heads });
+}
+
 struct gelu_of {
     vs_mat x;
     bool aligned() const { return vs_aligned(x); }
@@ -253,6 +277,7 @@ void vs_cuda_fill_forward(vs_backend_ops *o) {
     o->patchify = patchify;
     o->tokens = tokens;
     o->layernorm = layernorm;
+    o->rope = rope;
     o->gelu = gelu;
     o->silu_mul = silu_mul;
     o->scale_add = scale_add;

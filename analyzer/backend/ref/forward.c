@@ -129,6 +129,23 @@ void vs_ref_attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t i
         for (size_t a = 0; a < heads; a++) weigh(vs_ref_row(p, (row / t * heads + a) * t + row % t), v, t, row, a, d, out);
 }
 
+void vs_ref_rope(const vs_backend *self, vs_mat x, vs_mat cosines, vs_mat sines, size_t images, size_t heads, vs_mat y) {
+    (void)self;
+    const size_t t = x.rows / images, prefix = t - cosines.rows, d = x.cols / heads, half = d / 2;
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) {
+            const double *in = vs_ref_row(x, r);
+            double *out = vs_ref_row(y, r);
+            if (r % t < prefix) {
+                out[c] = in[c];
+                continue;
+            }
+            const size_t k = c % d % half, n = r % t - prefix;
+            const double turned = c % d < half ? -in[c + half] : in[c - half];
+            out[c] = in[c] * vs_ref_row(cosines, n)[k] + turned * vs_ref_row(sines, n)[k];
+        }
+}
+
 void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y) {
     (void)self;
     for (size_t r = 0; r < x.rows; r++)

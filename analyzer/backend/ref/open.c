@@ -43,6 +43,7 @@ static const vs_backend_ops ops = {
     .attention = vs_ref_attention,
     .attention_probs = vs_ref_attention_probs,
     .attention_apply = vs_ref_attention_apply,
+    .rope = vs_ref_rope,
     .gelu = vs_ref_gelu,
     .silu_mul = vs_ref_silu_mul,
     .scale_add = vs_ref_scale_add,

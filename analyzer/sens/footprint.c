@@ -1,0 +1,81 @@
+#include "footprint.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "analysis_run.h"
+
+static bool is_state(const vs_config *c, const char *name) {
+    for (size_t i = 0; i < c->state_count; i++)
+        if (strcmp(c->states[i].name, name) == 0) return true;
+    return false;
+}
+
+/* States and recipes with quantized weights of their own. */
+static size_t count_variants(const vs_config *c) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->state_count; i++)
+        n += c->states[i].kind != VS_STATE_FP32 && c->states[i].kind != VS_STATE_ACTS && c->states[i].kind != VS_STATE_FP16;
+    for (size_t i = 0; c->data.analysis.set && i < c->analyze.recipes.count; i++) n += !is_state(c, c->analyze.recipes.items[i]);
+    return n;
+}
+
+static double linear_weights(const vs_arch *a) {
+    const double c = (double)a->width, hidden = (double)a->hidden;
+    return (double)a->depth * (4 * c * c + (double)vs_arch_fc1_width(a) * c + hidden * c);
+}
+
+vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, vs_error *err) {
+    const vs_arch *a = &o->model->arch;
+    const vs_backend *be = o->backend;
+    const double real = (double)be->real;
+    const bool probabilities = o->config->recipe.p != VS_P_NONE;
+    const size_t tokens = a->queries + 1 + a->registers + o->height / a->patch * (o->width / a->patch);
+    const vs_weights weights = { .backend = be, .model = o->model };
+    const vs_session_options session = { .images = o->batch,
+                                         .height = o->height,
+                                         .width = o->width,
+                                         .workspaces = VS_ANALYSIS_WORKSPACES,
+                                         .streams = o->config->state_count,
+                                         .scratch = probabilities ? vs_analysis_scratch_reals_with_probs(a, tokens, o->batch)
+                                                                  : vs_analysis_scratch_reals(a, tokens, o->batch),
+                                         .probabilities = probabilities };
+    size_t bytes = 0;
+    const vs_status status = vs_session_bytes(&bytes, &weights, &session, err);
+    if (status != VS_OK) return status;
+    const double parameters = (double)o->model->parameters;
+    *f = (vs_footprint){ .model = parameters * sizeof(float),
+                         .weights = be->host_memory && be->real == VS_REAL_F32 ? 0 : parameters * real,
+                         .state_count = count_variants(o->config),
+                         .session_count = o->threads,
+                         .sessions = (double)bytes * (double)o->threads,
+                         .counters = (double)(o->rows * o->config->state_count * VS_TENSOR_COUNT) * VS_HIST_BINS * 8 };
+    f->states = (double)f->state_count * linear_weights(a) * real;
+    return VS_OK;
+}
+
+double vs_footprint_total(const vs_footprint *f) { return f->model + f->weights + f->states + f->sessions + f->counters; }
+
+void vs_footprint_text(const vs_footprint *f, const vs_backend *be, char *text, size_t size) {
+    const double giga = 1e9, total = vs_footprint_total(f), there = be->host_memory ? total : total - f->model;
+    int used = snprintf(text, size, "memory: model %.1f GB", f->model / giga);
+    const struct {
+        const char *what;
+        size_t count;
+        double bytes;
+    } parts[] = { { "its weights on the backend", 0, f->weights },
+                  { "quantized states", f->state_count, f->states },
+                  { "sessions", f->session_count, f->sessions },
+                  { "counters", 0, f->counters } };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (used < 0 || (size_t)used >= size || !(parts[i].bytes > 0)) continue;
+        char count[24] = "";
+        if (parts[i].count) snprintf(count, sizeof count, "%zu ", parts[i].count);
+        used += snprintf(text + used, size - (size_t)used, ", %s%s %.1f GB", count, parts[i].what, parts[i].bytes / giga);
+    }
+    if (used < 0 || (size_t)used >= size) return;
+    if (be->host_memory)
+        snprintf(text + used, size - (size_t)used, "; %.1f GB in all", total / giga);
+    else
+        snprintf(text + used, size - (size_t)used, "; %.1f GB here, %.1f GB on %s", f->model / giga, there / giga, be->name);
+}

@@ -1,0 +1,79 @@
+/* Norms of the float model's tokens after the last block: patch tokens that carry far more than the others, and how much class
+ * and register tokens carry (docs/results.md, token_norms). */
+#include "norms.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+static double real_at(const void *p, vs_real real, size_t i) {
+    return real == VS_REAL_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for the norms of tokens"); }
+
+vs_status vs_norms_measure(vs_token_slot *slot, const vs_backend *be, vs_mat tokens, size_t grid_w, vs_error *err) {
+    if (!vs_grow((void **)&slot->norms, &slot->capacity, tokens.rows, sizeof *slot->norms)) return no_memory(err);
+    void *host = vs_calloc(tokens.rows * tokens.cols, (size_t)be->real);
+    if (!host) return no_memory(err);
+    vs_status status = be->ops->download(be, host, tokens, err);
+    if (status == VS_OK) status = be->ops->sync(be, err);
+    for (size_t t = 0; t < tokens.rows && status == VS_OK; t++) {
+        double sum = 0;
+        for (size_t c = 0; c < tokens.cols; c++) {
+            const double x = real_at(host, be->real, t * tokens.cols + c);
+            sum += x * x;
+        }
+        slot->norms[t] = sqrt(sum);
+    }
+    slot->tokens = tokens.rows;
+    slot->grid_w = grid_w;
+    free(host);
+    return status;
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_of(double *sorted, const double *values, size_t count) {
+    memcpy(sorted, values, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, ascending);
+    return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+}
+
+/* Keeps the largest, the first among equals. */
+static void list(vs_token_norms *n, const vs_token_norm *token) {
+    size_t at = n->listed_count;
+    while (at > 0 && n->listed[at - 1].times < token->times) at--;
+    if (at == VS_LISTED_NORMS) return;
+    if (n->listed_count < VS_LISTED_NORMS) n->listed_count++;
+    memmove(&n->listed[at + 1], &n->listed[at], (n->listed_count - at - 1) * sizeof *n->listed);
+    n->listed[at] = *token;
+}
+
+vs_status vs_norms_pool(vs_token_norms *n, const vs_arch *arch, size_t image, const vs_token_slot *slot, vs_error *err) {
+    const size_t prefix = 1 + arch->registers, patches = slot->tokens - prefix;
+    double *sorted = vs_calloc(patches, sizeof *sorted);
+    if (!n->prefix_times) n->prefix_times = vs_calloc(prefix, sizeof *n->prefix_times);
+    if (!n->prefix_times || !sorted) {
+        free(sorted);
+        return no_memory(err);
+    }
+    const double median = median_of(sorted, slot->norms + prefix, patches);
+    free(sorted);
+    for (size_t t = 0; t < prefix; t++) n->prefix_times[t] += slot->norms[t] / median;
+    for (size_t t = prefix; t < slot->tokens; t++) {
+        vs_token_norm token = { .image = image, .norm = slot->norms[t], .times = slot->norms[t] / median };
+        if (!(token.times > VS_HIGH_NORM)) continue;
+        n->high++;
+        vs_token_name(arch, t, slot->grid_w, token.name, sizeof token.name);
+        list(n, &token);
+    }
+    n->patches += patches;
+    n->images++;
+    return VS_OK;
+}
