@@ -22,6 +22,10 @@
     X(gelu)                                                                                                                      \
     X(silu_mul)                                                                                                                  \
     X(scale_add)                                                                                                                 \
+    X(unfold2x2)                                                                                                                 \
+    X(depthwise3x3)                                                                                                              \
+    X(softmax_rows)                                                                                                              \
+    X(mask_scores)                                                                                                               \
     X(affine)                                                                                                                    \
     X(div_channels)                                                                                                              \
     X(mul_channels)                                                                                                              \
@@ -105,6 +109,12 @@ TIMED(rope, 0, (to, x, cos, sin, images, heads, y), vs_mat x, vs_mat cos, vs_mat
 TIMED(gelu, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(silu_mul, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(scale_add, 0, (to, x, u, gamma, y), vs_mat x, vs_mat u, const void *gamma, vs_mat y)
+TIMED(unfold2x2, 0, (to, x, images, h, w, y), vs_mat x, size_t images, size_t h, size_t w, vs_mat y)
+TIMED(depthwise3x3, 18 * (double)y.rows * (double)y.cols, (to, x, k, images, h, w, y), vs_mat x, const void *k, size_t images,
+      size_t h, size_t w, vs_mat y)
+TIMED(softmax_rows, 0, (to, x, y), vs_mat x, vs_mat y)
+TIMED(mask_scores, product_flops((double)y.rows, (double)y.cols, (double)m.cols), (to, m, c, images, y), vs_mat m, vs_mat c,
+      size_t images, vs_mat y)
 TIMED(affine, 0, (to, x, scale, shift, y), vs_mat x, const void *scale, const void *shift, vs_mat y)
 TIMED(div_channels, 0, (to, x, s, y), vs_mat x, const void *s, vs_mat y)
 TIMED(mul_channels, 0, (to, x, s, y), vs_mat x, const void *s, vs_mat y)

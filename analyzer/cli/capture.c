@@ -28,7 +28,7 @@ typedef struct capture {
 } capture;
 
 static bool is_map(const capture *c, const sink *s) {
-    return s->kind == VS_KIND_LOGITS && c->study->model->arch.head == VS_HEAD_SEGMENTATION;
+    return s->kind == VS_KIND_MASKS || (s->kind == VS_KIND_LOGITS && vs_arch_gives_maps(&c->study->model->arch));
 }
 
 static vs_status begin(capture *c, sink *s, vs_mat x, vs_error *err) {
@@ -42,7 +42,7 @@ static vs_status begin(capture *c, sink *s, vs_mat x, vs_error *err) {
     s->cols = x.cols;
     const vs_npy_type type = c->study->backend->real == VS_REAL_F64 ? VS_NPY_F64 : VS_NPY_F32;
     const bool maps = is_map(c, s);
-    const size_t grid_w = c->study->results.grid_w;
+    const size_t grid_w = vs_arch_logits_side(&c->study->model->arch, c->study->results.grid_w);
     const size_t flat[3] = { c->images, s->rows, x.cols }, map[4] = { c->images, x.cols, s->rows / grid_w, grid_w };
     return maps ? vs_npy_write_header(s->file.stream, type, 4, map, err)
                 : vs_npy_write_header(s->file.stream, type, 3, flat, err);

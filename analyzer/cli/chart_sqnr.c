@@ -28,6 +28,13 @@ typedef struct sheet {
     bool infinite, output;
 } sheet;
 
+/* Layers outside blocks; room for two, so that models with a plain head look alike. */
+static size_t outer_rows(const vs_results *r) {
+    size_t n = 0;
+    for (size_t i = 0; i < r->row_count; i++) n += r->rows[i].block < 0;
+    return n > 2 ? n : 2;
+}
+
 static size_t panel_of(const vs_row *row) { return row->block < 0 ? OUTER : (size_t)row->kind - VS_KIND_QKV; }
 
 static vs_status make_values(values *v, size_t length, vs_error *err) {
@@ -60,7 +67,7 @@ static vs_status collect(sheet *s, vs_error *err) {
     size_t outer = 0;
     for (size_t i = 0; i < s->results->row_count; i++) {
         const vs_row *row = &s->results->rows[i];
-        const size_t p = panel_of(row), length = p == OUTER ? VS_OUTER_SITES : s->results->arch->depth;
+        const size_t p = panel_of(row), length = p == OUTER ? outer_rows(s->results) : s->results->arch->depth;
         const size_t at = p == OUTER ? outer : (size_t)row->block;
         if (p >= MAX_PANELS || at >= length) continue;
         if (!s->of[p].x) {

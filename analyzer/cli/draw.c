@@ -73,7 +73,7 @@ static vs_status draw_heatmaps(const vs_study *s, const vs_surface_capture *c, c
 }
 
 /* The rows of patch_embed and of the head are patches, without class token and registers. */
-static bool has_prefix(vs_kind kind) { return kind != VS_KIND_PATCH_EMBED && kind != VS_KIND_HEAD; }
+static bool has_prefix(vs_kind kind) { return kind != VS_KIND_PATCH_EMBED && !vs_kind_is_head(kind); }
 
 static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, const char *heatmaps,
                               size_t *pictures, bool *missing, vs_error *err) {
@@ -94,13 +94,14 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
         status = vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
         goto out;
     }
+    const size_t queries = row->block < 0 ? 0 : vs_arch_queries_at(&s->model->arch, (size_t)row->block);
     size_t count = 0;
     for (size_t i = 0; i < states; i++)
         if (c->values[i]) fill_panel(s, c, i, order, &panels[count++]);
     for (size_t i = 0; i <= registers; i++) {
         vs_token_name(&s->model->arch, i, s->results.grid_w, names[i], sizeof names[i]);
         for (char *p = names[i]; *p; p++) *p = (char)toupper((unsigned char)*p);
-        marks[i] = (vs_token_mark){ i, names[i] };
+        marks[i] = (vs_token_mark){ queries + i, names[i] };
     }
     caption = make_caption(s, c, panels);
     const vs_surface surface = { .heading = heading,

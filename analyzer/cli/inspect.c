@@ -8,6 +8,7 @@
 
 static const char *head_name(const vs_arch *a) {
     if (a->head == VS_HEAD_CLASSIFIER) return a->head_mean ? "classifier (class tokens and mean of patches)" : "classifier";
+    if (a->head == VS_HEAD_EOMT) return "EoMT (mask classification)";
     if (a->head != VS_HEAD_SEGMENTATION) return "none";
     if (a->head_maps > 1) return "segmentation, ms (BatchNorm + 1x1 on four blocks)";
     return a->head_norm ? "segmentation, linear (BatchNorm + 1x1)" : "segmentation, linear (1x1)";
@@ -50,6 +51,8 @@ static void print_text(const vs_model *m) {
            a->prefix_norm ? ", a final norm of its own for class and register tokens" : "");
     printf("  head          %s", head_name(a));
     if (a->head != VS_HEAD_NONE) printf(", %zu classes", a->classes);
+    if (a->head == VS_HEAD_EOMT)
+        printf(", %zu queries through the last %zu blocks, %zu upscale blocks", a->queries, a->joint_blocks, a->upscales);
     printf("\n  parameters    %zu\n  tensors       %s\n", m->parameters, m->dtypes);
     const size_t ignored = count_ignored(m);
     printf("  used          %zu of %zu%s\n", m->tensor_count - ignored, m->tensor_count, ignored ? "; ignored:" : "");
@@ -73,6 +76,7 @@ static json_t *make_json(const vs_model *m) {
         (json_int_t)a->grid, "positions", position_name(a), "layer_scale", (int)a->layer_scale, "eps", a->eps, "head",
         a->head == VS_HEAD_SEGMENTATION ? a->head_maps > 1 ? "segmentation_ms" : "segmentation"
         : a->head == VS_HEAD_CLASSIFIER ? "classifier"
+        : a->head == VS_HEAD_EOMT       ? "eomt"
                                         : "none",
         "classes", (json_int_t)a->classes, "parameters", (json_int_t)m->parameters, "dtypes", m->dtypes, "used",
         (json_int_t)(m->tensor_count - count_ignored(m)), "ignored", ignored, "missing", missing);

@@ -83,6 +83,10 @@ typedef struct vs_preprocess_config {
         vs_test_mode mode;
         int64_t crop, stride; /* slide; 0 otherwise */
     } mmseg;                  /* in place of resize and crop */
+    struct {
+        bool set;
+        int64_t short_side;
+    } tiles; /* likewise: lightly-train's EoMT inference */
     vs_mark mark;
 } vs_preprocess_config;
 

@@ -48,6 +48,14 @@ static vs_status check_mmseg(const vs_reader *r, const vs_preprocess_config *p) 
     return VS_OK;
 }
 
+static vs_status check_tiles(const vs_reader *r, const vs_preprocess_config *p) {
+    static const char where[] = "data.preprocess.tiles";
+    if (!p->tiles.set) return VS_OK;
+    if (p->mmseg.set) return vs_read_fail(r, p->mark, "%s: mmseg and tiles exclude each other", where);
+    if (p->resize.short_side || p->crop_center) return vs_read_fail(r, p->mark, "%s stands in place of resize and crop", where);
+    return VS_OK;
+}
+
 /* The default list, where an override reaches into a list that the file does not have. */
 static vs_status spell_out_states(vs_node *root, vs_mark mark, vs_error *err) {
     const vs_field *f = vs_config_fields;
@@ -139,6 +147,7 @@ vs_status vs_config_from_tree(vs_config **out, vs_node *root, const char *label,
     if (status == VS_OK) status = check_set(&r, "analysis", &c->data.analysis);
     if (status == VS_OK) status = check_set(&r, "evaluation", &c->data.evaluation);
     if (status == VS_OK) status = check_mmseg(&r, &c->data.preprocess);
+    if (status == VS_OK) status = check_tiles(&r, &c->data.preprocess);
     if (status == VS_OK) status = check_published(&r, c);
     if (status != VS_OK) {
         vs_config_free(c);

@@ -251,6 +251,17 @@ static const vs_field mmseg_fields[] = {
     { .key = NULL },
 };
 
+static const vs_field tiles_fields[] = {
+    { .key = "short",
+      .type = VS_FIELD_INT,
+      .offset = AT(data.preprocess.tiles.short_side),
+      .min = 1,
+      .max = 32768,
+      .required = true,
+      .doc = "length of the short side after scaling, and side of a tile: a multiple of the patch size" },
+    { .key = NULL },
+};
+
 static const vs_field preprocess_fields[] = {
     { .key = "mean",
       .type = VS_FIELD_TRIPLE,
@@ -276,6 +287,13 @@ static const vs_field preprocess_fields[] = {
       .doc = "mmseg's test pipeline in place of resize and crop: scaled at equal ratio as opencv does, cut into windows, each "
              "padded "
              "with zeros to whole patches; all three sets take these crops" },
+    { .key = "tiles",
+      .type = VS_FIELD_NONE_OR_MAP,
+      .fields = tiles_fields,
+      .present = AT(data.preprocess.tiles.set) + 1,
+      .mark = AT(data.preprocess.mark) + 1,
+      .doc = "lightly-train's EoMT inference in place of resize and crop: scaled by the short side (bilinear, antialiased, on "
+             "float values), cut into square tiles along the long side that overlap evenly; all three sets take these tiles" },
     { .key = NULL },
 };
 

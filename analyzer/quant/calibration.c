@@ -6,7 +6,7 @@
 
 size_t vs_site_index(vs_kind kind, int block) {
     if (kind == VS_KIND_PATCH_EMBED) return 0;
-    if (kind == VS_KIND_HEAD) return 1;
+    if (vs_kind_is_head(kind)) return 1 + (size_t)(kind - VS_KIND_HEAD);
     if (block < 0 || kind < VS_KIND_QKV || kind > VS_KIND_FC2) return SIZE_MAX;
     return VS_OUTER_SITES + (size_t)block * VS_BLOCK_SITES + (size_t)(kind - VS_KIND_QKV);
 }
@@ -17,6 +17,10 @@ size_t vs_site_count(size_t depth) { return VS_OUTER_SITES + depth * VS_BLOCK_SI
 static size_t channels_of(const vs_arch *arch, size_t site) {
     if (site == vs_site_index(VS_KIND_PATCH_EMBED, -1)) return 3 * arch->patch * arch->patch;
     if (site == vs_site_index(VS_KIND_HEAD, -1)) return arch->head_width;
+    if (site < VS_OUTER_SITES) { /* EoMT's other linears, as many as there are */
+        const size_t upscale = vs_site_index(VS_KIND_UP1, -1);
+        return arch->head == VS_HEAD_EOMT && site < upscale + arch->upscales ? arch->width : 0;
+    }
     const size_t kind = VS_KIND_QKV + (site - VS_OUTER_SITES) % VS_BLOCK_SITES;
     return kind == VS_KIND_P ? 0 : kind == VS_KIND_FC2 ? arch->hidden : arch->width;
 }

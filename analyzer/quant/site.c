@@ -3,9 +3,9 @@
 #include "quant.h"
 
 bool vs_recipe_quantizes(const vs_recipe_config *r, vs_kind kind) {
+    if (vs_kind_is_head(kind)) return r->head;
     switch (kind) {
     case VS_KIND_PATCH_EMBED: return r->patch_embed;
-    case VS_KIND_HEAD: return r->head;
     case VS_KIND_Q:
     case VS_KIND_K: return r->qk != VS_QK_NONE;
     case VS_KIND_V: return r->v != VS_V_NONE;

@@ -6,7 +6,8 @@
 #include "util.h"
 
 static const vs_kind linear_kinds[] = { VS_KIND_QKV, VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2 };
-static const vs_kind outer_kinds[] = { VS_KIND_PATCH_EMBED, VS_KIND_HEAD };
+static const vs_kind outer_kinds[] = { VS_KIND_PATCH_EMBED, VS_KIND_HEAD, VS_KIND_MASK1, VS_KIND_MASK2,
+                                       VS_KIND_MASK3,       VS_KIND_UP1,  VS_KIND_UP2,   VS_KIND_UP3 };
 enum {
     LINEARS = sizeof linear_kinds / sizeof *linear_kinds,
     OUTERS = sizeof outer_kinds / sizeof *outer_kinds,
@@ -167,7 +168,7 @@ out:
 static vs_status build_linear(builder *b, vs_kind kind, int block) {
     if (!vs_recipe_quantizes(b->recipe, kind)) return VS_OK;
     const vs_linear *l = vs_model_linear(b->model, kind, block);
-    if (!l) return VS_OK; /* a model without a head */
+    if (!l) return VS_OK; /* a model without a head, or with one of fewer layers */
     const size_t index = vs_site_index(kind, block);
     vs_site *site = &b->v->sites[index];
     const vs_channel_range *range = vs_calibration_range(b->calibration, kind, block);

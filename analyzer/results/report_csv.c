@@ -66,13 +66,14 @@ static void head_recipe(vs_text *t, const char *recipe) {
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) add_head(t, recipe, rest[i]);
 }
 
-static void add_distribution(vs_text *t, const vs_results *r, const vs_distribution *d, bool is_input, int digits) {
+static void add_distribution(vs_text *t, const vs_results *r, const vs_row *x, const vs_distribution *d, bool is_input,
+                             int digits) {
     const double values[DIST_COLUMNS] = {
         d->max, d->median, d->mean, d->p99, d->p999, d->ratio, d->step, d->zeroed, d->structure
     };
     for (size_t i = 0; i < DIST_COLUMNS; i++) add_number(t, d->present, values[i], digits);
     char token[32] = "";
-    if (d->present) vs_token_name(r->arch, d->argmax_token, r->grid_w, token, sizeof token);
+    if (d->present) vs_row_name(r->arch, x->kind, x->block, d->argmax_token, r->grid_w, token, sizeof token);
     if (d->present) {
         vs_text_add(t, ",%s,%zu,", d->shape, d->argmax_image);
         add_text(t, token);
@@ -112,8 +113,8 @@ static void add_row(vs_text *t, const vs_results *r, const vs_row *x, int digits
         add_number(t, p->cumulative.present, p->cumulative.pooled, digits);
     }
     for (size_t s = 0; s < r->state_count; s++) {
-        add_distribution(t, r, &x->states[s].out, false, digits);
-        add_distribution(t, r, &x->states[s].in, true, digits);
+        add_distribution(t, r, x, &x->states[s].out, false, digits);
+        add_distribution(t, r, x, &x->states[s].in, true, digits);
         add_number(t, x->states[s].has_shift, x->states[s].median_shift, digits);
     }
     vs_text_add(t, ",%s\r\n", x->planted ? "true" : "false");

@@ -78,12 +78,12 @@ static json_t *recipe(document *d, const vs_row_recipe *r) {
     return o;
 }
 
-static json_t *distribution(document *doc, const vs_distribution *d, bool is_input) {
+static json_t *distribution(document *doc, const vs_row *x, const vs_distribution *d, bool is_input) {
     const vs_results *r = doc->results;
     if (!d->present) return json_null();
     json_t *o = json_object(), *at = json_object(), *top = json_array();
     char token[32];
-    vs_token_name(r->arch, d->argmax_token, r->grid_w, token, sizeof token);
+    vs_row_name(r->arch, x->kind, x->block, d->argmax_token, r->grid_w, token, sizeof token);
     put(doc, at, "image", integer(d->argmax_image));
     put(doc, at, "token", string(token));
     put(doc, at, "channel", integer(d->argmax_channel));
@@ -118,8 +118,8 @@ static json_t *row(document *d, const vs_row *x) {
     for (size_t i = 0; i < r->recipe_count; i++) put(d, sqnr, r->recipe_names[i], recipe(d, &x->recipes[i]));
     for (size_t i = 0; i < r->state_count; i++) {
         json_t *s = json_object();
-        put(d, s, "out", distribution(d, &x->states[i].out, false));
-        put(d, s, "in", distribution(d, &x->states[i].in, true));
+        put(d, s, "out", distribution(d, x, &x->states[i].out, false));
+        put(d, s, "in", distribution(d, x, &x->states[i].in, true));
         put(d, s, "median_shift", x->states[i].has_shift ? number(x->states[i].median_shift) : json_null());
         put(d, states, r->state_names[i], s);
     }

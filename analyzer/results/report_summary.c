@@ -113,8 +113,7 @@ static void answer_task(const summary *s) {
                             x->miou);
         } else if (x->has_agreement) {
             vs_text_add(s->t, "  %-8s agrees with %s on %.2f %% of the %s.\n", s->r->state_names[i],
-                        s->r->state_names[s->float_state], x->agreement,
-                        s->r->arch->head == VS_HEAD_SEGMENTATION ? "pixels" : "images");
+                        s->r->state_names[s->float_state], x->agreement, vs_arch_gives_maps(s->r->arch) ? "pixels" : "images");
         }
     }
 }
@@ -378,7 +377,7 @@ static void add_mechanism(const summary *s) {
         if (!any) section(s->t, "WHAT HAPPENS THERE (the worst by activations; the input under plain PTQ)");
         any = true;
         char token[32], a[NUMBER], b[NUMBER], c[NUMBER];
-        vs_token_name(s->r->arch, in->argmax_token, s->r->grid_w, token, sizeof token);
+        vs_row_name(s->r->arch, x->kind, x->block, in->argmax_token, s->r->grid_w, token, sizeof token);
         vs_text_add(s->t, "  %s: the largest |input| is %s (%s, channel %zu), the median %s, one step of the grid %s.\n",
                     x->layer, plain(a, in->max), token, in->argmax_channel, plain(b, in->median), plain(c, in->qstep));
         add_output_change(s, x, s->ptq_state, s->r->state_names[s->ptq_state]);

@@ -38,6 +38,7 @@ static vs_mat kept_float(const vs_analysis_run *r, vs_mat x, bool output_part) {
 }
 
 static vs_mat reference_output(const vs_analysis_run *r, vs_kind kind) {
+    if (r->a->model->arch.head == VS_HEAD_EOMT && vs_kind_is_head(kind)) return vs_analysis_kept_head(r, kind);
     const vs_mat x = vs_analysis_float_output(r, kind);
     return kind == VS_KIND_PATCH_EMBED ? kept_float(r, x, true) : kind == VS_KIND_HEAD ? kept_float(r, x, false) : x;
 }
@@ -85,13 +86,20 @@ static vs_mat output_of(const vs_analysis_run *r) {
     return r->a->model->arch.head == VS_HEAD_NONE ? vs_session_normed(r->job->session) : vs_session_logits(r->job->session);
 }
 
+static void keep_head(const vs_analysis_run *r) {
+    const vs_backend *be = r->a->backend;
+    for (vs_kind kind = VS_KIND_HEAD; vs_model_linear(r->a->model, kind, -1); kind++)
+        be->ops->copy(be, vs_session_head_output(r->job->session, kind), vs_analysis_kept_head(r, kind));
+}
+
 static vs_status finish_images(vs_analysis_run *r, vs_error *err) {
     const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
     r->state = 0;
     vs_status status = vs_forward_head(r->job->session, a->runner->weights, 0, (vs_tapper){ float_tap, r }, err);
     if (status != VS_OK) return status;
-    vs_analysis_local_layer(r, VS_KIND_HEAD, -1);
+    for (vs_kind kind = VS_KIND_HEAD; vs_kind_is_head(kind); kind++) vs_analysis_local_layer(r, kind, -1);
+    if (a->model->arch.head == VS_HEAD_EOMT) keep_head(r);
     const vs_mat out = output_of(r), reference = kept_float(r, out, false);
     be->ops->copy(be, out, reference);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
@@ -121,7 +129,7 @@ static vs_status embed(vs_analysis_run *r, vs_error *err) {
         if (quantized)
             status = vs_forward_embed(session, a->states->states[s].weights, pixels, s, (vs_tapper){ state_tap, r }, err);
         else
-            be->ops->copy(be, vs_session_stream(session, 0), vs_session_stream(session, s));
+            vs_session_copy_stream(session, 0, s);
     }
     return status;
 }
@@ -135,12 +143,13 @@ static void reset_slot(const vs_analysis *a, vs_image_slot *s) {
 
 static vs_status measure_norms(const vs_analysis_run *r, vs_error *err) {
     const vs_session *session = r->job->session;
-    const size_t t = vs_session_tokens(session);
+    const size_t t = vs_session_tokens(session), queries = r->a->model->arch.queries; /* which are no tokens of the image */
     const vs_mat x = vs_session_stream(session, 0);
     vs_status status = VS_OK;
     for (size_t i = 0; i < r->job->images && status == VS_OK; i++)
         status = vs_norms_measure(&vs_analysis_slot(r, i)->tokens, r->a->backend,
-                                  vs_mat_view(r->a->backend, x, i * t, t, 0, x.cols), vs_session_grid_w(session), err);
+                                  vs_mat_view(r->a->backend, x, i * t + queries, t - queries, 0, x.cols),
+                                  vs_session_grid_w(session), err);
     return status;
 }
 
@@ -173,7 +182,8 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
     for (size_t i = 0; !a->second_pass && i < job->images; i++) reset_slot(a, vs_analysis_slot(&r, i));
     vs_status status = embed(&r, err);
     for (size_t b = 0; b < a->model->arch.depth && status == VS_OK; b++) status = through_block(&r, b, err);
-    const bool ends_early = a->second_pass && vs_row_of(a, VS_KIND_HEAD, -1) == SIZE_MAX;
+    bool ends_early = a->second_pass;
+    for (vs_kind kind = VS_KIND_HEAD; vs_kind_is_head(kind); kind++) ends_early &= vs_row_of(a, kind, -1) == SIZE_MAX;
     if (status == VS_OK && !ends_early) status = finish_images(&r, err);
     if (status == VS_OK) status = a->backend->ops->sync(a->backend, err);
     if (status == VS_OK && !a->second_pass) vs_analysis_local_finish(&r);

@@ -88,6 +88,8 @@ typedef struct vs_analysis_room {
 /* Reals of that scratch, for images of t tokens; and with room for probabilities. */
 size_t vs_analysis_scratch_reals(const vs_arch *arch, size_t t, size_t images);
 size_t vs_analysis_scratch_reals_with_probs(const vs_arch *arch, size_t t, size_t images);
+/* EoMT: where a head linear's float output waits for the states' (no probabilities beside it). */
+vs_mat vs_analysis_kept_head(const vs_analysis_run *r, vs_kind kind);
 vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size_t in, size_t out);
 
 /* ---- distribution.c ---- */

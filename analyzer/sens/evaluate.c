@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logits.h"
 #include "util.h"
 
 static const size_t float_maps_limit = (size_t)256 << 20; /* bytes */
@@ -18,11 +19,28 @@ typedef struct context {
     bool *labels_missing; /* [threads] */
 } context;
 
-static bool gives_maps(const context *c) { return c->runner->weights->model->arch.head == VS_HEAD_SEGMENTATION; }
+static bool gives_maps(const context *c) { return vs_arch_gives_maps(&c->runner->weights->model->arch); }
 
 /* Of each of the job's images. */
 static size_t map_pixels(const context *c, const vs_job *job) {
     return gives_maps(c) ? job->samples->image.width * job->samples->image.height : 1;
+}
+
+/* EoMT's map of one image: one window that covers it. */
+static vs_status predict_scores(const context *c, const vs_job *job, size_t image, uint16_t *map, vs_error *err) {
+    const vs_weights *w = c->runner->weights;
+    const vs_image *im = &job->samples->image;
+    const vs_window whole = { .width = im->width, .height = im->height, .count = 1 };
+    void *block = NULL;
+    vs_status status = vs_logits_download(&block, w->backend, &w->model->arch, job->session, job->images, image, err);
+    if (status == VS_OK) {
+        const vs_window_logits l = vs_logits_of_window(block, w->backend->real, &w->model->arch, whole,
+                                                       vs_session_grid_h(job->session), vs_session_grid_w(job->session));
+        status = vs_slide_map(&l, 1, w->model->arch.classes, (vs_image_size){ im->width, im->height, im->width, im->height },
+                              job->helpers, map, err);
+    }
+    free(block);
+    return status;
 }
 
 /* The state's maps, one image after another: the logits resized to the image, or one class for a classifier. */
@@ -31,6 +49,11 @@ static vs_status predict(const context *c, const vs_job *job, const vs_state *st
     vs_state_tap tap = { state, be };
     vs_status status = vs_forward(job->session, state->weights, job->pixels, vs_state_tapper(&tap), err);
     if (status != VS_OK) return status;
+    if (c->runner->weights->model->arch.head == VS_HEAD_EOMT) {
+        for (size_t i = 0; i < job->images && status == VS_OK; i++)
+            status = predict_scores(c, job, i, maps + i * map_pixels(c, job), err);
+        return status;
+    }
     const vs_mat logits = vs_session_logits(job->session);
     char *host = vs_calloc(logits.rows * logits.cols, (size_t)be->real);
     if (!host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
@@ -171,10 +194,10 @@ vs_status vs_task_of_counts(vs_task *t, const vs_confusion *c, bool has_labels, 
 vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set, const vs_states *states, size_t keep,
                       vs_float_maps *floats, vs_error *err) {
     const vs_arch *a = &runner->weights->model->arch;
-    if (set->windows && a->head == VS_HEAD_SEGMENTATION) return vs_evaluate_windows(out, runner, set, states, keep, err);
+    if (set->windows && vs_arch_gives_maps(a)) return vs_evaluate_windows(out, runner, set, states, keep, err);
     const size_t n = states->state_count, parts = runner->threads * n;
     *out = (vs_evaluation){ .state_count = n, .classes = a->classes, .tasks = vs_calloc(n, sizeof *out->tasks) };
-    out->capture_count = a->head == VS_HEAD_SEGMENTATION ? keep < set->count ? keep : set->count : 0;
+    out->capture_count = vs_arch_gives_maps(a) ? keep < set->count ? keep : set->count : 0;
     out->captures = vs_calloc(out->capture_count + 1, sizeof *out->captures);
     context c = {
         runner, set, states, out, floats, vs_calloc(parts, sizeof *c.counts), vs_calloc(runner->threads, sizeof *c.labels_missing)
@@ -185,7 +208,7 @@ vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imag
     for (size_t i = 0; i < parts && status == VS_OK; i++) status = vs_confusion_create(&c.counts[i], a->classes, err);
     if (status == VS_OK)
         status = vs_run_images(runner, set, set->count, "evaluation", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
-    bool has_labels = a->head == VS_HEAD_SEGMENTATION;
+    bool has_labels = vs_arch_gives_maps(a);
     for (size_t i = 0; c.labels_missing && i < runner->threads; i++) has_labels &= !c.labels_missing[i];
     for (size_t s = 0; s < n && status == VS_OK; s++) {
         for (size_t i = 1; i < runner->threads; i++) vs_confusion_merge(&c.counts[s], &c.counts[i * n + s]);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "evaluate.h"
-#include "slide.h"
+#include "logits.h"
 #include "util.h"
 
 typedef struct context {
@@ -21,19 +21,14 @@ static size_t state_count(const context *c) { return c->states->state_count; }
 
 /* Each window's logits into memory of its own. */
 static vs_status keep_logits(const context *c, const vs_job *job, size_t state, vs_error *err) {
-    const vs_backend *be = c->runner->weights->backend;
-    const vs_mat all = vs_session_logits(job->session);
-    const size_t rows = all.rows / job->images;
+    const vs_weights *w = c->runner->weights;
     vs_status status = VS_OK;
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
         void **host = &c->logits[(job->first + i) * state_count(c) + state];
         free(*host); /* of a job that was given up for want of memory */
-        *host = vs_calloc(rows * all.cols, (size_t)be->real);
-        if (!*host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
-        status = be->ops->download(be, *host, vs_mat_view(be, all, i * rows, rows, 0, all.cols), err);
+        status = vs_logits_download(host, w->backend, &w->model->arch, job->session, job->images, i, err);
     }
-    const vs_status synced = be->ops->sync(be, err);
-    return status == VS_OK ? synced : status;
+    return status;
 }
 
 static vs_status run_states(const context *c, const vs_job *job, vs_error *err) {
@@ -88,8 +83,9 @@ static vs_status count_state(const context *c, const finished *f, const vs_job *
     const size_t p = c->set->patch;
     for (size_t i = 0; i < f->count; i++) {
         const vs_window *w = &c->set->windows[f->first + i];
-        f->windows[i] = (vs_window_logits){ *w, c->logits[(f->first + i) * state_count(c) + state],
-                                            c->runner->weights->backend->real, (w->height + p - 1) / p, (w->width + p - 1) / p };
+        const void *logits = c->logits[(f->first + i) * state_count(c) + state];
+        f->windows[i] = vs_logits_of_window(logits, c->runner->weights->backend->real, &c->runner->weights->model->arch, *w,
+                                            (w->height + p - 1) / p, (w->width + p - 1) / p);
     }
     uint16_t *map = state == 0 ? f->float_map : f->map;
     vs_status status = vs_slide_map(f->windows, f->count, c->out->classes, f->size, job->helpers, map, err);

@@ -38,8 +38,7 @@ static vs_status cut_windows(vs_imageset *s, vs_error *err) {
         z->width = z->height = (size_t)s->config->scenes.size;
         vs_status status = path ? vs_image_read_size(path, &z->width, &z->height, err) : VS_OK;
         if (status != VS_OK) return status;
-        status = vs_image_keep_ratio(z->width, z->height, (size_t)p->mmseg.long_side, (size_t)p->mmseg.short_side,
-                                     &z->scaled_width, &z->scaled_height, err);
+        status = vs_window_scaled_size(p, z, err);
         if (status != VS_OK) {
             vs_error_prefix(err, "%s: ", path ? path : "scene");
             return status;
@@ -84,7 +83,11 @@ vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set
     for (size_t i = 0; i < s->images; i++) s->order[i] = offset + i;
     if (of->sample.set && (size_t)of->sample.count < s->images) sample_order(s, (size_t)of->sample.count, of->sample.seed);
     s->count = s->images;
-    if (config->data.preprocess.mmseg.set) status = cut_windows(s, err);
+    const vs_preprocess_config *p = s->preprocess;
+    if (p->tiles.set && (size_t)p->tiles.short_side % patch)
+        status = vs_config_fail(config, p->mark, err, "data.preprocess.tiles: short %lld is not a multiple of the patch size %zu",
+                                (long long)p->tiles.short_side, patch);
+    if (status == VS_OK && (p->mmseg.set || p->tiles.set)) status = cut_windows(s, err);
 out:
     if (status != VS_OK) vs_imageset_release(s);
     return status;
@@ -151,6 +154,16 @@ static vs_status scene_labels(const vs_imageset *s, size_t image, uint8_t *label
     return status;
 }
 
+/* A model whose file says what its classes are called in label maps: others are ignored, as it was not trained on them. */
+static void classes_of_ids(const vs_imageset *s, uint8_t *labels, size_t pixels) {
+    uint8_t class_of[256];
+    if (!s->class_ids) return;
+    memset(class_of, 255, sizeof class_of);
+    for (size_t k = 0; k < s->class_count && k < 255; k++)
+        if (s->class_ids[k] >= 0 && s->class_ids[k] < 255) class_of[s->class_ids[k]] = (uint8_t)k;
+    for (size_t i = 0; i < pixels; i++) labels[i] = class_of[labels[i]];
+}
+
 vs_status vs_imageset_labels(const vs_imageset *s, size_t image, size_t width, size_t height, uint8_t **out, vs_error *err) {
     char *path = NULL;
     vs_image labels = { 0 };
@@ -167,6 +180,7 @@ vs_status vs_imageset_labels(const vs_imageset *s, size_t image, size_t width, s
                          labels.height, width, height, s->windows ? "" : " after preprocessing");
     if (status == VS_OK) {
         vs_dataset_classes_of(s->config->protocol, labels.pixels, width * height);
+        if (s->config->protocol == VS_LABELS_PLAIN) classes_of_ids(s, labels.pixels, width * height);
         *out = labels.pixels;
         labels.pixels = NULL;
     }
@@ -193,8 +207,11 @@ static vs_status get_window(const vs_imageset *s, const vs_window *w, vs_sample 
     if (status == VS_OK && (image.width != z->width || image.height != z->height))
         status = vs_fail(err, VS_ERR_FORMAT, "%s: its header says %zux%zu, but it is %zux%zu", s->files.paths[s->order[w->image]],
                          z->width, z->height, image.width, image.height);
-    if (status == VS_OK) status = vs_window_scale(s->preprocess, &image, &scaled, err);
-    if (status == VS_OK) status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
+    const bool tiles = s->preprocess->tiles.set;
+    if (status == VS_OK && tiles) status = vs_tile_cut(s->preprocess, &image, *z, w, &sample->image, &sample->pixels, err);
+    if (status == VS_OK && !tiles) status = vs_window_scale(s->preprocess, &image, &scaled, err);
+    if (status == VS_OK && !tiles)
+        status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
     vs_image_release(&image);
     vs_image_release(&scaled);
     return status;

@@ -11,11 +11,13 @@ typedef struct vs_imageset {
     size_t patch; /* sizes must be multiples of it */
     size_t count; /* what the model is given: images, or the windows cut from them */
     size_t images;
-    vs_filelist files;    /* empty for scenes */
-    char *labels;         /* folder of label maps, or NULL */
-    size_t *order;        /* [images]: indices into the scenes or files, after offset, count and sample */
-    vs_window *windows;   /* [count] with preprocess.mmseg, image after image; else NULL */
-    vs_image_size *sizes; /* [images] with windows */
+    vs_filelist files;        /* empty for scenes */
+    char *labels;             /* folder of label maps, or NULL */
+    size_t *order;            /* [images]: indices into the scenes or files, after offset, count and sample */
+    vs_window *windows;       /* [count] with preprocess.mmseg or tiles, image after image; else NULL */
+    vs_image_size *sizes;     /* [images] with windows */
+    const int64_t *class_ids; /* borrowed, [class_count]: what plain label maps call the model's classes; NULL: by their index */
+    size_t class_count;
 } vs_imageset;
 
 /* One image, ready. */

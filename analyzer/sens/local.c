@@ -6,13 +6,18 @@
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t patch_reals(const vs_arch *a) { return 3 * a->patch * a->patch; }
 static size_t input_reals(const vs_arch *a, size_t t) {
-    return t * larger(larger(larger(a->width, a->head_width), a->hidden), larger(a->classes, patch_reals(a)));
+    return larger(t * larger(larger(a->width, a->hidden), patch_reals(a)), vs_arch_head_reals(a, t));
 }
 static size_t output_reals(const vs_arch *a, size_t t) {
-    return t * larger(larger(3 * a->width, vs_arch_fc1_width(a)), a->classes);
+    return larger(t * larger(3 * a->width, vs_arch_fc1_width(a)), vs_arch_head_reals(a, t));
+}
+/* What EoMT's linears give, kept while the states' heads run. */
+static size_t kept_head_reals(const vs_arch *a, size_t t) {
+    return a->head == VS_HEAD_EOMT ? 2 * vs_arch_head_reals(a, t) + (1 + VS_MASK_LINEARS) * t * larger(a->width, a->classes + 1)
+                                   : 0;
 }
 size_t vs_analysis_scratch_reals(const vs_arch *a, size_t t, size_t images) {
-    return 2 * input_reals(a, t * images) + output_reals(a, t * images) + vs_largest_weight(a);
+    return 2 * input_reals(a, t * images) + output_reals(a, t * images) + vs_largest_weight(a) + kept_head_reals(a, t * images);
 }
 size_t vs_analysis_scratch_reals_with_probs(const vs_arch *a, size_t t, size_t images) {
     return vs_analysis_scratch_reals(a, t, images) + images * a->heads * t * t;
@@ -24,7 +29,8 @@ vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size
     const vs_backend *be = r->a->backend;
     const vs_arch *a = &r->a->model->arch;
     void *base = vs_session_scratch(r->job->session);
-    const size_t i = input_reals(a, rows), o = output_reals(a, rows), t = vs_session_tokens(r->job->session);
+    const size_t all = r->job->images * vs_session_tokens(r->job->session), t = rows / r->job->images;
+    const size_t i = input_reals(a, all), o = output_reals(a, all); /* of the most rows: a head's are not the tokens */
     return (vs_analysis_room){ { base, rows, in, in },
                                { reals_at(be, base, i), rows, in, in },
                                { reals_at(be, base, 2 * i), rows, out, out },
@@ -32,12 +38,25 @@ vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size
                                { reals_at(be, base, 2 * i + o + vs_largest_weight(a)), a->heads * rows, t, t } };
 }
 
+vs_mat vs_analysis_kept_head(const vs_analysis_run *r, vs_kind kind) {
+    const vs_session *s = r->job->session;
+    const vs_arch *a = &r->a->model->arch;
+    const size_t rows = r->job->images * vs_session_tokens(s);
+    size_t at = 2 * input_reals(a, rows) + output_reals(a, rows) + vs_largest_weight(a);
+    for (vs_kind k = VS_KIND_HEAD; k < kind; k++) {
+        const vs_mat before = vs_session_head_output(s, k);
+        at += before.rows * before.cols;
+    }
+    const vs_mat x = vs_session_head_output(s, kind);
+    return (vs_mat){ reals_at(r->a->backend, vs_session_scratch(s), at), x.rows, x.cols, x.cols };
+}
+
 /* The float tensor that a state's tensor is compared with. */
 vs_mat vs_analysis_float_output(const vs_analysis_run *r, vs_kind kind) {
     const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
+    if (vs_kind_is_head(kind)) return vs_session_head_output(r->job->session, kind);
     switch (kind) {
     case VS_KIND_PATCH_EMBED: return vs_session_embedded(r->job->session);
-    case VS_KIND_HEAD: return vs_session_logits(r->job->session);
     case VS_KIND_QKV: return ws->qkv;
     case VS_KIND_PROJ: return ws->proj;
     case VS_KIND_FC1: return ws->fc1;
@@ -48,9 +67,9 @@ vs_mat vs_analysis_float_output(const vs_analysis_run *r, vs_kind kind) {
 
 static vs_mat float_input(const vs_analysis_run *r, vs_kind kind) {
     const vs_workspace *ws = vs_session_workspace(r->job->session, VS_ANALYSIS_FLOAT);
+    if (vs_kind_is_head(kind)) return vs_session_head_input(r->job->session, kind);
     switch (kind) {
     case VS_KIND_PATCH_EMBED: return vs_session_patches(r->job->session);
-    case VS_KIND_HEAD: return vs_session_features(r->job->session);
     case VS_KIND_QKV: return ws->norm1;
     case VS_KIND_PROJ: return ws->attended;
     case VS_KIND_FC1: return ws->norm2;

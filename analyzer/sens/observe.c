@@ -19,11 +19,11 @@ typedef struct worker {
 } worker;
 
 static size_t scratch_reals(const vs_arch *a, size_t t, size_t images) {
-    const size_t widths[] = { a->width, a->hidden, 3 * a->patch * a->patch, a->head_width };
-    size_t widest = 0;
+    const size_t widths[] = { a->width, a->hidden, 3 * a->patch * a->patch };
+    size_t reals = vs_arch_head_reals(a, images * t);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-        if (widths[i] > widest) widest = widths[i];
-    return images * t * widest;
+        if (images * t * widths[i] > reals) reals = images * t * widths[i];
+    return reals;
 }
 
 /* Equal parts of the columns of x, each into the histogram of its grid. */

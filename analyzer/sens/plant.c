@@ -97,7 +97,7 @@ static vs_status forward(const context *c, const vs_job *job, vs_error *err) {
 
 static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
-    const size_t tokens = vs_session_tokens(job->session);
+    const size_t tokens = vs_session_tokens_at(job->session, (size_t)c->block);
     size_t reals = 0;
     void *host = NULL;
     if (c->rules->copies &&

@@ -26,14 +26,14 @@ static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error *er
     if (status == VS_OK) status = vs_forward_embed(s, changed, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
     for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
         status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b, nobody, err);
-        const vs_mat base = vs_session_stream(s, VS_RERUN_BASE), stream = vs_session_stream(s, VS_RERUN_STREAM);
         if (status != VS_OK || (int)b < x->block) { /* nothing has changed yet */
-            if (status == VS_OK) r->backend->ops->copy(r->backend, base, stream);
+            if (status == VS_OK) vs_session_copy_stream(s, VS_RERUN_BASE, VS_RERUN_STREAM);
             continue;
         }
         status = vs_forward_block(s, changed, VS_RERUN_WORKSPACE, VS_RERUN_STREAM, b, vs_only_tapper(&only), err);
         vs_sums_out(&w->sums, r->job, which * w->results->arch->depth + b, out);
-        r->backend->ops->error_sums(r->backend, base, stream, r->job->images, out);
+        r->backend->ops->error_sums(r->backend, vs_session_stream(s, VS_RERUN_BASE), vs_session_stream(s, VS_RERUN_STREAM),
+                                    r->job->images, out);
     }
     return status;
 }
@@ -68,7 +68,7 @@ static vs_status choose(vs_results *r, size_t recipe, size_t count, vs_error *er
         size_t best = SIZE_MAX;
         for (size_t i = 0; i < r->row_count; i++) {
             const vs_sqnr *s = damage(&r->rows[i].recipes[recipe]);
-            bool taken = r->rows[i].kind == VS_KIND_HEAD || !s->present || isnan(s->pooled);
+            bool taken = vs_kind_is_head(r->rows[i].kind) || !s->present || isnan(s->pooled);
             for (size_t k = 0; k < r->propagation_count; k++) taken |= r->propagations[k].row == i;
             if (!taken && (best == SIZE_MAX || s->pooled < damage(&r->rows[best].recipes[recipe])->pooled)) best = i;
         }

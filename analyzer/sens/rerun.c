@@ -8,7 +8,8 @@
 static const vs_tapper nobody = { NULL, NULL };
 
 static size_t scratch_reals(const vs_arch *a, size_t tokens, size_t images) {
-    return vs_largest_weight(a) + images * tokens * (a->width > a->classes ? a->width : a->classes);
+    const size_t tokens_out = images * tokens * a->width, head_out = vs_arch_head_reals(a, images * tokens);
+    return vs_largest_weight(a) + (tokens_out > head_out ? tokens_out : head_out);
 }
 
 vs_session_needs vs_rerun_needs(void) { return (vs_session_needs){ VS_RERUN_WORKSPACES, VS_RERUN_STREAMS, scratch_reals }; }
@@ -108,6 +109,7 @@ vs_status vs_rerun_block(vs_rerun *r, size_t block, vs_error *err) {
     copy_stream(r, VS_RERUN_BASE, VS_RERUN_BLOCK_INPUT);
     vs_status status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, block, nobody, err);
     if (status != VS_OK) return status;
+    vs_session_shape_stream(s, VS_RERUN_BLOCK_INPUT, VS_RERUN_MIDDLE);
     r->backend->ops->scale_add(r->backend, vs_session_stream(s, VS_RERUN_BLOCK_INPUT),
                                vs_session_workspace(s, VS_RERUN_BASE_WORKSPACE)->proj, r->base->blocks[block].ls1,
                                vs_session_stream(s, VS_RERUN_MIDDLE));
@@ -138,6 +140,7 @@ static vs_mat put_input(const vs_rerun *r, vs_kind kind) {
 static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *only, vs_error_sums *const *sums, vs_error *err) {
     vs_session *s = r->job->session;
     const bool operand = vs_kind_is_operand(only->kind), mlp = only->kind == VS_KIND_FC1 || only->kind == VS_KIND_FC2;
+    vs_session_begin_block(s, VS_RERUN_WORKSPACE, (size_t)only->block);
     const vs_mat x = put_input(r, only->kind);
     if (!operand) change_input(r->backend, vs_variant_site(only->recipe->variant, only->kind, only->block), only->mode, x);
     copy_stream(r, mlp ? VS_RERUN_MIDDLE : VS_RERUN_BLOCK_INPUT, VS_RERUN_STREAM);
@@ -154,7 +157,7 @@ vs_status vs_rerun_alone(vs_rerun *r, const vs_state *recipe, vs_kind kind, int 
     const vs_weights *w = vs_rerun_weights(r, recipe, kind, block, mode);
     const size_t depth = r->base->model->arch.depth;
     if (block >= 0) return alone_in_block(r, w, &only, sums, err);
-    if (kind == VS_KIND_HEAD) return run_on(r, w, VS_RERUN_BASE, depth, vs_only_tapper(&only), sums, err);
+    if (vs_kind_is_head(kind)) return run_on(r, w, VS_RERUN_BASE, depth, vs_only_tapper(&only), sums, err);
     vs_status status = vs_forward_embed(r->job->session, w, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
     return status == VS_OK ? run_on(r, r->base, VS_RERUN_STREAM, 0, nobody, sums, err) : status;
 }

@@ -1,5 +1,6 @@
 #include "slide.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,12 +10,29 @@ static double real_at(const void *p, vs_real real, size_t i) {
     return real == VS_REAL_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
+/* Numbers of one pixel of the grid. */
+static size_t depth_of(const vs_window_logits *l, size_t classes) { return l->class_probs ? l->queries : classes; }
+
 /* Row `y` of the window, still as wide as the grid. */
-static void blend_grid_rows(const vs_window_logits *l, size_t classes, size_t y, double *out) {
+static void blend_grid_rows(const vs_window_logits *l, size_t depth, size_t y, double *out) {
     const vs_bilinear t = vs_bilinear_source(y, l->h, l->window.height);
-    const size_t n = l->w * classes, a = t.lower * n, b = t.upper * n;
+    const size_t n = l->w * depth, a = t.lower * n, b = t.upper * n;
     for (size_t i = 0; i < n; i++)
         out[i] = (1 - t.weight) * real_at(l->logits, l->real, a + i) + t.weight * real_at(l->logits, l->real, b + i);
+}
+
+/* EoMT: masks are resized, scores are not. */
+static void add_scores(const vs_window_logits *l, size_t classes, const double *grid_row, double *out) {
+    for (size_t x = 0; x < l->window.width; x++) {
+        const vs_bilinear t = vs_bilinear_source(x, l->w, l->window.width);
+        const double *a = grid_row + t.lower * l->queries, *b = grid_row + t.upper * l->queries;
+        double *to = out + (l->window.x + x) * classes;
+        for (size_t q = 0; q < l->queries; q++) {
+            const double share = 1 / (1 + exp(-((1 - t.weight) * a[q] + t.weight * b[q])));
+            const double *probs = l->class_probs + q * classes;
+            for (size_t k = 0; k < classes; k++) to[k] += share * probs[k];
+        }
+    }
 }
 
 static void add_window(const vs_window_logits *l, size_t classes, const double *grid_row, double *out) {
@@ -33,8 +51,8 @@ void vs_slide_row(const vs_window_logits *windows, size_t count, size_t classes,
     memset(out, 0, width * classes * sizeof *out);
     for (size_t i = 0; i < count; i++) {
         if (!covers(&windows[i].window, y)) continue;
-        blend_grid_rows(&windows[i], classes, y - windows[i].window.y, scratch);
-        add_window(&windows[i], classes, scratch, out);
+        blend_grid_rows(&windows[i], depth_of(&windows[i], classes), y - windows[i].window.y, scratch);
+        (windows[i].class_probs ? add_scores : add_window)(&windows[i], classes, scratch, out);
     }
     for (size_t x = 0; x < width; x++) {
         size_t seen = 0;
@@ -83,8 +101,10 @@ static void map_row(const rows *r, const double *upper, const double *lower, dou
 static vs_status map_band(const vs_window_logits *windows, size_t count, size_t classes, vs_image_size size, size_t first,
                           size_t end, uint16_t *out, vs_error *err) {
     size_t widest = 0, grid = 0, row = 0, all = 0;
+    size_t deepest = classes;
     for (size_t i = 0; i < count; i++) widest = windows[i].w > widest ? windows[i].w : widest;
-    const bool fits = vs_size_mul(&grid, widest, classes) && vs_size_mul(&row, size.scaled_width, classes) &&
+    for (size_t i = 0; i < count; i++) deepest = windows[i].queries > deepest ? windows[i].queries : deepest;
+    const bool fits = vs_size_mul(&grid, widest, deepest) && vs_size_mul(&row, size.scaled_width, classes) &&
                       vs_size_mul(&all, 2, row) && vs_size_add(&all, all, grid) && vs_size_add(&all, all, classes);
     double *memory = fits ? vs_calloc(all, sizeof *memory) : NULL;
     if (!memory) return vs_fail(err, VS_ERR_NOMEM, "no memory for a class map");

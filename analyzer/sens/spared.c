@@ -25,7 +25,7 @@ vs_sweep_cost vs_spared_cost(const vs_results *r, const vs_states *s, const vs_s
     const double depth = (double)r->arch->depth, recipes = (double)s->recipe_count;
     double forwards = 1 + (2 + FLOOR_RUNS) * recipes;
     for (size_t i = 0; i < r->row_count; i++)
-        forwards += recipes * (r->rows[i].kind == VS_KIND_HEAD ? 0 : (depth - fmax(r->rows[i].block, 0)) / depth);
+        forwards += recipes * (vs_kind_is_head(r->rows[i].kind) ? 0 : (depth - fmax(r->rows[i].block, 0)) / depth);
     return (vs_sweep_cost){ o->images * s->recipe_count * (r->row_count + 1 + FLOOR_RUNS), (double)o->images * forwards };
 }
 
@@ -45,7 +45,8 @@ static vs_status spare_rows(const spared *w, vs_rerun *r, size_t recipe, vs_kind
     vs_status status = VS_OK;
     for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++) {
         const vs_row *x = &w->results->rows[i];
-        if (block >= 0 ? x->block == block : x->kind == kind) status = measure(w, r, recipe, x->kind, x->block, i, err);
+        const bool same = x->kind == kind || (vs_kind_is_head(x->kind) && vs_kind_is_head(kind)); /* a head has several */
+        if (block >= 0 ? x->block == block : same) status = measure(w, r, recipe, x->kind, x->block, i, err);
     }
     return status;
 }

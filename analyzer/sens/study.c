@@ -39,7 +39,7 @@ static vs_status check_classes(const vs_study *s, vs_error *err) {
     const vs_set_config *e = &s->config->data.evaluation;
     const vs_arch *a = &s->model->arch;
     const size_t classes = e->set ? vs_dataset_class_count(e->protocol) : 0;
-    if (classes == 0 || a->head != VS_HEAD_SEGMENTATION || a->classes == classes) return VS_OK;
+    if (classes == 0 || !vs_arch_gives_maps(a) || a->classes == classes) return VS_OK;
     return vs_config_fail(s->config, e->mark, err, "protocol %s has %zu classes, the head of %s has %zu",
                           vs_dataset_name(e->protocol), classes, a->name, a->classes);
 }
@@ -268,6 +268,9 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     vs_status status = vs_backend_open_as(&s->backend, options->backend, options->arithmetic, err);
     if (status == VS_OK) status = choose_width(s, err);
     if (status == VS_OK) status = open_model(s, err);
+    if (status == VS_OK && s->model->arch.head == VS_HEAD_EOMT && config->recipe.p != VS_P_NONE)
+        status = vs_fail(err, VS_ERR_UNSUPPORTED,
+                         "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", config->path);
     if (status == VS_OK) status = open_sets(s, err);
     if (status == VS_OK) status = measure_geometry(s, err);
     if (status == VS_OK) status = check_globs(s, &config->analyze.layers, err);
@@ -428,6 +431,11 @@ static vs_status sweep(vs_study *s, const vs_runner *runner, vs_error *err) {
 
 static vs_status evaluate(vs_study *s, const vs_runner *runner, vs_error *err) {
     vs_cache *cache = s->options.cache;
+    const vs_model *m = s->model;
+    if (m->class_ids && m->class_name_count == m->arch.classes) {
+        s->evaluation_set.class_ids = m->class_ids;
+        s->evaluation_set.class_count = m->class_name_count;
+    }
     s->float_maps = vs_cache_take(cache, VS_SHARED_FLOAT_MAPS);
     vs_status status = VS_OK;
     if (!s->float_maps && vs_cache_wanted(cache, VS_SHARED_FLOAT_MAPS))

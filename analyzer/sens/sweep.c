@@ -30,7 +30,7 @@ vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_s
             for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT; m++) {
                 if (!mode_asked(o, r->rows[i].kind, m)) continue;
                 cost.reruns += o->images;
-                const double block = r->rows[i].kind == VS_KIND_HEAD ? depth : fmax(r->rows[i].block, 0);
+                const double block = vs_kind_is_head(r->rows[i].kind) ? depth : fmax(r->rows[i].block, 0);
                 cost.forwards += (double)o->images * (depth - block) / depth;
             }
         }
@@ -61,7 +61,8 @@ static vs_status measure_rows(const sweep *w, vs_rerun *r, vs_kind kind, int blo
     vs_status status = VS_OK;
     for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++) {
         const vs_row *x = &w->results->rows[i];
-        if (block >= 0 ? x->block == block : x->kind == kind) status = measure_row(w, r, i, err);
+        const bool same = x->kind == kind || (vs_kind_is_head(x->kind) && vs_kind_is_head(kind)); /* a head has several */
+        if (block >= 0 ? x->block == block : same) status = measure_row(w, r, i, err);
     }
     return status;
 }

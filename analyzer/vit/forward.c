@@ -1,22 +1,22 @@
 /* The forward pass, one formula a line; shapes and sources in vit-models.md 2.2 to 2.6. */
 #include <math.h>
 
+#include "eomt.h"
 #include "head.h"
 #include "session.h"
 
-/* Shows a tensor to the tap, if anybody looks. */
-static vs_status show(vs_tapper tapper, vs_kind kind, int block, bool input, vs_mat x, vs_error *err) {
+vs_status vs_forward_show(vs_tapper tapper, vs_kind kind, int block, bool input, vs_mat x, vs_error *err) {
     if (!tapper.fn) return VS_OK;
     const vs_tap tap = { kind, block, input, x };
     return tapper.fn(tapper.context, &tap, err);
 }
 
-static vs_status linear(const vs_session *s, const vs_linear_weights *l, vs_kind kind, int block, vs_mat x, vs_mat y,
-                        vs_tapper tapper, vs_error *err) {
-    vs_status status = show(tapper, kind, block, true, x, err);
+vs_status vs_forward_linear(const vs_session *s, const vs_linear_weights *l, vs_kind kind, int block, vs_mat x, vs_mat y,
+                            vs_tapper tapper, vs_error *err) {
+    vs_status status = vs_forward_show(tapper, kind, block, true, x, err);
     if (status != VS_OK) return status;
     s->backend->ops->linear(s->backend, x, l->w, l->b, y);
-    return show(tapper, kind, block, false, y, err);
+    return vs_forward_show(tapper, kind, block, false, y, err);
 }
 
 vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixels, size_t stream, vs_tapper tapper,
@@ -26,10 +26,13 @@ vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixe
     vs_status status = ops->upload(s->backend, s->pixels, pixels, count, err);
     if (status != VS_OK) return status;
     ops->patchify(s->backend, s->pixels, s->options.images, s->h, s->w, s->model->arch.patch, s->patches);
-    status = linear(s, &w->patch, VS_KIND_PATCH_EMBED, -1, s->patches, s->embedded, tapper, err);
+    status = vs_forward_linear(s, &w->patch, VS_KIND_PATCH_EMBED, -1, s->patches, s->embedded, tapper, err);
     if (status != VS_OK) return status;
+    s->streams[stream].rows = s->options.images * s->t; /* without the queries of the last run */
     ops->tokens(s->backend, s->embedded, w->prefix, s->pos, s->options.images, s->streams[stream]);
-    return show(tapper, VS_KIND_EMBED, -1, false, s->streams[stream], err);
+    status = vs_forward_show(tapper, VS_KIND_EMBED, -1, false, s->streams[stream], err);
+    if (status == VS_OK && s->model->arch.depth == s->model->arch.joint_blocks) vs_eomt_join(s, w, stream);
+    return status;
 }
 
 static double score_scale(const vs_arch *a) {
@@ -56,8 +59,8 @@ static vs_status attention(vs_session *s, const vs_workspace *ws, int block, vs_
     static const vs_kind kinds[3] = { VS_KIND_Q, VS_KIND_K, VS_KIND_V };
     const vs_mat operand[3] = { ws->q, ws->k, ws->v };
     for (size_t i = 0; i < 3; i++) {
-        vs_status status = show(tapper, kinds[i], block, true, operand[i], err);
-        if (status == VS_OK) status = show(tapper, kinds[i], block, false, operand[i], err);
+        vs_status status = vs_forward_show(tapper, kinds[i], block, true, operand[i], err);
+        if (status == VS_OK) status = vs_forward_show(tapper, kinds[i], block, false, operand[i], err);
         if (status != VS_OK) return status;
     }
     if (!ws->probs.p) {
@@ -66,8 +69,8 @@ static vs_status attention(vs_session *s, const vs_workspace *ws, int block, vs_
     }
     const vs_arch *a = &s->model->arch;
     s->backend->ops->attention_probs(s->backend, operand[0], operand[1], s->options.images, a->heads, score_scale(a), ws->probs);
-    vs_status status = show(tapper, VS_KIND_P, block, true, ws->probs, err);
-    if (status == VS_OK) status = show(tapper, VS_KIND_P, block, false, ws->probs, err);
+    vs_status status = vs_forward_show(tapper, VS_KIND_P, block, true, ws->probs, err);
+    if (status == VS_OK) status = vs_forward_show(tapper, VS_KIND_P, block, false, ws->probs, err);
     if (status == VS_OK) vs_forward_attention_apply(s, ws->probs, operand[2], ws->attended);
     return status;
 }
@@ -84,9 +87,9 @@ typedef struct block_run {
 } block_run;
 
 static vs_status block_linear(const block_run *r, const vs_linear_weights *l, vs_kind kind, vs_mat x, vs_mat y, vs_error *err) {
-    if (kind != r->first) return linear(r->s, l, kind, r->block, x, y, r->tapper, err);
+    if (kind != r->first) return vs_forward_linear(r->s, l, kind, r->block, x, y, r->tapper, err);
     r->s->backend->ops->linear(r->s->backend, x, l->w, l->b, y); /* its input is the caller's */
-    return show(r->tapper, kind, r->block, false, y, err);
+    return vs_forward_show(r->tapper, kind, r->block, false, y, err);
 }
 
 /* q and k as attention reads them, from what qkv gave. */
@@ -127,11 +130,19 @@ static vs_status block_mlp(const block_run *r, vs_error *err) {
     vs_status status = block_linear(r, &r->w->fc2, VS_KIND_FC2, r->ws->gelu, r->ws->fc2, err);
     if (status != VS_OK) return status;
     be->ops->scale_add(be, r->x, r->ws->fc2, r->w->ls2, r->x);
-    return show(r->tapper, VS_KIND_BLOCK, r->block, false, r->x, err);
+    return vs_forward_show(r->tapper, VS_KIND_BLOCK, r->block, false, r->x, err);
+}
+
+/* What the next blocks and the head need of this one. */
+static void end_block(vs_session *s, const vs_weights *w, size_t stream, size_t block) {
+    const vs_arch *a = &s->model->arch;
+    vs_head_collect(s, w, stream, block);
+    if (block + 1 < a->depth && block + 1 + a->joint_blocks == a->depth) vs_eomt_join(s, w, stream);
 }
 
 static block_run begin_block(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t block, vs_kind first,
                              vs_tapper tapper) {
+    vs_session_begin_block(s, workspace, block);
     return (block_run){ s, &w->blocks[block], &s->workspaces[workspace], s->streams[stream], (int)block, first, tapper };
 }
 
@@ -140,7 +151,7 @@ vs_status vs_forward_block_from(vs_session *s, const vs_weights *w, size_t works
     const block_run r = begin_block(s, w, workspace, stream, block, first, tapper);
     vs_status status = first <= VS_KIND_PROJ ? block_attention(&r, err) : VS_OK;
     if (status == VS_OK) status = block_mlp(&r, err);
-    if (status == VS_OK) vs_head_collect(s, w, stream, block);
+    if (status == VS_OK) end_block(s, w, stream, block);
     return status;
 }
 
@@ -150,17 +161,18 @@ vs_status vs_forward_block(vs_session *s, const vs_weights *w, size_t workspace,
     s->backend->ops->layernorm(s->backend, r.x, r.w->norm1_g, r.w->norm1_b, s->model->arch.eps, r.ws->norm1);
     vs_status status = block_attention(&r, err);
     if (status == VS_OK) status = block_mlp(&r, err);
-    if (status == VS_OK) vs_head_collect(s, w, stream, block);
+    if (status == VS_OK) end_block(s, w, stream, block);
     return status;
 }
 
 vs_status vs_forward_head(vs_session *s, const vs_weights *w, size_t stream, vs_tapper tapper, vs_error *err) {
     vs_head_normalize(s, w, stream);
-    vs_status status = show(tapper, VS_KIND_NORM, -1, false, s->normed, err);
+    vs_status status = vs_forward_show(tapper, VS_KIND_NORM, -1, false, s->normed, err);
     if (status != VS_OK || s->model->arch.head == VS_HEAD_NONE) return status;
+    if (s->model->arch.head == VS_HEAD_EOMT) return vs_eomt_forward(s, w, tapper, err);
     vs_head_gather(s, w, stream);
-    status = linear(s, &w->head, VS_KIND_HEAD, -1, s->features, s->logits, tapper, err);
-    return status == VS_OK ? show(tapper, VS_KIND_LOGITS, -1, false, s->logits, err) : status;
+    status = vs_forward_linear(s, &w->head, VS_KIND_HEAD, -1, s->features, s->logits, tapper, err);
+    return status == VS_OK ? vs_forward_show(tapper, VS_KIND_LOGITS, -1, false, s->logits, err) : status;
 }
 
 vs_status vs_forward(vs_session *s, const vs_weights *w, const float *pixels, vs_tapper tapper, vs_error *err) {

@@ -1,5 +1,7 @@
 #include "head.h"
 
+#include "eomt.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -126,6 +128,9 @@ vs_status vs_head_detect(vs_head_layout *out, vs_arch *a, const vs_tensorfile *f
     candidate found;
     *out = (vs_head_layout){ .linear = "" };
     a->head = VS_HEAD_NONE;
+    bool queries = false;
+    vs_status status = vs_eomt_detect(a, from, out->linear, sizeof out->linear, &queries, err);
+    if (status != VS_OK || queries) return status;
     if (!find_head(from, prefix, head_file != NULL, &found)) {
         if (!head_file) return VS_OK;
         return vs_fail(err, VS_ERR_FORMAT,

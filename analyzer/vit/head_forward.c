@@ -21,7 +21,7 @@ static void normalize(const vs_session *s, vs_mat x, size_t first, size_t count,
 void vs_head_normalize(vs_session *s, const vs_weights *w, size_t stream) {
     const vs_mat x = s->streams[stream];
     const size_t prefix = s->t - s->n;
-    if (!w->prefix_norm_g) {
+    if (!w->prefix_norm_g || s->model->arch.queries) { /* lightly-train's EoMT has one norm for all rows */
         s->backend->ops->layernorm(s->backend, x, w->norm_g, w->norm_b, s->model->arch.eps, s->normed);
         return;
     }

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "eomt.h"
 #include "head.h"
 #include "util.h"
 
@@ -46,6 +47,7 @@ static void unwrap(char *name) {
 vs_status vs_head_read(const vs_reader *r, const vs_head_layout *layout, vs_error *err) {
     vs_model *m = r->model;
     if (m->arch.head == VS_HEAD_NONE) return VS_OK;
+    if (m->arch.head == VS_HEAD_EOMT) return vs_eomt_read(r, layout->linear, err);
     vs_linear *head = &m->head;
     vs_status status;
     if (*layout->linear) {

@@ -153,25 +153,6 @@ static void summarize_dtypes(vs_model *m, const vs_tensorfile *file) {
     }
 }
 
-/* Comma-separated names under the metadata key "classes". */
-static vs_status read_class_names(vs_model *m, const vs_tensorfile *file, vs_error *err) {
-    for (size_t i = 0; i < vs_tensorfile_meta_count(file); i++) {
-        const vs_meta_entry *meta = vs_tensorfile_meta_at(file, i);
-        if (strcmp(meta->key, "classes") != 0) continue;
-        size_t capacity = 0;
-        for (const char *p = meta->value; *p;) {
-            const size_t n = strcspn(p, ",");
-            if (!vs_grow((void **)&m->class_names, &capacity, m->class_name_count + 1, sizeof *m->class_names))
-                return vs_fail(err, VS_ERR_NOMEM, "no memory for class names");
-            char *name = vs_format("%.*s", (int)n, p);
-            if (!name) return vs_fail(err, VS_ERR_NOMEM, "no memory for class names");
-            m->class_names[m->class_name_count++] = name;
-            p += n + (p[n] == ',');
-        }
-    }
-    return VS_OK;
-}
-
 /* The file's, or computed from theta. */
 static vs_status read_periods(const vs_reader *r, const vs_layout *layout, vs_error *err) {
     vs_model *m = r->model;
@@ -231,7 +212,7 @@ vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options
     const vs_reader backbone = { m, file, options }, head = { m, head_file ? head_file : file, options };
     status = list_tensors(m, file, err);
     if (status == VS_OK && head_file) status = list_tensors(m, head_file, err);
-    if (status == VS_OK) status = read_class_names(m, head_file ? head_file : file, err);
+    if (status == VS_OK) status = vs_read_class_names(m, head_file ? head_file : file, err);
     if (status == VS_OK) status = read_backbone(&backbone, &layout, err);
     if (status == VS_OK) status = vs_head_read(&head, &layout.head, err);
     if (status == VS_OK && m->missing_count && !options->shapes_only)

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 
 #include "util.h"
@@ -17,6 +18,13 @@ static const char *const kind_names[] = {
     [VS_KIND_BLOCK] = "block",
     [VS_KIND_NORM] = "norm",
     [VS_KIND_HEAD] = "head",
+    [VS_KIND_MASK1] = "head.mask_head.0",
+    [VS_KIND_MASK2] = "head.mask_head.2",
+    [VS_KIND_MASK3] = "head.mask_head.4",
+    [VS_KIND_UP1] = "head.upscale.0.conv1",
+    [VS_KIND_UP2] = "head.upscale.1.conv1",
+    [VS_KIND_UP3] = "head.upscale.2.conv1",
+    [VS_KIND_MASKS] = "masks",
     [VS_KIND_LOGITS] = "logits",
 };
 
@@ -30,9 +38,11 @@ const char *vs_arch_kind_name(const vs_arch *a, vs_kind kind) {
 
 bool vs_kind_is_operand(vs_kind kind) { return kind >= VS_KIND_Q && kind <= VS_KIND_P; }
 
+bool vs_kind_is_head(vs_kind kind) { return kind >= VS_KIND_HEAD && kind <= VS_KIND_UP3; }
+
 bool vs_kind_is_linear(vs_kind kind) {
     return kind == VS_KIND_PATCH_EMBED || kind == VS_KIND_QKV || kind == VS_KIND_PROJ || kind == VS_KIND_FC1 ||
-           kind == VS_KIND_FC2 || kind == VS_KIND_HEAD;
+           kind == VS_KIND_FC2 || vs_kind_is_head(kind);
 }
 
 size_t vs_linear_names(const vs_linear *l, vs_kind kind, const char *names[VS_MAX_PARTS]) {
@@ -46,27 +56,35 @@ size_t vs_linear_names(const vs_linear *l, vs_kind kind, const char *names[VS_MA
 
 /* study.md section 1: a linear T*in*out, q and k T*T*C/2 each, v T*T*C. */
 static double macs_of(const vs_model *m, vs_kind kind, int block, size_t tokens) {
-    const double t = (double)tokens, c = (double)m->arch.width;
+    const vs_arch *a = &m->arch;
+    const double t = (double)(tokens + (block < 0 ? 0 : vs_arch_queries_at(a, (size_t)block))), c = (double)m->arch.width;
     if (kind == VS_KIND_Q || kind == VS_KIND_K) return t * t * c / 2;
     if (kind == VS_KIND_V) return t * t * c;
     const vs_linear *l = vs_model_linear(m, kind, block);
     if (!l) return 0;
     const double patches = t - 1 - (double)m->arch.registers;
-    const double rows = kind == VS_KIND_PATCH_EMBED          ? patches
-                        : kind != VS_KIND_HEAD               ? t
-                        : m->arch.head == VS_HEAD_CLASSIFIER ? 1
-                                                             : patches;
+    double rows = t;
+    if (kind == VS_KIND_PATCH_EMBED)
+        rows = patches;
+    else if (kind >= VS_KIND_UP1 && vs_kind_is_head(kind))
+        rows = patches * pow(4, kind - VS_KIND_UP1);
+    else if (vs_kind_is_head(kind))
+        rows = a->head == VS_HEAD_CLASSIFIER ? 1 : a->head == VS_HEAD_EOMT ? (double)a->queries : patches;
     return rows * (double)l->in * (double)l->out;
+}
+
+static const char *head_name(const vs_arch *a) {
+    return a->head == VS_HEAD_SEGMENTATION ? "head.conv_seg" : a->head == VS_HEAD_EOMT ? "head.class_head" : "head.fc";
 }
 
 vs_status vs_points_make(const vs_model *m, size_t tokens, bool probabilities, vs_point **points, size_t *count, vs_error *err) {
     static const vs_kind in_block[] = { VS_KIND_QKV,  VS_KIND_Q,   VS_KIND_K,   VS_KIND_V,    VS_KIND_P,
                                         VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2, VS_KIND_BLOCK };
     enum { PER_BLOCK = sizeof in_block / sizeof *in_block };
-    *points = vs_calloc(m->arch.depth * PER_BLOCK + 5, sizeof **points);
+    *points = vs_calloc(m->arch.depth * PER_BLOCK + 5 + VS_HEAD_SITES, sizeof **points);
     if (!*points) return vs_fail(err, VS_ERR_NOMEM, "no memory for the list of layers");
     size_t n = 0;
-    const vs_kind before[] = { VS_KIND_PATCH_EMBED, VS_KIND_EMBED }, after[] = { VS_KIND_NORM, VS_KIND_HEAD, VS_KIND_LOGITS };
+    const vs_kind before[] = { VS_KIND_PATCH_EMBED, VS_KIND_EMBED };
     for (size_t i = 0; i < 2; i++) {
         vs_point *p = &(*points)[n++];
         *p = (vs_point){ .kind = before[i], .block = -1, .macs = macs_of(m, before[i], -1, tokens) };
@@ -82,14 +100,13 @@ vs_status vs_points_make(const vs_model *m, size_t tokens, bool probabilities, v
             else
                 snprintf(p->name, sizeof p->name, "blocks.%zu.%s", b, vs_arch_kind_name(&m->arch, in_block[i]));
         }
-    for (size_t i = 0; i < 3; i++) {
-        if (after[i] != VS_KIND_NORM && m->arch.head == VS_HEAD_NONE) continue;
+    for (vs_kind kind = VS_KIND_NORM; kind <= VS_KIND_LOGITS; kind++) {
+        if (kind != VS_KIND_NORM && m->arch.head == VS_HEAD_NONE) continue;
+        if (vs_kind_is_head(kind) && !vs_model_linear(m, kind, -1)) continue;
+        if (kind == VS_KIND_MASKS && m->arch.head != VS_HEAD_EOMT) continue;
         vs_point *p = &(*points)[n++];
-        *p = (vs_point){ .kind = after[i], .block = -1, .macs = macs_of(m, after[i], -1, tokens) };
-        const char *name = after[i] != VS_KIND_HEAD               ? vs_kind_name(after[i])
-                           : m->arch.head == VS_HEAD_SEGMENTATION ? "head.conv_seg"
-                                                                  : "head.fc";
-        snprintf(p->name, sizeof p->name, "%s", name);
+        *p = (vs_point){ .kind = kind, .block = -1, .macs = macs_of(m, kind, -1, tokens) };
+        snprintf(p->name, sizeof p->name, "%s", kind == VS_KIND_HEAD ? head_name(&m->arch) : vs_kind_name(kind));
     }
     *count = n;
     return VS_OK;
@@ -106,4 +123,15 @@ void vs_token_name(const vs_arch *arch, size_t token, size_t grid_w, char *text,
         const size_t n = token - 1 - arch->registers;
         snprintf(text, size, "patch(%zu,%zu)", n / grid_w, n % grid_w);
     }
+}
+
+void vs_row_name(const vs_arch *a, vs_kind kind, int block, size_t row, size_t grid_w, char *text, size_t size) {
+    const bool in_block = block >= 0 && kind >= VS_KIND_QKV && kind <= VS_KIND_FC2;
+    const size_t queries = in_block ? vs_arch_queries_at(a, (size_t)block) : kind == VS_KIND_NORM ? a->queries : 0;
+    if (a->head == VS_HEAD_EOMT && vs_kind_is_head(kind) && kind >= VS_KIND_UP1)
+        snprintf(text, size, "pixel(%zu,%zu)", row / (grid_w << (kind - VS_KIND_UP1)), row % (grid_w << (kind - VS_KIND_UP1)));
+    else if (row < queries || (a->head == VS_HEAD_EOMT && vs_kind_is_head(kind)))
+        snprintf(text, size, "query%zu", row);
+    else
+        vs_token_name(a, row - queries, grid_w, text, size);
 }

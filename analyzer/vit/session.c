@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "eomt.h"
 #include "position.h"
 #include "util.h"
 
@@ -29,6 +30,8 @@ static vs_mat take_mat(planner *p, size_t rows, size_t cols) {
     return (vs_mat){ take(p, count), rows, cols, cols };
 }
 
+static vs_mat take_for_head(void *p, size_t rows, size_t cols) { return take_mat(p, rows, cols); }
+
 /* A workspace's operands: columns of qkv, or rotated copies. */
 static void plan_operands(const vs_session *s, planner *p, vs_workspace *w) {
     const size_t rows = w->qkv.rows, c = s->model->arch.width;
@@ -55,7 +58,7 @@ static void plan_positions(vs_session *s, planner *p) {
 
 static void plan(vs_session *s, planner *p) {
     const vs_arch *a = &s->model->arch;
-    const size_t b = s->options.images, c = a->width, rows = b * s->t;
+    const size_t b = s->options.images, c = a->width, t = vs_session_tokens(s), rows = b * t;
     s->pixels = take_mat(p, b * 3, s->options.height * s->options.width).p;
     s->patches = take_mat(p, b * s->n, 3 * a->patch * a->patch);
     s->embedded = take_mat(p, b * s->n, c);
@@ -63,7 +66,7 @@ static void plan(vs_session *s, planner *p) {
     for (size_t i = 0; i < s->options.workspaces; i++) {
         s->workspaces[i] = (vs_workspace){ .norm1 = take_mat(p, rows, c),
                                            .qkv = take_mat(p, rows, 3 * c),
-                                           .probs = s->options.probabilities ? take_mat(p, rows * a->heads, s->t) : (vs_mat){ 0 },
+                                           .probs = s->options.probabilities ? take_mat(p, rows * a->heads, t) : (vs_mat){ 0 },
                                            .attended = take_mat(p, rows, c),
                                            .proj = take_mat(p, rows, c),
                                            .norm2 = take_mat(p, rows, c),
@@ -73,8 +76,13 @@ static void plan(vs_session *s, planner *p) {
         plan_operands(s, p, &s->workspaces[i]);
     }
     for (size_t i = 0; i < s->options.streams; i++) s->streams[i] = take_mat(p, rows, c);
-    s->attention = take(p, s->backend->ops->attention_scratch(s->backend, s->t, a->heads));
+    s->attention = take(p, s->backend->ops->attention_scratch(s->backend, t, a->heads));
     s->normed = take_mat(p, rows, c);
+    if (a->head == VS_HEAD_EOMT) {
+        vs_eomt_plan(s, p, take_for_head);
+        s->scratch = take(p, s->options.scratch);
+        return;
+    }
     const size_t head_rows = a->head == VS_HEAD_NONE ? 0 : a->head == VS_HEAD_SEGMENTATION ? b * s->n : b;
     for (size_t i = 0; i < s->options.streams && a->head_maps > 1; i++)
         s->collected[i] = take_mat(p, head_rows, (a->head_maps - 1) * c);
@@ -220,16 +228,28 @@ void vs_session_free(vs_session *s) {
     free(s);
 }
 
-size_t vs_session_tokens(const vs_session *s) { return s->t; }
+size_t vs_session_tokens(const vs_session *s) { return s->t + s->model->arch.queries; }
+size_t vs_session_tokens_at(const vs_session *s, size_t block) { return s->t + vs_arch_queries_at(&s->model->arch, block); }
 size_t vs_session_grid_h(const vs_session *s) { return s->h; }
 size_t vs_session_grid_w(const vs_session *s) { return s->w; }
 const vs_workspace *vs_session_workspace(const vs_session *s, size_t index) { return &s->workspaces[index]; }
+void vs_session_begin_block(vs_session *s, size_t workspace, size_t block) {
+    vs_workspace *ws = &s->workspaces[workspace];
+    const size_t t = vs_session_tokens_at(s, block), rows = s->options.images * t;
+    vs_mat *const mats[] = { &ws->norm1, &ws->qkv,   &ws->q,   &ws->k,    &ws->v,  &ws->attended,
+                             &ws->proj,  &ws->norm2, &ws->fc1, &ws->gelu, &ws->fc2 };
+    for (size_t i = 0; i < sizeof mats / sizeof *mats; i++) mats[i]->rows = rows;
+    if (ws->probs.p) ws->probs = (vs_mat){ ws->probs.p, rows * s->model->arch.heads, t, t };
+}
+
 vs_mat vs_session_stream(const vs_session *s, size_t index) { return s->streams[index]; }
+void vs_session_shape_stream(vs_session *s, size_t from, size_t to) { s->streams[to].rows = s->streams[from].rows; }
 void vs_session_copy_collected(const vs_session *s, size_t from, size_t to) {
     if (s->model->arch.head_maps > 1) s->backend->ops->copy(s->backend, s->collected[from], s->collected[to]);
 }
 
-void vs_session_copy_stream(const vs_session *s, size_t from, size_t to) {
+void vs_session_copy_stream(vs_session *s, size_t from, size_t to) {
+    vs_session_shape_stream(s, from, to);
     s->backend->ops->copy(s->backend, s->streams[from], s->streams[to]);
     vs_session_copy_collected(s, from, to);
 }

@@ -89,6 +89,20 @@ static void bind_batchnorm(binder *b, const vs_model *m) {
     free(fold);
 }
 
+static void bind_eomt(binder *b, const vs_model *m) {
+    vs_weights *w = b->weights;
+    const vs_eomt *e = &m->eomt;
+    const size_t c = m->arch.width, q = m->arch.queries;
+    w->queries = (vs_mat){ unconst(bind(b, e->queries, q * c)), q, c, c };
+    for (size_t i = 0; i < VS_MASK_LINEARS; i++) w->mask[i] = bind_linear(b, &e->mask[i]);
+    for (size_t u = 0; u < m->arch.upscales; u++) {
+        w->up[u] = bind_linear(b, &e->up[u]);
+        w->depthwise[u] = bind(b, e->depthwise[u], 9 * c);
+        w->up_norm_g[u] = bind(b, e->norm_g[u], c);
+        w->up_norm_b[u] = bind(b, e->norm_b[u], c);
+    }
+}
+
 vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_model *m, vs_error *err) {
     *out = NULL;
     vs_weights *w = vs_calloc(1, sizeof *w);
@@ -122,6 +136,7 @@ vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_
     w->prefix_norm_b = bind(&b, m->prefix_norm_b, c);
     if (m->arch.head_norm) bind_batchnorm(&b, m);
     if (m->arch.head != VS_HEAD_NONE) w->head = bind_linear(&b, &m->head);
+    if (m->arch.head == VS_HEAD_EOMT) bind_eomt(&b, m);
     if (b.status == VS_OK) b.status = backend->ops->sync(backend, err);
     if (b.status != VS_OK) {
         vs_weights_free(w);
@@ -143,6 +158,12 @@ const vs_linear_weights *vs_weights_linear(const vs_weights *w, vs_kind kind, in
     switch (kind) {
     case VS_KIND_PATCH_EMBED: return &w->patch;
     case VS_KIND_HEAD: return &w->head;
+    case VS_KIND_MASK1:
+    case VS_KIND_MASK2:
+    case VS_KIND_MASK3: return &w->mask[kind - VS_KIND_MASK1];
+    case VS_KIND_UP1:
+    case VS_KIND_UP2:
+    case VS_KIND_UP3: return &w->up[kind - VS_KIND_UP1];
     case VS_KIND_QKV: return &w->blocks[block].qkv;
     case VS_KIND_PROJ: return &w->blocks[block].proj;
     case VS_KIND_FC1: return &w->blocks[block].fc1;
@@ -155,6 +176,12 @@ void vs_weights_set_linear(vs_weights *w, vs_kind kind, int block, vs_linear_wei
     switch (kind) {
     case VS_KIND_PATCH_EMBED: w->patch = linear; break;
     case VS_KIND_HEAD: w->head = linear; break;
+    case VS_KIND_MASK1:
+    case VS_KIND_MASK2:
+    case VS_KIND_MASK3: w->mask[kind - VS_KIND_MASK1] = linear; break;
+    case VS_KIND_UP1:
+    case VS_KIND_UP2:
+    case VS_KIND_UP3: w->up[kind - VS_KIND_UP1] = linear; break;
     case VS_KIND_QKV: w->blocks[block].qkv = linear; break;
     case VS_KIND_PROJ: w->blocks[block].proj = linear; break;
     case VS_KIND_FC1: w->blocks[block].fc1 = linear; break;

@@ -134,6 +134,15 @@ typedef struct vs_backend_ops {
     void (*silu_mul)(const vs_backend *self, vs_mat x, vs_mat y);
     /* y = x + gamma * u, gamma [cols] or NULL for 1 (LayerScale and residual add). */
     void (*scale_add)(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
+    /* Places four values a pixel: y[(b, 2r+i, 2s+j), c] = x[(b, r, s), (2i+j)*C + c]; x [images*h*w, 4C], y [images*4*h*w, C]. */
+    void (*unfold2x2)(const vs_backend *self, vs_mat x, size_t images, size_t h, size_t w, vs_mat y);
+    /* 3x3 convolution in each channel, zeros around the image: y[(b,r,s), c] = sum_ij x[(b, r+i-1, s+j-1), c] * k[3i+j, c];
+     * x, y [images*h*w, C], k [9, C]. */
+    void (*depthwise3x3)(const vs_backend *self, vs_mat x, const void *k, size_t images, size_t h, size_t w, vs_mat y);
+    /* y[r,c] = e^(x[r,c] - max_r) / sum_c e^(x[r,c] - max_r). */
+    void (*softmax_rows)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* Per image: y[p,k] = sum_q sigmoid(m[p,q]) * c[q,k]; m [images*P, Q], c [images*Q, K], y [images*P, K]. */
+    void (*mask_scores)(const vs_backend *self, vs_mat m, vs_mat c, size_t images, vs_mat y);
     /* y = x * scale[col] + shift[col] (a folded BatchNorm). */
     void (*affine)(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
 

@@ -42,7 +42,8 @@ typedef enum vs_ffn {
     VS_FFN_SWIGLU /* w3(silu(x1) * x2), [x1 | x2] = w12 x: packed, the gate first */
 } vs_ffn;
 
-typedef enum vs_head_kind { VS_HEAD_NONE, VS_HEAD_SEGMENTATION, VS_HEAD_CLASSIFIER } vs_head_kind;
+/* EOMT: mask classification by queries that pass through the last blocks with the tokens (vit-models.md 5.6). */
+typedef enum vs_head_kind { VS_HEAD_NONE, VS_HEAD_SEGMENTATION, VS_HEAD_CLASSIFIER, VS_HEAD_EOMT } vs_head_kind;
 
 typedef struct vs_arch {
     const char *layout;                                   /* a name of vs_layout_name */
@@ -58,11 +59,13 @@ typedef struct vs_arch {
     double rope_theta; /* of computed periods; 0 where the file's are used */
     double eps;        /* of every LayerNorm */
     vs_head_kind head;
-    size_t head_maps;  /* blocks whose normed tokens the head reads: the last, or the last four, the earliest first */
-    bool head_norm;    /* segmentation: BatchNorm in front of the 1x1 layer */
-    bool head_mean;    /* classifier: the mean of the last block's patch tokens follows the class tokens */
-    size_t head_width; /* channels the head's linear reads; 0 without a head */
-    size_t classes;
+    size_t head_maps;              /* blocks whose normed tokens the head reads: the last, or the last four, the earliest first */
+    bool head_norm;                /* segmentation: BatchNorm in front of the 1x1 layer */
+    bool head_mean;                /* classifier: the mean of the last block's patch tokens follows the class tokens */
+    size_t head_width;             /* channels the head's linear reads; 0 without a head */
+    size_t classes;                /* EoMT: without "no object", which its class head gives last */
+    size_t queries;                /* EoMT: rows in front of every image's tokens from block depth - joint_blocks on; else 0 */
+    size_t joint_blocks, upscales; /* EoMT: blocks that queries pass through; doublings of the patch grid */
 } vs_arch;
 
 /* ------------------------------------------------------------------ model (host, constant after loading) */
@@ -86,6 +89,18 @@ typedef struct vs_block {
     float *ls2;
 } vs_block;
 
+enum { VS_MASK_LINEARS = 3, VS_MAX_UPSCALES = 3 };
+
+/* What EoMT has besides its class head. */
+typedef struct vs_eomt {
+    float *queries;                    /* [Q, C] */
+    vs_linear mask[VS_MASK_LINEARS];   /* [C, C] */
+    vs_linear up[VS_MAX_UPSCALES];     /* ConvTranspose 2x2 stride 2 as [4C, C]: row (2i + j) C + o gives channel o of the pixel
+                                          in row i, column j of a patch's four */
+    float *depthwise[VS_MAX_UPSCALES]; /* [9, C]: tap 3i + j of a 3x3 convolution in each channel */
+    float *norm_g[VS_MAX_UPSCALES], *norm_b[VS_MAX_UPSCALES]; /* [C], eps 1e-5 */
+} vs_eomt;
+
 typedef struct vs_tensor_use {
     char *name;
     bool used;
@@ -101,6 +116,7 @@ typedef struct vs_model {
     size_t missing_count;
     char **class_names; /* from the file's metadata, or NULL */
     size_t class_name_count;
+    int64_t *class_ids; /* [class_name_count]: their numbers in label maps, from a lightly-train file; else NULL */
 
     vs_linear patch;              /* [C, 3*p*p] */
     float *cls, *registers, *pos; /* [C], [R, C], [prefix_positions + grid*grid, C] or NULL */
@@ -110,7 +126,8 @@ typedef struct vs_model {
     float *prefix_norm_g, *prefix_norm_b;  /* of class and register tokens, where arch.prefix_norm */
     float *bn_g, *bn_b, *bn_mean, *bn_var; /* [head_width], segmentation head with BatchNorm; else NULL */
     double bn_eps;
-    vs_linear head; /* [classes, head_width] */
+    vs_linear head; /* [classes, head_width]; EoMT's class head: [classes + 1, C] */
+    vs_eomt eomt;
 } vs_model;
 
 /* What the user's configuration says over what was found; zeros and NULLs mean "found". */
@@ -161,12 +178,19 @@ typedef enum vs_kind {
     VS_KIND_FC2,
     VS_KIND_BLOCK, /* blocks.N: residual stream after the block */
     VS_KIND_NORM,  /* norm: all final-normed tokens */
-    VS_KIND_HEAD,  /* head.conv_seg or head.fc */
-    VS_KIND_LOGITS /* logits at the head's own resolution */
+    VS_KIND_HEAD,  /* head.conv_seg, head.fc or EoMT's head.class_head */
+    VS_KIND_MASK1, /* EoMT: head.mask_head.0, .2 and .4 */
+    VS_KIND_MASK2,
+    VS_KIND_MASK3,
+    VS_KIND_UP1, /* EoMT: head.upscale.N.conv1 */
+    VS_KIND_UP2,
+    VS_KIND_UP3,
+    VS_KIND_MASKS, /* EoMT: mask logits [B*M, Q] of the M pixels of the upscaled grid */
+    VS_KIND_LOGITS /* logits at the head's own resolution; EoMT: class scores [B*M, classes] */
 } vs_kind;
 
-/* Tensors that a recipe can quantize: patch_embed and head, then qkv q k v p proj fc1 fc2 of every block. */
-enum { VS_OUTER_SITES = 2, VS_BLOCK_SITES = 8 };
+/* Tensors that a recipe can quantize: patch_embed and the head's, then qkv q k v p proj fc1 fc2 of every block. */
+enum { VS_HEAD_SITES = VS_KIND_UP3 - VS_KIND_HEAD + 1, VS_OUTER_SITES = 1 + VS_HEAD_SITES, VS_BLOCK_SITES = 8 };
 
 typedef struct vs_point {
     char name[48];
@@ -175,11 +199,12 @@ typedef struct vs_point {
     double macs; /* per image, 0 where nothing is multiplied */
 } vs_point;
 
-/* Points in execution order for an image of `tokens` tokens, attn.p among them where `probabilities`; the caller frees *points.
- */
+/* Points in execution order for an image of `tokens` tokens (without queries), attn.p among them where `probabilities`; the
+ * caller frees *points. */
 VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t tokens, bool probabilities, vs_point **points, size_t *count,
                                       vs_error *err);
 bool vs_kind_is_linear(vs_kind kind);   /* has a weight */
+bool vs_kind_is_head(vs_kind kind);     /* a linear of the head */
 bool vs_kind_is_operand(vs_kind kind);  /* q, k, v or p */
 const char *vs_kind_name(vs_kind kind); /* "attn.qkv", ... */
 /* The same for a model's own feed-forward: "mlp.w12" and "mlp.w3" of SwiGLU. */
@@ -190,6 +215,15 @@ const vs_linear *vs_model_linear(const vs_model *model, vs_kind kind, int block)
 size_t vs_largest_weight(const vs_arch *arch);
 /* Its names in the user's file, for a row of kind `kind`: an operand q, k or v that is a module of its own has that one. */
 size_t vs_linear_names(const vs_linear *linear, vs_kind kind, const char *names[VS_MAX_PARTS]);
+/* Largest number of reals that a head reads or gives for images of `tokens` tokens in all, an upper bound. */
+size_t vs_arch_head_reals(const vs_arch *arch, size_t tokens);
+bool vs_arch_gives_maps(const vs_arch *arch); /* a class for every pixel */
+/* Sides of the grid of logits for a patch grid side; EoMT's is upscaled. */
+size_t vs_arch_logits_side(const vs_arch *arch, size_t side);
+/* Queries in front of each image's tokens in what block `block` reads (depth: what the final norm reads). */
+size_t vs_arch_queries_at(const vs_arch *arch, size_t block);
+/* "query7" where row `row` of a tensor of kind `kind` in `block` is one, else the name of the token it is. */
+void vs_row_name(const vs_arch *arch, vs_kind kind, int block, size_t row, size_t grid_w, char *text, size_t size);
 /* "cls", "dist", "reg0", "patch(3,7)" of token `token` on a grid `grid_w` wide. */
 void vs_token_name(const vs_arch *arch, size_t token, size_t grid_w, char *text, size_t size);
 
@@ -219,6 +253,9 @@ typedef struct vs_weights {
     const void *prefix_norm_g, *prefix_norm_b; /* NULL: norm_g, norm_b serve all tokens */
     const void *head_scale, *head_shift;       /* BatchNorm as y = x * scale + shift; NULL for other heads */
     vs_linear_weights head;
+    vs_mat queries; /* EoMT: [Q, C] */
+    vs_linear_weights mask[VS_MASK_LINEARS], up[VS_MAX_UPSCALES];
+    const void *depthwise[VS_MAX_UPSCALES], *up_norm_g[VS_MAX_UPSCALES], *up_norm_b[VS_MAX_UPSCALES];
     void **owned; /* backend memory this object frees */
     size_t owned_count;
 } vs_weights;
@@ -234,7 +271,8 @@ void vs_weights_set_linear(vs_weights *weights, vs_kind kind, int block, vs_line
 
 /* ------------------------------------------------------------------ session: one image size, mutable memory */
 
-/* Every intermediate of one block, kept until the next block runs in this workspace. */
+/* Every intermediate of one block, kept until the next block runs in this workspace. T is that block's, EoMT's queries among
+ * them in the last blocks. */
 typedef struct vs_workspace {
     vs_mat norm1;    /* [B*T, C]  qkv's input */
     vs_mat qkv;      /* [B*T, 3C] */
@@ -269,13 +307,19 @@ VS_NODISCARD vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights
 VS_NODISCARD vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const vs_session_options *options,
                                       vs_error *err);
 void vs_session_free(vs_session *session);
-size_t vs_session_tokens(const vs_session *session); /* T */
+size_t vs_session_tokens(const vs_session *session);                  /* T of the last block, the largest */
+size_t vs_session_tokens_at(const vs_session *session, size_t block); /* T of a block; they differ where queries join */
 size_t vs_session_grid_h(const vs_session *session);
 size_t vs_session_grid_w(const vs_session *session);
 const vs_workspace *vs_session_workspace(const vs_session *session, size_t index);
+/* Gives a workspace the rows of block `block`, for callers that fill it before vs_forward_block_from. */
+void vs_session_begin_block(vs_session *session, size_t workspace, size_t block);
+/* After a block it has the rows of the next: queries join at the end of the block before. */
 vs_mat vs_session_stream(const vs_session *session, size_t index);
+/* Gives stream `to` the rows of `from`, its contents undefined. */
+void vs_session_shape_stream(vs_session *session, size_t from, size_t to);
 /* Stream `from` to stream `to`, with what the head collected from its blocks so far. */
-void vs_session_copy_stream(const vs_session *session, size_t from, size_t to);
+void vs_session_copy_stream(vs_session *session, size_t from, size_t to);
 /* That alone: for a stream that was made from parts of another. */
 void vs_session_copy_collected(const vs_session *session, size_t from, size_t to);
 void *vs_session_scratch(const vs_session *session);
@@ -284,7 +328,11 @@ vs_mat vs_session_embedded(const vs_session *session); /* [B*N, C]: its output *
 vs_mat
 vs_session_features(const vs_session *session);      /* [B*N or B, head_width]: the head linear's input, after vs_forward_head */
 vs_mat vs_session_normed(const vs_session *session); /* [B*T, C] after vs_forward_head */
-vs_mat vs_session_logits(const vs_session *session); /* [B*N, classes] or [B, classes] after vs_forward_head */
+vs_mat vs_session_logits(const vs_session *session); /* [B*N, classes] or [B, classes] after vs_forward_head; EoMT: scores */
+vs_mat vs_session_head_input(const vs_session *session, vs_kind kind); /* of a head's linear, after vs_forward_head */
+vs_mat vs_session_head_output(const vs_session *session, vs_kind kind);
+vs_mat vs_session_masks(const vs_session *session);       /* EoMT: mask logits [B*M, Q] */
+vs_mat vs_session_class_probs(const vs_session *session); /* EoMT: softmax of the class head [B*Q, classes + 1] */
 
 /* ------------------------------------------------------------------ forward */
 

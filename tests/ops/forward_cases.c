@@ -317,6 +317,98 @@ void test_elementwise(void **state) {
         }
 }
 
+/* Images, h, w, channels: borders alone, rows and columns of one pixel, vector tails. */
+static const size_t pixel_grids[][4] = { { 1, 1, 1, 1 },  { 2, 1, 5, 3 },    { 3, 4, 1, 8 },
+                                         { 2, 3, 7, 17 }, { 1, 16, 16, 64 }, { 2, 9, 5, 384 } };
+
+static void unfold_case(ops_context *c, size_t images, size_t h, size_t w, size_t cols) {
+    begin(c, OP_COPY, VALUES_NORMAL, "unfold2x2 %zu images of %zux%zu, %zu channels", images, h, w, cols);
+    tensor *x = input(c, images * h * w, 4 * cols, VALUES_NORMAL), *y = output(c, images * 4 * h * w, cols);
+    c->ref->ops->unfold2x2(c->ref, x->ref, images, h, w, y->ref);
+    c->dut->ops->unfold2x2(c->dut, x->dut, images, h, w, y->dut);
+    compare_exact(c, y);
+    /* and by the definition: the last pixel but one in its row is the third of the last patch's four */
+    const size_t last = images * h * w - 1, row = images * 4 * h * w - 2;
+    require(c, y->got[row * cols] == (double)value_at(x, last, 2 * cols), "pixel %zu", row);
+    finish(c);
+}
+
+static void depthwise_case(ops_context *c, size_t images, size_t h, size_t w, size_t cols, ops_values v) {
+    begin(c, OP_DEPTHWISE, v, "%zu images of %zux%zu, %zu channels", images, h, w, cols);
+    tensor *x = input(c, images * h * w, cols, v), *k = input(c, 1, 9 * cols, VALUES_NORMAL),
+           *y = output(c, images * h * w, cols);
+    c->ref->ops->depthwise3x3(c->ref, x->ref, k->ref.p, images, h, w, y->ref);
+    c->dut->ops->depthwise3x3(c->dut, x->dut, k->dut.p, images, h, w, y->dut);
+    double *bound = doubles(y->rows * cols);
+    for (size_t p = 0; p < y->rows; p++)
+        for (size_t i = 0; i < cols; i++) {
+            const long r = (long)(p / w % h), s = (long)(p % w);
+            double sum = 0x1p-149 / 0x1p-24; /* products below 2^-126 */
+            for (long tap = 0; tap < 9; tap++) {
+                const long dr = tap / 3 - 1, ds = tap % 3 - 1;
+                if (r + dr < 0 || r + dr >= (long)h || s + ds < 0 || s + ds >= (long)w) continue;
+                sum += magnitude(x, (size_t)((long)p + dr * (long)w + ds), i) * magnitude(k, 0, (size_t)tap * cols + i);
+            }
+            bound[p * cols + i] = sum;
+        }
+    compare(c, y, bound);
+    free(bound);
+    finish(c);
+}
+
+void test_unfold_depthwise(void **state) {
+    for (size_t i = 0; i < sizeof pixel_grids / sizeof *pixel_grids; i++) {
+        const size_t *g = pixel_grids[i];
+        unfold_case(*state, g[0], g[1], g[2], g[3]);
+        for (ops_values v = 0; v < VALUES_CLASSES; v++) depthwise_case(*state, g[0], g[1], g[2], g[3], v);
+    }
+}
+
+static void softmax_case(ops_context *c, shape s, ops_values v) {
+    begin(c, OP_SOFTMAX, v, "rows [%zu,%zu]", s.rows, s.cols);
+    tensor *x = input(c, s.rows, s.cols, v), *y = output(c, s.rows, s.cols);
+    c->ref->ops->softmax_rows(c->ref, x->ref, y->ref);
+    c->dut->ops->softmax_rows(c->dut, x->dut, y->dut);
+    fetch(c, y);
+    double *bound = doubles(s.rows * s.cols);
+    for (size_t r = 0; r < s.rows; r++) {
+        double largest = 0; /* the difference to the row's largest is rounded once: a relative error of e^it */
+        for (size_t j = 0; j < s.cols; j++) largest = fmax(largest, magnitude(x, r, j));
+        for (size_t j = 0; j < s.cols; j++) bound[r * s.cols + j] = y->want[r * s.cols + j] * (1 + largest) + exp(-87) / 0x1p-24;
+    }
+    compare(c, y, bound);
+    free(bound);
+    finish(c);
+}
+
+static void scores_case(ops_context *c, size_t images, size_t pixels, size_t queries, size_t classes, ops_values v) {
+    begin(c, OP_MASK_SCORES, v, "%zu images, %zu pixels, %zu queries, %zu classes of one more", images, pixels, queries, classes);
+    tensor *m = input(c, images * pixels, queries, v), *p = input(c, images * queries, classes + 1, VALUES_NORMAL),
+           *y = output(c, images * pixels, classes);
+    c->ref->ops->mask_scores(c->ref, m->ref, p->ref, images, y->ref);
+    c->dut->ops->mask_scores(c->dut, m->dut, p->dut, images, y->dut);
+    double *bound = doubles(y->rows * classes);
+    for (size_t r = 0; r < y->rows; r++)
+        for (size_t k = 0; k < classes; k++) {
+            double sum = (double)queries * 0x1p-126 / 0x1p-24; /* where e^-m overflows, the sigmoid is 0 */
+            for (size_t q = 0; q < queries; q++)
+                sum += magnitude(p, r / pixels * queries + q, k) / (1 + exp(-(double)value_at(m, r, q)));
+            bound[r * classes + k] = sum * (1 + sqrt((double)queries));
+        }
+    compare(c, y, bound);
+    free(bound);
+    finish(c);
+}
+
+void test_softmax_scores(void **state) {
+    static const size_t sizes[][4] = { { 1, 1, 1, 1 }, { 2, 3, 5, 2 }, { 3, 17, 7, 15 }, { 1, 64, 100, 150 }, { 2, 33, 8, 64 } };
+    for (ops_values v = 0; v < VALUES_CLASSES; v++) {
+        for (size_t i = 0; i < SHAPE_COUNT; i += stride()) softmax_case(*state, SHAPES[i], v);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            scores_case(*state, sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3], v);
+    }
+}
+
 void test_patchify_tokens_copy(void **state) {
     ops_context *c = *state;
     static const size_t grids[][4] = { { 1, 1, 1, 1 }, { 2, 2, 3, 2 }, { 3, 3, 1, 5 }, { 1, 16, 16, 14 } }; /* images, h, w, p */

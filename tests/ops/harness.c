@@ -19,6 +19,8 @@ static const struct {
     [OP_ROPE] = { "rope", 2, "of |a cos| + |b sin|: two products and a sum" },
     [OP_GELU] = { "gelu", 4, "erf, 1 + erf, * x / 2" },
     [OP_SILU_MUL] = { "silu_mul", 4, "of |z x|: 1 + e^-|z|, a division and two products; e's own error counts half" },
+    [OP_DEPTHWISE] = { "depthwise3x3", 9, "nine products and their sum" },
+    [OP_MASK_SCORES] = { "mask_scores", 5, "of the terms' sum: a sigmoid 3, a product, and sums" },
     [OP_SCALE_ADD] = { "scale_add", 2, "a product and a sum" },
     [OP_AFFINE] = { "affine", 2, "a product and a sum" },
     [OP_DIV] = { "div_channels", 1, "one division" },

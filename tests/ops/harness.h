@@ -31,6 +31,8 @@ typedef enum ops_name {
     OP_ROPE,
     OP_GELU,
     OP_SILU_MUL,
+    OP_DEPTHWISE,
+    OP_MASK_SCORES,
     OP_SCALE_ADD,
     OP_AFFINE,
     OP_DIV,
@@ -107,6 +109,8 @@ void test_rope(void **state);
 void test_gelu(void **state);
 void test_silu_mul(void **state);
 void test_silu_mul_tails(void **state);
+void test_unfold_depthwise(void **state);
+void test_softmax_scores(void **state);
 void test_elementwise(void **state);
 void test_patchify_tokens_copy(void **state);
 void test_linear_i8(void **state);

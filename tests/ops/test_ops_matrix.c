@@ -25,6 +25,8 @@ int main(int argc, char **argv) {
         CASE(test_rope),
         CASE(test_gelu),
         CASE(test_silu_mul),
+        CASE(test_unfold_depthwise),
+        CASE(test_softmax_scores),
         CASE(test_elementwise),
         CASE(test_patchify_tokens_copy),
         CASE(test_linear_i8),

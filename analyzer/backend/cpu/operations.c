@@ -156,6 +156,50 @@ static void affine(const vs_backend *self, vs_mat x, const void *scale, const vo
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->affine(vs_cpu_row(x, r), scale, shift, vs_cpu_row(y, r), x.cols);
 }
 
+static void unfold2x2(const vs_backend *self, vs_mat x, size_t images, size_t h, size_t w, vs_mat y) {
+    (void)self;
+    for (size_t i = 0; i < images * 2 * h; i++) /* rows of pixels */
+        for (size_t s = 0; s < 2 * w; s++)
+            memcpy(vs_cpu_row(y, i * 2 * w + s), vs_cpu_row(x, i / 2 * w + s / 2) + (2 * (i % 2) + s % 2) * y.cols,
+                   y.cols * sizeof(float));
+}
+
+static void depthwise3x3(const vs_backend *self, vs_mat x, const void *k, size_t images, size_t h, size_t w, vs_mat y) {
+    const float *kernel = k;
+    for (size_t p = 0; p < images * h * w; p++) {
+        const size_t b = p / (h * w), r = p / w % h, s = p % w;
+        float *out = vs_cpu_row(y, p);
+        memset(out, 0, y.cols * sizeof *out);
+        for (size_t tap = 0; tap < 9; tap++) {
+            const size_t i = r + tap / 3, j = s + tap % 3; /* one more than the row and column */
+            if (i < 1 || i > h || j < 1 || j > w) continue;
+            vs_cpu_kernels(self)->scale_add(out, vs_cpu_row(x, (b * h + i - 1) * w + j - 1), kernel + tap * y.cols, out, y.cols);
+        }
+    }
+}
+
+static void softmax_rows(const vs_backend *self, vs_mat x, vs_mat y) {
+    const vs_kernels *kernels = vs_cpu_kernels(self);
+    for (size_t r = 0; r < x.rows; r++) {
+        float *row = vs_cpu_row(y, r);
+        if (row != vs_cpu_row(x, r)) memcpy(row, vs_cpu_row(x, r), x.cols * sizeof *row);
+        kernels->scale(row, (float)(1.0 / kernels->softmax(row, 1.0f, x.cols)), x.cols);
+    }
+}
+
+static void mask_scores(const vs_backend *self, vs_mat m, vs_mat c, size_t images, vs_mat y) {
+    (void)self;
+    for (size_t p = 0; p < m.rows; p++) {
+        const size_t first = p / (m.rows / images) * m.cols;
+        float *out = vs_cpu_row(y, p);
+        memset(out, 0, y.cols * sizeof *out);
+        for (size_t q = 0; q < m.cols; q++) {
+            const float sigmoid = 1.0f / (1.0f + expf(-vs_cpu_row(m, p)[q])), *row = vs_cpu_row(c, first + q);
+            for (size_t k = 0; k < y.cols; k++) out[k] += sigmoid * row[k];
+        }
+    }
+}
+
 static void div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y) {
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->divide(vs_cpu_row(x, r), s, vs_cpu_row(y, r), x.cols);
 }
@@ -301,6 +345,10 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->silu_mul = silu_mul;
     o->scale_add = scale_add;
     o->affine = affine;
+    o->unfold2x2 = unfold2x2;
+    o->depthwise3x3 = depthwise3x3;
+    o->softmax_rows = softmax_rows;
+    o->mask_scores = mask_scores;
     o->div_channels = div_channels;
     o->mul_channels = mul_channels;
     o->fake_quant = fake_quant;

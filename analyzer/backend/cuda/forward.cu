@@ -189,6 +189,89 @@ static void affine(const vs_backend *self, vs_mat x, const void *scale, const vo
     if (t) vs_elementwise(t, y, affine_of{ x, static_cast<const float *>(scale), static_cast<const float *>(shift) });
 }
 
+/* ---- EoMT's head */
+
+struct unfolded {
+    vs_mat x;
+    size_t h, w, cols;
+    bool aligned() const { return vs_aligned(x) && cols % 4 == 0; }
+    template <bool VEC> __device__ void apply(size_t p, size_t c, unsigned n, float v[4]) const {
+        const size_t i = p / (2 * w), s = p % (2 * w); /* i: rows of pixels of all images */
+        load4<VEC>(vs_row(x, i / 2 * w + s / 2) + (2 * (i % 2) + s % 2) * cols + c, n, v);
+    }
+};
+
+static void unfold2x2(const vs_backend *self, vs_mat x, size_t images, size_t h, size_t w, vs_mat y) {
+    (void)images;
+    vs_cuda_thread *t = vs_cuda_begin(self, "unfold2x2");
+    if (t) vs_elementwise(t, y, unfolded{ x, h, w, y.cols });
+}
+
+struct depthwise {
+    vs_mat x;
+    const float *kernel;
+    size_t h, w;
+    bool aligned() const { return vs_aligned(x) && vs_aligned(kernel); }
+    template <bool VEC> __device__ void apply(size_t p, size_t c, unsigned n, float v[4]) const {
+        const size_t b = p / (h * w), r = p / w % h, s = p % w;
+        for (unsigned i = 0; i < 4; i++) v[i] = 0.0f;
+        for (size_t tap = 0; tap < 9; tap++) {
+            const size_t i = r + tap / 3, j = s + tap % 3; /* one more than the row and column */
+            if (i < 1 || i > h || j < 1 || j > w) continue;
+            float u[4], k[4];
+            load4<VEC>(vs_row(x, (b * h + i - 1) * w + j - 1) + c, n, u);
+            load4<VEC>(kernel + tap * x.cols + c, n, k);
+            for (unsigned l = 0; l < 4; l++) v[l] = v[l] + k[l] * u[l];
+        }
+    }
+};
+
+static void depthwise3x3(const vs_backend *self, vs_mat x, const void *k, size_t images, size_t h, size_t w, vs_mat y) {
+    (void)images;
+    vs_cuda_thread *t = vs_cuda_begin(self, "depthwise3x3");
+    if (t) vs_elementwise(t, y, depthwise{ x, static_cast<const float *>(k), h, w });
+}
+
+static __global__ void softmax_rows_kernel(vs_mat x, vs_mat y) {
+    const float *in = vs_row(x, blockIdx.x);
+    float *out = vs_row(y, blockIdx.x), largest = -INFINITY;
+    for (size_t c = threadIdx.x; c < x.cols; c += blockDim.x) largest = fmaxf(largest, in[c]);
+    largest = block_reduce(largest, -INFINITY, [](float a, float b) { return fmaxf(a, b); });
+    double sum = 0;
+    for (size_t c = threadIdx.x; c < x.cols; c += blockDim.x) sum += static_cast<double>(expf(in[c] - largest));
+    const float factor = static_cast<float>(1.0 / block_sum(sum));
+    for (size_t c = threadIdx.x; c < x.cols; c += blockDim.x) out[c] = expf(in[c] - largest) * factor;
+}
+
+static void softmax_rows(const vs_backend *self, vs_mat x, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "softmax_rows");
+    if (!t || x.rows == 0 || x.cols == 0) return;
+    softmax_rows_kernel<<<vs_dim(x.rows), vs_row_threads(x.cols), 0, t->stream>>>(x, y);
+    vs_cuda_end(t);
+}
+
+struct scores_of {
+    vs_mat m, c;
+    size_t pixels; /* an image */
+    bool aligned() const { return vs_aligned(c); }
+    template <bool VEC> __device__ void apply(size_t p, size_t k, unsigned n, float v[4]) const {
+        const size_t first = p / pixels * m.cols;
+        const float *mask = vs_row(m, p);
+        for (unsigned i = 0; i < 4; i++) v[i] = 0.0f;
+        for (size_t q = 0; q < m.cols; q++) {
+            const float sigmoid = 1.0f / (1.0f + expf(-mask[q]));
+            float u[4];
+            load4<VEC>(vs_row(c, first + q) + k, n, u);
+            for (unsigned i = 0; i < 4; i++) v[i] = v[i] + sigmoid * u[i];
+        }
+    }
+};
+
+static void mask_scores(const vs_backend *self, vs_mat m, vs_mat c, size_t images, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "mask_scores");
+    if (t && images) vs_elementwise(t, y, scores_of{ m, c, m.rows / images });
+}
+
 void vs_cuda_fill_forward(vs_backend_ops *o) {
     o->patchify = patchify;
     o->tokens = tokens;
@@ -198,4 +281,8 @@ void vs_cuda_fill_forward(vs_backend_ops *o) {
     o->silu_mul = silu_mul;
     o->scale_add = scale_add;
     o->affine = affine;
+    o->unfold2x2 = unfold2x2;
+    o->depthwise3x3 = depthwise3x3;
+    o->softmax_rows = softmax_rows;
+    o->mask_scores = mask_scores;
 }

@@ -177,3 +177,51 @@ void vs_ref_affine(const vs_backend *self, vs_mat x, const void *scale, const vo
     for (size_t r = 0; r < x.rows; r++)
         for (size_t c = 0; c < x.cols; c++) vs_ref_row(y, r)[c] = vs_ref_row(x, r)[c] * a[c] + b[c];
 }
+
+void vs_ref_unfold2x2(const vs_backend *self, vs_mat x, size_t images, size_t h, size_t w, vs_mat y) {
+    (void)self;
+    for (size_t b = 0; b < images; b++)
+        for (size_t r = 0; r < 2 * h; r++)
+            for (size_t s = 0; s < 2 * w; s++)
+                for (size_t c = 0; c < y.cols; c++)
+                    vs_ref_row(y, (b * 2 * h + r) * 2 * w + s)[c] =
+                        vs_ref_row(x, (b * h + r / 2) * w + s / 2)[(2 * (r % 2) + s % 2) * y.cols + c];
+}
+
+void vs_ref_depthwise3x3(const vs_backend *self, vs_mat x, const void *k, size_t images, size_t h, size_t w, vs_mat y) {
+    (void)self;
+    const double *kernel = k;
+    for (size_t b = 0; b < images; b++)
+        for (size_t r = 0; r < h; r++)
+            for (size_t s = 0; s < w; s++)
+                for (size_t c = 0; c < y.cols; c++) {
+                    double sum = 0;
+                    for (size_t i = 0; i < 3; i++)
+                        for (size_t j = 0; j < 3; j++) {
+                            if (r + i < 1 || r + i > h || s + j < 1 || s + j > w) continue;
+                            sum += vs_ref_row(x, (b * h + r + i - 1) * w + s + j - 1)[c] * kernel[(3 * i + j) * y.cols + c];
+                        }
+                    vs_ref_row(y, (b * h + r) * w + s)[c] = sum;
+                }
+}
+
+void vs_ref_softmax_rows(const vs_backend *self, vs_mat x, vs_mat y) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++) {
+        double largest = -HUGE_VAL, sum = 0;
+        for (size_t c = 0; c < x.cols; c++) largest = fmax(largest, vs_ref_row(x, r)[c]);
+        for (size_t c = 0; c < x.cols; c++) sum += vs_ref_row(y, r)[c] = exp(vs_ref_row(x, r)[c] - largest);
+        for (size_t c = 0; c < x.cols; c++) vs_ref_row(y, r)[c] /= sum;
+    }
+}
+
+void vs_ref_mask_scores(const vs_backend *self, vs_mat m, vs_mat c, size_t images, vs_mat y) {
+    (void)self;
+    for (size_t p = 0; p < m.rows; p++)
+        for (size_t k = 0; k < y.cols; k++) {
+            double sum = 0;
+            for (size_t q = 0; q < m.cols; q++)
+                sum += vs_ref_row(c, p / (m.rows / images) * m.cols + q)[k] / (1 + exp(-vs_ref_row(m, p)[q]));
+            vs_ref_row(y, p)[k] = sum;
+        }
+}

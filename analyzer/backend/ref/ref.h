@@ -23,6 +23,10 @@ void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_silu_mul(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
 void vs_ref_affine(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
+void vs_ref_unfold2x2(const vs_backend *self, vs_mat x, size_t images, size_t h, size_t w, vs_mat y);
+void vs_ref_depthwise3x3(const vs_backend *self, vs_mat x, const void *k, size_t images, size_t h, size_t w, vs_mat y);
+void vs_ref_softmax_rows(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_ref_mask_scores(const vs_backend *self, vs_mat m, vs_mat c, size_t images, vs_mat y);
 
 /* quantize.c */
 void vs_ref_div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);

@@ -1,0 +1,170 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eomt.h"
+#include "util.h"
+
+static const char class_head_name[] = "class_head";
+
+/* "model." of "model.class_head". */
+static int outer_length(const char *class_head) { return (int)(strlen(class_head) - (sizeof class_head_name - 1)); }
+
+static const vs_tensor_entry *find(const vs_tensorfile *file, const char *class_head, const char *name) {
+    char key[256];
+    snprintf(key, sizeof key, "%.*s%s", outer_length(class_head), class_head, name);
+    return vs_tensorfile_find(file, key);
+}
+
+static bool find_class_head(const vs_tensorfile *file, char *module, size_t size) {
+    static const char tail[] = "class_head.weight";
+    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
+        const char *key = vs_tensorfile_at(file, i)->name;
+        const size_t n = strlen(key), end = sizeof tail - 1;
+        if (n < end || strcmp(key + n - end, tail) != 0 || (n > end && key[n - end - 1] != '.') || n - 7 >= size) continue;
+        memcpy(module, key, n - 7);
+        module[n - 7] = '\0';
+        if (find(file, module, "queries.weight")) return true;
+    }
+    return false;
+}
+
+/* By the backbone's size (vit-models.md 5.6): ViT-T, S and B 3, L 4, larger ones 5. */
+static size_t joint_blocks_of(const vs_arch *a) {
+    const size_t joint = a->depth > 24 ? 5 : a->depth > 12 ? 4 : 3;
+    return joint < a->depth ? joint : a->depth;
+}
+
+/* lightly-train's model_init_args.num_joint_blocks, where the file has it. */
+static vs_status read_joint_blocks(vs_arch *a, const vs_tensorfile *file, vs_error *err) {
+    a->joint_blocks = joint_blocks_of(a);
+    for (size_t i = 0; i < vs_tensorfile_meta_count(file); i++) {
+        const vs_meta_entry *m = vs_tensorfile_meta_at(file, i);
+        if (strcmp(m->key, "model_init_args.num_joint_blocks") != 0) continue;
+        char *end = NULL;
+        const unsigned long long said = strtoull(m->value, &end, 10);
+        if (*end != '\0' || m->value[0] == '-' || said < 1 || said > a->depth)
+            return vs_fail(err, VS_ERR_FORMAT, "%s: %s is '%.40s', not a number from 1 to %zu, the backbone's blocks",
+                           vs_tensorfile_path(file), m->key, m->value, a->depth);
+        a->joint_blocks = (size_t)said;
+    }
+    return VS_OK;
+}
+
+static vs_status no_matrix(const vs_tensorfile *file, const char *name, vs_error *err) {
+    return vs_fail(err, VS_ERR_FORMAT,
+                   "%s: '%s' of the EoMT head is missing or no matrix with as many columns as the backbone is wide",
+                   vs_tensorfile_path(file), name);
+}
+
+vs_status vs_eomt_detect(vs_arch *a, const vs_tensorfile *file, char *class_head, size_t size, bool *found, vs_error *err) {
+    *found = find_class_head(file, class_head, size);
+    if (!*found) return VS_OK;
+    const vs_tensor_entry *queries = find(file, class_head, "queries.weight"),
+                          *classes = find(file, class_head, "class_head.weight");
+    if (!queries || queries->ndim != 2 || queries->shape[0] == 0 || queries->shape[1] != a->width)
+        return no_matrix(file, "queries.weight", err);
+    if (!classes || classes->ndim != 2 || classes->shape[0] < 2 || classes->shape[1] != a->width)
+        return no_matrix(file, "class_head.weight", err);
+    a->head = VS_HEAD_EOMT;
+    a->head_maps = 1;
+    a->head_width = a->width;
+    a->queries = queries->shape[0];
+    a->classes = classes->shape[0] - 1;
+    vs_status status = read_joint_blocks(a, file, err);
+    if (status != VS_OK) return status;
+    for (a->upscales = 0; a->upscales <= VS_MAX_UPSCALES; a->upscales++) {
+        char name[48];
+        snprintf(name, sizeof name, "upscale.%zu.conv1.weight", a->upscales);
+        if (!find(file, class_head, name)) break;
+    }
+    if (a->upscales == 0 || a->upscales > VS_MAX_UPSCALES)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the EoMT head has %s upscale blocks, 1 to %d are expected",
+                       vs_tensorfile_path(file), a->upscales ? "too many" : "no", VS_MAX_UPSCALES);
+    return VS_OK;
+}
+
+/* "model.upscale.0.conv1" */
+static void module_name(const char *class_head, const char *part, char *out, size_t size) {
+    snprintf(out, size, "%.*s%s", outer_length(class_head), class_head, part);
+}
+
+static vs_status read_named(const vs_reader *r, const char *class_head, const char *name, size_t rows, size_t cols, float **out,
+                            vs_error *err) {
+    char key[256];
+    module_name(class_head, name, key, sizeof key);
+    return vs_read_tensor(r, key, rows, cols, out, err);
+}
+
+/* out[c * rows + r] = in[r * cols + c], in the place of *values. */
+static vs_status transpose(float **values, size_t rows, size_t cols, vs_error *err) {
+    if (!*values) return VS_OK;
+    float *out = vs_calloc(rows * cols, sizeof *out);
+    if (!out) return vs_fail(err, VS_ERR_NOMEM, "no memory for the EoMT head");
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++) out[j * rows + i] = (*values)[i * cols + j];
+    free(*values);
+    *values = out;
+    return VS_OK;
+}
+
+/* A ConvTranspose2d's weight [in, out, 2, 2] as [4 out, in], its bias once for each of the four pixels. */
+static vs_status as_linear(vs_linear *l, size_t c, vs_error *err) {
+    if (!l->w) return VS_OK; /* shapes only, or missing */
+    float *w = vs_calloc(4 * c * c, sizeof *w), *b = l->b ? vs_calloc(4 * c, sizeof *b) : NULL;
+    if (!w || (l->b && !b)) {
+        free(w);
+        free(b);
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for the EoMT head");
+    }
+    for (size_t pixel = 0; pixel < 4; pixel++)
+        for (size_t o = 0; o < c; o++) {
+            for (size_t i = 0; i < c; i++) w[(pixel * c + o) * c + i] = l->w[(i * c + o) * 4 + pixel];
+            if (b) b[pixel * c + o] = l->b[o];
+        }
+    free(l->w);
+    free(l->b);
+    l->w = w;
+    l->b = b;
+    return VS_OK;
+}
+
+static vs_status read_upscale(const vs_reader *r, const char *class_head, size_t u, vs_error *err) {
+    vs_eomt *e = &r->model->eomt;
+    vs_linear *up = &e->up[u];
+    const size_t c = r->model->arch.width;
+    char name[3][64], module[256];
+    static const char *const parts[] = { "conv1.weight", "conv1.bias", "conv2.weight" };
+    for (size_t i = 0; i < 3; i++) snprintf(name[i], sizeof name[i], "upscale.%zu.%s", u, parts[i]);
+    module_name(class_head, name[0], module, sizeof module);
+    module[strlen(module) - (sizeof ".weight" - 1)] = '\0';
+    *up = (vs_linear){ .out = 4 * c, .in = c, .fqn = { vs_strdup(module) } };
+    if (!up->fqn[0]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
+    up->fqn_count = 1;
+    vs_status status = read_named(r, class_head, name[0], c, 4 * c, &up->w, err);
+    if (status == VS_OK) status = read_named(r, class_head, name[1], 1, c, &up->b, err);
+    if (status == VS_OK) status = as_linear(up, c, err);
+    if (status == VS_OK) status = read_named(r, class_head, name[2], c, 9, &e->depthwise[u], err);
+    if (status == VS_OK) status = transpose(&e->depthwise[u], c, 9, err);
+    snprintf(name[0], sizeof name[0], "upscale.%zu.norm.weight", u);
+    snprintf(name[1], sizeof name[1], "upscale.%zu.norm.bias", u);
+    if (status == VS_OK) status = read_named(r, class_head, name[0], 1, c, &e->norm_g[u], err);
+    return status == VS_OK ? read_named(r, class_head, name[1], 1, c, &e->norm_b[u], err) : status;
+}
+
+vs_status vs_eomt_read(const vs_reader *r, const char *class_head, vs_error *err) {
+    vs_model *m = r->model;
+    const size_t c = m->arch.width;
+    vs_status status = vs_read_linear(r, &class_head, 1, m->arch.classes + 1, c, true, &m->head, err);
+    if (status == VS_OK) status = read_named(r, class_head, "queries.weight", m->arch.queries, c, &m->eomt.queries, err);
+    for (size_t i = 0; i < VS_MASK_LINEARS && status == VS_OK; i++) {
+        char part[32], module[256];
+        const char *const name = module;
+        snprintf(part, sizeof part, "mask_head.%zu", 2 * i);
+        module_name(class_head, part, module, sizeof module);
+        status = vs_read_linear(r, &name, 1, c, c, true, &m->eomt.mask[i], err);
+    }
+    for (size_t u = 0; u < m->arch.upscales && status == VS_OK; u++) status = read_upscale(r, class_head, u, err);
+    return status;
+}
