@@ -75,6 +75,53 @@ static void block(maker *m, const recipe *r) {
     vector(m, r->gated ? "blocks.0.mlp.w3.bias" : "blocks.0.mlp.fc2.bias", C);
 }
 
+/* As transformers (`hf`) or timm's Eva name them; extra: one more vector [C]. */
+static void foreign(maker *m, bool hf, bool gated, const char *extra) {
+    static const char *const names[][2] = {
+        { "embeddings.patch_embeddings", "patch_embed.proj" },
+        { "embeddings.cls_token", "cls_token" },
+        { "embeddings.register_tokens", "reg_token" },
+        { "norm", "norm" },
+        { "layer.0.norm1", "blocks.0.norm1" },
+        { "layer.0.norm2", "blocks.0.norm2" },
+        { "layer.0.layer_scale1.lambda1", "blocks.0.gamma_1" },
+        { "layer.0.layer_scale2.lambda1", "blocks.0.gamma_2" },
+        { "layer.0.attention.o_proj", "blocks.0.attn.proj" },
+        { "layer.0.mlp.up_proj", "blocks.0.mlp.fc1" },
+        { "layer.0.mlp.down_proj", "blocks.0.mlp.fc2" },
+    };
+    const size_t family = !hf;
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", names[0][family]);
+    put(m, name, "32,3,4,4", C * 3 * P * P);
+    snprintf(name, sizeof name, "%s.bias", names[0][family]);
+    vector(m, name, C);
+    put(m, names[1][family], "1,1,32", C);
+    put(m, names[2][family], "1,4,32", 4 * C);
+    for (size_t i = 3; i < sizeof names / sizeof *names; i++) {
+        const bool scale = i == 6 || i == 7, first = i == 9, second = i == 10;
+        const size_t out = first ? F : C, in = second ? F : C;
+        snprintf(name, sizeof name, "%s%s", names[i][family], scale ? "" : ".bias");
+        vector(m, name, out);
+        snprintf(name, sizeof name, "%s.weight", names[i][family]);
+        if (!scale && i >= 8) matrix(m, name, out, in);
+        if (!scale && i < 8) vector(m, name, C);
+    }
+    if (gated) matrix(m, "layer.0.mlp.gate_proj.weight", F, C);
+    if (gated) vector(m, "layer.0.mlp.gate_proj.bias", F);
+    static const char *const operands[] = { "q", "k", "v" };
+    for (size_t i = 0; hf && i < 3; i++) {
+        snprintf(name, sizeof name, "layer.0.attention.%s_proj.weight", operands[i]);
+        matrix(m, name, C, C);
+        snprintf(name, sizeof name, "layer.0.attention.%s_proj.bias", operands[i]);
+        if (i != 1) vector(m, name, C);
+    }
+    if (!hf) matrix(m, "blocks.0.attn.qkv.weight", 3 * C, C);
+    if (extra) vector(m, extra, C);
+}
+
+static vs_status finish(maker *m, const vs_model_options *options, vs_model **out, vs_error *err);
+
 static vs_status load(const recipe *r, const vs_model_options *options, vs_model **out, vs_error *err) {
     static maker m;
     m = (maker){ .header = "{", .used = 1, .drop = r->drop, .fill = r->fill, .with = r->with };
@@ -88,13 +135,17 @@ static vs_status load(const recipe *r, const vs_model_options *options, vs_model
     vector(&m, "norm.bias", C);
     if (r->untied) vector(&m, "cls_norm.weight", C);
     if (r->untied) vector(&m, "cls_norm.bias", C);
-    m.header[m.used++] = '}';
-    const size_t size = 8 + m.used + 4 * m.count;
+    return finish(&m, options, out, err);
+}
+
+static vs_status finish(maker *m, const vs_model_options *options, vs_model **out, vs_error *err) {
+    m->header[m->used++] = '}';
+    const size_t size = 8 + m->used + 4 * m->count;
     char *bytes = vs_calloc(size, 1);
     assert_non_null(bytes);
-    for (size_t i = 0; i < 8; i++) bytes[i] = (char)(m.used >> (8 * i));
-    memcpy(bytes + 8, m.header, m.used);
-    memcpy(bytes + 8 + m.used, m.values, 4 * m.count);
+    for (size_t i = 0; i < 8; i++) bytes[i] = (char)(m->used >> (8 * i));
+    memcpy(bytes + 8, m->header, m->used);
+    memcpy(bytes + 8 + m->used, m->values, 4 * m->count);
     *err = (vs_error){ 0 };
     assert_int_equal(vs_write_file(path, bytes, size, err), VS_OK);
     free(bytes);
@@ -196,6 +247,61 @@ static void wrong_files_are_refused(void **state) {
     }
 }
 
+static void other_families(void **state) {
+    (void)state;
+    static const struct {
+        bool hf, gated;
+        const char *drop, *extra, *config; /* beside the file */
+        vs_status status;
+        const char *part; /* of the message, or the layout */
+        int bias;         /* of qkv: 1 there, 0 not */
+    } cases[] = {
+        { true, false, NULL, NULL, NULL, VS_OK, "hf_dinov3", 1 },
+        { true, true, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"hidden_act\": \"silu\", \"rope_theta\": 50}", VS_OK,
+          "hf_dinov3", 1 },
+        { true, false, NULL, "layer.0.attention.k_proj.bias", "{\"model_type\": \"dinov3_vit\", \"key_bias\": true}", VS_OK,
+          "hf_dinov3", 1 },
+        { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"key_bias\": true}", VS_ERR_FORMAT,
+          "first is 'layer.0.attention.k_proj.bias'", 0 },
+        { true, false, "v_proj.bias", NULL, NULL, VS_ERR_FORMAT, "first is 'layer.0.attention.v_proj.bias'", 0 },
+        { true, true, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"hidden_act\": \"gelu\"}", VS_ERR_UNSUPPORTED,
+          "only 'silu' is built for a gated MLP", 0 },
+        { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"hidden_act\": \"silu\"}", VS_ERR_UNSUPPORTED,
+          "only 'gelu' (erf) is built", 0 },
+        { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"rope_theta\": -1}", VS_ERR_FORMAT,
+          "rope_theta must be a number above 1", 0 },
+        { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"rope_parameters\": {\"rope_theta\": \"x\"}}",
+          VS_ERR_FORMAT, "rope_theta must be", 0 },
+        { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"hidden_size\": 64}", VS_ERR_FORMAT,
+          "hidden_size 64, the tensors have 32", 0 },
+        { false, false, NULL, NULL, NULL, VS_OK, "timm_dinov3", 0 },
+        { false, false, NULL, "blocks.0.attn.q_bias", NULL, VS_ERR_FORMAT, "first is 'blocks.0.attn.v_bias'", 0 },
+        { false, false, "reg_token", NULL, NULL, VS_ERR_UNSUPPORTED, "without learned positions", 0 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static maker m;
+        char config[320];
+        vs_model *model = NULL;
+        vs_error err = { 0 };
+        snprintf(config, sizeof config, "%s/config.json", dir);
+        if (cases[i].config) assert_int_equal(vs_write_file(config, cases[i].config, strlen(cases[i].config), &err), VS_OK);
+        m = (maker){ .header = "{", .used = 1, .drop = cases[i].drop };
+        foreign(&m, cases[i].hf, cases[i].gated, cases[i].extra);
+        const vs_status status = finish(&m, &(vs_model_options){ .heads = 2, .check_values = true }, &model, &err);
+        (void)remove(config);
+        if (cases[i].status != VS_OK) {
+            check_error(status, &err, cases[i].status, cases[i].part);
+            continue;
+        }
+        if (status != VS_OK) fail_msg("%s", err.message);
+        assert_string_equal(model->arch.layout, cases[i].part);
+        assert_int_equal(model->blocks[0].qkv.b != NULL, cases[i].bias);
+        if (cases[i].bias) assert_true((model->blocks[0].qkv.b[C] != 0) == (cases[i].extra != NULL)); /* k's */
+        if (model->arch.rope_theta != (cases[i].gated ? 50 : 100)) fail_msg("case %zu: theta %g", i, model->arch.rope_theta);
+        vs_model_free(model);
+    }
+}
+
 /* Angle 2 pi * coordinate / period, the row's axis first; coordinates are the middles of patches on [-1, 1]. */
 static void the_rotation_is_axial(void **state) {
     (void)state;
@@ -259,6 +365,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(hub_files_are_found),   cmocka_unit_test(the_mask_multiplies_the_bias),
                                         cmocka_unit_test(periods_may_be_chosen), cmocka_unit_test(wrong_files_are_refused),
-                                        cmocka_unit_test(the_rotation_is_axial), cmocka_unit_test(images_share_nothing) };
+                                        cmocka_unit_test(other_families),        cmocka_unit_test(the_rotation_is_axial),
+                                        cmocka_unit_test(images_share_nothing) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

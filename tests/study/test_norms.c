@@ -1,0 +1,106 @@
+/* Norms of tokens against numbers made by hand, and what a study says it will hold in memory. */
+#include "check.h"
+#include "footprint.h"
+#include "norms.h"
+#include "util.h"
+
+enum { WIDTH = 3, PATCHES = 6 };
+static const vs_arch arch = { .width = WIDTH, .patch = 4, .registers = 1 };
+
+/* cls, reg0, then patches on a grid 3 wide, of norms 5, 10 and 1, 2, 3, 11, 1, 20: their median is 2.5. */
+static void high_patches_are_listed(void **state) {
+    (void)state;
+    static const double norms[2 + PATCHES] = { 5, 10, 1, 2, 3, 11, 1, 20 };
+    vs_backend *be = NULL;
+    vs_error err = { 0 };
+    vs_token_slot slot = { 0 };
+    vs_token_norms n = { 0 };
+    assert_int_equal(vs_backend_open(&be, "ref", &err), VS_OK);
+    double x[(2 + PATCHES) * WIDTH];
+    for (size_t t = 0; t < 2 + PATCHES; t++) {
+        x[t * WIDTH] = 0.6 * norms[t];
+        x[t * WIDTH + 1] = 0;
+        x[t * WIDTH + 2] = -0.8 * norms[t];
+    }
+    for (size_t image = 0; image < 2; image++) {
+        assert_int_equal(vs_norms_measure(&slot, be, (vs_mat){ x, 2 + PATCHES, WIDTH, WIDTH }, 3, &err), VS_OK);
+        assert_int_equal(vs_norms_pool(&n, &arch, image, &slot, &err), VS_OK);
+    }
+    assert_int_equal(n.images, 2);
+    assert_int_equal(n.patches, 2 * PATCHES);
+    assert_int_equal(n.high, 4); /* 11 / 2.5 and 20 / 2.5 */
+    assert_int_equal(n.listed_count, 4);
+    assert_string_equal(n.listed[0].name, "patch(1,2)");
+    assert_int_equal(n.listed[0].image, 0);
+    assert_int_equal(n.listed[1].image, 1); /* equals stay in the images' order */
+    assert_string_equal(n.listed[3].name, "patch(1,0)");
+    check_close(n.listed[0].norm, 20, 1e-12);
+    check_close(n.listed[0].times, 8, 1e-12);
+    check_close(n.listed[2].times, 4.4, 1e-12);
+    check_close(n.prefix_times[0], 2 * 2.0, 1e-12);
+    check_close(n.prefix_times[1], 2 * 4.0, 1e-12);
+    free(n.prefix_times);
+    free(slot.norms);
+    vs_backend_close(be);
+}
+
+static void the_list_is_short(void **state) {
+    (void)state;
+    enum { COUNT = 100 };
+    vs_error err = { 0 };
+    vs_token_norms n = { 0 };
+    vs_token_slot slot = { .norms = vs_calloc(2 + COUNT, sizeof *slot.norms), .tokens = 2 + COUNT, .grid_w = 10 };
+    assert_non_null(slot.norms);
+    for (size_t t = 0; t < 2 + COUNT; t++) slot.norms[t] = t % 2 ? (double)t * 100 : 1;
+    slot.norms[3] = 1;
+    assert_int_equal(vs_norms_pool(&n, &arch, 0, &slot, &err), VS_OK);
+    assert_int_equal(n.high, COUNT / 2 - 1);
+    assert_int_equal(n.listed_count, VS_LISTED_NORMS);
+    for (size_t i = 1; i < VS_LISTED_NORMS; i++) assert_true(n.listed[i].times < n.listed[i - 1].times);
+    check_close(n.listed[0].times, 10100, 0);
+    free(n.prefix_times);
+    free(slot.norms);
+}
+
+static void memory_is_planned(void **state) {
+    (void)state;
+    static const char text[] = "version: 1\nname: t\nmodel: {checkpoint: m}\n"
+                               "data: {calibration: {scenes: {seed: 1, count: 2}}, analysis: {scenes: {seed: 2, count: 2}}}\n"
+                               "states: [fp32, ptq, weights]\nanalyze: {recipes: [ptq, sq]}\n";
+    static const char *const backends[] = { "cpu", "ref" };
+    vs_error err = { 0 };
+    vs_config *config = NULL;
+    vs_model *m = NULL;
+    assert_int_equal(vs_config_parse(&config, text, strlen(text), "t.yaml", NULL, 0, &err), VS_OK);
+    assert_int_equal(vs_model_random(&m, "vitti14", 56, 1, &err), VS_OK);
+    for (size_t b = 0; b < 2; b++) {
+        vs_backend *be = NULL;
+        vs_footprint f;
+        char line[256];
+        assert_int_equal(vs_backend_open(&be, backends[b], &err), VS_OK);
+        const vs_footprint_options o = {
+            .config = config, .backend = be, .model = m, .height = 56, .width = 70, .threads = 3, .batch = 2, .rows = 84
+        };
+        assert_int_equal(vs_footprint_estimate(&f, &o, &err), VS_OK);
+        const double real = b ? 8 : 4, parameters = (double)m->parameters;
+        assert_int_equal(f.state_count, 3); /* ptq, weights, and sq, which is no state */
+        check_close(f.model, 4 * parameters, 0);
+        check_close(f.weights, b ? 8 * parameters : 0, 0);
+        check_close(f.states, 3 * real * 12 * 12 * 192 * 192, 0);
+        check_close(f.counters, 84.0 * 3 * 2 * VS_HIST_BINS * 8, 0);
+        assert_true(f.session_count == 3 && f.sessions > 3 * 2 * real * 21 * 192 * 30);
+        vs_footprint_text(&f, be, line, sizeof line);
+        assert_non_null(strstr(line, "memory: model 0.0 GB, "));
+        assert_non_null(strstr(line, "3 quantized states 0."));
+        assert_non_null(strstr(line, " in all"));
+        vs_backend_close(be);
+    }
+    vs_model_free(m);
+    vs_config_free(config);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(high_patches_are_listed), cmocka_unit_test(the_list_is_short),
+                                        cmocka_unit_test(memory_is_planned) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
