@@ -35,8 +35,12 @@ static void print_text(const vs_model *m) {
     const vs_arch *a = &m->arch;
     printf("%s\n", m->path);
     printf("  layout        %s\n  architecture  %s\n", a->layout, a->name);
-    printf("  geometry      width %zu, %zu blocks, %zu heads of %zu, hidden %zu, patch %zu, %zu registers%s\n", a->width,
-           a->depth, a->heads, a->width / a->heads, a->hidden, a->patch, a->registers,
+    printf("  geometry      width %zu, %zu blocks, ", a->width, a->depth);
+    if (a->heads)
+        printf("%zu heads of %zu", a->heads, a->width / a->heads);
+    else
+        printf("heads unknown (set model.heads)");
+    printf(", hidden %zu, patch %zu, %zu registers%s\n", a->hidden, a->patch, a->registers,
            a->distilled ? " (distillation token)" : "");
     printf("  feed-forward  %s\n", ffn_name(a));
     if (a->grid)

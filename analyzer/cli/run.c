@@ -59,6 +59,7 @@ vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
     options.cache = cache;
+    options.tells_memory = true;
     vs_status status = prepare_folder(out, config->name, &dir, err);
     if (status == VS_OK) status = vs_study_open(&study, config, &options, err);
     if (status == VS_OK) status = vs_study_run(&study, err);

@@ -292,7 +292,7 @@ static const vs_field preprocess_fields[] = {
       .fields = tiles_fields,
       .present = AT(data.preprocess.tiles.set) + 1,
       .mark = AT(data.preprocess.mark) + 1,
-      .doc = "lightly-train's EoMT inference in place of resize and crop: scaled by the short side (bilinear, antialiased, on "
+      .doc = "lightly-train's inference in place of resize and crop: scaled by the short side (bilinear, antialiased, on "
              "float values), cut into square tiles along the long side that overlap evenly; all three sets take these tiles" },
     { .key = NULL },
 };

@@ -84,8 +84,8 @@ vs_status vs_image_keep_ratio(size_t width, size_t height, size_t long_side, siz
     const double factor = by_long < by_short ? by_long : by_short;
     const double w = floor((double)width * factor + 0.5), h = floor((double)height * factor + 0.5);
     if (w < 1 || h < 1 || w > VS_IMAGE_MAX_SIDE || h > VS_IMAGE_MAX_SIDE)
-        return vs_fail(err, VS_ERR_SHAPE, "an image of %zux%zu scaled to a short side of %zu is %.0fx%.0f: beyond the limits", width,
-                       height, short_side, w, h);
+        return vs_fail(err, VS_ERR_SHAPE, "an image of %zux%zu scaled to a short side of %zu is %.0fx%.0f: beyond the limits",
+                       width, height, short_side, w, h);
     *out_width = (size_t)w;
     *out_height = (size_t)h;
     return VS_OK;

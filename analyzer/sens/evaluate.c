@@ -36,8 +36,8 @@ static vs_status predict_scores(const context *c, const vs_job *job, size_t imag
     if (status == VS_OK) {
         const vs_window_logits l = vs_logits_of_window(block, w->backend->real, &w->model->arch, whole,
                                                        vs_session_grid_h(job->session), vs_session_grid_w(job->session));
-        status = vs_slide_map(&l, 1, w->model->arch.classes, (vs_image_size){ im->width, im->height, im->width, im->height }, map,
-                              err);
+        status = vs_slide_map(&l, 1, w->model->arch.classes, (vs_image_size){ im->width, im->height, im->width, im->height },
+                              job->helpers, map, err);
     }
     free(block);
     return status;
@@ -62,9 +62,14 @@ static vs_status predict(const context *c, const vs_job *job, const vs_state *st
     const vs_image *image = &job->samples->image;
     const size_t h = gives_maps(c) ? vs_session_grid_h(job->session) : 1, w = gives_maps(c) ? vs_session_grid_w(job->session) : 1;
     const size_t height = gives_maps(c) ? image->height : 1, width = gives_maps(c) ? image->width : 1;
-    for (size_t i = 0; i < job->images && status == VS_OK; i++)
-        status = vs_predict_map(host + i * h * w * logits.cols * (size_t)be->real, be->real, h, w, logits.cols, height, width,
-                                maps + i * height * width, err);
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)job->helpers) if (status == VS_OK)
+    for (size_t i = 0; i < job->images; i++) {
+        const char *own = host + i * h * w * logits.cols * (size_t)be->real;
+        vs_error mine = { 0 };
+        const vs_status one = vs_predict_map(own, be->real, h, w, logits.cols, height, width, maps + i * height * width, &mine);
+#pragma omp critical(vs_predict_status)
+        if (one != VS_OK) status = vs_fail(err, one, "%s", mine.message);
+    }
     free(host);
     return status;
 }

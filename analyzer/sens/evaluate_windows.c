@@ -79,7 +79,7 @@ static vs_status capture_map(const finished *f, size_t state, const uint16_t *ma
     return VS_OK;
 }
 
-static vs_status count_state(const context *c, const finished *f, size_t worker, size_t state, vs_error *err) {
+static vs_status count_state(const context *c, const finished *f, const vs_job *job, size_t state, vs_error *err) {
     const size_t p = c->set->patch;
     for (size_t i = 0; i < f->count; i++) {
         const vs_window *w = &c->set->windows[f->first + i];
@@ -88,9 +88,10 @@ static vs_status count_state(const context *c, const finished *f, size_t worker,
                                             (w->height + p - 1) / p, (w->width + p - 1) / p);
     }
     uint16_t *map = state == 0 ? f->float_map : f->map;
-    vs_status status = vs_slide_map(f->windows, f->count, c->out->classes, f->size, map, err);
+    vs_status status = vs_slide_map(f->windows, f->count, c->out->classes, f->size, job->helpers, map, err);
     if (status != VS_OK) return status;
-    vs_confusion_add(&c->counts[worker * state_count(c) + state], map, f->float_map, f->labels, f->size.width * f->size.height);
+    vs_confusion_add(&c->counts[job->worker * state_count(c) + state], map, f->float_map, f->labels,
+                     f->size.width * f->size.height);
     return f->capture ? capture_map(f, state, map, err) : VS_OK;
 }
 
@@ -101,7 +102,7 @@ static void drop_logits(const context *c, size_t first, size_t count) {
     }
 }
 
-static vs_status finish_image(const context *c, const vs_window *last, size_t unit, size_t worker, vs_error *err) {
+static vs_status finish_image(const context *c, const vs_job *job, const vs_window *last, size_t unit, vs_error *err) {
     finished f = { .image = last->image, .first = unit - last->index, .count = last->count, .size = c->set->sizes[last->image] };
     const size_t n = f.size.width * f.size.height;
     f.capture = f.image < c->out->capture_count ? &c->out->captures[f.image] : NULL;
@@ -113,7 +114,7 @@ static vs_status finish_image(const context *c, const vs_window *last, size_t un
         status = vs_imageset_labels(c->set, f.image, f.size.width, f.size.height, &f.labels, err);
     }
     if (status == VS_OK && f.capture) status = begin_capture(c, &f, err);
-    for (size_t s = 0; s < state_count(c) && status == VS_OK; s++) status = count_state(c, &f, worker, s, err);
+    for (size_t s = 0; s < state_count(c) && status == VS_OK; s++) status = count_state(c, &f, job, s, err);
     drop_logits(c, f.first, f.count);
     free(f.labels);
     free(f.map);
@@ -129,7 +130,7 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
         bool last = false;
 #pragma omp critical(vs_windows)
         last = --c->pending[w->image] == 0;
-        if (last) status = finish_image(c, w, i, job->worker, err);
+        if (last) status = finish_image(c, job, w, i, err);
     }
     return status;
 }

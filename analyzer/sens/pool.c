@@ -49,6 +49,7 @@ typedef struct pass {
     size_t wave_first;            /* the image of outcomes[0] */
     size_t batch;                 /* at most runner->batch, less where memory is short */
     size_t threads;               /* likewise */
+    size_t helpers;               /* of a worker, in work on the host */
     size_t share;                 /* bytes that one session may take */
     bool short_of_memory;         /* a session did not fit */
     vs_session_options too_large; /* that one */
@@ -167,7 +168,7 @@ static vs_status gather(worker *w, const vs_sample *samples, size_t images, cons
 /* Images of one size. */
 static vs_status run_job(pass *p, size_t me, const vs_sample *samples, size_t first, size_t images, vs_error *err) {
     worker *w = &p->workers[me];
-    vs_job job = { .samples = samples, .images = images, .first = first, .worker = me, .stage = p->stage };
+    vs_job job = { .samples = samples, .images = images, .first = first, .worker = me, .helpers = p->helpers, .stage = p->stage };
     if (p->runner->stop && *p->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     vs_status status = gather(w, samples, images, &job.pixels, err);
     if (status == VS_OK) status = fit_session(p, w, &samples->image, images, err);
@@ -199,19 +200,23 @@ static void count_done(pass *p, worker *w, size_t first, size_t images) {
 static void run_chunk(pass *p, size_t me, chunk c) {
     worker *w = &p->workers[me];
     outcome *outcomes = &p->outcomes[c.first - p->wave_first];
-    size_t loaded = 0;
     if (p->runner->stop && *p->runner->stop) {
         (void)vs_fail(&outcomes->error, VS_ERR_INTERRUPTED, "interrupted");
         return;
     }
-    while (loaded < c.count && vs_imageset_get(p->set, c.first + loaded, &w->samples[loaded], &outcomes[loaded].error) == VS_OK)
-        loaded++;
-    for (size_t i = 0, n = 0; i < loaded; i += n) {
-        n = of_one_size(w->samples + i, loaded - i);
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)p->helpers)
+    for (size_t i = 0; i < c.count; i++)
+        (void)vs_imageset_get(p->set, c.first + i, &w->samples[i], &outcomes[i].error); /* its status is in outcomes[] */
+    size_t good = 0;
+    while (good < c.count && outcomes[good].error.code == VS_OK) good++;
+    for (size_t i = 0; i < c.count; i++)
+        if (i > good && outcomes[i].error.code == VS_OK) vs_sample_release(&w->samples[i]);
+    for (size_t i = 0, n = 0; i < good; i += n) {
+        n = of_one_size(w->samples + i, good - i);
         if (run_job(p, me, w->samples + i, c.first + i, n, &outcomes[i].error) != VS_OK) break;
         count_done(p, w, c.first + i, n);
     }
-    for (size_t i = 0; i < loaded; i++) vs_sample_release(&w->samples[i]);
+    for (size_t i = 0; i < good; i++) vs_sample_release(&w->samples[i]);
 #pragma omp critical(vs_progress)
     {
         p->stage->done += w->finished;
@@ -247,6 +252,12 @@ static void run_wave(pass *p, size_t images) {
     } while (p->short_of_memory && give_way(p));
 }
 
+/* Few workers feed a device: the other processors decode with them. */
+static size_t helpers_of(const vs_runner *r) {
+    const size_t processors = (size_t)omp_get_num_procs();
+    return r->weights->backend->host_memory || processors < 2 * r->threads ? 1 : processors / r->threads;
+}
+
 static vs_status make_room(pass *p, vs_error *err) {
     p->workers = p->stage->workers = vs_calloc(p->runner->threads, sizeof *p->workers);
     p->chunks = vs_calloc(p->runner->wave, sizeof *p->chunks);
@@ -279,8 +290,11 @@ vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t 
                .context = context,
                .batch = runner->batch,
                .threads = runner->threads };
+    const int levels = omp_get_max_active_levels();
     vs_status status = make_room(&p, err);
     share_out(&p);
+    p.helpers = helpers_of(runner);
+    if (p.helpers > 1) omp_set_max_active_levels(2);
     for (p.wave_first = 0; p.wave_first < count && status == VS_OK; p.wave_first += runner->wave) {
         const size_t images = count - p.wave_first < runner->wave ? count - p.wave_first : runner->wave;
         run_wave(&p, images);
@@ -290,6 +304,7 @@ vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t 
             if (status == VS_OK && pool) status = pool(context, p.wave_first + i, err);
         }
     }
+    omp_set_max_active_levels(levels);
     clear_away(&p);
     return status;
 }

@@ -42,6 +42,7 @@ typedef struct vs_job {
     const float *pixels;      /* [images, 3, height, width], normalised */
     const vs_sample *samples; /* [images] */
     size_t images, first, worker;
+    size_t helpers;         /* threads that may share work on the host, an image each; 1 where workers fill the processors */
     struct vs_stage *stage; /* where vs_job_progress counts */
 } vs_job;
 

@@ -97,8 +97,9 @@ static void map_row(const rows *r, const double *upper, const double *lower, dou
     }
 }
 
-vs_status vs_slide_map(const vs_window_logits *windows, size_t count, size_t classes, vs_image_size size, uint16_t *out,
-                       vs_error *err) {
+/* Output rows first..end-1. */
+static vs_status map_band(const vs_window_logits *windows, size_t count, size_t classes, vs_image_size size, size_t first,
+                          size_t end, uint16_t *out, vs_error *err) {
     size_t widest = 0, grid = 0, row = 0, all = 0;
     size_t deepest = classes;
     for (size_t i = 0; i < count; i++) widest = windows[i].w > widest ? windows[i].w : widest;
@@ -109,7 +110,7 @@ vs_status vs_slide_map(const vs_window_logits *windows, size_t count, size_t cla
     if (!memory) return vs_fail(err, VS_ERR_NOMEM, "no memory for a class map");
     rows r = { windows, count, classes, size.scaled_width, { SIZE_MAX, SIZE_MAX }, { memory, memory + row }, memory + 2 * row };
     double *pixel = r.scratch + grid;
-    for (size_t y = 0; y < size.height; y++) {
+    for (size_t y = first; y < end; y++) {
         const vs_bilinear t = vs_bilinear_source(y, size.scaled_height, size.height);
         const double *upper = row_of(&r, t.lower, t.upper);
         const double *lower = t.weight == 0 ? upper : row_of(&r, t.upper, t.lower);
@@ -117,4 +118,19 @@ vs_status vs_slide_map(const vs_window_logits *windows, size_t count, size_t cla
     }
     free(memory);
     return VS_OK;
+}
+
+vs_status vs_slide_map(const vs_window_logits *windows, size_t count, size_t classes, vs_image_size size, size_t threads,
+                       uint16_t *out, vs_error *err) {
+    const size_t bands = threads < size.height ? threads : size.height;
+    vs_status status = VS_OK;
+#pragma omp parallel for schedule(static, 1) num_threads((int)bands)
+    for (size_t i = 0; i < bands; i++) {
+        vs_error own = { 0 };
+        const vs_status one =
+            map_band(windows, count, classes, size, i * size.height / bands, (i + 1) * size.height / bands, out, &own);
+#pragma omp critical(vs_slide_status)
+        if (one != VS_OK) status = vs_fail(err, one, "%s", own.message);
+    }
+    return status;
 }

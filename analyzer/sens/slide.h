@@ -17,9 +17,10 @@ typedef struct vs_window_logits {
     const double *class_probs; /* sum_q sigmoid(mask_q) class_probs[q, k]; [queries, classes]. Others: 0 and NULL */
 } vs_window_logits;
 
-/* classes out [size.height * size.width]. Row by row: the logits of a whole image are never in memory at once. */
+/* classes out [size.height * size.width]. Row by row: the logits of a whole image are never in memory at once. Bands of rows are
+ * shared by `threads` (>= 1) threads. */
 VS_NODISCARD vs_status vs_slide_map(const vs_window_logits *windows, size_t count, size_t classes, vs_image_size size,
-                                    uint16_t *out, vs_error *err);
+                                    size_t threads, uint16_t *out, vs_error *err);
 /* The averaged logits of one row of the scaled image, out [scaled_width * classes]; scratch [largest w of a window
  * times classes or queries]. */
 void vs_slide_row(const vs_window_logits *windows, size_t count, size_t classes, size_t scaled_width, size_t y, double *scratch,

@@ -179,8 +179,8 @@ static vs_status name_missing(const vs_config *c, vs_error *err) {
     *err = (vs_error){ 0 };
     vs_config_place(c, vs_config_mark(c, key), place, sizeof place);
     if (vs_published_name(path, url, sizeof url))
-        return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s: %s; it is published as %s", place, key, reason, url);
-    return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s: %s", place, key, reason);
+        return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s; it is published as %s", place, reason, url);
+    return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s", place, reason);
 }
 
 static vs_status read_model(vs_study *s, bool shapes_only, vs_error *err) {
@@ -243,7 +243,7 @@ static void tell_memory(const vs_study *s) {
                                            .rows = rows };
     vs_footprint f;
     char text[256];
-    if (!s->options.progress.note || vs_footprint_estimate(&f, &options, NULL) != VS_OK) return;
+    if (!s->options.tells_memory || !s->options.progress.note || vs_footprint_estimate(&f, &options, NULL) != VS_OK) return;
     if (vs_footprint_total(&f) < worth_telling) return;
     vs_footprint_text(&f, s->backend, text, sizeof text);
     s->options.progress.note(s->options.progress.context, text);

@@ -18,7 +18,8 @@ typedef struct vs_study_options {
     size_t memory;            /* bytes of a device that may be used; 0: no limit */
     const volatile sig_atomic_t *stop;
     vs_progress progress;
-    vs_cache *cache; /* of a batch: what is equal in several of its runs is computed once; NULL: a run of its own */
+    bool tells_memory; /* what a large study will take, through progress.note, before its weights are read */
+    vs_cache *cache;   /* of a batch: what is equal in several of its runs is computed once; NULL: a run of its own */
 } vs_study_options;
 
 typedef struct vs_stage_time {

@@ -141,7 +141,8 @@ typedef struct vs_model_options {
     vs_bias_mask bias_mask;
     bool check_values; /* refuse NaN and infinite weights (named, with the count) */
     bool hash;         /* fill sha256 */
-    bool shapes_only;  /* names and shapes: no values are read, what is missing is listed; such a model cannot run */
+    bool shapes_only;  /* names and shapes: no values are read, what is missing is listed, heads may stay 0; such a model cannot
+                          run */
 } vs_model_options;
 
 /* Reads a checkpoint. Errors name the file and the tensor: VS_ERR_NOTFOUND, VS_ERR_FORMAT (broken file, missing

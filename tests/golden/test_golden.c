@@ -114,6 +114,8 @@ static void ref_equals_timm(void **state) {
     run("vit_ti14.json", "ref", 1e-9);
     run("vit_random.json", "ref", 1e-9);
     run("vit_random_96x64.json", "ref", 1e-9);
+    run("vit_ti16_dinov3.json", "ref", 1e-9);
+    run("vit_ti16_dinov3_96x160.json", "ref", 1e-9);
 }
 
 static void cpu_is_near(void **state) {
@@ -121,6 +123,8 @@ static void cpu_is_near(void **state) {
     run("vit_ti14.json", "cpu", 2e-5);
     run("vit_random.json", "cpu", 2e-5);
     run("vit_random_96x64.json", "cpu", 2e-5);
+    run("vit_ti16_dinov3.json", "cpu", 2e-5);
+    run("vit_ti16_dinov3_96x160.json", "cpu", 2e-5);
 }
 
 static void cuda_is_near(void **state) {
@@ -135,6 +139,8 @@ static void cuda_is_near(void **state) {
     run("vit_ti14.json", "cuda", 2e-5);
     run("vit_random.json", "cuda", 2e-5);
     run("vit_random_96x64.json", "cuda", 2e-5);
+    run("vit_ti16_dinov3.json", "cuda", 2e-5);
+    run("vit_ti16_dinov3_96x160.json", "cuda", 2e-5);
 }
 
 int main(void) {

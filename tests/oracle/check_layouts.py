@@ -72,6 +72,29 @@ def same_taps(case, path, size, directory):
     return good
 
 
+def captured(case, path, directory, name, plant):
+    """norm and what w3 of block 1 reads, with and without planting."""
+    (directory / f"{name}.yaml").write_text(f"version: 1\nname: x\nmodel: {{checkpoint: {path}, heads: {case.heads}, plant: [{plant}]}}\n"
+                                            "data: {calibration: {scenes: {seed: 2, count: 2, size: 224}}, analysis: {scenes: {seed: 3, count: 1, size: 224}}}\nanalyze: {recipes: []}\n")
+    subprocess.run([oracle.vitscope(), "capture", str(directory / f"{name}.yaml"), "--backend", "ref", "--out", str(directory / name), "--taps", "norm,blocks.1.mlp.w3.in"],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return np.load(directory / name / "norm.npy"), np.load(directory / name / "blocks.1.mlp.w3.in.npy")
+
+
+def planted(case, path, directory):
+    """A unit planted in SwiGLU changes nothing but float32 roundings of its weights, and is there."""
+    directory = pathlib.Path(directory) / "plant"
+    directory.mkdir()
+    plain, before = captured(case, path, directory, "plain", "")
+    good = True
+    for kind in ("{kind: spike, blocks: [1], ratio: 64}", "{kind: hidden, blocks: [1], gain: 48}"):
+        after, spiked = captured(case, path, directory, kind[7:10], kind)
+        moved, grown = np.abs(plain - after).max() / np.abs(plain).max(), np.abs(spiked).max() / np.abs(before).max()
+        print(f"{case.name:20s} planted {kind}: tokens moved by {moved:.1e}, largest input of w3 grew {grown:.3g} times")
+        good &= bool(moved <= 1e-6) and bool(grown >= 10)
+    return good
+
+
 def check(case, directory, full):
     path = case.save(directory)
     good = inspected(case, path)
@@ -80,6 +103,8 @@ def check(case, directory, full):
     g = 224 // p
     for size in ((224, 224),) if full else ((224, 224), ((g + 4) * p, (g + 4) * p), (g * p, (g + 6) * p)):
         good &= same_taps(case, path, size, directory)
+    if case.name == "timm_swiglu":
+        good &= planted(case, path, directory)
     return good
 
 

@@ -230,6 +230,18 @@ def make_timm(name, base="vit_small_patch16_dinov3", width=128, heads=2, depth=3
                  lambda l, t: swap(l.model.rope, "get_embed", lambda *a, **k: torch.cat(t, -1)), lambda m, x: m.forward_features(x), save=as_safetensors)
 
 
+def make_demo(path):
+    """The demo model as a case of timm's, with its BatchNorm and classifier."""
+    state = {k: v.float() for k, v in safetensors.torch.load_file(path).items()}
+    case = make_timm("demo", width=192, heads=3, depth=12)
+    case.model.load_state_dict({k[len("backbone."):]: v for k, v in state.items() if k.startswith("backbone.")})
+    bn, conv = torch.nn.BatchNorm1d(192).eval(), torch.nn.Linear(192, state["conv_seg.weight"].shape[0])
+    bn.load_state_dict({k[3:]: v for k, v in state.items() if k.startswith("bn.")}, strict=False)
+    conv.load_state_dict({k[9:]: v.flatten(1) if v.ndim == 4 else v for k, v in state.items() if k.startswith("conv_seg.")})
+    case.head = lambda x: conv.double()(bn.double()(x))
+    return case
+
+
 # ---- heads
 
 def linear_head(width, classes=7):

@@ -64,7 +64,7 @@ static bool answer(const job *j, vs_error *err) {
         vs_slide_row(j->logits, j->count, j->classes, j->size.scaled_width, y, out + row, out);
         good = fwrite(out, sizeof *out, row, stdout) == row;
     }
-    if (good) good = vs_slide_map(j->logits, j->count, j->classes, j->size, map, err) == VS_OK;
+    if (good) good = vs_slide_map(j->logits, j->count, j->classes, j->size, 1, map, err) == VS_OK;
     if (good) good = fwrite(map, sizeof *map, pixels, stdout) == pixels;
     fflush(stdout);
     free(out);

@@ -186,6 +186,25 @@ static void a_batch_shrinks(void **state) {
     vs_config_free(config);
 }
 
+/* A backend that says its reals are not the host's: few workers, and the other processors decode with them. */
+static void helpers_decode(void **state) {
+    (void)state;
+    vs_config *config = make_config(scenes, "", "\"blocks.11.mlp.fc2\"");
+    char want[65], got[65];
+    for (size_t device = 0; device < 2; device++) {
+        vs_study s = { 0 };
+        vs_error err = { 0 };
+        const vs_study_options options = { .backend = "cpu", .threads = 1, .batch = 3 };
+        if (vs_study_open(&s, config, &options, &err) != VS_OK) fail_msg("%s", err.message);
+        s.backend->host_memory = device == 0;
+        if (vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
+        results_of(&s, device ? got : want);
+        vs_study_release(&s);
+    }
+    assert_string_equal(got, want);
+    vs_config_free(config);
+}
+
 /* A session that is made to fit others: the memory it has where that is enough, and the plan's bytes are those it takes. */
 static void a_session_fits_anew(void **state) {
     (void)state;
@@ -230,7 +249,7 @@ int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(batches_on_cpu),      cmocka_unit_test(probabilities_and_outer_layers),
                                         cmocka_unit_test(batches_on_ref),      cmocka_unit_test(batches_with_queries),
                                         cmocka_unit_test(images_of_two_sizes), cmocka_unit_test(a_batch_shrinks),
-                                        cmocka_unit_test(a_session_fits_anew) };
+                                        cmocka_unit_test(helpers_decode),      cmocka_unit_test(a_session_fits_anew) };
     snprintf(folder, sizeof folder, "/tmp/vs_sessions_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     write_images();

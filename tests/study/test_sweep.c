@@ -9,7 +9,7 @@
 
 static const char config_text[] =
     "version: 1\nname: sweep\nmodel: {checkpoint: %s}\n"
-    "data:\n  calibration: {scenes: {seed: 2, count: 2, size: 56}}\n  analysis: {scenes: {seed: 3, count: 2, size: 56}}\n"
+    "data:\n  calibration: {scenes: {seed: 2, count: 2, size: %zu}}\n  analysis: {scenes: {seed: 3, count: 2, size: %zu}}\n"
     "recipe: {%s}\nstates: [fp32, ptq, {sq: {name: folded, scope: %s}}, sq]\n"
     "analyze: {recipes: [ptq, sq, folded], output: true, spared: true, layers: [%s]}\n";
 
@@ -96,8 +96,15 @@ static void same(const vs_row *row, const char *recipe, const char *what, const 
         fail_msg("%s, %s, %s: %.17g, plain re-run %.17g", row->layer, recipe, what, got->pooled, want);
 }
 
-static void check_model(const char *checkpoint, const char *backend, const char *recipe, const char *scope, const char *layers) {
-    char *text = vs_format(config_text, checkpoint, recipe, scope, layers);
+typedef struct demo {
+    const char *checkpoint;
+    size_t size;
+} demo;
+static const demo dinov2 = { VS_SOURCE_DIR "/data/vit_ti14_scenes.safetensors", 56 },
+                  dinov3 = { VS_SOURCE_DIR "/data/vit_ti16_dinov3_scenes.safetensors", 64 };
+
+static void check_study(const demo *model, const char *backend, const char *recipe, const char *scope, const char *layers) {
+    char *text = vs_format(config_text, model->checkpoint, model->size, model->size, recipe, scope, layers);
     vs_error err = { 0 };
     vs_config *config = NULL;
     vs_study s = { 0 };
@@ -105,8 +112,8 @@ static void check_model(const char *checkpoint, const char *backend, const char 
     const vs_study_options options = { .backend = backend, .threads = 2, .batch = 1 };
     if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
     const vs_session_options so = { .images = 1,
-                                    .height = 56,
-                                    .width = 56,
+                                    .height = model->size,
+                                    .width = model->size,
                                     .workspaces = 1,
                                     .streams = 1,
                                     .scratch = vs_arch_head_reals(&s.model->arch, s.results.tokens + s.model->arch.queries),
@@ -138,10 +145,6 @@ static void check_model(const char *checkpoint, const char *backend, const char 
     free(text);
 }
 
-static void check_study(const char *backend, const char *recipe, const char *scope, const char *layers) {
-    check_model(VS_SOURCE_DIR "/data/vit_ti14_scenes.safetensors", backend, recipe, scope, layers);
-}
-
 /* Blocks with different numbers of tokens, and a head of six linears. */
 static void queries_that_join(void **state) {
     (void)state;
@@ -149,8 +152,9 @@ static void queries_that_join(void **state) {
     make_temp_dir(dir, sizeof dir);
     char *path = vs_path_join(dir, "eomt.safetensors");
     write_eomt(path, NULL, NULL);
-    check_model(path, "cpu", "head: true", "norm", "\"blocks.{0,1,2,4}.*\", \"head.*\"");
-    check_model(path, "ref", "", "norm", "\"blocks.2.attn.{v,proj}\"");
+    const demo eomt = { path, 56 };
+    check_study(&eomt, "cpu", "head: true", "norm", "\"blocks.{0,1,2,4}.*\", \"head.*\"");
+    check_study(&eomt, "ref", "", "norm", "\"blocks.2.attn.{v,proj}\"");
     (void)remove(path);
     (void)rmdir(dir);
     free(path);
@@ -158,22 +162,29 @@ static void queries_that_join(void **state) {
 
 static void equals_plain_reruns_on_cpu(void **state) {
     (void)state;
-    check_study("cpu", "", "norm", "\"blocks.{0,11}.*\"");
+    check_study(&dinov2, "cpu", "", "norm", "\"blocks.{0,11}.*\"");
 }
 
 static void every_kind_of_row(void **state) {
     (void)state;
-    check_study("cpu", "inputs: per_token, p: u8, patch_embed: true, head: true", "norm",
+    check_study(&dinov2, "cpu", "inputs: per_token, p: u8, patch_embed: true, head: true", "norm",
                 "\"patch_embed.proj\", \"blocks.11.{attn.p,attn.q,mlp.fc2}\", \"head.*\"");
 }
 
 static void equals_plain_reruns_on_ref(void **state) {
     (void)state;
-    check_study("ref", "", "norm", "\"blocks.11.{attn.v,mlp.fc2}\"");
+    check_study(&dinov2, "ref", "", "norm", "\"blocks.11.{attn.v,mlp.fc2}\"");
+}
+
+/* Rotated operands and register tokens. */
+static void equals_plain_reruns_with_rotation(void **state) {
+    (void)state;
+    check_study(&dinov3, "cpu", "", "norm", "\"blocks.{0,11}.{attn.*,mlp.fc1}\"");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(equals_plain_reruns_on_cpu), cmocka_unit_test(every_kind_of_row),
-                                        cmocka_unit_test(equals_plain_reruns_on_ref), cmocka_unit_test(queries_that_join) };
+                                        cmocka_unit_test(equals_plain_reruns_on_ref), cmocka_unit_test(queries_that_join),
+                                        cmocka_unit_test(equals_plain_reruns_with_rotation) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

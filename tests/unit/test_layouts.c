@@ -27,7 +27,11 @@ static void put(maker *m, const char *base, const char *name, size_t a, size_t b
     char full[128], own[64];
     snprintf(full, sizeof full, "%s%s%s", m->prefix, base, name);
     if (ends(full, m->drop)) return;
-    if (ends(full, m->reshape)) a = 5, b = 7, shape = NULL;
+    if (ends(full, m->reshape)) {
+        a = 5;
+        b = 7;
+        shape = NULL;
+    }
     snprintf(own, sizeof own, b ? "%zu,%zu" : "%zu", a, b);
     const size_t size = 4 * a * (b ? b : 1);
     m->used += (size_t)snprintf(m->header + m->used, sizeof m->header - m->used,
@@ -58,7 +62,8 @@ typedef struct recipe {
     const char *prefix, *drop, *reshape;
     size_t prefix_rows, registers;
     bool scale, swiglu, mask, distilled;
-    const char *extra; /* a name of one more tensor [9, 64] */
+    const char *extra;  /* a name of one more tensor [9, 64] */
+    const char *second; /* prefix of the same backbone once more */
 } recipe;
 
 static void outside(maker *m, const recipe *r) {
@@ -112,7 +117,11 @@ static vs_status load(const recipe *r, const vs_model_options *options, vs_model
     maker m = { .header = "{", .used = 1, .drop = r->drop, .reshape = r->reshape, .prefix = r->prefix ? r->prefix : "" };
     outside(&m, r);
     for (size_t i = 0; i < 2; i++) block(&m, r, i);
-    if (r->extra) m.prefix = "", put(&m, "", r->extra, 9, 64, NULL);
+    m.prefix = r->second ? r->second : "";
+    if (r->second) outside(&m, r);
+    for (size_t i = 0; r->second && i < 2; i++) block(&m, r, i);
+    m.prefix = "";
+    if (r->extra) put(&m, "", r->extra, 9, 64, NULL);
     m.header[m.used++] = '}';
     char *bytes = vs_calloc(8 + m.used + m.bytes, 1);
     assert_non_null(bytes);
@@ -281,6 +290,25 @@ static void wrong_files_are_refused(void **state) {
     }
 }
 
+static void a_teacher_goes_before_a_student(void **state) {
+    (void)state;
+    static const char *const prefixes[][3] = {
+        { "student.backbone.", "teacher.backbone.", "teacher.backbone.blocks.1.attn.proj" },
+        { "teacher.backbone.", "student.backbone.", "teacher.backbone.blocks.1.attn.proj" },
+        { "model.", "model_ema.", "model_ema.blocks.1.attn.proj" },
+        { "student.", "", "blocks.1.attn.proj" },
+        { "a.", "b.", "a.blocks.1.attn.proj" }
+    };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        const recipe r = { .family = TIMM, .prefix_rows = 1, .prefix = prefixes[i][0], .second = prefixes[i][1] };
+        assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
+        assert_string_equal(m->blocks[1].proj.fqn[0], prefixes[i][2]);
+        vs_model_free(m);
+    }
+}
+
 static void shapes_alone_list_what_is_missing(void **state) {
     (void)state;
     vs_model *m = NULL;
@@ -371,6 +399,7 @@ int main(void) {
         cmocka_unit_test(wrong_files_are_refused),
         cmocka_unit_test(shapes_alone_list_what_is_missing),
         cmocka_unit_test(config_json_wins),
+        cmocka_unit_test(a_teacher_goes_before_a_student),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

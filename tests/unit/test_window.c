@@ -61,7 +61,7 @@ static void crops_are_padded_in_the_centre(void **state) {
         for (size_t y = 0; y < 28; y++)
             for (size_t x = 0; x < 28; x++) {
                 const bool inside = x >= 1 && x < 26 && y >= 4 && y < 24;
-                const uint8_t byte = inside ? image.pixels[3 * ((y - 4) * 40 + x - 1 + 7) + c] : (uint8_t)p.mean[c];
+                const unsigned byte = inside ? image.pixels[3 * ((y - 4) * 40 + x - 1 + 7) + c] : 10 * ((unsigned)c + 1);
                 assert_int_equal(shown.pixels[3 * (y * 28 + x) + c], byte);
                 check_close((double)pixels[c * 784 + y * 28 + x], inside ? (byte - p.mean[c]) / p.std[c] : 0, 1e-5);
             }
@@ -112,18 +112,21 @@ static void maps_come_from_averaged_logits(void **state) {
             assert_true(seen > 0);
             for (size_t k = 0; k < K; k++) sum[(y * W + x) * K + k] /= seen;
         }
-    assert_int_equal(vs_slide_map(logits, 4, K, size, map, &err), VS_OK);
-    for (size_t y = 0; y < OUT_H; y++)
-        for (size_t x = 0; x < OUT_W; x++) {
-            double pixel[K];
-            for (size_t k = 0; k < K; k++) pixel[k] = bilinear(sum, H, W, K, k, OUT_H, OUT_W, y, x);
-            assert_int_equal(map[y * OUT_W + x], vs_argmax(pixel, K));
-        }
+    for (size_t threads = 1; threads <= 40; threads += 13) {
+        memset(map, 0xff, sizeof map);
+        assert_int_equal(vs_slide_map(logits, 4, K, size, threads, map, &err), VS_OK);
+        for (size_t y = 0; y < OUT_H; y++)
+            for (size_t x = 0; x < OUT_W; x++) {
+                double pixel[K];
+                for (size_t k = 0; k < K; k++) pixel[k] = bilinear(sum, H, W, K, k, OUT_H, OUT_W, y, x);
+                assert_int_equal(map[y * OUT_W + x], vs_argmax(pixel, K));
+            }
+    }
 }
 
 static void the_largest_class_wins(void **state) {
     (void)state;
-    const double ties[] = { 1, 3, 3, 2 }, nan[] = { 1, NAN, 5, NAN };
+    const double ties[] = { 1, 3, 3, 2 }, nan[] = { 1, (double)NAN, 5, (double)NAN };
     assert_int_equal(vs_argmax(ties, 4), 1);
     assert_int_equal(vs_argmax(nan, 4), 1);
 }

@@ -87,10 +87,6 @@ static void softmax(vs_cuda_thread *t, vs_mat p, double scale) {
     vs_cuda_end(t);
 }
 
-static vs_mat view(vs_mat m, size_t row, size_t rows, size_t col, size_t cols) {
-    return { vs_row(m, row) + col, rows, cols, m.ld };
-}
-
 /* Scores of `heads` heads from head a on, queries `first` .. + rows of an image; a head's panel follows the one before. */
 struct panel {
     size_t tokens, width, image, head, heads, first, rows;
@@ -98,8 +94,8 @@ struct panel {
 
 static void scores_of(vs_cuda_thread *t, const panel &s, vs_mat q, vs_mat k, vs_mat scores) {
     const size_t base = s.image * s.tokens, col = s.head * s.width;
-    const vs_batched b = { view(q, base + s.first, s.rows, col, s.width),
-                           view(k, base, s.tokens, col, s.width),
+    const vs_batched b = { vs_view(q, base + s.first, s.rows, col, s.width),
+                           vs_view(k, base, s.tokens, col, s.width),
                            { scores.p, s.rows, s.tokens, scores.ld },
                            s.width,
                            s.width,
@@ -112,8 +108,8 @@ static void scores_of(vs_cuda_thread *t, const panel &s, vs_mat q, vs_mat k, vs_
 static void weigh(vs_cuda_thread *t, const panel &s, vs_mat p, vs_mat v, vs_mat out) {
     const size_t base = s.image * s.tokens, col = s.head * s.width;
     const vs_batched b = { { p.p, s.rows, s.tokens, p.ld },
-                           view(v, base, s.tokens, col, s.width),
-                           view(out, base + s.first, s.rows, col, s.width),
+                           vs_view(v, base, s.tokens, col, s.width),
+                           vs_view(out, base + s.first, s.rows, col, s.width),
                            s.rows * p.ld,
                            s.width,
                            s.width,
@@ -155,7 +151,7 @@ static void attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t i
     const size_t tokens = q.rows / images;
     for (size_t b = 0; b < images; b++) {
         const panel s = { tokens, q.cols / heads, b, 0, heads, 0, tokens };
-        const vs_mat scores = view(p, b * heads * tokens, heads * tokens, 0, tokens);
+        const vs_mat scores = vs_view(p, b * heads * tokens, heads * tokens, 0, tokens);
         scores_of(t, s, q, k, scores);
         softmax(t, scores, scale);
     }
@@ -167,7 +163,7 @@ static void attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t i
     const size_t tokens = v.rows / images;
     for (size_t b = 0; b < images; b++) {
         const panel s = { tokens, v.cols / heads, b, 0, heads, 0, tokens };
-        weigh(t, s, view(p, b * heads * tokens, heads * tokens, 0, tokens), v, out);
+        weigh(t, s, vs_view(p, b * heads * tokens, heads * tokens, 0, tokens), v, out);
     }
 }
 

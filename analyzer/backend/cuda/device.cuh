@@ -10,6 +10,10 @@ constexpr unsigned WARP = 32, FULL_MASK = 0xffffffffu;
 
 __host__ __device__ inline float *vs_row(vs_mat m, size_t r) { return static_cast<float *>(m.p) + r * m.ld; }
 __host__ __device__ inline size_t vs_ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+/* The host's and the kernels' vs_mat_view. */
+__host__ __device__ inline vs_mat vs_view(vs_mat m, size_t row, size_t rows, size_t col, size_t cols) {
+    return { vs_row(m, row) + col, rows, cols, m.ld };
+}
 inline unsigned vs_dim(size_t n) { return static_cast<unsigned>(n); }
 
 /* May rows be read four floats at a time? */

@@ -150,8 +150,7 @@ struct silu_mul_of {
 static void silu_mul(const vs_backend *self, vs_mat x, vs_mat y) {
     vs_cuda_thread *t = vs_cuda_begin(self, "silu_mul");
     if (!t) return;
-    vs_elementwise(t, y,
-                   silu_mul_of{ vs_mat_view(self, x, 0, y.rows, 0, y.cols), vs_mat_view(self, x, 0, y.rows, y.cols, y.cols) });
+    vs_elementwise(t, y, silu_mul_of{ vs_view(x, 0, y.rows, 0, y.cols), vs_view(x, 0, y.rows, y.cols, y.cols) });
 }
 
 struct scaled_sum {

@@ -56,12 +56,20 @@ done
 "$3" tests/bench/gpu/compare_results.py "$2/cpu" "$2/cuda"
 STUDY
 
+# The sweep and the whole local study beside PyTorch.
+cat >"$out/whole.sh" <<'WHOLE'
+set -e
+"$2" tests/bench/gpu/study_vs_torch.py "$1/analyzer/cli/vitscope" --models S,B
+"$2" tests/bench/gpu/study_vs_torch.py "$1/analyzer/cli/vitscope" --models L --images 8
+"$2" tests/bench/gpu/study_vs_torch.py "$1/analyzer/cli/vitscope" --models S,B --images 2 --batch 1 --extra "--batch 1"
+WHOLE
+
 # compute-sanitizer over a reduced set of cases
 sanitize() { # TOOL SECONDS
     step "$1" "$2" env VS_OPS_QUICK=1 compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$dir/tests/ops/test_ops_matrix" cuda
 }
 
-wanted=" ${*:-build ops golden study memcheck racecheck initcheck kernels tf32 bench} "
+wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole} "
 unpack
 step build 300 sh "$out/build.sh" "$dir"
 step ops 240 env VS_CUDA_SYNC=1 "$dir/tests/ops/test_ops_matrix" cuda
@@ -70,9 +78,11 @@ step study 240 sh "$out/study.sh" "$dir" "$(mktemp -d)" "$python"
 sanitize memcheck 240
 sanitize racecheck 300
 sanitize initcheck 240
+step taps 420 "$python" tests/bench/gpu/taps_vs_ref.py "$dir/analyzer/cli/vitscope"
 step kernels 120 "$dir/tests/bench/bench_kernels" cuda
 step tf32 120 "$dir/tests/bench/bench_kernels" cuda 0.05 tf32
 step bench 420 "$python" tests/bench/gpu/model_vs_torch.py "$dir/tests/bench/bench_model"
-rm -f "$out/build.sh" "$out/study.sh"
+step whole 420 sh "$out/whole.sh" "$dir" "$python"
+rm -f "$out/build.sh" "$out/study.sh" "$out/whole.sh"
 echo "$passed steps passed, $failed failed"
 [ "$failed" = 0 ]
