@@ -37,7 +37,7 @@ static vs_config *make_config(const char *analysis, const char *recipe, const ch
                   "data:\n  calibration: {scenes: {seed: 2, count: 4, size: 56}}\n  analysis: {%s}\n"
                   "  evaluation: {scenes: {seed: 9, count: 5, size: 56}}\n"
                   "recipe: {%s}\nstates: [fp32, ptq, sq]\n"
-                  "analyze: {recipes: [ptq, sq], output: true, spared: true, layers: [%s]}\n",
+                  "analyze: {recipes: [ptq, sq], layers: [%s]}\n",
                   VS_SOURCE_DIR, analysis, recipe, layers);
     vs_error err = { 0 };
     vs_config *config = NULL;
@@ -73,7 +73,8 @@ static void check_batches(const char *backend, const char *analysis, const char 
 
 static void batches_on_cpu(void **state) {
     (void)state;
-    check_batches("cpu", scenes, "observer: mse", "\"blocks.{3,11}.*\"");
+    check_batches("cpu", scenes, "observer: mse",
+                  "\"blocks.11.{attn.k,attn.proj,mlp.fc2}\"], output: true, spared: true, modes: [both");
 }
 
 static void probabilities_and_outer_layers(void **state) {
@@ -84,7 +85,8 @@ static void probabilities_and_outer_layers(void **state) {
 
 static void batches_on_ref(void **state) {
     (void)state;
-    check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "", "\"blocks.11.{attn.v,mlp.fc2}\"");
+    check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "",
+                  "\"blocks.11.{attn.v,mlp.fc2}\"], output: true, modes: [both");
 }
 
 static void images_of_two_sizes(void **state) {
