@@ -48,13 +48,25 @@ static void gather(const vs_session *s, size_t first, size_t count, vs_mat to) {
                               vs_mat_view(s->backend, to, i * count, count, 0, to.cols));
 }
 
+/* Image by image: a product of few rows may depend on their number in its last bits. */
+static vs_status head_linear(const vs_session *s, const vs_linear_weights *l, vs_kind kind, vs_mat x, vs_mat y, vs_tapper tapper,
+                             vs_error *err) {
+    const size_t images = s->options.images, rows = x.rows / images;
+    vs_status status = vs_forward_show(tapper, kind, -1, true, x, err);
+    if (status != VS_OK) return status;
+    for (size_t i = 0; i < images; i++)
+        s->backend->ops->linear(s->backend, vs_mat_view(s->backend, x, i * rows, rows, 0, x.cols), l->w, l->b,
+                                vs_mat_view(s->backend, y, i * rows, rows, 0, y.cols));
+    return vs_forward_show(tapper, kind, -1, false, y, err);
+}
+
 static vs_status mask_head(vs_session *s, const vs_weights *w, vs_tapper tapper, vs_error *err) {
     const vs_eomt_room *e = &s->eomt;
     vs_status status = VS_OK;
     gather(s, 0, s->model->arch.queries, e->mask_in[0]); /* apart from the class head's: a tap may change either */
     for (size_t i = 0; i < VS_MASK_LINEARS && status == VS_OK; i++) {
         if (i > 0) s->backend->ops->gelu(s->backend, e->mask_out[i - 1], e->mask_in[i]);
-        status = vs_forward_linear(s, &w->mask[i], (vs_kind)(VS_KIND_MASK1 + i), -1, e->mask_in[i], e->mask_out[i], tapper, err);
+        status = head_linear(s, &w->mask[i], (vs_kind)(VS_KIND_MASK1 + i), e->mask_in[i], e->mask_out[i], tapper, err);
     }
     return status;
 }
@@ -67,7 +79,7 @@ static vs_status upscale(vs_session *s, const vs_weights *w, vs_tapper tapper, v
     vs_status status = VS_OK;
     gather(s, a->queries + s->t - s->n, s->n, e->up_in[0]);
     for (size_t u = 0; u < a->upscales && status == VS_OK; u++) {
-        status = vs_forward_linear(s, &w->up[u], (vs_kind)(VS_KIND_UP1 + u), -1, e->up_in[u], e->up_out[u], tapper, err);
+        status = head_linear(s, &w->up[u], (vs_kind)(VS_KIND_UP1 + u), e->up_in[u], e->up_out[u], tapper, err);
         if (status != VS_OK) return status;
         const vs_mat wide = vs_mat_view(be, e->unfolded, 0, 4 * e->up_in[u].rows, 0, a->width);
         const vs_mat out = u + 1 < a->upscales ? e->up_in[u + 1] : e->upscaled;
@@ -95,7 +107,7 @@ static void mask_product(const vs_session *s) {
 vs_status vs_eomt_forward(vs_session *s, const vs_weights *w, vs_tapper tapper, vs_error *err) {
     const vs_eomt_room *e = &s->eomt;
     gather(s, 0, s->model->arch.queries, e->class_in);
-    vs_status status = vs_forward_linear(s, &w->head, VS_KIND_HEAD, -1, e->class_in, e->class_logits, tapper, err);
+    vs_status status = head_linear(s, &w->head, VS_KIND_HEAD, e->class_in, e->class_logits, tapper, err);
     if (status == VS_OK) status = mask_head(s, w, tapper, err);
     if (status == VS_OK) status = upscale(s, w, tapper, err);
     if (status != VS_OK) return status;

@@ -6,10 +6,10 @@
 #include "eomt.h"
 #include "util.h"
 
-static const char class_head_name[] = "class_head";
+enum { CLASS_HEAD_LENGTH = sizeof "class_head" - 1 };
 
 /* "model." of "model.class_head". */
-static int outer_length(const char *class_head) { return (int)(strlen(class_head) - (sizeof class_head_name - 1)); }
+static int outer_length(const char *class_head) { return (int)(strlen(class_head) - CLASS_HEAD_LENGTH); }
 
 static const vs_tensor_entry *find(const vs_tensorfile *file, const char *class_head, const char *name) {
     char key[256];

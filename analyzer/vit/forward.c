@@ -11,8 +11,8 @@ vs_status vs_forward_show(vs_tapper tapper, vs_kind kind, int block, bool input,
     return tapper.fn(tapper.context, &tap, err);
 }
 
-vs_status vs_forward_linear(const vs_session *s, const vs_linear_weights *l, vs_kind kind, int block, vs_mat x, vs_mat y,
-                            vs_tapper tapper, vs_error *err) {
+static vs_status linear(const vs_session *s, const vs_linear_weights *l, vs_kind kind, int block, vs_mat x, vs_mat y,
+                        vs_tapper tapper, vs_error *err) {
     vs_status status = vs_forward_show(tapper, kind, block, true, x, err);
     if (status != VS_OK) return status;
     s->backend->ops->linear(s->backend, x, l->w, l->b, y);
@@ -26,7 +26,7 @@ vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixe
     vs_status status = ops->upload(s->backend, s->pixels, pixels, count, err);
     if (status != VS_OK) return status;
     ops->patchify(s->backend, s->pixels, s->options.images, s->h, s->w, s->model->arch.patch, s->patches);
-    status = vs_forward_linear(s, &w->patch, VS_KIND_PATCH_EMBED, -1, s->patches, s->embedded, tapper, err);
+    status = linear(s, &w->patch, VS_KIND_PATCH_EMBED, -1, s->patches, s->embedded, tapper, err);
     if (status != VS_OK) return status;
     s->streams[stream].rows = s->options.images * s->t; /* without the queries of the last run */
     ops->tokens(s->backend, s->embedded, w->prefix, s->pos, s->options.images, s->streams[stream]);
@@ -87,7 +87,7 @@ typedef struct block_run {
 } block_run;
 
 static vs_status block_linear(const block_run *r, const vs_linear_weights *l, vs_kind kind, vs_mat x, vs_mat y, vs_error *err) {
-    if (kind != r->first) return vs_forward_linear(r->s, l, kind, r->block, x, y, r->tapper, err);
+    if (kind != r->first) return linear(r->s, l, kind, r->block, x, y, r->tapper, err);
     r->s->backend->ops->linear(r->s->backend, x, l->w, l->b, y); /* its input is the caller's */
     return vs_forward_show(r->tapper, kind, r->block, false, y, err);
 }
@@ -171,7 +171,7 @@ vs_status vs_forward_head(vs_session *s, const vs_weights *w, size_t stream, vs_
     if (status != VS_OK || s->model->arch.head == VS_HEAD_NONE) return status;
     if (s->model->arch.head == VS_HEAD_EOMT) return vs_eomt_forward(s, w, tapper, err);
     vs_head_gather(s, w, stream);
-    status = vs_forward_linear(s, &w->head, VS_KIND_HEAD, -1, s->features, s->logits, tapper, err);
+    status = linear(s, &w->head, VS_KIND_HEAD, -1, s->features, s->logits, tapper, err);
     return status == VS_OK ? vs_forward_show(tapper, VS_KIND_LOGITS, -1, false, s->logits, err) : status;
 }
 

@@ -37,9 +37,7 @@ struct vs_session {
     void *scratch;
 };
 
-/* forward.c: shows a tensor to the tap, if anybody looks; a linear between its taps. */
+/* forward.c: shows a tensor to the tap, if anybody looks. */
 VS_NODISCARD vs_status vs_forward_show(vs_tapper tapper, vs_kind kind, int block, bool input, vs_mat x, vs_error *err);
-VS_NODISCARD vs_status vs_forward_linear(const vs_session *session, const vs_linear_weights *linear, vs_kind kind, int block,
-                                         vs_mat x, vs_mat y, vs_tapper tapper, vs_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "eomt_file.h"
 #include "report.h"
 #include "study.h"
 #include "util.h"
@@ -30,15 +31,18 @@ static void write_images(void) {
 
 static const char scenes[] = "scenes: {seed: 3, count: 5, size: 56}";
 
+static const char vit[] =
+    VS_SOURCE_DIR "/data/vit_ti14_scenes.safetensors, plant: [{kind: value, blocks: [3], units: 1, gain: 8}, "
+                  "{kind: key, blocks: [4], gain: 2}]";
+static const char *tested = vit;
+
 static vs_config *make_config(const char *analysis, const char *recipe, const char *layers) {
-    char *text =
-        vs_format("version: 1\nname: sessions\nmodel: {checkpoint: %s/data/vit_ti14_scenes.safetensors, plant: [{kind: value, "
-                  "blocks: [3], units: 1, gain: 8}, {kind: key, blocks: [4], gain: 2}]}\n"
-                  "data:\n  calibration: {scenes: {seed: 2, count: 4, size: 56}}\n  analysis: {%s}\n"
-                  "  evaluation: {scenes: {seed: 9, count: 5, size: 56}}\n"
-                  "recipe: {%s}\nstates: [fp32, ptq, sq]\n"
-                  "analyze: {recipes: [ptq, sq], output: true, spared: true, layers: [%s]}\n",
-                  VS_SOURCE_DIR, analysis, recipe, layers);
+    char *text = vs_format("version: 1\nname: sessions\nmodel: {checkpoint: %s}\n"
+                           "data:\n  calibration: {scenes: {seed: 2, count: 4, size: 56}}\n  analysis: {%s}\n"
+                           "  evaluation: {scenes: {seed: 9, count: 5, size: 56}}\n"
+                           "recipe: {%s}\nstates: [fp32, ptq, sq]\n"
+                           "analyze: {recipes: [ptq, sq], output: true, spared: true, layers: [%s]}\n",
+                           tested, analysis, recipe, layers);
     vs_error err = { 0 };
     vs_config *config = NULL;
     if (vs_config_parse(&config, text, strlen(text), "sessions.yaml", NULL, 0, &err) != VS_OK) fail_msg("%s", err.message);
@@ -85,6 +89,21 @@ static void probabilities_and_outer_layers(void **state) {
 static void batches_on_ref(void **state) {
     (void)state;
     check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "", "\"blocks.11.{attn.v,mlp.fc2}\"");
+}
+
+static void batches_with_queries(void **state) {
+    (void)state;
+    char *path = vs_path_join(folder, "eomt.safetensors"),
+         *planted = vs_format("%s, plant: [{kind: value, blocks: [3], gain: 8}]", path);
+    write_eomt(path, NULL, NULL);
+    tested = planted;
+    check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "observer: mse, patch_embed: true, head: true",
+                  "\"blocks.{1,2}.*\", \"head.*\"");
+    check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "head: true", "\"blocks.4.attn.v\", \"head.upscale.1.conv1\"");
+    tested = vit;
+    (void)remove(path);
+    free(path);
+    free(planted);
 }
 
 static void images_of_two_sizes(void **state) {
@@ -227,10 +246,10 @@ static void a_session_fits_anew(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(batches_on_cpu),     cmocka_unit_test(probabilities_and_outer_layers),
-                                        cmocka_unit_test(batches_on_ref),     cmocka_unit_test(images_of_two_sizes),
-                                        cmocka_unit_test(a_batch_shrinks),    cmocka_unit_test(helpers_decode),
-                                        cmocka_unit_test(a_session_fits_anew) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(batches_on_cpu),      cmocka_unit_test(probabilities_and_outer_layers),
+                                        cmocka_unit_test(batches_on_ref),      cmocka_unit_test(batches_with_queries),
+                                        cmocka_unit_test(images_of_two_sizes), cmocka_unit_test(a_batch_shrinks),
+                                        cmocka_unit_test(helpers_decode),      cmocka_unit_test(a_session_fits_anew) };
     snprintf(folder, sizeof folder, "/tmp/vs_sessions_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     write_images();

@@ -1,11 +1,12 @@
 #!/bin/sh
 # The DINOv2 study on stand-ins of true size (random weights) and a synthetic folder in ADE20K's format: seconds of each stage.
-#   sh tests/bench/gpu/ade20k.sh VITSCOPE DIR [IMAGES [BACKEND]]        PYTHON: one with PyTorch and Pillow
+#   sh tests/bench/gpu/ade20k.sh VITSCOPE DIR [IMAGES [BACKEND [MODELS]]]        MODELS: "b l"; PYTHON: one with PyTorch and Pillow
 set -u
-vitscope=$1 dir=$2 images=${3:-12} backend=${4:-cuda}
+vitscope=$1 dir=$2 images=${3:-12} backend=${4:-cuda} models=${5:-b l}
 python=${PYTHON:-python3}
-for set in "b 12" "l 24"; do
-    model=${set% *} depth=${set#* }
+for model in $models; do
+    depth=12
+    [ "$model" = l ] && depth=24
     mkdir -p "$dir/$model"
     "$python" tests/oracle/make_ade20k.py "$dir/$model" --models "$model" --depth "$depth" --images "$images" --train 8 >/dev/null || exit 1
     sed -e "/name: vit[^$model]14/,/published/d" -e "s/count: 32/count: 8/" configs/dinov2_seg/dinov2_ade20k.yaml >"$dir/$model/study.yaml"

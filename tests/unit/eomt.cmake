@@ -1,0 +1,1 @@
+vs_test(test_eomt LABEL unit SOURCES test_eomt.c LINK vs_vit)
