@@ -36,7 +36,7 @@ def make_model(cls, name, classes, image_size, queries, joint, seed):
         for key, p in model.named_parameters():  # large enough that every term matters
             scale = 0.3 if p.ndim == 1 or key.startswith("queries") or key.endswith(("cls_token", "pos_embed", "tokens")) else p[0].numel() ** -0.5
             center = 1.0 if p.ndim == 1 and key.endswith("weight") and "norm" in key else 0.5 if key.endswith("gamma") else 0.0
-            scale *= 8 if key.startswith("class_head") else 2 if key.startswith("mask_head") else 1  # queries of a mind of their own
+            scale *= 8 if key.startswith("class_head") else 3 if key.startswith("mask_head") else 1  # queries of a mind of their own
             p.copy_(torch.randn(p.shape, generator=g) * scale + center)
         for key, mask in model.named_buffers():  # DINOv3's keys have no bias
             if key.endswith("bias_mask"):
