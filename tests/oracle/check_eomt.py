@@ -36,7 +36,7 @@ def make_model(cls, name, classes, image_size, queries, joint, seed):
         for key, p in model.named_parameters():  # large enough that every term matters
             scale = 0.3 if p.ndim == 1 or key.startswith("queries") or key.endswith(("cls_token", "pos_embed", "tokens")) else p[0].numel() ** -0.5
             center = 1.0 if p.ndim == 1 and key.endswith("weight") and "norm" in key else 0.5 if key.endswith("gamma") else 0.0
-            scale *= 8 if key.startswith("class_head") else 3 if key.startswith("mask_head") else 1  # queries of a mind of their own
+            scale *= 8 if key.startswith("class_head") else 2 if key.startswith("mask_head") else 1  # queries of a mind of their own
             p.copy_(torch.randn(p.shape, generator=g) * scale + center)
         for key, mask in model.named_buffers():  # DINOv3's keys have no bias
             if key.endswith("bias_mask"):
@@ -142,7 +142,7 @@ def main():
                 ("dinov2_vits14", v2, "dinov2/vits14-notpretrained-eomt", 6, odd, 84, 20, 3, ((84, 84), (70, 112))),
                 ("dinov3_vitt16", v3, "dinov3/vitt16-notpretrained-eomt", 3, odd, 64, 20, 3, ((96, 96), (64, 112))),
                 ("dinov3_vitt16_joint12", v3, "dinov3/vitt16-notpretrained-eomt", 3, odd, 64, 9, 12, ((64, 80),))):
-            model = make_model(cls, kind, classes, image_size, queries, joint, 11)
+            model = make_model(cls, kind, classes, image_size, queries, joint, 12 if "vits14" in name else 11)
             save(model, d / f"{name}.pt")
             if heads != 2:  # heads of so narrow a model are known from the configuration alone
                 print(*(line for line in run("inspect", d / f"{name}.pt").splitlines() if " head  " in line))
