@@ -5,6 +5,7 @@
 
 #include "bench.h"
 #include "cli.h"
+#include "json_text.h"
 #include "util.h"
 
 /* study.md has no word on it: the bound is the one of the performance page. */
@@ -125,7 +126,7 @@ vs_status vs_bench_print_json(const vs_bench *b, vs_error *err) {
                   "by_operation", tables, "peak_bytes", (json_int_t)vs_cli_peak_bytes(), "bound_bytes", vs_bench_memory_bound(b));
     const vs_memory_use device = s->backend->ops->memory_use(s->backend);
     if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
-    char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
+    char *text = vs_json_text(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
     json_decref(root);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for the report");
     puts(text);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "json_text.h"
 #include "npy.h"
 #include "util.h"
 
@@ -180,7 +181,7 @@ static size_t count_smoothed(const vs_states *s) {
 
 static vs_status write_json(document *d, json_t *root, vs_error *err) {
     char *path = vs_path_join(d->dir, "quant.json"), *text = NULL;
-    if (root && !d->failed) text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)); /* every float32 comes back */
+    if (!d->failed) text = vs_json_text(root, JSON_COMPACT | JSON_REAL_PRECISION(9)); /* every float32 comes back */
     vs_status status =
         path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for quant.json");
     free(text);

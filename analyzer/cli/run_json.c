@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "json_text.h"
 #include "util.h"
 
 /* SHA-256 over the names of a set in order: the same list gives the same sum. */
@@ -61,7 +62,7 @@ vs_status vs_cli_write_run_json(const vs_study *s, const char *dir, vs_error *er
                   describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
     const vs_memory_use device = s->backend->ops->memory_use(s->backend);
     if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
-    if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    text = vs_json_text(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
     status = path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
     json_decref(root);
     free(text);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "schema.h"
 #include "util.h"
 
@@ -160,18 +161,9 @@ static json_t *dump_map(const vs_field *fields, const char *base) {
     return o;
 }
 
-/* Into memory of the right size: json_dumps loses a key, and says nothing, where its growing buffer finds no memory for it. */
-static char *print(const json_t *o) {
-    const size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(9), size = json_dumpb(o, NULL, 0, flags);
-    char *text = size ? vs_calloc(size + 1, 1) : NULL;
-    if (text && json_dumpb(o, text, size, flags) == size) return text;
-    free(text);
-    return NULL;
-}
-
 char *vs_config_dump_json(const vs_config *config) {
     json_t *o = dump_map(vs_config_fields, (const char *)config);
-    char *text = o ? print(o) : NULL;
+    char *text = vs_json_text(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     json_decref(o);
     return text;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "report.h"
 #include "util.h"
 
@@ -339,7 +340,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     put(d, o, "classes", classes(d));
     put(d, o, "task", task(d));
     put(d, o, "planted", planted(d));
-    char *text = doc.failed ? NULL : json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
+    char *text = doc.failed ? NULL : vs_json_text(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
     json_decref(o);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for results.json");
     const vs_status status = vs_report_write(dir, "results.json", text, strlen(text), err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "report.h"
 #include "util.h"
 
@@ -279,7 +280,7 @@ static json_t *describe(const vs_table *table, bool *failed) {
 static vs_status write_json(const vs_table *table, const char *dir, vs_error *err) {
     bool failed = false;
     json_t *root = describe(table, &failed);
-    char *text = root && !failed ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)table->digits)) : NULL;
+    char *text = failed ? NULL : vs_json_text(root, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)table->digits));
     vs_status status = text ? vs_report_write(dir, "table.json", text, strlen(text), err)
                             : vs_fail(err, VS_ERR_NOMEM, "no memory for table.json");
     free(text);

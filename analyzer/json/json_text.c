@@ -1,0 +1,13 @@
+#include "json_text.h"
+
+#include <stdlib.h>
+
+#include "util.h"
+
+char *vs_json_text(const json_t *value, size_t flags) {
+    const size_t size = value ? json_dumpb(value, NULL, 0, flags) : 0;
+    char *text = size ? vs_calloc(size + 1, 1) : NULL;
+    if (text && json_dumpb(value, text, size, flags) == size) return text;
+    free(text);
+    return NULL;
+}
