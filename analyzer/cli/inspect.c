@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cli.h"
+#include "json_text.h"
 #include "util.h"
 
 static const char *head_name(const vs_arch *a) {
@@ -107,8 +108,8 @@ int vs_cli_inspect(const vs_command_line *line) {
         vs_model_free(m);
     }
     if (all) {
-        char *text = json_dumps(line->operand_count == 1 && json_array_size(all) == 1 ? json_array_get(all, 0) : all,
-                                JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        char *text = vs_json_text(line->operand_count == 1 && json_array_size(all) == 1 ? json_array_get(all, 0) : all,
+                                  JSON_INDENT(1) | JSON_REAL_PRECISION(9));
         if (text) puts(text);
         free(text);
         json_decref(all);
@@ -135,18 +136,11 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
     size_t count = 0;
     vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, err);
     if (status == VS_OK) {
-        const vs_model_options options = { .layout = config->model.layout,
-                                           .arch = config->model.arch,
-                                           .shapes_only = true,
-                                           .heads = (size_t)config->model.heads,
-                                           .eps = config->model.eps,
-                                           .head_path = config->model.head,
-                                           .rope = (vs_rope_periods)config->model.rope,
-                                           .bias_mask = (vs_bias_mask)config->model.bias_mask };
+        const vs_model_options options = vs_study_model_options(config, true);
         status = vs_model_load(&m, config->model.checkpoint, &options, err);
     }
     if (status == VS_OK)
-        status = vs_points_make(m, 1 + m->arch.registers + vs_arch_usual_grid(&m->arch) * vs_arch_usual_grid(&m->arch), false,
+        status = vs_points_make(m, vs_arch_tokens(&m->arch, vs_arch_usual_grid(&m->arch), vs_arch_usual_grid(&m->arch)), false,
                                 &points, &count, err);
     json_t *all = line->json ? json_array() : NULL;
     for (size_t i = 0; i < count && status == VS_OK; i++) {
@@ -161,7 +155,7 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
             print_layer(p, names, parts);
     }
     if (all) {
-        char *text = json_dumps(all, JSON_INDENT(1));
+        char *text = vs_json_text(all, JSON_INDENT(1));
         if (text) puts(text);
         free(text);
         json_decref(all);

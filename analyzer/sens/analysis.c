@@ -81,11 +81,6 @@ static vs_status state_tap(void *context, const vs_tap *tap, vs_error *err) {
 
 static bool interrupted(const vs_analysis *a) { return a->runner->stop && *a->runner->stop; }
 
-/* What the study calls the model's output: logits, or without a head the normed tokens. */
-static vs_mat output_of(const vs_analysis_run *r) {
-    return r->a->model->arch.head == VS_HEAD_NONE ? vs_session_normed(r->job->session) : vs_session_logits(r->job->session);
-}
-
 static void keep_head(const vs_analysis_run *r) {
     const vs_backend *be = r->a->backend;
     for (vs_kind kind = VS_KIND_HEAD; vs_model_linear(r->a->model, kind, -1); kind++)
@@ -100,7 +95,7 @@ static vs_status finish_images(vs_analysis_run *r, vs_error *err) {
     if (status != VS_OK) return status;
     for (vs_kind kind = VS_KIND_HEAD; vs_kind_is_head(kind); kind++) vs_analysis_local_layer(r, kind, -1);
     if (a->model->arch.head == VS_HEAD_EOMT) keep_head(r);
-    const vs_mat out = output_of(r), reference = kept_float(r, out, false);
+    const vs_mat out = vs_session_output(r->job->session), reference = kept_float(r, out, false);
     be->ops->copy(be, out, reference);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         r->state = s;

@@ -104,27 +104,11 @@ static vs_status predict_float(const context *c, const vs_job *job, uint16_t *ma
     return status;
 }
 
-static vs_status capture_map(vs_map_capture *m, size_t state, const uint16_t *map, vs_error *err) {
-    m->maps[state] = vs_calloc(m->width * m->height, 1);
-    if (!m->maps[state]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    for (size_t i = 0; i < m->width * m->height; i++) m->maps[state][i] = map[i] > 254 ? 255 : (uint8_t)map[i];
-    return VS_OK;
-}
-
 static vs_status begin_capture(const context *c, const vs_job *job, size_t image, vs_error *err) {
-    vs_map_capture *m = &c->out->captures[job->first + image];
+    const size_t index = job->first + image;
     const vs_sample *sample = &job->samples[image];
-    const vs_image *im = &sample->image;
-    const size_t n = im->width * im->height;
-    *m = (vs_map_capture){ vs_imageset_name(c->set, job->first + image),        im->width, im->height, vs_calloc(3 * n, 1), NULL,
-                           vs_calloc(c->states->state_count, sizeof(uint8_t *)) };
-    if (!m->name || !m->rgb || !m->maps) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    memcpy(m->rgb, im->pixels, 3 * n);
-    if (!sample->labels) return VS_OK;
-    m->labels = vs_calloc(n, 1);
-    if (!m->labels) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    memcpy(m->labels, sample->labels, n);
-    return VS_OK;
+    return vs_map_capture_begin(&c->out->captures[index], vs_imageset_name(c->set, index), &sample->image, sample->labels,
+                                c->states->state_count, err);
 }
 
 /* Image `image` of the job under one state. */
@@ -133,7 +117,7 @@ static vs_status count(const context *c, const vs_job *job, size_t image, size_t
     const bool captured = gives_maps(c) && job->first + image < c->out->capture_count;
     const uint8_t *labels = gives_maps(c) ? job->samples[image].labels : NULL;
     vs_confusion_add(&c->counts[job->worker * c->states->state_count + state], map, float_map, labels, map_pixels(c, job));
-    return captured ? capture_map(&c->out->captures[job->first + image], state, map, err) : VS_OK;
+    return captured ? vs_map_capture_state(&c->out->captures[job->first + image], state, map, err) : VS_OK;
 }
 
 static vs_status run_state(const context *c, const vs_job *job, size_t state, uint16_t *maps, uint16_t *float_maps,
@@ -245,14 +229,7 @@ void vs_float_maps_free(vs_float_maps *f) {
 
 void vs_evaluation_release(vs_evaluation *e) {
     for (size_t i = 0; e->tasks && i < e->state_count; i++) free(e->tasks[i].iou);
-    for (size_t i = 0; e->captures && i < e->capture_count; i++) {
-        vs_map_capture *m = &e->captures[i];
-        for (size_t s = 0; m->maps && s < e->state_count; s++) free(m->maps[s]);
-        free(m->maps);
-        free(m->name);
-        free(m->rgb);
-        free(m->labels);
-    }
+    for (size_t i = 0; e->captures && i < e->capture_count; i++) vs_map_capture_release(&e->captures[i], e->state_count);
     free(e->captures);
     free(e->tasks);
     *e = (vs_evaluation){ 0 };

@@ -2,17 +2,10 @@
 #ifndef VS_EVALUATE_H
 #define VS_EVALUATE_H
 
+#include "map_capture.h"
 #include "predict.h"
 #include "results.h"
 #include "state.h"
-
-/* Class maps of one image under each state, kept for drawing. */
-typedef struct vs_map_capture {
-    char *name;
-    size_t width, height;
-    uint8_t *rgb, *labels; /* labels may be NULL */
-    uint8_t **maps;        /* [state_count] */
-} vs_map_capture;
 
 typedef struct vs_evaluation {
     vs_task *tasks; /* [state_count] */

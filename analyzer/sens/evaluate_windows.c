@@ -54,29 +54,14 @@ typedef struct finished {
     vs_map_capture *capture; /* or NULL */
 } finished;
 
-static vs_status begin_capture(const context *c, finished *f, vs_error *err) {
-    const size_t n = f->size.width * f->size.height;
-    vs_map_capture *m = f->capture;
-    vs_image rgb = { 0 };
-    vs_status status = vs_imageset_image(c->set, f->image, &rgb, err);
-    if (status != VS_OK) return status;
-    *m = (vs_map_capture){ .name = vs_imageset_image_name(c->set, f->image),
-                           .width = rgb.width,
-                           .height = rgb.height,
-                           .rgb = rgb.pixels, /* owned from here on */
-                           .labels = f->labels ? vs_calloc(n, 1) : NULL,
-                           .maps = vs_calloc(state_count(c), sizeof *m->maps) };
-    if (!m->name || !m->maps || (f->labels && !m->labels)) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    if (f->labels) memcpy(m->labels, f->labels, n);
-    return VS_OK;
-}
-
-static vs_status capture_map(const finished *f, size_t state, const uint16_t *map, vs_error *err) {
-    const size_t n = f->size.width * f->size.height;
-    uint8_t *to = f->capture->maps[state] = vs_calloc(n, 1);
-    if (!to) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    for (size_t i = 0; i < n; i++) to[i] = map[i] > 254 ? 255 : (uint8_t)map[i];
-    return VS_OK;
+static vs_status begin_capture(const context *c, const finished *f, vs_error *err) {
+    vs_image image = { 0 };
+    vs_status status = vs_imageset_image(c->set, f->image, &image, err);
+    if (status == VS_OK)
+        status =
+            vs_map_capture_begin(f->capture, vs_imageset_image_name(c->set, f->image), &image, f->labels, state_count(c), err);
+    vs_image_release(&image);
+    return status;
 }
 
 static vs_status count_state(const context *c, const finished *f, const vs_job *job, size_t state, vs_error *err) {
@@ -92,7 +77,7 @@ static vs_status count_state(const context *c, const finished *f, const vs_job *
     if (status != VS_OK) return status;
     vs_confusion_add(&c->counts[job->worker * state_count(c) + state], map, f->float_map, f->labels,
                      f->size.width * f->size.height);
-    return f->capture ? capture_map(f, state, map, err) : VS_OK;
+    return f->capture ? vs_map_capture_state(f->capture, state, map, err) : VS_OK;
 }
 
 static void drop_logits(const context *c, size_t first, size_t count) {

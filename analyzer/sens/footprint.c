@@ -30,7 +30,7 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
     const vs_backend *be = o->backend;
     const double real = (double)be->real;
     const bool probabilities = o->config->recipe.p != VS_P_NONE;
-    const size_t tokens = a->queries + 1 + a->registers + o->height / a->patch * (o->width / a->patch);
+    const size_t tokens = a->queries + vs_arch_tokens(a, o->height / a->patch, o->width / a->patch);
     const vs_weights weights = { .backend = be, .model = o->model };
     const vs_session_options session = { .images = o->batch,
                                          .height = o->height,

@@ -89,7 +89,7 @@ static bool fits(const pass *p, const vs_session_options *o) {
 
 static vs_session_options shape_of(const pass *p, size_t height, size_t width, size_t images) {
     const vs_arch *a = &p->runner->weights->model->arch;
-    const size_t tokens = a->queries + 1 + a->registers + height / a->patch * (width / a->patch);
+    const size_t tokens = a->queries + vs_arch_tokens(a, height / a->patch, width / a->patch);
     return (vs_session_options){ .images = images,
                                  .height = height,
                                  .width = width,

@@ -71,10 +71,6 @@ vs_tapper vs_only_tapper(vs_only_tap *context) { return (vs_tapper){ only_tap, c
 
 static bool interrupted(const vs_rerun *r) { return r->stop && *r->stop; }
 
-static vs_mat output_of(const vs_rerun *r) {
-    return r->base->model->arch.head == VS_HEAD_NONE ? vs_session_normed(r->job->session) : vs_session_logits(r->job->session);
-}
-
 /* Blocks first..depth-1 and the head on a stream, compared with the float output. */
 static vs_status run_on(const vs_rerun *r, const vs_weights *w, size_t stream, size_t first, vs_tapper tapper,
                         vs_error_sums *const *sums, vs_error *err) {
@@ -83,7 +79,8 @@ static vs_status run_on(const vs_rerun *r, const vs_weights *w, size_t stream, s
     for (size_t b = first; b < r->base->model->arch.depth && status == VS_OK; b++)
         status = vs_forward_block(s, w, VS_RERUN_WORKSPACE, stream, b, tapper, err);
     if (status == VS_OK) status = vs_forward_head(s, w, stream, tapper, err);
-    if (status == VS_OK && sums) r->backend->ops->error_sums(r->backend, r->reference, output_of(r), r->job->images, sums);
+    if (status == VS_OK && sums)
+        r->backend->ops->error_sums(r->backend, r->reference, vs_session_output(r->job->session), r->job->images, sums);
     return status;
 }
 
@@ -97,7 +94,7 @@ vs_status vs_rerun_begin(vs_rerun *r, const vs_job *job, vs_error *err) {
     if (status != VS_OK) return status;
     copy_stream(r, VS_RERUN_BASE, VS_RERUN_STREAM);
     status = run_on(r, r->base, VS_RERUN_STREAM, 0, nobody, NULL, err);
-    const vs_mat out = output_of(r);
+    const vs_mat out = vs_session_output(r->job->session);
     r->reference =
         (vs_mat){ (char *)r->weight_scratch + vs_largest_weight(a) * (size_t)r->backend->real, out.rows, out.cols, out.cols };
     r->backend->ops->copy(r->backend, out, r->reference);

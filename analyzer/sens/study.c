@@ -162,7 +162,7 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
         vs_sample_release(&sample);
         break;
     }
-    s->results.tokens = 1 + a->registers + h * w;
+    s->results.tokens = vs_arch_tokens(a, h, w);
     s->results.grid_w = w;
     return vs_points_make(s->model, s->results.tokens, s->config->recipe.p != VS_P_NONE, &s->points, &s->point_count, err);
 }
@@ -183,18 +183,22 @@ static vs_status name_missing(const vs_config *c, vs_error *err) {
     return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s", place, reason);
 }
 
+vs_model_options vs_study_model_options(const vs_config *c, bool shapes_only) {
+    return (vs_model_options){ .layout = c->model.layout,
+                               .arch = c->model.arch,
+                               .heads = (size_t)c->model.heads,
+                               .eps = c->model.eps,
+                               .head_path = c->model.head,
+                               .rope = (vs_rope_periods)c->model.rope,
+                               .bias_mask = (vs_bias_mask)c->model.bias_mask,
+                               .check_values = !shapes_only,
+                               .hash = !shapes_only,
+                               .shapes_only = shapes_only };
+}
+
 static vs_status read_model(vs_study *s, bool shapes_only, vs_error *err) {
     const vs_config *c = s->config;
-    const vs_model_options options = { .layout = c->model.layout,
-                                       .arch = c->model.arch,
-                                       .heads = (size_t)c->model.heads,
-                                       .eps = c->model.eps,
-                                       .head_path = c->model.head,
-                                       .rope = (vs_rope_periods)c->model.rope,
-                                       .bias_mask = (vs_bias_mask)c->model.bias_mask,
-                                       .check_values = !shapes_only,
-                                       .hash = !shapes_only,
-                                       .shapes_only = shapes_only };
+    const vs_model_options options = vs_study_model_options(c, shapes_only);
     const vs_status status = vs_model_load(&s->model, c->model.checkpoint, &options, err);
     s->outline = status == VS_OK && shapes_only;
     return status == VS_ERR_NOTFOUND ? name_missing(c, err) : status;

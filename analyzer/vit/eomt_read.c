@@ -18,15 +18,9 @@ static const vs_tensor_entry *find(const vs_tensorfile *file, const char *class_
 }
 
 static bool find_class_head(const vs_tensorfile *file, char *module, size_t size) {
-    static const char tail[] = "class_head.weight";
-    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
-        const char *key = vs_tensorfile_at(file, i)->name;
-        const size_t n = strlen(key), end = sizeof tail - 1;
-        if (n < end || strcmp(key + n - end, tail) != 0 || (n > end && key[n - end - 1] != '.') || n - 7 >= size) continue;
-        memcpy(module, key, n - 7);
-        module[n - 7] = '\0';
+    size_t from = 0;
+    while (vs_find_module(file, &from, "class_head", module, size))
         if (find(file, module, "queries.weight")) return true;
-    }
     return false;
 }
 

@@ -21,21 +21,9 @@ static const vs_tensor_entry *weight_of(const vs_tensorfile *file, const char *m
     return vs_tensorfile_find(file, key);
 }
 
-/* The module before ".weight" in the first key that ends with `name`.weight. */
 static bool find_module(const vs_tensorfile *file, const char *name, char *module, size_t size) {
-    char suffix[64];
-    snprintf(suffix, sizeof suffix, "%s.weight", name);
-    const size_t tail = strlen(suffix);
-    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
-        const char *key = vs_tensorfile_at(file, i)->name;
-        const size_t n = strlen(key);
-        if (n < tail || strcmp(key + n - tail, suffix) != 0 || (n > tail && key[n - tail - 1] != '.')) continue;
-        if (n - 7 >= size) continue;
-        memcpy(module, key, n - 7);
-        module[n - 7] = '\0';
-        return true;
-    }
-    return false;
+    size_t from = 0;
+    return vs_find_module(file, &from, name, module, size);
 }
 
 /* "model.backbone._model." gives "model.": a wrapper's own head stands beside its backbone. */

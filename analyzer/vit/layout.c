@@ -113,20 +113,12 @@ static vs_status no_such_layout(const vs_tensorfile *file, const char *wanted, v
     return status;
 }
 
-static const vs_tensor_entry *ends_with(const vs_tensorfile *file, const char *suffix) {
-    const size_t n = strlen(suffix);
-    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
-        const vs_tensor_entry *t = vs_tensorfile_at(file, i);
-        const size_t length = strlen(t->name);
-        if (length >= n && strcmp(t->name + length - n, suffix) == 0) return t;
-    }
-    return NULL;
-}
-
 static vs_status no_transformer(const vs_tensorfile *file, vs_error *err) {
     const char *path = vs_tensorfile_path(file);
-    const vs_tensor_entry *head = ends_with(file, "conv_seg.weight");
-    if (head && head->ndim >= 2 && !ends_with(file, "norm1.weight"))
+    char prefix[128], of_block[128];
+    const vs_tensor_entry *head =
+        prefix_of(file, "conv_seg.weight", prefix, sizeof prefix) ? find(file, prefix, "conv_seg.weight") : NULL;
+    if (head && head->ndim >= 2 && !prefix_of(file, "norm1.weight", of_block, sizeof of_block))
         return vs_fail(
             err, VS_ERR_FORMAT,
             "%s: a segmentation head ('%s': %zu classes from %zu channels) without its backbone: the backbone's file is "

@@ -91,6 +91,8 @@ size_t vs_arch_logits_side(const vs_arch *a, size_t side) { return side << a->up
 
 size_t vs_arch_queries_at(const vs_arch *a, size_t block) { return block + a->joint_blocks >= a->depth ? a->queries : 0; }
 
+size_t vs_arch_tokens(const vs_arch *a, size_t h, size_t w) { return 1 + a->registers + h * w; }
+
 size_t vs_largest_weight(const vs_arch *a) {
     const size_t sizes[] = { 3 * a->width * a->width, vs_arch_fc1_width(a) * a->width, 3 * a->patch * a->patch * a->width,
                              (a->classes + 1) * a->head_width, a->queries ? 4 * a->width * a->width : 0 };

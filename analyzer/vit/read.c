@@ -123,3 +123,21 @@ vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t 
     if (status != VS_OK || (rule != VS_BIAS_ALL && count_present(r, modules, parts, "bias") == 0)) return status;
     return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_KEY_OPTIONAL ? 1 : SIZE_MAX, &linear->b, err);
 }
+
+bool vs_find_module(const vs_tensorfile *file, size_t *from, const char *name, char *module, size_t size) {
+    static const char what[] = ".weight";
+    char suffix[64];
+    snprintf(suffix, sizeof suffix, "%s%s", name, what);
+    const size_t tail = strlen(suffix);
+    while (*from < vs_tensorfile_count(file)) {
+        const char *key = vs_tensorfile_at(file, (*from)++)->name;
+        const size_t n = strlen(key);
+        if (n < tail || strcmp(key + n - tail, suffix) != 0 || (n > tail && key[n - tail - 1] != '.')) continue;
+        const size_t length = n - (sizeof what - 1);
+        if (length >= size) continue;
+        memcpy(module, key, length);
+        module[length] = '\0';
+        return true;
+    }
+    return false;
+}

@@ -27,6 +27,9 @@ typedef enum vs_bias_rule {
 VS_NODISCARD vs_status vs_read_linear(const vs_reader *reader, const char *const *modules, size_t parts, size_t out, size_t in,
                                       vs_bias_rule rule, vs_linear *linear, vs_error *err);
 
+/* The module before ".weight" in the first key from number *from on that ends with `name`.weight; *from is then the next one. */
+bool vs_find_module(const vs_tensorfile *file, size_t *from, const char *name, char *module, size_t size);
+
 /* Class names of the file's metadata: "classes", comma-separated, or lightly-train's model_init_args.classes, whose keys are the
  * classes' numbers in label maps. */
 VS_NODISCARD vs_status vs_read_class_names(vs_model *model, const vs_tensorfile *file, vs_error *err);

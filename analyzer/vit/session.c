@@ -147,7 +147,7 @@ static vs_status outline(vs_session **out, const vs_weights *weights, const vs_s
     s->h = options->height / a->patch;
     s->w = options->width / a->patch;
     s->n = s->h * s->w;
-    s->t = 1 + a->registers + s->n;
+    s->t = vs_arch_tokens(a, s->h, s->w);
     s->workspaces = vs_calloc(options->workspaces + 1, sizeof *s->workspaces);
     s->streams = vs_calloc(options->streams + 1, sizeof *s->streams);
     s->collected = vs_calloc(options->streams + 1, sizeof *s->collected);
@@ -260,3 +260,4 @@ vs_mat vs_session_embedded(const vs_session *s) { return s->embedded; }
 vs_mat vs_session_features(const vs_session *s) { return s->features; }
 vs_mat vs_session_normed(const vs_session *s) { return s->normed; }
 vs_mat vs_session_logits(const vs_session *s) { return s->logits; }
+vs_mat vs_session_output(const vs_session *s) { return s->model->arch.head == VS_HEAD_NONE ? s->normed : s->logits; }

@@ -155,6 +155,8 @@ bool vs_published_name(const char *path, char *text, size_t size);
 const char *vs_layout_name(size_t index);
 /* Side of the patch grid of an image nobody has named: the stored positions', or that of 224 pixels. */
 size_t vs_arch_usual_grid(const vs_arch *arch);
+/* Tokens of an image of h x w patches: class token, registers, patches (not EoMT's queries). */
+size_t vs_arch_tokens(const vs_arch *arch, size_t h, size_t w);
 /* Columns of what fc1 (or w12) gives. */
 size_t vs_arch_fc1_width(const vs_arch *arch);
 /* A model without a head and with seeded random weights, trained (so to say) on size x size images: for benchmarks and tests.
@@ -329,6 +331,8 @@ vs_mat
 vs_session_features(const vs_session *session);      /* [B*N or B, head_width]: the head linear's input, after vs_forward_head */
 vs_mat vs_session_normed(const vs_session *session); /* [B*T, C] after vs_forward_head */
 vs_mat vs_session_logits(const vs_session *session); /* [B*N, classes] or [B, classes] after vs_forward_head; EoMT: scores */
+/* What a study calls the model's output: the logits, or without a head the normed tokens. */
+vs_mat vs_session_output(const vs_session *session);
 vs_mat vs_session_head_input(const vs_session *session, vs_kind kind); /* of a head's linear, after vs_forward_head */
 vs_mat vs_session_head_output(const vs_session *session, vs_kind kind);
 vs_mat vs_session_masks(const vs_session *session);       /* EoMT: mask logits [B*M, Q] */
