@@ -563,15 +563,14 @@ static __global__ void range_kernel(vs_mat x, double lo, double factor, size_t b
 
 static constexpr size_t HISTOGRAM_BLOCKS = 264; /* two for each of an H100's processors: few windows to add up */
 
-static void add_bins(uint64_t *to, const char *staged, size_t count) {
-    for (size_t i = 0; i < count; i++) {
+static void deliver_bins(const vs_delivery *d, const char *staged) {
+    uint64_t *to = static_cast<uint64_t *>(d->to);
+    for (size_t i = 0; i < d->count; i++) {
         uint32_t n;
         memcpy(&n, staged + i * sizeof n, sizeof n);
         to[i] += n;
     }
 }
-
-static void deliver_bins(const vs_delivery *d, const char *staged) { add_bins(static_cast<uint64_t *>(d->to), staged, d->count); }
 
 /* A 32-bit bin holds what a slice of at most this many elements can put into it. */
 static size_t rows_that_fit(vs_mat x) {
