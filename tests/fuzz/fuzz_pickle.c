@@ -1,6 +1,7 @@
 /* The pickle, and the tree of tensors it stands for, over a storage of 256 bytes under any key. */
 #include <stdlib.h>
 
+#include "convert.h"
 #include "torch_tree.h"
 #include "util.h"
 
@@ -20,13 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (vs_pickle_read(&p, bytes, size, 0, "fuzz", &err) != VS_OK) return 0;
     vs_tensorfile *f = vs_calloc(1, sizeof *f);
     if (f) f->path = vs_strdup("fuzz");
-    if (f && f->path && vs_torch_collect(f, &p, 0, find, NULL, &err) == VS_OK)
-        for (size_t i = 0; i < vs_tensorfile_count(f); i++) {
-            const vs_tensor_entry *t = vs_tensorfile_at(f, i);
-            static float out[4096];
-            err = (vs_error){ 0 };
-            if (t->count <= 4096 && vs_tensor_to_f32(t, out, &err) != VS_OK) continue;
-        }
+    if (f && f->path && vs_torch_collect(f, &p, 0, find, NULL, &err) == VS_OK) convert_all(f);
     vs_tensorfile_close(f);
     vs_pickle_release(&p);
     return 0;

@@ -6,9 +6,8 @@
 
 Run: PYTHON tests/oracle/check_dinov3.py [--full] [NAME...]   (exits 1 on a miss)
 --full: H+ and 7B at true width with 2 blocks, at 64 px; 7B needs 6 GB."""
-import json, os, pathlib, subprocess, sys, tempfile, warnings
+import json, pathlib, subprocess, sys, tempfile, warnings
 
-import numpy as np
 from PIL import Image
 
 warnings.filterwarnings("ignore")
@@ -16,24 +15,11 @@ import dinov3_layouts as layouts
 import oracle
 
 EXACT, UNTOUCHED = 1e-9, 5e-6
-CANONICAL = os.environ.get("VS_CANONICAL") or str(pathlib.Path(oracle.vitscope()).parents[2] / "tests/oracle/vs_canonical")
 NEEDED = {"full_hub_7b": 6e9}
 
 
 def available():
     return 1024 * next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemAvailable"))
-
-
-def same_tensors(case, path):
-    run = subprocess.run([CANONICAL, str(path), str(case.heads)] + (["computed"] if case.rope == "computed" else []), capture_output=True, text=True)
-    if run.returncode:
-        print(f"{case.name:16s} {run.stderr.strip()}")
-        return False
-    got = dict(line.split() for line in run.stdout.splitlines() if not line.startswith("head."))
-    want = case.canonical()
-    wrong = sorted(k for k in set(got) | set(want) if got.get(k) != want.get(k))
-    print(f"{case.name:16s} {len(want)} tensors, {len(wrong)} differ {wrong[:4]}")
-    return not wrong
 
 
 def inspected(case, path):
@@ -44,15 +30,6 @@ def inspected(case, path):
     found = json.loads(run.stdout)
     print(f"{case.name:16s} {found['layout']}, {found['arch']}, {found['heads']} heads, {found['parameters']} parameters, head {found['head']}, {found['positions']}; ignored {found['ignored'][:3]}")
     return found["layout"] == case.layout and not found["missing"]
-
-
-def worst_of(want, out):
-    worst = (0.0, "")
-    for tap, a in want.items():
-        b = np.load(out / f"{tap}.npy")[0].reshape(a.shape)
-        error = np.abs(a - b).max() / np.abs(a).max()
-        worst = max(worst, (np.inf if np.isnan(error) else float(error), tap))
-    return worst
 
 
 def same_taps(case, path, head, size, directory):
@@ -68,7 +45,7 @@ def same_taps(case, path, head, size, directory):
     good = True
     for exact, limit in ((True, EXACT), (False, UNTOUCHED)):
         want = case.taps(pixels, exact)
-        error, tap = worst_of(want, directory / "out")
+        error, tap = oracle.worst_of(want, directory / "out")
         print(f"{case.name:16s} {size[0]}x{size[1]}: {len(want)} taps against {'tables in float64' if exact else 'the untouched library'}, worst {error:.2e} at {tap}{'' if error <= limit else '   MISS'}")
         good &= bool(error <= limit)
     subprocess.run(["rm", "-r", str(directory)], check=True)
@@ -78,7 +55,7 @@ def same_taps(case, path, head, size, directory):
 def check(case, directory, full):
     path, head = case.save(case.model, pathlib.Path(directory) / case.name)
     good = inspected(case, path)
-    good &= same_tensors(case, path)
+    good &= oracle.same_tensors(case, path, *(["computed"] if case.rope == "computed" else []))
     for size in ((64, 64),) if full else ((224, 224), (288, 288), (224, 320)):
         good &= same_taps(case, path, head, size, directory)
     return good

@@ -6,7 +6,7 @@
 
 Run: PYTHON tests/oracle/check_layouts.py [--full] [NAME...]   (exits 1 on a miss)
 --full: S, B and L at their true size, giant with true widths and 2 blocks, at 224 px."""
-import json, os, pathlib, subprocess, sys, tempfile, time, warnings
+import json, pathlib, subprocess, sys, tempfile, time, warnings
 
 import numpy as np
 from PIL import Image
@@ -16,19 +16,6 @@ import layouts
 import oracle
 
 EXACT, UNTOUCHED = 1e-9, 5e-6
-CANONICAL = os.environ.get("VS_CANONICAL") or str(pathlib.Path(oracle.vitscope()).parents[2] / "tests/oracle/vs_canonical")
-
-
-def same_tensors(case, path):
-    run = subprocess.run([CANONICAL, str(path), str(case.heads)], capture_output=True, text=True)
-    if run.returncode:
-        print(f"{case.name:20s} {run.stderr.strip()}")
-        return False
-    got = dict(line.split() for line in run.stdout.splitlines() if not line.startswith("head."))
-    want = case.canonical()
-    wrong = sorted(k for k in set(got) | set(want) if got.get(k) != want.get(k))
-    print(f"{case.name:20s} {len(want)} tensors, {len(wrong)} differ {wrong[:4]}")
-    return not wrong
 
 
 def inspected(case, path):
@@ -41,15 +28,6 @@ def inspected(case, path):
     found = json.loads(run.stdout)
     print(f"{case.name:20s} {found['layout']}, {found['arch']}, {found['parameters']} parameters, head {found['head']}, {found['positions']}; inspected in {seconds:.3f} s")
     return found["layout"] == case.layout and not found["missing"]
-
-
-def worst_of(want, out):
-    worst = (0.0, "")
-    for tap, a in want.items():
-        b = np.load(out / f"{tap}.npy")[0].reshape(a.shape)
-        error = np.abs(a - b).max() / np.abs(a).max()
-        worst = max(worst, (np.inf if np.isnan(error) else float(error), tap))
-    return worst
 
 
 def same_taps(case, path, size, directory):
@@ -65,7 +43,7 @@ def same_taps(case, path, size, directory):
     good = True
     for exact, limit in ((True, EXACT), (False, UNTOUCHED)):
         want = case.taps(pixels, exact)
-        error, tap = worst_of(want, directory / "out")
+        error, tap = oracle.worst_of(want, directory / "out")
         print(f"{case.name:20s} {size[0]}x{size[1]}: {len(want)} taps against the {'formula in float64' if exact else 'untouched library'}, worst {error:.2e} at {tap}{'' if error <= limit else '   MISS'}")
         good &= bool(error <= limit)
     subprocess.run(["rm", "-r", str(directory)], check=True)
@@ -98,7 +76,7 @@ def planted(case, path, directory):
 def check(case, directory, full):
     path = case.save(directory)
     good = inspected(case, path)
-    good &= same_tensors(case, path)
+    good &= oracle.same_tensors(case, path)
     p = case.patch
     g = 224 // p
     for size in ((224, 224),) if full else ((224, 224), ((g + 4) * p, (g + 4) * p), (g * p, (g + 6) * p)):

@@ -124,3 +124,27 @@ def random_vit(path, width=128, depth=3, heads=2, patch=16, grid=4, classes=10, 
         with torch.no_grad():
             p.copy_(torch.randn_like(p) * (0.5 if p.ndim == 1 else p[0].numel() ** -0.5 if name.endswith("weight") else 0.5) + (1.0 if "norm" in name and name.endswith("weight") else 0.0))
     safetensors.torch.save_file({k: v.contiguous() for k, v in m.state_dict().items()}, path)
+
+
+def same_tensors(case, path, *more):
+    """Tensors as vitscope loads them (canonical.c) against the library's own, by SHA-256."""
+    program = os.environ.get("VS_CANONICAL") or str(pathlib.Path(vitscope()).parents[2] / "tests/oracle/vs_canonical")
+    run = subprocess.run([program, str(path), str(case.heads), *more], capture_output=True, text=True)
+    if run.returncode:
+        print(f"{case.name:20s} {run.stderr.strip()}")
+        return False
+    got = dict(line.split() for line in run.stdout.splitlines() if not line.startswith("head."))
+    want = case.canonical()
+    wrong = sorted(k for k in set(got) | set(want) if got.get(k) != want.get(k))
+    print(f"{case.name:20s} {len(want)} tensors, {len(wrong)} differ {wrong[:4]}")
+    return not wrong
+
+
+def worst_of(want, folder):
+    """Largest max|a-b| / max|a| over taps, and where; NaN counts as infinite."""
+    worst = (0.0, "")
+    for tap, a in want.items():
+        b = np.load(folder / f"{tap}.npy")[0].reshape(a.shape)
+        error = np.abs(a - b).max() / np.abs(a).max()
+        worst = max(worst, (np.inf if np.isnan(error) else float(error), tap))
+    return worst

@@ -252,8 +252,7 @@ int main(void) {
                                         cmocka_unit_test(batches_on_ref),      cmocka_unit_test(batches_with_queries),
                                         cmocka_unit_test(images_of_two_sizes), cmocka_unit_test(a_batch_shrinks),
                                         cmocka_unit_test(helpers_decode),      cmocka_unit_test(a_session_fits_anew) };
-    snprintf(folder, sizeof folder, "/tmp/vs_sessions_XXXXXX");
-    if (!mkdtemp(folder)) return 1;
+    make_temp_dir(folder, sizeof folder);
     write_images();
     const int code = cmocka_run_group_tests(tests, NULL, NULL);
     for (size_t i = 0; i < IMAGES; i++) {
