@@ -40,6 +40,8 @@ VS_NODISCARD vs_status vs_image_resize_cv(const vs_image *in, size_t width, size
 /* mmcv's rescale_size: factor = min(long / longer side, short / shorter side), each side int(side * factor + 0.5). */
 VS_NODISCARD vs_status vs_image_keep_ratio(size_t width, size_t height, size_t long_side, size_t short_side, size_t *out_width,
                                            size_t *out_height, vs_error *err);
+/* torchvision's Resize(short_side): the long side is truncated. The image is not empty. */
+void vs_image_short_side(size_t width, size_t height, size_t short_side, size_t *out_width, size_t *out_height);
 /* Width and height from the header alone (by content, PNG or JPEG; the pixels may still be broken). */
 VS_NODISCARD vs_status vs_image_read_size(const char *path, size_t *width, size_t *height, vs_error *err);
 /* Centred crop, offset = round-half-to-even((side - size) / 2) as torchvision CenterCrop; VS_ERR_SHAPE if the image is smaller.

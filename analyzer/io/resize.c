@@ -200,3 +200,9 @@ vs_status vs_image_resize(const vs_image *in, size_t width, size_t height, vs_fi
     if (status != VS_OK) vs_image_release(out);
     return status;
 }
+
+void vs_image_short_side(size_t width, size_t height, size_t short_side, size_t *out_width, size_t *out_height) {
+    const double to = (double)short_side, shorter = (double)(width < height ? width : height);
+    *out_width = width <= height ? short_side : (size_t)(to * (double)width / shorter);
+    *out_height = height <= width ? short_side : (size_t)(to * (double)height / shorter);
+}

@@ -114,11 +114,8 @@ static vs_status load(const vs_imageset *s, size_t index, vs_image *image, uint8
 static vs_status fit(const vs_preprocess_config *p, vs_image *image, vs_error *err) {
     vs_status status = VS_OK;
     if (p->resize.short_side > 0) {
-        const double short_side = (double)(image->width < image->height ? image->width : image->height),
-                     to = (double)p->resize.short_side;
-        /* torchvision Resize(int): the long side is truncated */
-        const size_t w = image->width <= image->height ? (size_t)to : (size_t)(to * (double)image->width / short_side);
-        const size_t h = image->height <= image->width ? (size_t)to : (size_t)(to * (double)image->height / short_side);
+        size_t w = 0, h = 0;
+        vs_image_short_side(image->width, image->height, (size_t)p->resize.short_side, &w, &h);
         vs_image resized = { 0 };
         status = vs_image_resize(image, w, h, p->resize.filter == VS_RESIZE_BICUBIC ? VS_FILTER_BICUBIC : VS_FILTER_BILINEAR,
                                  p->resize.antialias, &resized, err);
@@ -209,7 +206,7 @@ static vs_status get_window(const vs_imageset *s, const vs_window *w, vs_sample 
                          z->width, z->height, image.width, image.height);
     const bool tiles = s->preprocess->tiles.set;
     if (status == VS_OK && tiles) status = vs_tile_cut(s->preprocess, &image, *z, w, &sample->image, &sample->pixels, err);
-    if (status == VS_OK && !tiles) status = vs_window_scale(s->preprocess, &image, &scaled, err);
+    if (status == VS_OK && !tiles) status = vs_image_resize_cv(&image, z->scaled_width, z->scaled_height, &scaled, err);
     if (status == VS_OK && !tiles)
         status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
     vs_image_release(&image);

@@ -6,11 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_real.h"
 #include "util.h"
-
-static double real_at(const void *p, vs_real real, size_t i) {
-    return real == VS_REAL_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
 
 static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for the norms of tokens"); }
 
@@ -23,7 +20,7 @@ vs_status vs_norms_measure(vs_token_slot *slot, const vs_backend *be, vs_mat tok
     for (size_t t = 0; t < tokens.rows && status == VS_OK; t++) {
         double sum = 0;
         for (size_t c = 0; c < tokens.cols; c++) {
-            const double x = real_at(host, be->real, t * tokens.cols + c);
+            const double x = vs_host_real(host, be->real, t * tokens.cols + c);
             sum += x * x;
         }
         slot->norms[t] = sqrt(sum);

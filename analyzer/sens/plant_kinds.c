@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "host_real.h"
 #include "util.h"
 
 /* ---- weights: in float64, rounded once */
@@ -130,15 +131,11 @@ static void change_value(vs_block *b, size_t channel, double g) {
 
 /* ---- key */
 
-static double real_at(const void *p, vs_real real, size_t i) {
-    return real == VS_REAL_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
-
 static vs_status observe_queries(const vs_backend *be, const vs_tap *tap, vs_plant_stats *s, vs_error *err) {
     if (tap->kind != VS_KIND_Q || !tap->input) return VS_OK;
     const vs_status status = be->ops->download(be, s->host, tap->x, err);
     for (size_t i = 0; status == VS_OK && i < tap->x.rows * tap->x.cols; i++)
-        s->sum[i % tap->x.cols] += real_at(s->host, be->real, i);
+        s->sum[i % tap->x.cols] += vs_host_real(s->host, be->real, i);
     return status;
 }
 

@@ -4,11 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_real.h"
 #include "util.h"
-
-static double real_at(const void *p, vs_real real, size_t i) {
-    return real == VS_REAL_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
 
 /* Numbers of one pixel of the grid. */
 static size_t depth_of(const vs_window_logits *l, size_t classes) { return l->class_probs ? l->queries : classes; }
@@ -18,7 +15,7 @@ static void blend_grid_rows(const vs_window_logits *l, size_t depth, size_t y, d
     const vs_bilinear t = vs_bilinear_source(y, l->h, l->window.height);
     const size_t n = l->w * depth, a = t.lower * n, b = t.upper * n;
     for (size_t i = 0; i < n; i++)
-        out[i] = (1 - t.weight) * real_at(l->logits, l->real, a + i) + t.weight * real_at(l->logits, l->real, b + i);
+        out[i] = (1 - t.weight) * vs_host_real(l->logits, l->real, a + i) + t.weight * vs_host_real(l->logits, l->real, b + i);
 }
 
 /* EoMT: masks are resized, scores are not. */

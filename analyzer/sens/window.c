@@ -54,22 +54,11 @@ vs_status vs_window_scaled_size(const vs_preprocess_config *p, vs_image_size *z,
     if (!p->tiles.set)
         return vs_image_keep_ratio(z->width, z->height, (size_t)p->mmseg.long_side, (size_t)p->mmseg.short_side, &z->scaled_width,
                                    &z->scaled_height, err);
-    const size_t to = (size_t)p->tiles.short_side, shorter = z->width < z->height ? z->width : z->height;
-    if (shorter == 0) return vs_fail(err, VS_ERR_SHAPE, "an empty image has no scaled size");
-    /* torchvision Resize(int): the long side is truncated */
-    z->scaled_width = z->width <= z->height ? to : (size_t)((double)to * (double)z->width / (double)shorter);
-    z->scaled_height = z->height <= z->width ? to : (size_t)((double)to * (double)z->height / (double)shorter);
+    if (z->width == 0 || z->height == 0) return vs_fail(err, VS_ERR_SHAPE, "an empty image has no scaled size");
+    vs_image_short_side(z->width, z->height, (size_t)p->tiles.short_side, &z->scaled_width, &z->scaled_height);
     if (z->scaled_width <= VS_IMAGE_MAX_SIDE && z->scaled_height <= VS_IMAGE_MAX_SIDE) return VS_OK;
     return vs_fail(err, VS_ERR_SHAPE, "an image of %zux%zu would be scaled to %zux%zu", z->width, z->height, z->scaled_width,
                    z->scaled_height);
-}
-
-vs_status vs_window_scale(const vs_preprocess_config *p, const vs_image *in, vs_image *out, vs_error *err) {
-    size_t w = 0, h = 0;
-    *out = (vs_image){ 0 };
-    vs_status status =
-        vs_image_keep_ratio(in->width, in->height, (size_t)p->mmseg.long_side, (size_t)p->mmseg.short_side, &w, &h, err);
-    return status == VS_OK ? vs_image_resize_cv(in, w, h, out, err) : status;
 }
 
 static size_t padded(size_t side, size_t patch) { return (side + patch - 1) / patch * patch; }

@@ -24,8 +24,6 @@ typedef struct vs_image_size {
 size_t vs_windows_of(const vs_preprocess_config *config, vs_image_size size, size_t image, vs_window *out, size_t room);
 /* Fills the scaled size: mmcv's keep-ratio size or, of tiles, torchvision's Resize(short). */
 VS_NODISCARD vs_status vs_window_scaled_size(const vs_preprocess_config *config, vs_image_size *size, vs_error *err);
-/* The scaled image, as mmcv scales it: keep-ratio size, opencv's bilinear kernel. An image of that size already is copied. */
-VS_NODISCARD vs_status vs_window_scale(const vs_preprocess_config *config, const vs_image *in, vs_image *out, vs_error *err);
 /* The window normalised and centred among zeros up to whole patches (CenterPadding, vit-models.md 5.1): pixels [3, H, W] is new;
  * `shown` is the same as bytes, its border the mean colour. */
 VS_NODISCARD vs_status vs_window_cut(const vs_preprocess_config *config, const vs_image *scaled, const vs_window *window,
