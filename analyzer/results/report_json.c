@@ -199,20 +199,24 @@ static void conclusions(document *d, const vs_ranking_set *set, json_t *o) {
 }
 
 /* Every state has its keys, measured or not. */
+static json_t *task_values(document *d, const vs_task *t) {
+    json_t *x = json_object(), *iou = t->has_labels ? json_array() : json_null();
+    for (size_t k = 0; t->has_labels && k < d->results->class_count; k++) append(d, iou, number(t->iou[k]));
+    put(d, x, "miou", t->has_labels ? number(t->miou) : json_null());
+    put(d, x, "aacc", t->has_labels ? number(t->aacc) : json_null());
+    put(d, x, "macc", t->has_labels ? number(t->macc) : json_null());
+    put(d, x, "agreement", t->has_agreement ? number(t->agreement) : json_null());
+    put(d, x, "iou", iou);
+    return x;
+}
+
 static json_t *task(document *d) {
     const vs_results *r = d->results;
     static const vs_task none = { 0 };
     json_t *o = json_object();
     for (size_t s = 0; s < r->state_count; s++) {
         const vs_task *t = r->has_task ? &r->tasks[s] : &none;
-        json_t *x = json_object(), *iou = t->has_labels ? json_array() : json_null();
-        for (size_t k = 0; t->has_labels && k < r->class_count; k++) append(d, iou, number(t->iou[k]));
-        put(d, x, "miou", t->has_labels ? number(t->miou) : json_null());
-        put(d, x, "aacc", t->has_labels ? number(t->aacc) : json_null());
-        put(d, x, "macc", t->has_labels ? number(t->macc) : json_null());
-        put(d, x, "agreement", t->has_agreement ? number(t->agreement) : json_null());
-        put(d, x, "iou", iou);
-        put(d, o, r->state_names[s], x);
+        put(d, o, r->state_names[s], task_values(d, t));
     }
     return o;
 }
@@ -313,6 +317,65 @@ static json_t *token_norms(document *d) {
     return o;
 }
 
+static json_t *place(document *d, const vs_half_place_result *p) {
+    if (!p->present) return json_null();
+    json_t *o = json_object();
+    put(d, o, "image", integer(p->image));
+    put(d, o, "token", json_string(p->token));
+    put(d, o, "channel", integer(p->channel));
+    return o;
+}
+
+static json_t *fp16_row(document *d, const vs_fp16_row *r) {
+    json_t *o = json_object();
+    put(d, o, "row", json_string(r->name));
+    put(d, o, "max", number(r->max));
+    put(d, o, "headroom", number(r->headroom));
+    put(d, o, "inf", integer((size_t)r->inf));
+    put(d, o, "cast_inf", integer((size_t)r->cast_inf));
+    put(d, o, "nan", integer((size_t)r->nan));
+    put(d, o, "subnormal", integer((size_t)r->subnormal));
+    put(d, o, "flushed", integer((size_t)r->flushed));
+    put(d, o, "first", place(d, &r->first));
+    put(d, o, "largest", place(d, &r->largest));
+    put(d, o, "sqnr", pooled(&r->sqnr));
+    return o;
+}
+
+static json_t *fp16_first_bad(document *d, const vs_fp16_policy *p) {
+    if (p->first_bad >= p->row_count) return json_null();
+    json_t *o = json_object();
+    put(d, o, "row", json_string(p->rows[p->first_bad].name));
+    put(d, o, "why", json_string(p->why));
+    put(d, o, "value", number(p->rows[p->first_bad].max));
+    return o;
+}
+
+static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
+    json_t *o = json_object(), *rows = json_array();
+    for (size_t i = 0; i < p->row_count; i++) append(d, rows, fp16_row(d, &p->rows[i]));
+    put(d, o, "scale", p->scale ? json_string(p->scale) : json_null());
+    put(d, o, "sqnr", pooled(&p->sqnr));
+    put(d, o, "task", p->has_task ? task_values(d, &p->task) : json_null());
+    put(d, o, "classes_predicted", p->has_task ? integer(p->classes_predicted) : json_null());
+    put(d, o, "finite", p->analyzed ? json_boolean(p->finite) : json_null());
+    put(d, o, "rows", rows);
+    put(d, o, "first_bad", fp16_first_bad(d, p));
+    return o;
+}
+
+static json_t *fp16(document *d) {
+    const vs_fp16_results *r = &d->results->fp16;
+    json_t *o = json_object(), *policies = json_object(), *weights = json_object();
+    for (size_t i = 0; i < r->policy_count; i++) put(d, policies, r->policies[i].name, fp16_policy(d, &r->policies[i]));
+    put(d, weights, "inf", integer((size_t)r->weights_inf));
+    put(d, weights, "flushed", integer((size_t)r->weights_flushed));
+    put(d, o, "format", json_string(r->format));
+    put(d, o, "weights", weights);
+    put(d, o, "policies", policies);
+    return o;
+}
+
 vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     document doc = { r, false }, *d = &doc;
     json_t *o = json_object(), *layers = json_array(), *images = json_array();
@@ -339,6 +402,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     put(d, o, "classes", classes(d));
     put(d, o, "task", task(d));
     put(d, o, "planted", planted(d));
+    if (r->fp16.policy_count) put(d, o, "fp16", fp16(d));
     char *text = doc.failed ? NULL : json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
     json_decref(o);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for results.json");

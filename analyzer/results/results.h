@@ -80,7 +80,8 @@ typedef struct vs_row {
 typedef struct vs_task {
     bool has_labels, has_agreement;
     double miou, aacc, macc, agreement;
-    double *iou; /* [classes], NAN where the class is absent */
+    size_t shown; /* classes that are predicted anywhere */
+    double *iou;  /* [classes], NAN where the class is absent */
 } vs_task;
 
 typedef struct vs_plant_result {
@@ -152,6 +153,44 @@ typedef struct vs_ranking_set {
     size_t harmless_count;
 } vs_ranking_set;
 
+/* Where something happened in a half-precision run. */
+typedef struct vs_half_place_result {
+    bool present;
+    size_t image, channel; /* channel: of scores, the key's token */
+    char token[32];        /* "cls", "patch(3,7)"; of scores, the query's */
+} vs_half_place_result;
+
+/* One row of a policy over the analysis images (fp16.md section 6). */
+typedef struct vs_fp16_row {
+    char name[64];
+    double max;      /* max |x| before rounding, of finite values */
+    double headroom; /* log2(largest finite / max), bits; HUGE_VAL where max is 0 */
+    uint64_t inf, cast_inf, nan, subnormal, flushed;
+    vs_half_place_result first, largest; /* overflow; max */
+    vs_sqnr sqnr;                        /* against the float run; attn.qkv: the worst of q, k, v */
+} vs_fp16_row;
+
+typedef struct vs_fp16_policy {
+    char name[128];
+    const char *scale; /* "after", ...; NULL where no scale is stored */
+    bool analyzed, finite;
+    vs_sqnr sqnr; /* of the output */
+    vs_fp16_row *rows;
+    size_t row_count; /* in execution order */
+    size_t first_bad; /* SIZE_MAX: none */
+    const char *why;  /* "overflow", "nan" */
+    bool has_task;
+    vs_task task;
+    size_t classes_predicted;
+} vs_fp16_policy;
+
+typedef struct vs_fp16_results {
+    vs_fp16_policy *policies;
+    size_t policy_count;
+    const char *format;
+    uint64_t weights_inf, weights_flushed; /* stored weights: overflows, non-zero values that became 0 */
+} vs_fp16_results;
+
 typedef struct vs_results {
     const char *name;    /* borrowed */
     const vs_arch *arch; /* borrowed */
@@ -172,6 +211,7 @@ typedef struct vs_results {
     vs_propagation *propagations; /* the worst layers, each alone */
     size_t propagation_count;
     vs_token_norms norms;
+    vs_fp16_results fp16;
     bool has_task;
     vs_task *tasks; /* [state_count] */
     const char *const *class_names;
