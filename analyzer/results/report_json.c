@@ -289,6 +289,21 @@ static json_t *propagation(document *d) {
     return o;
 }
 
+static json_t *block_norms(document *d, const vs_token_norms *n) {
+    json_t *a = json_array();
+    for (size_t b = 0; b < n->block_count; b++) {
+        const vs_block_norms *k = &n->blocks[b];
+        json_t *x = json_object();
+        put(d, x, "cls", number(k->cls / (double)n->images));
+        put(d, x, "registers", d->results->arch->registers ? number(k->registers / (double)n->images) : json_null());
+        put(d, x, "median", number(k->median / (double)n->images));
+        put(d, x, "high", n->high ? number(k->high / (double)n->high) : json_null());
+        put(d, x, "largest", number(k->largest));
+        append(d, a, x);
+    }
+    return a;
+}
+
 static json_t *token_norms(document *d) {
     const vs_token_norms *n = &d->results->norms;
     if (!n->images) return json_null();
@@ -314,6 +329,7 @@ static json_t *token_norms(document *d) {
     put(d, o, "high", integer(n->high));
     put(d, o, "prefix", prefix);
     put(d, o, "listed", listed);
+    put(d, o, "blocks", block_norms(d, n));
     return o;
 }
 

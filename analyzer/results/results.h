@@ -108,12 +108,20 @@ typedef struct vs_token_norm {
     double norm, times;
 } vs_token_norm;
 
+/* After one block, sums over images: of the class token, the mean of registers, the median of patches; `high` over the patches
+ * that are high after the last block, `largest` the largest of all patches. */
+typedef struct vs_block_norms {
+    double cls, registers, median, high, largest;
+} vs_block_norms;
+
 enum { VS_HIGH_NORM = 4, VS_LISTED_NORMS = 32 }; /* a patch token above that many medians is high; at most so many are listed */
 typedef struct vs_token_norms {
     size_t images, patches, high;          /* analysis images; their patch tokens; the high ones among those */
     vs_token_norm listed[VS_LISTED_NORMS]; /* the largest by `times` */
     size_t listed_count;
-    double *prefix_times; /* [1 + registers]: of class and register tokens, summed over images */
+    double *prefix_times;   /* [1 + registers]: of class and register tokens, summed over images */
+    vs_block_norms *blocks; /* [block_count], the model's depth */
+    size_t block_count;
 } vs_token_norms;
 
 typedef struct vs_ranking {
@@ -169,6 +177,20 @@ typedef struct vs_fp16_row {
     vs_half_place_result first, largest; /* overflow; max */
     vs_sqnr sqnr;                        /* against the float run; attn.qkv: the worst of q, k, v */
 } vs_fp16_row;
+
+/* What a row is, by its name ("blocks.3.norm1.square", or without its block). */
+typedef enum vs_half_class {
+    VS_HALF_CLASS_NORM,
+    VS_HALF_CLASS_SCORES,
+    VS_HALF_CLASS_SOFTMAX,
+    VS_HALF_CLASS_GELU,
+    VS_HALF_CLASS_RESIDUAL,
+    VS_HALF_CLASS_LINEAR,
+    VS_HALF_CLASSES
+} vs_half_class;
+vs_half_class vs_half_class_of(const char *row);
+/* "norm1.square" of "blocks.3.norm1.square"; others are returned whole. Points into `row`. */
+const char *vs_half_row_in_block(const char *row);
 
 typedef struct vs_fp16_policy {
     char name[128];

@@ -167,24 +167,22 @@ static vs_status analyze(vs_fp16_policy *p, const vs_runner *runner, const varia
 
 /* ---- evaluation ---- */
 
-static vs_status evaluate(vs_fp16_results *out, const vs_runner *runner, const variant *variants, const vs_fp16_options *options,
-                          vs_error *err) {
+static vs_status evaluate(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner, const variant *variants,
+                          const vs_fp16_options *options, vs_error *err) {
     const size_t n = out->policy_count;
     vs_states states = { .states = vs_calloc(n + 1, sizeof(vs_state)), .state_count = n + 1 };
     if (!states.states) return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
     states.states[0] = (vs_state){ "fp32", VS_STATE_FP32, runner->weights, NULL, NULL };
     for (size_t i = 0; i < n; i++)
         states.states[i + 1] = (vs_state){ variants[i].policy.name, VS_STATE_FP16, runner->weights, NULL, &variants[i].model };
-    vs_evaluation evaluation = { 0 };
-    vs_status status = vs_evaluate(&evaluation, runner, options->evaluation, &states, 0, options->floats, err);
+    vs_status status = vs_evaluate(maps, runner, options->evaluation, &states, options->keep, options->floats, err);
     for (size_t i = 0; i < n && status == VS_OK; i++) {
         vs_fp16_policy *p = &out->policies[i];
-        p->task = evaluation.tasks[i + 1];
-        evaluation.tasks[i + 1].iou = NULL; /* the policy's from here on */
+        p->task = maps->tasks[i + 1];
+        maps->tasks[i + 1].iou = NULL; /* the policy's from here on */
         p->has_task = true;
         p->classes_predicted = p->task.shown;
     }
-    vs_evaluation_release(&evaluation);
     free(states.states);
     return status;
 }
@@ -217,7 +215,7 @@ static size_t expand(const vs_policy_config *policy, vs_half_scale usual, varian
     return count;
 }
 
-vs_status vs_fp16_diagnose(vs_fp16_results *out, const vs_runner *runner, const vs_fp16_config *config,
+vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner, const vs_fp16_config *config,
                            const vs_fp16_options *options, vs_error *err) {
     const vs_half_format format = (vs_half_format)config->format;
     const vs_backend *be = runner->weights->backend;
@@ -241,7 +239,7 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, const vs_runner *runner, const 
         variants[i].model = (vs_half_model){ weights, &variants[i].policy, NULL };
         if (options->analysis) status = analyze(&out->policies[i], runner, &variants[i], options, err);
     }
-    if (status == VS_OK && options->evaluation) status = evaluate(out, runner, variants, options, err);
+    if (status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
     vs_half_weights_free(weights);
     free(variants);
     return status;

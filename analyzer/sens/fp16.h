@@ -10,11 +10,13 @@ typedef struct vs_fp16_options {
     size_t images;               /* of it, from the first */
     const vs_imageset *evaluation;
     vs_float_maps *floats; /* as for vs_evaluate */
+    size_t keep;           /* maps of the first evaluation images are kept for drawing */
 } vs_fp16_options;
 
-/* VS_ERR_UNSUPPORTED as vs_half_check. The caller releases the results, after an error too. */
-VS_NODISCARD vs_status vs_fp16_diagnose(vs_fp16_results *out, const vs_runner *runner, const vs_fp16_config *config,
-                                        const vs_fp16_options *options, vs_error *err);
+/* VS_ERR_UNSUPPORTED as vs_half_check. *maps: captures under fp32 and then each policy (its tasks are the results'). The caller
+ * releases results and maps, after an error too. */
+VS_NODISCARD vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner,
+                                        const vs_fp16_config *config, const vs_fp16_options *options, vs_error *err);
 void vs_fp16_release(vs_fp16_results *results);
 
 #endif

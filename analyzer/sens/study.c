@@ -454,8 +454,9 @@ static vs_status diagnose(vs_study *s, const vs_runner *runner, vs_error *err) {
                                       .evaluation = s->evaluation_set.count && s->model->arch.head != VS_HEAD_NONE
                                                         ? &s->evaluation_set
                                                         : NULL,
-                                      .floats = s->float_maps };
-    return vs_fp16_diagnose(&s->results.fp16, runner, &s->config->fp16, &options, err);
+                                      .floats = s->float_maps,
+                                      .keep = KEPT_MAPS };
+    return vs_fp16_diagnose(&s->results.fp16, &s->half_maps, runner, &s->config->fp16, &options, err);
 }
 
 vs_status vs_study_run(vs_study *s, vs_error *err) {
@@ -529,8 +530,10 @@ void vs_study_release(vs_study *s) {
     free(r->propagations);
     free(r->stream);
     free(r->norms.prefix_times);
+    free(r->norms.blocks);
     vs_fp16_release(&r->fp16);
     vs_evaluation_release(&s->evaluation);
+    vs_evaluation_release(&s->half_maps);
     vs_states_release(&s->states);
     vs_imageset_release(&s->calibration_set);
     vs_imageset_release(&s->analysis_set);

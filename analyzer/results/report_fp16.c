@@ -1,0 +1,236 @@
+/* The half-precision diagnosis in summary.txt: which policies hold, and of each that fails the first bad row, what that row is
+ * and what cannot stay in half. Every sentence is made from numbers. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+
+enum { NAMED = 12, COLUMNS = 128, NUMBER = 48 };
+static const double same_task = 0.5; /* points of mIoU or agreement that count as kept */
+static const double clean = 40;      /* dB: fp16.md section 4 */
+
+static const char *format_of(const vs_results *r) { return strcmp(r->fp16.format, "bf16") == 0 ? "BF16" : "FP16"; }
+
+static size_t float_state(const vs_results *r) { return r->fp32_state == SIZE_MAX ? 0 : r->fp32_state; }
+
+static const vs_task *float_task(const vs_results *r) { return r->has_task ? &r->tasks[float_state(r)] : NULL; }
+
+static bool overflows(const vs_fp16_row *r) { return r->inf || r->cast_inf; }
+
+static size_t overflowing(const vs_fp16_policy *p) {
+    size_t n = 0;
+    for (size_t i = 0; i < p->row_count; i++) n += overflows(&p->rows[i]);
+    return n;
+}
+
+static bool fails(const vs_results *r, const vs_fp16_policy *p) {
+    const vs_task *f = float_task(r);
+    if (p->analyzed && !p->finite) return true;
+    if (p->has_task && p->task.has_labels && f) return !(f->miou - p->task.miou <= same_task);
+    if (p->has_task && p->task.has_agreement) return !(100 - p->task.agreement <= same_task);
+    return p->analyzed && !(p->sqnr.pooled >= clean);
+}
+
+/* ---- the answer */
+
+/* Words that break before a line gets too wide. */
+typedef struct flow {
+    vs_text *t;
+    size_t column;
+} flow;
+
+static void flow_add(flow *f, const char *words) {
+    while (*words) {
+        const size_t n = strcspn(words, " ");
+        if (f->column + 1 + n > COLUMNS) {
+            vs_text_add(f->t, "\n   ");
+            f->column = 3;
+        }
+        vs_text_add(f->t, " %.*s", (int)n, words);
+        f->column += 1 + n;
+        words += n;
+        words += strspn(words, " ");
+    }
+}
+
+static flow flow_begin(vs_text *t) {
+    vs_text_add(t, " ");
+    return (flow){ t, 1 };
+}
+
+static void answer_holds(vs_text *t, const vs_results *r) {
+    flow f = { 0 };
+    size_t named = 0;
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const vs_fp16_policy *p = &r->fp16.policies[i];
+        char item[160];
+        if (fails(r, p)) continue;
+        if (named++ == 0) {
+            f = flow_begin(t);
+            snprintf(item, sizeof item, "%s holds under", format_of(r));
+            flow_add(&f, item);
+        } else
+            vs_text_add(t, ",");
+        flow_add(&f, p->name);
+        if (overflowing(p)) {
+            snprintf(item, sizeof item, "(though %zu rows overflow)", overflowing(p));
+            flow_add(&f, item);
+        }
+    }
+    if (named) vs_text_add(t, ".\n");
+}
+
+static void add_damage(flow *f, const vs_results *r, const vs_fp16_policy *p) {
+    char text[256];
+    const vs_task *x = float_task(r);
+    if (p->has_task && p->task.has_labels && x)
+        snprintf(text, sizeof text, "%s fails under %s (mIoU %.2f -> %.2f, %zu of %zu classes predicted):", format_of(r), p->name,
+                 x->miou, p->task.miou, p->classes_predicted, x->shown);
+    else if (p->has_task && p->task.has_agreement)
+        snprintf(text, sizeof text, "%s fails under %s (agreement %.2f %%, %zu classes predicted):", format_of(r), p->name,
+                 p->task.agreement, p->classes_predicted);
+    else
+        snprintf(text, sizeof text, "%s fails under %s (output SQNR %.1f dB):", format_of(r), p->name, p->sqnr.pooled);
+    flow_add(f, text);
+}
+
+static void add_place(flow *f, const vs_results *r, const vs_fp16_row *row) {
+    const vs_half_place_result *at = row->first.present ? &row->first : &row->largest;
+    char text[256];
+    if (!at->present) return;
+    const char *image = at->image < r->analysis_images && r->image_names ? r->image_names[at->image] : "an image";
+    snprintf(text, sizeof text, ", at %s of %.100s", at->token, image);
+    vs_text_add(f->t, ",");
+    flow_add(f, text + 2);
+}
+
+static void add_first(flow *f, const vs_results *r, const vs_fp16_policy *p) {
+    char text[256];
+    if (p->first_bad >= p->row_count) {
+        flow_add(f, p->row_count ? "no row overflows or becomes NaN." : "its rows were not looked at.");
+        return;
+    }
+    const vs_fp16_row *row = &p->rows[p->first_bad];
+    snprintf(text, sizeof text, "the first bad row is %s (%s, largest |x| %.6g)", row->name, p->why, row->max);
+    flow_add(f, text);
+    add_place(f, r, row);
+    vs_text_add(f->t, ".");
+}
+
+/* What a row's name alone says. */
+static const char *words_of(const vs_fp16_row *row) {
+    static const char *const words[VS_HALF_CLASSES] = { [VS_HALF_CLASS_NORM] = "a row of LayerNorm",
+                                                        [VS_HALF_CLASS_SCORES] =
+                                                            "attention scores: products of q and k that are stored in half",
+                                                        [VS_HALF_CLASS_SOFTMAX] = "the softmax of attention",
+                                                        [VS_HALF_CLASS_GELU] = "the activation function",
+                                                        [VS_HALF_CLASS_RESIDUAL] =
+                                                            "the residual stream itself, which LayerNorm in FP32 does not help",
+                                                        [VS_HALF_CLASS_LINEAR] = "the result of a linear layer" };
+    const char *name = vs_half_row_in_block(row->name);
+    const vs_half_class c = vs_half_class_of(row->name);
+    const char *part = strchr(name, '.');
+    if (c == VS_HALF_CLASS_NORM && part && (!strcmp(part, ".square") || !strcmp(part, ".var") || !strcmp(part, ".eps")))
+        return "squares inside LayerNorm, of a stream that itself still fits";
+    return words[c];
+}
+
+/* "blocks.5.norm1" of "blocks.5.norm1.square": a norm or a GELU moves whole. */
+static int unit_length(const char *row) {
+    const char *name = vs_half_row_in_block(row), *dot = strchr(name, '.');
+    const vs_half_class c = vs_half_class_of(row);
+    if (c == VS_HALF_CLASS_GELU && dot) dot = strchr(dot + 1, '.');
+    return dot && (c == VS_HALF_CLASS_NORM || c == VS_HALF_CLASS_GELU) ? (int)(dot - row) : (int)strlen(row);
+}
+
+static bool same_unit(const char *a, const char *b) {
+    const int n = unit_length(a);
+    return n == unit_length(b) && strncmp(a, b, (size_t)n) == 0;
+}
+
+static void add_keep(flow *f, const vs_fp16_policy *p) {
+    const char *last = NULL;
+    char item[96];
+    size_t units = 0;
+    for (size_t i = 0; i < p->row_count; i++) {
+        const char *name = p->rows[i].name;
+        if (!overflows(&p->rows[i]) || (last && same_unit(last, name))) continue;
+        if (units == 0) flow_add(f, "Not in half, at least (rows that overflow here; one can hide another):");
+        if (units && units < NAMED) vs_text_add(f->t, ",");
+        snprintf(item, sizeof item, "%.*s", unit_length(name), name);
+        if (units++ < NAMED) flow_add(f, item);
+        last = name;
+    }
+    snprintf(item, sizeof item, "and %zu more", units > NAMED ? units - NAMED : 0);
+    if (units > NAMED) flow_add(f, item);
+    if (units)
+        vs_text_add(f->t, ".");
+    else
+        flow_add(f, "Nothing overflows, so no row has to leave half for its range.");
+}
+
+void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
+    if (!r->fp16.policy_count) return;
+    answer_holds(t, r);
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const vs_fp16_policy *p = &r->fp16.policies[i];
+        if (!fails(r, p)) continue;
+        flow f = flow_begin(t);
+        add_damage(&f, r, p);
+        add_first(&f, r, p);
+        if (p->first_bad < p->row_count) {
+            flow_add(&f, "That is");
+            flow_add(&f, words_of(&p->rows[p->first_bad]));
+            vs_text_add(t, ".");
+        }
+        if (p->row_count) add_keep(&f, p);
+        vs_text_add(t, "\n");
+    }
+}
+
+/* ---- the table */
+
+static size_t least(const vs_fp16_policy *p) {
+    size_t at = SIZE_MAX;
+    for (size_t i = 0; i < p->row_count; i++)
+        if (isfinite(p->rows[i].headroom) && (at == SIZE_MAX || p->rows[i].headroom < p->rows[at].headroom)) at = i;
+    return at;
+}
+
+static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p, int width) {
+    const size_t worst = least(p);
+    const vs_task *f = float_task(r);
+    char n[NUMBER] = "-", change[NUMBER] = "-", classes[NUMBER] = "-", sqnr[NUMBER] = "-", rows[NUMBER] = "-", room[NUMBER] = "-";
+    if (p->has_task && p->task.has_labels) snprintf(n, sizeof n, "%.2f", p->task.miou);
+    if (p->has_task && p->task.has_labels && f) snprintf(change, sizeof change, "%+.2f", p->task.miou - f->miou);
+    if (p->has_task) snprintf(classes, sizeof classes, "%zu", p->classes_predicted);
+    if (p->analyzed && p->finite) snprintf(sqnr, sizeof sqnr, "%.1f", p->sqnr.pooled);
+    if (p->analyzed && !p->finite) snprintf(sqnr, sizeof sqnr, "inf or NaN");
+    if (p->analyzed) snprintf(rows, sizeof rows, "%zu of %zu", overflowing(p), p->row_count);
+    if (worst != SIZE_MAX)
+        snprintf(room, sizeof room, "%.2f%s", p->rows[worst].headroom, fabs(p->rows[worst].headroom) < 0.05 ? "~" : "");
+    vs_text_add(t, "  %-*s %8s %8s %8s %12s %12s %8s  %-24s %s\n", width, p->name, n, change, classes, sqnr, rows, room,
+                worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
+}
+
+void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
+    int width = 12;
+    if (!r->fp16.policy_count) return;
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const size_t n = strlen(r->fp16.policies[i].name);
+        if (n > (size_t)width && n < 30) width = (int)n;
+    }
+    vs_text_add(
+        t, "\nHALF PRECISION, %s: what an engine that runs these operations so would give (headroom in bits; ~ borderline)\n",
+        format_of(r));
+    vs_text_add(t, "  %-*s %8s %8s %8s %12s %12s %8s  %-24s %s\n", width, "", "", "", "", "output", "rows that", "least",
+                "of row", "first");
+    vs_text_add(t, "  %-*s %8s %8s %8s %12s %12s %8s  %-24s %s\n", width, "policy", "mIoU %", "change", "classes", "SQNR dB",
+                "overflow", "headroom", "", "bad row");
+    for (size_t i = 0; i < r->fp16.policy_count; i++) add_policy(t, r, &r->fp16.policies[i], width);
+    if (r->fp16.weights_inf)
+        vs_text_add(t, "  %llu weights are above the largest %s and were stored as infinities.\n",
+                    (unsigned long long)r->fp16.weights_inf, format_of(r));
+}
