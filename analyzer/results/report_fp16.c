@@ -44,7 +44,7 @@ typedef struct flow {
 static void flow_add(flow *f, const char *words) {
     while (*words) {
         const size_t n = strcspn(words, " ");
-        if (f->column + 1 + n > COLUMNS) {
+        if (f->column + 3 + n > COLUMNS) { /* room for what is joined to the word */
             vs_text_add(f->t, "\n   ");
             f->column = 3;
         }
@@ -82,6 +82,12 @@ static void answer_holds(vs_text *t, const vs_results *r) {
     if (named) vs_text_add(t, ".\n");
 }
 
+/* Columns of scores and probabilities are keys. */
+static bool is_of_keys(const vs_fp16_row *row) {
+    const char *name = vs_half_row_in_block(row->name);
+    return !strcmp(name, "attn.scores") || !strcmp(name, "attn.scale") || !strcmp(name, "attn.softmax");
+}
+
 static void add_damage(flow *f, const vs_results *r, const vs_fp16_policy *p) {
     char text[256];
     const vs_task *x = float_task(r);
@@ -89,21 +95,27 @@ static void add_damage(flow *f, const vs_results *r, const vs_fp16_policy *p) {
         snprintf(text, sizeof text, "%s fails under %s (mIoU %.2f -> %.2f, %zu of %zu classes predicted):", format_of(r), p->name,
                  x->miou, p->task.miou, p->classes_predicted, x->shown);
     else if (p->has_task && p->task.has_agreement)
-        snprintf(text, sizeof text, "%s fails under %s (agreement %.2f %%, %zu classes predicted):", format_of(r), p->name,
-                 p->task.agreement, p->classes_predicted);
+        snprintf(text, sizeof text, "%s fails under %s (agreement %.2f %%, %zu class%s predicted):", format_of(r), p->name,
+                 p->task.agreement, p->classes_predicted, p->classes_predicted == 1 ? "" : "es");
     else
         snprintf(text, sizeof text, "%s fails under %s (output SQNR %.1f dB):", format_of(r), p->name, p->sqnr.pooled);
     flow_add(f, text);
 }
 
-static void add_place(flow *f, const vs_results *r, const vs_fp16_row *row) {
-    const vs_half_place_result *at = row->first.present ? &row->first : &row->largest;
+/* Where a row overflowed first, and where its largest finite value is. */
+static void add_places(flow *f, const vs_results *r, const vs_fp16_row *row) {
+    const vs_half_place_result *first = &row->first, *largest = &row->largest;
     char text[256];
-    if (!at->present) return;
-    const char *image = at->image < r->analysis_images && r->image_names ? r->image_names[at->image] : "an image";
-    snprintf(text, sizeof text, ", at %s of %.100s", at->token, image);
-    vs_text_add(f->t, ",");
-    flow_add(f, text + 2);
+    if (first->present) {
+        const char *image = first->image < r->analysis_images && r->image_names ? r->image_names[first->image] : "an image";
+        snprintf(text, sizeof text, "first at %s of %.100s;", first->token, image);
+        flow_add(f, text);
+    }
+    snprintf(text, sizeof text, "largest |x| %.6g", row->max);
+    flow_add(f, text);
+    if (!largest->present) return;
+    snprintf(text, sizeof text, "at %s, %s %zu", largest->token, is_of_keys(row) ? "key" : "channel", largest->channel);
+    flow_add(f, text);
 }
 
 static void add_first(flow *f, const vs_results *r, const vs_fp16_policy *p) {
@@ -113,10 +125,11 @@ static void add_first(flow *f, const vs_results *r, const vs_fp16_policy *p) {
         return;
     }
     const vs_fp16_row *row = &p->rows[p->first_bad];
-    snprintf(text, sizeof text, "the first bad row is %s (%s, largest |x| %.6g)", row->name, p->why, row->max);
+    snprintf(text, sizeof text, "the first bad row is %s (%s,", row->name, strcmp(p->why, "nan") == 0 ? "NaN" : p->why);
     flow_add(f, text);
-    add_place(f, r, row);
-    vs_text_add(f->t, ".");
+    add_places(f, r, row);
+    vs_text_add(f->t, ").");
+    f->column += 2;
 }
 
 /* What a row's name alone says. */
@@ -211,7 +224,7 @@ static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p,
     if (p->analyzed) snprintf(rows, sizeof rows, "%zu of %zu", overflowing(p), p->row_count);
     if (worst != SIZE_MAX)
         snprintf(room, sizeof room, "%.2f%s", p->rows[worst].headroom, fabs(p->rows[worst].headroom) < 0.05 ? "~" : "");
-    vs_text_add(t, "  %-*s %8s %8s %8s %12s %12s %8s  %-24s %s\n", width, p->name, n, change, classes, sqnr, rows, room,
+    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, p->name, n, change, classes, sqnr, rows, room,
                 worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
 }
 
@@ -220,14 +233,14 @@ void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
     if (!r->fp16.policy_count) return;
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
         const size_t n = strlen(r->fp16.policies[i].name);
-        if (n > (size_t)width && n < 30) width = (int)n;
+        if (n > (size_t)width && n < 23) width = (int)n;
     }
     vs_text_add(
         t, "\nHALF PRECISION, %s: what an engine that runs these operations so would give (headroom in bits; ~ borderline)\n",
         format_of(r));
-    vs_text_add(t, "  %-*s %8s %8s %8s %12s %12s %8s  %-24s %s\n", width, "", "", "", "", "output", "rows that", "least",
+    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, "", "", "", "", "output", "rows that", "least",
                 "of row", "first");
-    vs_text_add(t, "  %-*s %8s %8s %8s %12s %12s %8s  %-24s %s\n", width, "policy", "mIoU %", "change", "classes", "SQNR dB",
+    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, "policy", "mIoU %", "change", "classes", "SQNR dB",
                 "overflow", "headroom", "", "bad row");
     for (size_t i = 0; i < r->fp16.policy_count; i++) add_policy(t, r, &r->fp16.policies[i], width);
     if (r->fp16.weights_inf)

@@ -453,6 +453,91 @@ static void many_culprits_fit_the_page(void **state) {
     release(&s);
 }
 
+/* Which policies hold; of one that fails the first bad row with its places, what it is, and what cannot stay in half. */
+static void policies_in_sentences(void **state) {
+    (void)state;
+    enum { HALF_ROWS = 5 };
+    study s;
+    build(&s);
+    rank_rows(&s);
+    static const char *const names[HALF_ROWS] = { "tokens", "blocks.0.norm1.square", "blocks.0.norm1.var", "blocks.1.attn.scores",
+                                                  "head.conv_seg" };
+    vs_fp16_row rows[2][HALF_ROWS] = { 0 };
+    for (size_t i = 0; i < 2 * HALF_ROWS; i++) {
+        vs_fp16_row *r = &rows[i / HALF_ROWS][i % HALF_ROWS];
+        snprintf(r->name, sizeof r->name, "%s", names[i % HALF_ROWS]);
+        r->max = 1023.5;
+        r->headroom = 6;
+        r->largest = (vs_half_place_result){ true, 1, 3, "patch(0,1)" };
+    }
+    rows[1][1].inf = rows[1][2].inf = rows[1][3].cast_inf = 1;
+    rows[1][1].headroom = -2;
+    rows[1][1].first = (vs_half_place_result){ true, 0, 2, "cls" };
+    vs_fp16_policy policies[3] = {
+        { .name = "fused", .analyzed = true, .finite = true, .sqnr = sqnr(60), .rows = rows[0], .row_count = HALF_ROWS },
+        { .name = "decomposed.after",
+          .analyzed = true,
+          .finite = true,
+          .sqnr = sqnr(1),
+          .rows = rows[1],
+          .row_count = HALF_ROWS },
+        { .name = "mine", .first_bad = SIZE_MAX },
+    };
+    policies[0].first_bad = SIZE_MAX;
+    policies[1].first_bad = 1;
+    policies[1].why = "overflow";
+    for (size_t i = 0; i < 3; i++) {
+        policies[i].has_task = true;
+        policies[i].task = (vs_task){ .has_labels = true, .miou = i == 1 ? 3 : 79.6, .shown = i == 1 ? 1 : 2 };
+        policies[i].classes_predicted = policies[i].task.shown;
+    }
+    s.tasks[0].shown = 2;
+    s.results.fp16 = (vs_fp16_results){ .policies = policies, .policy_count = 3, .format = "fp16", .weights_inf = 3 };
+    char *text = summary_of(&s);
+    holds(text, "FP16 holds under fused, mine.\n");
+    holds(text, "FP16 fails under decomposed.after (mIoU 80.00 -> 3.00, 1 of 2 classes predicted)");
+    holds(text, "blocks.0.norm1.square\n    (overflow, first at cls of scene 0;");
+    holds(text, "1023.5 at patch(0,1), channel 3).");
+    holds(text, "squares inside LayerNorm");
+    holds(text, "blocks.0.norm1, blocks.1.attn.scores.\n");
+    holds(text, "3 weights are above the largest FP16");
+    holds(text, "3 of 5    -2.00  blocks.0.norm1.square  blocks.0.norm1.square\n");
+    free(text);
+    policies[1].why = "nan"; /* without an overflow, and without labels */
+    policies[1].finite = false;
+    rows[1][1].inf = rows[1][2].inf = rows[1][3].cast_inf = 0;
+    policies[1].task = (vs_task){ .has_agreement = true, .agreement = 12 };
+    s.results.fp16.format = "bf16";
+    text = summary_of(&s);
+    holds(text, "BF16 fails under decomposed.after (agreement 12.00 %, 1 class predicted)");
+    holds(text, "(NaN, first at cls");
+    holds(text, "Nothing overflows");
+    free(text);
+    release(&s);
+}
+
+static void classes_of_rows(void **state) {
+    (void)state;
+    static const struct {
+        const char *row;
+        vs_half_class class;
+    } rows[] = { { "tokens", VS_HALF_CLASS_RESIDUAL },
+                 { "blocks.11.add2", VS_HALF_CLASS_RESIDUAL },
+                 { "blocks.0.ls1", VS_HALF_CLASS_RESIDUAL },
+                 { "norm.square", VS_HALF_CLASS_NORM },
+                 { "blocks.3.norm2.out", VS_HALF_CLASS_NORM },
+                 { "blocks.3.rope.q", VS_HALF_CLASS_SCORES },
+                 { "blocks.3.attn.scale", VS_HALF_CLASS_SCORES },
+                 { "blocks.3.attn.softmax", VS_HALF_CLASS_SOFTMAX },
+                 { "blocks.3.mlp.gelu.erf", VS_HALF_CLASS_GELU },
+                 { "blocks.3.attn.pv", VS_HALF_CLASS_LINEAR },
+                 { "patch_embed.proj", VS_HALF_CLASS_LINEAR },
+                 { "head.conv_seg", VS_HALF_CLASS_LINEAR } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_int_equal(vs_half_class_of(rows[i].row), rows[i].class);
+    assert_string_equal(vs_half_row_in_block("blocks.12.norm1.var"), "norm1.var");
+    assert_string_equal(vs_half_row_in_block("blocks.x"), "blocks.x");
+}
+
 static void a_folder_that_is_not_there(void **state) {
     (void)state;
     study s;
@@ -480,6 +565,8 @@ int main(void) {
         cmocka_unit_test(nothing_measured),
         cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
+        cmocka_unit_test(policies_in_sentences),
+        cmocka_unit_test(classes_of_rows),
         cmocka_unit_test(a_folder_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
