@@ -170,6 +170,43 @@ typedef struct vs_fp16_row {
     vs_sqnr sqnr;                        /* against the float run; attn.qkv: the worst of q, k, v */
 } vs_fp16_row;
 
+/* A bad row, and the class that goes to float32 to see what it hid. */
+typedef struct vs_fp16_link {
+    char row[64];
+    const char *why, *class_name; /* why: "overflow", "nan", "sqnr" */
+    double value;                 /* max |x| before rounding; values that are NaN; dB */
+} vs_fp16_link;
+
+/* An entry of a keep list. */
+typedef struct vs_fp16_keep {
+    char row[64];        /* a unit: "blocks.3.norm1" is the whole norm */
+    bool needed;         /* without it the output misses the target; else it is there for the margin alone */
+    double without_sqnr; /* of the output, dB, analysis images */
+    bool has_task;
+    vs_task without_task; /* evaluation images */
+} vs_fp16_keep;
+
+/* Where a policy goes wrong and what restores it (fp16.md section 4). SQNR in dB; -HUGE_VAL: not finite. */
+typedef struct vs_fp16_diagnosis {
+    bool present;
+    double wide, lin, target;
+    vs_fp16_link *chain; /* the first is the policy's first bad row */
+    size_t chain_count;
+    const char *classes[6]; /* the smallest set in float32 that reaches the target */
+    size_t class_count;
+    double cause_sqnr;
+    char words[256];
+    bool reached; /* the list reaches the target with its margin */
+    vs_fp16_keep *keep;
+    size_t keep_count;
+    double keep_sqnr; /* analysis images */
+    bool verified;
+    double verified_sqnr; /* evaluation images */
+    vs_task verified_task;
+    double macs_share; /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
+    size_t runs;       /* emulated runs over the analysis images */
+} vs_fp16_diagnosis;
+
 typedef struct vs_fp16_policy {
     char name[128];
     const char *scale; /* "after", ...; NULL where no scale is stored */
@@ -178,7 +215,9 @@ typedef struct vs_fp16_policy {
     vs_fp16_row *rows;
     size_t row_count; /* in execution order */
     size_t first_bad; /* SIZE_MAX: none */
-    const char *why;  /* "overflow", "nan" */
+    const char *why;  /* "overflow", "nan", "sqnr" */
+    double bad_value; /* as of vs_fp16_link */
+    vs_fp16_diagnosis diagnosis;
     bool has_task;
     vs_task task;
     size_t classes_predicted;
