@@ -80,8 +80,8 @@ typedef struct vs_row {
 typedef struct vs_task {
     bool has_labels, has_agreement;
     double miou, aacc, macc, agreement;
-    size_t shown; /* classes that are predicted anywhere */
     double *iou;  /* [classes], NAN where the class is absent */
+    size_t shown; /* classes that are predicted anywhere */
 } vs_task;
 
 typedef struct vs_plant_result {

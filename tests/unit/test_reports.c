@@ -63,7 +63,7 @@ static void build(study *s) {
         s->output[k] = sqnr(k ? 20 : HUGE_VAL);
         s->iou[k][0] = 80;
         s->iou[k][1] = (double)NAN;
-        s->tasks[k] = (vs_task){ true, true, k == 1 ? 40 : 80, 90, 85, 99, s->iou[k] };
+        s->tasks[k] = (vs_task){ true, true, k == 1 ? 40 : 80, 90, 85, 99, s->iou[k], 0 };
     }
     s->results = (vs_results){ .name = "made up",
                                .arch = &s->arch,
