@@ -386,6 +386,8 @@ static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
     put(d, cause, "sqnr", number(g->cause_sqnr));
     put(d, cause, "words", json_string(g->words));
     if (g->verified) {
+        put(d, verified, "without_images", integer(g->without_images));
+        put(d, verified, "without_none", g->without_images ? task_values(d, &g->whole_task) : json_null());
         put(d, verified, "sqnr", number(g->verified_sqnr));
         put(d, verified, "task", task_values(d, &g->verified_task));
     }

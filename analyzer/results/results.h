@@ -164,6 +164,7 @@ typedef struct vs_half_place_result {
 typedef struct vs_fp16_row {
     char name[64];
     double max;      /* max |x| before rounding, of finite values */
+    double cast_max; /* of what the row read in float32, before rounding; 0: nothing */
     double headroom; /* log2(largest finite / max), bits; HUGE_VAL where max is 0 */
     uint64_t inf, cast_inf, nan, subnormal, flushed;
     vs_half_place_result first, largest; /* overflow; max */
@@ -183,7 +184,7 @@ typedef struct vs_fp16_keep {
     bool needed;         /* without it the output misses the target; else it is there for the margin alone */
     double without_sqnr; /* of the output, dB, analysis images */
     bool has_task;
-    vs_task without_task; /* evaluation images */
+    vs_task without_task; /* the first evaluation images */
 } vs_fp16_keep;
 
 /* Where a policy goes wrong and what restores it (fp16.md section 4). SQNR in dB; -HUGE_VAL: not finite. */
@@ -203,6 +204,8 @@ typedef struct vs_fp16_diagnosis {
     bool verified;
     double verified_sqnr; /* evaluation images */
     vs_task verified_task;
+    size_t without_images; /* evaluation images of without_task; the whole list's metric on the same */
+    vs_task whole_task;
     double macs_share; /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
     size_t runs;       /* emulated runs over the analysis images */
 } vs_fp16_diagnosis;

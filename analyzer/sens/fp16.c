@@ -20,6 +20,7 @@ typedef struct row_pool {
     bool seen;
     vs_half_counts counts; /* inf, nan, subnormal, flushed, max */
     uint64_t cast_inf;
+    double cast_max;
     vs_half_place_result first, largest;
     vs_sqnr_pool error[VS_HALF_PARTS];
 } row_pool;
@@ -76,7 +77,10 @@ static void pool_row(const context *c, size_t index, size_t image, const vs_half
     p->counts.nan += k->nan;
     p->counts.subnormal += k->subnormal;
     p->counts.flushed += k->flushed;
-    for (size_t i = 0; i < VS_HALF_INPUTS; i++) p->cast_inf += seen->cast[i].inf;
+    for (size_t i = 0; i < VS_HALF_INPUTS; i++) {
+        p->cast_inf += seen->cast[i].inf;
+        p->cast_max = fmax(p->cast_max, seen->cast[i].max);
+    }
     for (size_t i = 0; i < parts; i++) vs_sqnr_pool_add(&p->error[i], &seen->error[i]);
 }
 
@@ -114,6 +118,7 @@ static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
                               .headroom = headroom(c->model->weights->format, from->counts.max),
                               .inf = from->counts.inf,
                               .cast_inf = from->cast_inf,
+                              .cast_max = from->cast_max,
                               .nan = from->counts.nan,
                               .subnormal = from->counts.subnormal,
                               .flushed = from->counts.flushed,

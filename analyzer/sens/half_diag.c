@@ -34,7 +34,7 @@ static vs_status read_policy(vs_half_probe *out, const vs_diag *d, vs_error *err
         const vs_fp16_row *r = &p->rows[at];
         vs_diag_row_name(d, i, name, sizeof name);
         if (strcmp(name, r->name) != 0) continue;
-        out->rows[i] = (vs_half_probe_row){ true, r->max, r->inf, r->cast_inf, r->nan, r->sqnr.pooled };
+        out->rows[i] = (vs_half_probe_row){ true, r->max, r->inf, r->cast_inf, r->nan, r->cast_max, r->sqnr.pooled };
         at++;
     }
     return VS_OK;
@@ -161,5 +161,6 @@ void vs_half_diagnosis_release(vs_fp16_diagnosis *o) {
     free(o->keep);
     free(o->chain);
     free(o->verified_task.iou);
+    free(o->whole_task.iou);
     *o = (vs_fp16_diagnosis){ 0 };
 }

@@ -25,6 +25,7 @@ typedef struct keeper {
 } keeper;
 
 static const double MARGIN = 2; /* one bit */
+enum { WITHOUT_IMAGES = 16 };  /* evaluated without each entry, at most */
 
 static void mask_units(const vs_diag *d, const bool *unit_on) {
     for (size_t i = 0; i < d->rows; i++) d->mask[i] = d->units[i] != SIZE_MAX && unit_on[d->units[i]];
@@ -169,26 +170,45 @@ static void mask_list(const vs_diag *d, size_t without, bool *mask) {
     }
 }
 
-/* Task metrics of the list, and of the list without each entry. */
-static vs_status evaluate(const vs_diag *d, const bool *masks, vs_half_model *models, vs_states *states, vs_error *err) {
+/* Task metrics of rows in float32, `count` such lists one after another. */
+static vs_status evaluate(const vs_diag *d, const vs_imageset *set, const bool *masks, size_t count, vs_task *tasks, vs_error *err) {
     const vs_runner *runner = d->options->prober->runner;
-    const size_t n = d->out->keep_count + 1;
-    vs_fp16_diagnosis *o = d->out;
+    vs_half_model *models = vs_calloc(count, sizeof *models);
+    vs_states states = { .states = vs_calloc(count + 1, sizeof(vs_state)), .state_count = count + 1 };
     vs_evaluation evaluation = { 0 };
-    states->states[0] = (vs_state){ "fp32", VS_STATE_FP32, runner->weights, NULL, NULL };
-    for (size_t i = 0; i < n; i++) {
+    vs_status status = models && states.states ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the list's verification");
+    if (status == VS_OK) states.states[0] = (vs_state){ "fp32", VS_STATE_FP32, runner->weights, NULL, NULL };
+    for (size_t i = 0; i < count && status == VS_OK; i++) {
         models[i] = *d->options->model;
         models[i].float32 = &masks[i * d->rows];
-        states->states[i + 1] = (vs_state){ d->policy->name, VS_STATE_FP16, runner->weights, NULL, &models[i] };
+        states.states[i + 1] = (vs_state){ d->policy->name, VS_STATE_FP16, runner->weights, NULL, &models[i] };
     }
-    vs_status status = vs_evaluate(&evaluation, runner, d->options->evaluation, states, 0, d->options->floats, err);
-    for (size_t i = 0; i < n && status == VS_OK; i++) {
-        vs_task *to = i ? &o->keep[i - 1].without_task : &o->verified_task;
-        *to = evaluation.tasks[i + 1];
+    if (status == VS_OK) status = vs_evaluate(&evaluation, runner, set, &states, 0, d->options->floats, err);
+    for (size_t i = 0; i < count && status == VS_OK; i++) {
+        tasks[i] = evaluation.tasks[i + 1];
         evaluation.tasks[i + 1].iou = NULL; /* the list's from here on */
-        if (i) o->keep[i - 1].has_task = true;
     }
     vs_evaluation_release(&evaluation);
+    free(models);
+    free(states.states);
+    return status;
+}
+
+/* The first evaluation images alone: a list of 50 entries would cost 50 evaluations. */
+static vs_status evaluate_without(const vs_diag *d, const bool *masks, vs_error *err) {
+    vs_fp16_diagnosis *o = d->out;
+    vs_imageset few = *d->options->evaluation;
+    vs_task *tasks = vs_calloc(o->keep_count + 1, sizeof *tasks);
+    if (!tasks) return vs_fail(err, VS_ERR_NOMEM, "no memory for the list's verification");
+    if (!few.windows && few.count > WITHOUT_IMAGES) few.count = few.images = WITHOUT_IMAGES;
+    const vs_status status = evaluate(d, &few, masks, o->keep_count + 1, tasks, err);
+    o->without_images = few.images;
+    o->whole_task = tasks[0];
+    for (size_t i = 0; i < o->keep_count && status == VS_OK; i++) {
+        o->keep[i].without_task = tasks[i + 1];
+        o->keep[i].has_task = true;
+    }
+    free(tasks);
     return status;
 }
 
@@ -211,17 +231,13 @@ static vs_status measure(const vs_diag *d, const bool *mask, vs_error *err) {
 static vs_status verify(const vs_diag *d, vs_error *err) {
     const size_t n = d->out->keep_count + 1;
     bool *masks = vs_calloc(n * d->rows, sizeof *masks);
-    vs_half_model *models = vs_calloc(n, sizeof *models);
-    vs_states states = { .states = vs_calloc(n + 1, sizeof(vs_state)), .state_count = n + 1 };
-    vs_status status =
-        masks && models && states.states ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the list's verification");
-    for (size_t i = 0; i < n && status == VS_OK; i++) mask_list(d, i ? i - 1 : SIZE_MAX, &masks[i * d->rows]);
-    if (status == VS_OK) status = measure(d, masks, err);
-    if (status == VS_OK) status = evaluate(d, masks, models, &states, err);
+    if (!masks) return vs_fail(err, VS_ERR_NOMEM, "no memory for the list's verification");
+    for (size_t i = 0; i < n; i++) mask_list(d, i ? i - 1 : SIZE_MAX, &masks[i * d->rows]);
+    vs_status status = measure(d, masks, err);
+    if (status == VS_OK) status = evaluate(d, d->options->evaluation, masks, 1, &d->out->verified_task, err);
     d->out->verified = status == VS_OK;
+    if (status == VS_OK && d->out->keep_count) status = evaluate_without(d, masks, err);
     free(masks);
-    free(models);
-    free(states.states);
     return status;
 }
 

@@ -95,7 +95,10 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
         row->max = fmax(row->max, seen[i].stored.max);
         row->inf += seen[i].stored.inf;
         row->nan += seen[i].stored.nan;
-        for (size_t k = 0; k < VS_HALF_INPUTS; k++) row->cast_inf += seen[i].cast[k].inf;
+        for (size_t k = 0; k < VS_HALF_INPUTS; k++) {
+            row->cast_inf += seen[i].cast[k].inf;
+            row->cast_max = fmax(row->cast_max, seen[i].cast[k].max);
+        }
         const bool parts = seen[i].error[1].signal > 0 || seen[i].error[2].signal > 0;
         for (size_t k = 0; !c->model->counts_only && k < (parts ? VS_HALF_PARTS : 1); k++)
             vs_sqnr_pool_add(&c->errors[i][k], &seen[i].error[k]);

@@ -12,6 +12,7 @@ typedef struct vs_half_probe_row {
     double max;             /* max |x| of what a half row stored, before rounding; 0 of a float32 row */
     uint64_t inf, cast_inf; /* overflows of the result, of what was read */
     uint64_t nan;
+    double cast_max; /* of what was read in float32 */
     double sqnr; /* dB, where rows are compared; else NAN */
 } vs_half_probe_row;
 

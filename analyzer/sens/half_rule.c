@@ -21,8 +21,10 @@ static bool is_bad(const vs_arch *a, const vs_half_probe *probe, const bool *pre
 vs_status vs_diag_first_bad(vs_diag_bad *bad, const vs_arch *a, const vs_half_probe *probe, vs_error *err) {
     const size_t n = vs_half_row_count(a);
     *bad = (vs_diag_bad){ .row = SIZE_MAX };
-    for (size_t i = 0; i < n && bad->row == SIZE_MAX; i++)
-        if (probe->rows[i].inf || probe->rows[i].cast_inf) *bad = (vs_diag_bad){ i, "overflow", probe->rows[i].max };
+    for (size_t i = 0; i < n && bad->row == SIZE_MAX; i++) {
+        const vs_half_probe_row *r = &probe->rows[i];
+        if (r->inf || r->cast_inf) *bad = (vs_diag_bad){ i, "overflow", r->inf ? r->max : r->cast_max };
+    }
     for (size_t i = 0; i < n && bad->row == SIZE_MAX; i++)
         if (probe->rows[i].nan) *bad = (vs_diag_bad){ i, "nan", (double)probe->rows[i].nan };
     if (bad->row != SIZE_MAX || !probe->output.present || vs_half_probe_reaches(probe, GOOD)) return VS_OK;
