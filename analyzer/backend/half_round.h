@@ -43,6 +43,12 @@ static inline uint32_t vs_bf16_magnitude(uint32_t a) {
     return a > (uint32_t)VS_FLOAT_INFINITY ? (a & ~0xffffu) | (uint32_t)VS_FLOAT_QUIET : rounded;
 }
 
+/* fp16's digits, float32's exponents; of a subnormal float32 no more bits than there are. */
+static inline uint32_t vs_wide_magnitude(uint32_t a) {
+    const uint32_t rounded = (a + 0xfffu + (a >> 13 & 1u)) & ~0x1fffu;
+    return a > (uint32_t)VS_FLOAT_INFINITY ? (a & ~0x1fffu) | (uint32_t)VS_FLOAT_QUIET : rounded;
+}
+
 static inline float vs_round_fp16(float x) {
     const uint32_t bits = vs_half_bits_of(x);
     return vs_half_from_bits((bits & 0x80000000u) | vs_fp16_magnitude(bits & 0x7fffffffu));
@@ -51,6 +57,11 @@ static inline float vs_round_fp16(float x) {
 static inline float vs_round_bf16(float x) {
     const uint32_t bits = vs_half_bits_of(x);
     return vs_half_from_bits((bits & 0x80000000u) | vs_bf16_magnitude(bits & 0x7fffffffu));
+}
+
+static inline float vs_round_wide(float x) {
+    const uint32_t bits = vs_half_bits_of(x);
+    return vs_half_from_bits((bits & 0x80000000u) | vs_wide_magnitude(bits & 0x7fffffffu));
 }
 
 #endif

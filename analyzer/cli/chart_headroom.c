@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "charts.h"
+#include "classes.h"
 #include "util.h"
 
 typedef enum kind { RESIDUAL, NORM, ATTENTION, ACTIVATION, LINEAR, SPOILT, KINDS } kind;
@@ -39,9 +40,9 @@ typedef struct sheet {
 static bool overflows(const vs_fp16_row *r) { return r->inf || r->cast_inf; }
 
 static kind kind_of(const vs_fp16_row *r) {
-    static const kind of[VS_HALF_CLASSES] = {
-        [VS_HALF_CLASS_NORM] = NORM,       [VS_HALF_CLASS_SCORES] = ATTENTION,  [VS_HALF_CLASS_SOFTMAX] = ATTENTION,
-        [VS_HALF_CLASS_GELU] = ACTIVATION, [VS_HALF_CLASS_RESIDUAL] = RESIDUAL, [VS_HALF_CLASS_LINEAR] = LINEAR
+    static const kind of[VS_CLASS_COUNT] = {
+        [VS_CLASS_NORM] = NORM,       [VS_CLASS_SCORES] = ATTENTION,  [VS_CLASS_SOFTMAX] = ATTENTION,
+        [VS_CLASS_GELU] = ACTIVATION, [VS_CLASS_RESIDUAL] = RESIDUAL, [VS_CLASS_LINEAR] = LINEAR
     };
     return r->sqnr.nonfinite && !overflows(r) ? SPOILT : of[vs_half_class_of(r->name)];
 }
@@ -82,8 +83,7 @@ static void fill(sheet *s, const vs_fp16_policy *p, panel *to) {
 }
 
 static char *note_of(const vs_fp16_row *r, const vs_half_place_result *at, const char *words) {
-    const char *row = vs_half_row_in_block(r->name);
-    const char *what = strncmp(row, "attn.sc", 7) == 0 || strcmp(row, "attn.softmax") == 0 ? "key" : "channel";
+    const char *what = vs_fp16_row_of_keys(r) ? "key" : "channel";
     if (!at->present) return vs_format("%s%s", words, r->name);
     return vs_format("%s%s, %s, %s %zu", words, r->name, at->token, what, at->channel);
 }

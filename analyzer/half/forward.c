@@ -302,6 +302,21 @@ vs_status vs_half_check(const vs_model *m, const char *backend, const vs_backend
                 : VS_OK;
 }
 
+/* Whether a block has shown what the caller wanted to know: counts are brought over first. */
+static vs_status has_enough(const vs_half_run *r, bool *enough, vs_error *err) {
+    *enough = false;
+    if (!r->seen || !(r->model->largest > 0)) return VS_OK;
+    const vs_status status = r->backend->ops->sync(r->backend, err);
+    const size_t first = r->block ? vs_half_row_index(r->arch, VS_ROW_NORM1, r->block) : 0;
+    const size_t last = vs_half_row_index(r->arch, VS_ROW_ADD2, r->block);
+    for (size_t i = 0; i < r->images && status == VS_OK; i++)
+        for (size_t k = first; k <= last; k++) {
+            const vs_half_seen *s = &r->seen[i][k];
+            *enough |= s->stored.inf || s->cast[0].inf || s->cast[1].inf || s->stored.max > r->model->largest;
+        }
+    return status;
+}
+
 vs_status vs_half_forward(vs_session *s, const vs_half_model *model, const float *pixels, vs_half_seen *const *seen,
                           vs_error *err) {
     vs_half_run run, *r = &run;
@@ -310,8 +325,13 @@ vs_status vs_half_forward(vs_session *s, const vs_half_model *model, const float
     if (status != VS_OK) return status;
     vs_half_begin(r, s, model, seen);
     embed(r);
-    for (r->block = 0; r->block < r->arch->depth; r->block++) block(r);
+    bool enough = false;
+    for (r->block = 0; r->block < r->arch->depth && status == VS_OK && !enough; r->block++) {
+        block(r);
+        status = has_enough(r, &enough, err);
+        if (enough) return status;
+    }
     r->block = 0;
-    head(r);
-    return VS_OK;
+    if (status == VS_OK) head(r);
+    return status;
 }

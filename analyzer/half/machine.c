@@ -74,7 +74,7 @@ void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs
     r->tokens = t;
     r->patches = n;
     r->images = vs_session_patches(s).rows / n;
-    r->lane_count = seen ? VS_HALF_LANES : 1;
+    r->lane_count = seen && !model->counts_only ? VS_HALF_LANES : 1;
     char *at = vs_session_scratch(s);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
@@ -148,6 +148,7 @@ static vs_mat centred(const vs_half_run *r, const vs_half_lane *lane, vs_mat x, 
 void vs_half_compare(vs_half_run *r, vs_half_row row, vs_half_place place) {
     if (!r->seen) return;
     for (size_t i = 0; i < r->images; i++) r->seen[i][index_of(r, row)].seen = true;
+    if (r->lane_count < VS_HALF_LANES) return;
     vs_mat y = r->lanes[0].at[place].x, x = r->lanes[1].at[place].x;
     const size_t c = r->arch->width;
     if (row == VS_ROW_SCORES || row == VS_ROW_SCALE) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "classes.h"
 #include "report.h"
 
 enum { NAMED = 12, COLUMNS = 128, NUMBER = 48 };
@@ -16,6 +17,10 @@ static const char *format_of(const vs_results *r) { return strcmp(r->fp16.format
 static size_t float_state(const vs_results *r) { return r->fp32_state == SIZE_MAX ? 0 : r->fp32_state; }
 
 static const vs_task *float_task(const vs_results *r) { return r->has_task ? &r->tasks[float_state(r)] : NULL; }
+
+bool vs_fp16_row_of_keys(const vs_fp16_row *row) {
+    return strstr(row->name, "attn.scores") || strstr(row->name, "attn.scale") || strstr(row->name, "attn.softmax");
+}
 
 static bool overflows(const vs_fp16_row *r) { return r->inf || r->cast_inf; }
 
@@ -82,12 +87,6 @@ static void answer_holds(vs_text *t, const vs_results *r) {
     if (named) vs_text_add(t, ".\n");
 }
 
-/* Columns of scores and probabilities are keys. */
-static bool is_of_keys(const vs_fp16_row *row) {
-    const char *name = vs_half_row_in_block(row->name);
-    return !strcmp(name, "attn.scores") || !strcmp(name, "attn.scale") || !strcmp(name, "attn.softmax");
-}
-
 static void add_damage(flow *f, const vs_results *r, const vs_fp16_policy *p) {
     char text[256];
     const vs_task *x = float_task(r);
@@ -114,18 +113,22 @@ static void add_places(flow *f, const vs_results *r, const vs_fp16_row *row) {
     snprintf(text, sizeof text, "largest |x| %.6g", row->max);
     flow_add(f, text);
     if (!largest->present) return;
-    snprintf(text, sizeof text, "at %s, %s %zu", largest->token, is_of_keys(row) ? "key" : "channel", largest->channel);
+    snprintf(text, sizeof text, "at %s, %s %zu", largest->token, vs_fp16_row_of_keys(row) ? "key" : "channel", largest->channel);
     flow_add(f, text);
+}
+
+static const char *why_of(const vs_fp16_policy *p) {
+    return strcmp(p->why, "nan") == 0 ? "NaN" : strcmp(p->why, "sqnr") == 0 ? "loss of precision" : p->why;
 }
 
 static void add_first(flow *f, const vs_results *r, const vs_fp16_policy *p) {
     char text[256];
     if (p->first_bad >= p->row_count) {
-        flow_add(f, p->row_count ? "no row overflows or becomes NaN." : "its rows were not looked at.");
+        flow_add(f, p->row_count ? "no row is bad by itself." : "its rows were not looked at.");
         return;
     }
     const vs_fp16_row *row = &p->rows[p->first_bad];
-    snprintf(text, sizeof text, "the first bad row is %s (%s,", row->name, strcmp(p->why, "nan") == 0 ? "NaN" : p->why);
+    snprintf(text, sizeof text, "the first bad row is %s (%s,", row->name, why_of(p));
     flow_add(f, text);
     add_places(f, r, row);
     vs_text_add(f->t, ").");
@@ -134,54 +137,89 @@ static void add_first(flow *f, const vs_results *r, const vs_fp16_policy *p) {
 
 /* What a row's name alone says. */
 static const char *words_of(const vs_fp16_row *row) {
-    static const char *const words[VS_HALF_CLASSES] = { [VS_HALF_CLASS_NORM] = "a row of LayerNorm",
-                                                        [VS_HALF_CLASS_SCORES] =
-                                                            "attention scores: products of q and k that are stored in half",
-                                                        [VS_HALF_CLASS_SOFTMAX] = "the softmax of attention",
-                                                        [VS_HALF_CLASS_GELU] = "the activation function",
-                                                        [VS_HALF_CLASS_RESIDUAL] =
-                                                            "the residual stream itself, which LayerNorm in FP32 does not help",
-                                                        [VS_HALF_CLASS_LINEAR] = "the result of a linear layer" };
-    const char *name = vs_half_row_in_block(row->name);
+    static const char *const words[VS_CLASS_COUNT] = { [VS_CLASS_NORM] = "a row of LayerNorm",
+                                                       [VS_CLASS_SCORES] =
+                                                           "attention scores: products of q and k that are stored in half",
+                                                       [VS_CLASS_SOFTMAX] = "the softmax of attention",
+                                                       [VS_CLASS_GELU] = "the activation function",
+                                                       [VS_CLASS_RESIDUAL] =
+                                                           "the residual stream itself, which LayerNorm in FP32 does not help",
+                                                       [VS_CLASS_LINEAR] = "the result of a linear layer" };
+    static const char *const squares[] = { ".square", ".var", ".eps" };
     const vs_half_class c = vs_half_class_of(row->name);
-    const char *part = strchr(name, '.');
-    if (c == VS_HALF_CLASS_NORM && part && (!strcmp(part, ".square") || !strcmp(part, ".var") || !strcmp(part, ".eps")))
-        return "squares inside LayerNorm, of a stream that itself still fits";
+    const char *part = strrchr(row->name, '.');
+    for (size_t i = 0; c == VS_CLASS_NORM && part && i < sizeof squares / sizeof *squares; i++)
+        if (strcmp(part, squares[i]) == 0) return "squares inside LayerNorm, of a stream that itself still fits";
     return words[c];
 }
 
-/* "blocks.5.norm1" of "blocks.5.norm1.square": a norm or a GELU moves whole. */
-static int unit_length(const char *row) {
-    const char *name = vs_half_row_in_block(row), *dot = strchr(name, '.');
-    const vs_half_class c = vs_half_class_of(row);
-    if (c == VS_HALF_CLASS_GELU && dot) dot = strchr(dot + 1, '.');
-    return dot && (c == VS_HALF_CLASS_NORM || c == VS_HALF_CLASS_GELU) ? (int)(dot - row) : (int)strlen(row);
+/* A list of names that ends early. */
+static void add_name(flow *f, const char *name, size_t index) {
+    if (index && index < NAMED) vs_text_add(f->t, ",");
+    if (index < NAMED) flow_add(f, name);
 }
 
-static bool same_unit(const char *a, const char *b) {
-    const int n = unit_length(a);
-    return n == unit_length(b) && strncmp(a, b, (size_t)n) == 0;
+static void end_names(flow *f, size_t count) {
+    char more[48];
+    snprintf(more, sizeof more, "and %zu more", count > NAMED ? count - NAMED : 0);
+    if (count > NAMED) flow_add(f, more);
 }
 
-static void add_keep(flow *f, const vs_fp16_policy *p) {
-    const char *last = NULL;
-    char item[96];
+/* Without a keep list: what overflows. */
+static void add_overflows(flow *f, const vs_fp16_policy *p) {
+    char last[64] = "", unit[64];
     size_t units = 0;
     for (size_t i = 0; i < p->row_count; i++) {
-        const char *name = p->rows[i].name;
-        if (!overflows(&p->rows[i]) || (last && same_unit(last, name))) continue;
+        if (!overflows(&p->rows[i])) continue;
+        vs_half_unit_of(p->rows[i].name, unit, sizeof unit);
+        if (strcmp(unit, last) == 0) continue;
         if (units == 0) flow_add(f, "Not in half, at least (rows that overflow here; one can hide another):");
-        if (units && units < NAMED) vs_text_add(f->t, ",");
-        snprintf(item, sizeof item, "%.*s", unit_length(name), name);
-        if (units++ < NAMED) flow_add(f, item);
-        last = name;
+        add_name(f, unit, units++);
+        snprintf(last, sizeof last, "%s", unit);
     }
-    snprintf(item, sizeof item, "and %zu more", units > NAMED ? units - NAMED : 0);
-    if (units > NAMED) flow_add(f, item);
+    end_names(f, units);
     if (units)
         vs_text_add(f->t, ".");
     else
         flow_add(f, "Nothing overflows, so no row has to leave half for its range.");
+}
+
+static void add_kept(flow *f, const vs_fp16_diagnosis *g) {
+    char text[256];
+    size_t needed = 0, shown = 0;
+    for (size_t i = 0; i < g->keep_count; i++) needed += g->keep[i].needed;
+    snprintf(text, sizeof text,
+             "Keep in FP32 (%zu needed, %zu for a bit of headroom; %.3g %% of the multiply-accumulates):", needed,
+             g->keep_count - needed, 100 * g->macs_share);
+    flow_add(f, text);
+    for (size_t pass = 0; pass < 2; pass++) /* needed ones first */
+        for (size_t i = 0; i < g->keep_count; i++)
+            if (g->keep[i].needed == (pass == 0)) add_name(f, g->keep[i].row, shown++);
+    end_names(f, shown);
+    vs_text_add(f->t, ";");
+    if (!g->reached)
+        flow_add(f, "which does not reach the target.");
+    else if (g->verified && g->verified_task.has_labels) {
+        snprintf(text, sizeof text, "verified on the evaluation images: mIoU %.2f.", g->verified_task.miou);
+        flow_add(f, text);
+    } else {
+        snprintf(text, sizeof text, "output SQNR then %.1f dB%s.", g->verified ? g->verified_sqnr : g->keep_sqnr,
+                 g->verified ? " on the evaluation images" : ", analysis images alone");
+        flow_add(f, text);
+    }
+}
+
+static void add_cause(flow *f, const vs_fp16_policy *p) {
+    const vs_fp16_diagnosis *g = &p->diagnosis;
+    if (g->present) {
+        flow_add(f, "Cause:");
+        flow_add(f, g->words);
+    } else if (p->first_bad < p->row_count) {
+        flow_add(f, "That is");
+        flow_add(f, words_of(&p->rows[p->first_bad]));
+    } else
+        return;
+    vs_text_add(f->t, ".");
 }
 
 void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
@@ -193,12 +231,11 @@ void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
         flow f = flow_begin(t);
         add_damage(&f, r, p);
         add_first(&f, r, p);
-        if (p->first_bad < p->row_count) {
-            flow_add(&f, "That is");
-            flow_add(&f, words_of(&p->rows[p->first_bad]));
-            vs_text_add(t, ".");
-        }
-        if (p->row_count) add_keep(&f, p);
+        add_cause(&f, p);
+        if (p->diagnosis.present && p->diagnosis.keep_count)
+            add_kept(&f, &p->diagnosis);
+        else if (p->row_count)
+            add_overflows(&f, p);
         vs_text_add(t, "\n");
     }
 }

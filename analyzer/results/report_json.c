@@ -363,8 +363,61 @@ static json_t *fp16_first_bad(document *d, const vs_fp16_policy *p) {
     json_t *o = json_object();
     put(d, o, "row", json_string(p->rows[p->first_bad].name));
     put(d, o, "why", json_string(p->why));
-    put(d, o, "value", number(p->rows[p->first_bad].max));
+    put(d, o, "value", number(p->bad_value));
     return o;
+}
+
+static json_t *fp16_chain(document *d, const vs_fp16_diagnosis *g) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < g->chain_count; i++) {
+        json_t *o = json_object();
+        put(d, o, "row", json_string(g->chain[i].row));
+        put(d, o, "why", json_string(g->chain[i].why));
+        put(d, o, "value", number(g->chain[i].value));
+        put(d, o, "class", json_string(g->chain[i].class_name));
+        append(d, a, o);
+    }
+    return a;
+}
+
+static json_t *fp16_keep(document *d, const vs_fp16_diagnosis *g) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < g->keep_count; i++) {
+        const vs_fp16_keep *k = &g->keep[i];
+        json_t *o = json_object(), *without = json_object();
+        put(d, without, "sqnr", number(k->without_sqnr));
+        put(d, without, "task", k->has_task ? task_values(d, &k->without_task) : json_null());
+        put(d, o, "row", json_string(k->row));
+        put(d, o, "why", json_string(k->needed ? "needed" : "headroom"));
+        put(d, o, "without", without);
+        append(d, a, o);
+    }
+    return a;
+}
+
+static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
+    json_t *cause = json_object(), *classes = json_array(), *verified = g->verified ? json_object() : json_null();
+    for (size_t i = 0; i < g->class_count; i++) append(d, classes, json_string(g->classes[i]));
+    put(d, cause, "classes", classes);
+    put(d, cause, "sqnr", number(g->cause_sqnr));
+    put(d, cause, "words", json_string(g->words));
+    if (g->verified) {
+        put(d, verified, "without_images", integer(g->without_images));
+        put(d, verified, "without_none", g->without_images ? task_values(d, &g->whole_task) : json_null());
+        put(d, verified, "sqnr", number(g->verified_sqnr));
+        put(d, verified, "task", task_values(d, &g->verified_task));
+    }
+    put(d, o, "chain", fp16_chain(d, g));
+    put(d, o, "cause", cause);
+    put(d, o, "target", number(g->target));
+    put(d, o, "wide", number(g->wide));
+    put(d, o, "lin", number(g->lin));
+    put(d, o, "keep", fp16_keep(d, g));
+    put(d, o, "keep_reaches", json_boolean(g->reached));
+    put(d, o, "keep_sqnr", number(g->keep_sqnr));
+    put(d, o, "verified", verified);
+    put(d, o, "macs_share", number(g->macs_share));
+    put(d, o, "runs", integer(g->runs));
 }
 
 static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
@@ -377,6 +430,7 @@ static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
     put(d, o, "finite", p->analyzed ? json_boolean(p->finite) : json_null());
     put(d, o, "rows", rows);
     put(d, o, "first_bad", fp16_first_bad(d, p));
+    if (p->diagnosis.present) fp16_diagnosis(d, &p->diagnosis, o);
     return o;
 }
 

@@ -172,25 +172,54 @@ typedef struct vs_half_place_result {
 typedef struct vs_fp16_row {
     char name[64];
     double max;      /* max |x| before rounding, of finite values */
+    double cast_max; /* of what the row read in float32, before rounding; 0: nothing */
     double headroom; /* log2(largest finite / max), bits; HUGE_VAL where max is 0 */
     uint64_t inf, cast_inf, nan, subnormal, flushed;
     vs_half_place_result first, largest; /* overflow; max */
     vs_sqnr sqnr;                        /* against the float run; attn.qkv: the worst of q, k, v */
 } vs_fp16_row;
 
-/* What a row is, by its name ("blocks.3.norm1.square", or without its block). */
-typedef enum vs_half_class {
-    VS_HALF_CLASS_NORM,
-    VS_HALF_CLASS_SCORES,
-    VS_HALF_CLASS_SOFTMAX,
-    VS_HALF_CLASS_GELU,
-    VS_HALF_CLASS_RESIDUAL,
-    VS_HALF_CLASS_LINEAR,
-    VS_HALF_CLASSES
-} vs_half_class;
-vs_half_class vs_half_class_of(const char *row);
-/* "norm1.square" of "blocks.3.norm1.square"; others are returned whole. Points into `row`. */
-const char *vs_half_row_in_block(const char *row);
+/* Scores and probabilities: a place's channel is the key's token. */
+bool vs_fp16_row_of_keys(const vs_fp16_row *row);
+
+/* A bad row, and the class that goes to float32 to see what it hid. */
+typedef struct vs_fp16_link {
+    char row[64];
+    const char *why, *class_name; /* why: "overflow", "nan", "sqnr" */
+    double value;                 /* max |x| before rounding; values that are NaN; dB */
+} vs_fp16_link;
+
+/* An entry of a keep list. */
+typedef struct vs_fp16_keep {
+    char row[64];        /* a unit: "blocks.3.norm1" is the whole norm */
+    bool needed;         /* without it the output misses the target; else it is there for the margin alone */
+    double without_sqnr; /* of the output, dB, analysis images */
+    bool has_task;
+    vs_task without_task; /* the first evaluation images */
+} vs_fp16_keep;
+
+/* Where a policy goes wrong and what restores it (fp16.md section 4). SQNR in dB; -HUGE_VAL: not finite. */
+typedef struct vs_fp16_diagnosis {
+    bool present;
+    double wide, lin, target;
+    vs_fp16_link *chain; /* the first is the policy's first bad row */
+    size_t chain_count;
+    const char *classes[6]; /* the smallest set in float32 that reaches the target */
+    size_t class_count;
+    double cause_sqnr;
+    char words[256];
+    bool reached; /* the list reaches the target with its margin */
+    vs_fp16_keep *keep;
+    size_t keep_count;
+    double keep_sqnr; /* analysis images */
+    bool verified;
+    double verified_sqnr; /* evaluation images */
+    vs_task verified_task;
+    size_t without_images; /* evaluation images of without_task; the whole list's metric on the same */
+    vs_task whole_task;
+    double macs_share; /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
+    size_t runs;       /* emulated runs over the analysis images */
+} vs_fp16_diagnosis;
 
 typedef struct vs_fp16_policy {
     char name[128];
@@ -200,7 +229,9 @@ typedef struct vs_fp16_policy {
     vs_fp16_row *rows;
     size_t row_count; /* in execution order */
     size_t first_bad; /* SIZE_MAX: none */
-    const char *why;  /* "overflow", "nan" */
+    const char *why;  /* "overflow", "nan", "sqnr" */
+    double bad_value; /* as of vs_fp16_link */
+    vs_fp16_diagnosis diagnosis;
     bool has_task;
     vs_task task;
     size_t classes_predicted;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "half_diag.h"
 #include "record.h"
 #include "util.h"
 
@@ -19,6 +20,7 @@ typedef struct row_pool {
     bool seen;
     vs_half_counts counts; /* inf, nan, subnormal, flushed, max */
     uint64_t cast_inf;
+    double cast_max;
     vs_half_place_result first, largest;
     vs_sqnr_pool error[VS_HALF_PARTS];
 } row_pool;
@@ -75,7 +77,10 @@ static void pool_row(const context *c, size_t index, size_t image, const vs_half
     p->counts.nan += k->nan;
     p->counts.subnormal += k->subnormal;
     p->counts.flushed += k->flushed;
-    for (size_t i = 0; i < VS_HALF_INPUTS; i++) p->cast_inf += seen->cast[i].inf;
+    for (size_t i = 0; i < VS_HALF_INPUTS; i++) {
+        p->cast_inf += seen->cast[i].inf;
+        p->cast_max = fmax(p->cast_max, seen->cast[i].max);
+    }
     for (size_t i = 0; i < parts; i++) vs_sqnr_pool_add(&p->error[i], &seen->error[i]);
 }
 
@@ -102,18 +107,6 @@ static double headroom(vs_half_format format, double max) {
     return max > 0 ? log2(limit / max) : HUGE_VAL;
 }
 
-/* The first that overflows, else the first with NaN, which is where it is new. */
-static void find_first_bad(vs_fp16_policy *p) {
-    p->first_bad = SIZE_MAX;
-    for (size_t i = 0; i < p->row_count && p->first_bad == SIZE_MAX; i++)
-        if (p->rows[i].inf || p->rows[i].cast_inf) p->first_bad = i;
-    p->why = "overflow";
-    if (p->first_bad != SIZE_MAX) return;
-    for (size_t i = 0; i < p->row_count && p->first_bad == SIZE_MAX; i++)
-        if (p->rows[i].nan) p->first_bad = i;
-    p->why = "nan";
-}
-
 static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
     p->rows = vs_calloc(c->rows, sizeof *p->rows);
     if (!p->rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
@@ -125,6 +118,7 @@ static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
                               .headroom = headroom(c->model->weights->format, from->counts.max),
                               .inf = from->counts.inf,
                               .cast_inf = from->cast_inf,
+                              .cast_max = from->cast_max,
                               .nan = from->counts.nan,
                               .subnormal = from->counts.subnormal,
                               .flushed = from->counts.flushed,
@@ -136,7 +130,6 @@ static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
     p->sqnr = p->rows[p->row_count - 1].sqnr;
     p->finite = p->sqnr.nonfinite == 0;
     p->analyzed = true;
-    find_first_bad(p);
     return VS_OK;
 }
 
@@ -215,6 +208,42 @@ static size_t expand(const vs_policy_config *policy, vs_half_scale usual, varian
     return count;
 }
 
+/* ---- diagnosis ---- */
+
+static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_t images) {
+    char text[200];
+    if (!runner->progress.note) return;
+    snprintf(
+        text, sizeof text,
+        "fp16: %zu policies; each one's diagnosis takes up to about 60 emulated runs over %zu analysis images, most far fewer",
+        out->policy_count, images);
+    runner->progress.note(runner->progress.context, text);
+}
+
+/* First bad row, chain, cause and keep list of every policy. They measure the logits of a linear segmentation head. */
+static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const variant *variants, const vs_fp16_options *options,
+                         vs_error *err) {
+    if (!options->analysis || runner->weights->model->arch.head == VS_HEAD_NONE || out->policy_count == 0) return VS_OK;
+    const vs_half_format format = variants[0].model.weights->format;
+    vs_half_weights *wide = NULL;
+    vs_half_prober prober = { 0 };
+    note_runs(runner, out, options->images);
+    /* bfloat16 has float32's exponents */
+    vs_status status = vs_half_weights_create(&wide, runner->weights, format == VS_HALF_FP16 ? VS_HALF_WIDE : VS_HALF_BF16, err);
+    if (status == VS_OK) status = vs_half_prober_create(&prober, runner, options->analysis, options->images, err);
+    for (size_t i = 0; i < out->policy_count && status == VS_OK; i++)
+        status = vs_half_diagnose(&out->policies[i],
+                                  &(vs_diag_options){ .prober = &prober,
+                                                      .model = &variants[i].model,
+                                                      .wide = wide,
+                                                      .evaluation = options->evaluation,
+                                                      .floats = options->floats },
+                                  err);
+    vs_half_prober_release(&prober);
+    vs_half_weights_free(wide);
+    return status;
+}
+
 vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner, const vs_fp16_config *config,
                            const vs_fp16_options *options, vs_error *err) {
     const vs_half_format format = (vs_half_format)config->format;
@@ -236,10 +265,11 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
                 expand(&config->policies[i], config->scale, &variants[out->policy_count], &out->policies[out->policy_count]);
     }
     for (size_t i = 0; i < out->policy_count && status == VS_OK; i++) {
-        variants[i].model = (vs_half_model){ weights, &variants[i].policy, NULL };
+        variants[i].model = (vs_half_model){ .weights = weights, .policy = &variants[i].policy };
         if (options->analysis) status = analyze(&out->policies[i], runner, &variants[i], options, err);
     }
     if (status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
+    if (status == VS_OK) status = explain(out, runner, variants, options, err);
     vs_half_weights_free(weights);
     free(variants);
     return status;
@@ -249,6 +279,7 @@ void vs_fp16_release(vs_fp16_results *r) {
     for (size_t i = 0; r->policies && i < r->policy_count; i++) {
         free(r->policies[i].rows);
         free(r->policies[i].task.iou);
+        vs_half_diagnosis_release(&r->policies[i].diagnosis);
     }
     free(r->policies);
     *r = (vs_fp16_results){ 0 };

@@ -72,8 +72,9 @@ typedef struct vs_abs_stats {
     uint64_t count;
 } vs_abs_stats;
 
-/* 16-bit formats that values can be rounded to. */
-typedef enum vs_half_format { VS_HALF_FP16, VS_HALF_BF16, VS_HALF_FORMATS } vs_half_format;
+/* 16-bit formats that values can be rounded to; the last is none: fp16's 11 bits with the exponents of float32, for what
+ * rounding does where nothing overflows. */
+typedef enum vs_half_format { VS_HALF_FP16, VS_HALF_BF16, VS_HALF_WIDE, VS_HALF_FORMATS } vs_half_format;
 
 /* What rounding did to one tensor (fp16.md section 1). Places are rows and columns within the image, the first in row-major
  * order. */

@@ -527,28 +527,6 @@ static void policies_in_sentences(void **state) {
     release(&s);
 }
 
-static void classes_of_rows(void **state) {
-    (void)state;
-    static const struct {
-        const char *row;
-        vs_half_class class;
-    } rows[] = { { "tokens", VS_HALF_CLASS_RESIDUAL },
-                 { "blocks.11.add2", VS_HALF_CLASS_RESIDUAL },
-                 { "blocks.0.ls1", VS_HALF_CLASS_RESIDUAL },
-                 { "norm.square", VS_HALF_CLASS_NORM },
-                 { "blocks.3.norm2.out", VS_HALF_CLASS_NORM },
-                 { "blocks.3.rope.q", VS_HALF_CLASS_SCORES },
-                 { "blocks.3.attn.scale", VS_HALF_CLASS_SCORES },
-                 { "blocks.3.attn.softmax", VS_HALF_CLASS_SOFTMAX },
-                 { "blocks.3.mlp.gelu.erf", VS_HALF_CLASS_GELU },
-                 { "blocks.3.attn.pv", VS_HALF_CLASS_LINEAR },
-                 { "patch_embed.proj", VS_HALF_CLASS_LINEAR },
-                 { "head.conv_seg", VS_HALF_CLASS_LINEAR } };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_int_equal(vs_half_class_of(rows[i].row), rows[i].class);
-    assert_string_equal(vs_half_row_in_block("blocks.12.norm1.var"), "norm1.var");
-    assert_string_equal(vs_half_row_in_block("blocks.x"), "blocks.x");
-}
-
 static void a_folder_that_is_not_there(void **state) {
     (void)state;
     study s;
@@ -577,7 +555,6 @@ int main(void) {
         cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
         cmocka_unit_test(policies_in_sentences),
-        cmocka_unit_test(classes_of_rows),
         cmocka_unit_test(a_folder_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,10 @@
 #include "half_round.h"
 #include "kernels.h"
 
-static float rounded(float x, vs_half_format format) { return format == VS_HALF_FP16 ? vs_round_fp16(x) : vs_round_bf16(x); }
+static float rounded(float x, vs_half_format format) {
+    if (format == VS_HALF_FP16) return vs_round_fp16(x);
+    return format == VS_HALF_BF16 ? vs_round_bf16(x) : vs_round_wide(x);
+}
 
 /* The first value that overflows in a row that has one. */
 static size_t find_overflow(const float *x, vs_half_format format, size_t n) {

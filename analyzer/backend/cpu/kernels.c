@@ -279,8 +279,10 @@ static void range_histogram(const float *x, double lo, double factor, uint32_t l
 static void round_half(const float *x, vs_half_format format, float *y, size_t n) {
     if (format == VS_HALF_FP16)
         for (size_t i = 0; i < n; i++) y[i] = vs_round_fp16(x[i]);
-    else
+    else if (format == VS_HALF_BF16)
         for (size_t i = 0; i < n; i++) y[i] = vs_round_bf16(x[i]);
+    else
+        for (size_t i = 0; i < n; i++) y[i] = vs_round_wide(x[i]);
 }
 
 /* Magnitudes as integers: positive floats are ordered as their bits are. */
@@ -300,8 +302,10 @@ static vs_half_tally half_tally(const float *x, vs_half_format format, size_t n)
     int32_t max = 0;
     if (format == VS_HALF_FP16) {
         TALLY(vs_fp16_magnitude, VS_FP16_NORMAL)
-    } else {
+    } else if (format == VS_HALF_BF16) {
         TALLY(vs_bf16_magnitude, VS_BF16_NORMAL)
+    } else {
+        TALLY(vs_wide_magnitude, VS_BF16_NORMAL)
     }
     return (vs_half_tally){ inf, nan, subnormal, flushed, vs_half_from_bits((uint32_t)max) };
 }

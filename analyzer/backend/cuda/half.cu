@@ -8,8 +8,9 @@
 static __device__ unsigned rounded_bits(float x, vs_half_format format) {
     const unsigned bits = __float_as_uint(x), a = bits & 0x7fffffffu;
     if (format == VS_HALF_FP16) return __float_as_uint(__half2float(__float2half_rn(x)));
-    if (a > 0x7f800000u) return (bits & 0xffff0000u) | 0x00400000u;
-    return (bits & 0x80000000u) | ((a + 0x7fffu + (a >> 16 & 1u)) & 0xffff0000u);
+    const unsigned dropped = format == VS_HALF_BF16 ? 16 : 13, last = 1u << dropped; /* bits; the last that stays */
+    if (a > 0x7f800000u) return (bits & ~(last - 1)) | 0x00400000u;
+    return (bits & 0x80000000u) | ((a + (last / 2 - 1) + (a >> dropped & 1u)) & ~(last - 1));
 }
 
 struct half_of {

@@ -16,7 +16,8 @@ static double round_to(double x, int digits, int lowest, double limit) {
 
 static double rounded(double x, vs_half_format format) {
     const double v = (double)(float)x; /* what a float32 register holds */
-    return format == VS_HALF_FP16 ? round_to(v, 11, -24, 65504) : round_to(v, 8, -133, 0x1.fep127);
+    if (format == VS_HALF_FP16) return round_to(v, 11, -24, 65504);
+    return format == VS_HALF_BF16 ? round_to(v, 8, -133, 0x1.fep127) : round_to(v, 11, -136, 0x1.ffcp127);
 }
 
 static void count(vs_half_counts *o, double x, double y, vs_half_format format, size_t row, size_t col) {
