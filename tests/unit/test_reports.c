@@ -527,6 +527,39 @@ static void policies_in_sentences(void **state) {
     release(&s);
 }
 
+/* Cause and keep list of the diagnosis instead of what overflows; needed entries first. */
+static void a_keep_list_in_a_sentence(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    vs_fp16_row row = { .name = "blocks.0.ls1", .max = 70000, .headroom = -0.096, .inf = 1 };
+    vs_fp16_keep keep[3] = { { .row = "blocks.0.add1" },
+                             { .row = "blocks.0.ls1", .needed = true },
+                             { .row = "norm", .needed = true } };
+    vs_fp16_policy policy = { .name = "fused", .analyzed = true, .rows = &row, .row_count = 1, .why = "overflow" };
+    policy.diagnosis = (vs_fp16_diagnosis){ .present = true, .words = "overflow of the stream at blocks.0.ls1", .reached = true };
+    policy.diagnosis.keep = keep;
+    policy.diagnosis.keep_count = 3;
+    policy.diagnosis.macs_share = 0.0896;
+    policy.diagnosis.verified = true;
+    policy.diagnosis.verified_sqnr = 51.25;
+    s.results.fp16 = (vs_fp16_results){ .policies = &policy, .policy_count = 1, .format = "fp16" };
+    char *text = summary_of(&s);
+    says(text, "Cause: overflow of the stream at blocks.0.ls1. Keep in FP32 (2 needed, 1 for a bit of headroom; 8.96 % of");
+    says(text, "blocks.0.ls1, norm, blocks.0.add1; output SQNR then 51.2 dB on the evaluation images.");
+    free(text);
+    policy.diagnosis.verified_task = (vs_task){ .has_labels = true, .miou = 79.9 };
+    text = summary_of(&s);
+    says(text, "blocks.0.add1; verified on the evaluation images: mIoU 79.90.");
+    free(text);
+    policy.diagnosis.reached = false;
+    text = summary_of(&s);
+    says(text, "blocks.0.add1; which does not reach the target.");
+    free(text);
+    release(&s);
+}
+
 static void a_folder_that_is_not_there(void **state) {
     (void)state;
     study s;
@@ -555,6 +588,7 @@ int main(void) {
         cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
         cmocka_unit_test(policies_in_sentences),
+        cmocka_unit_test(a_keep_list_in_a_sentence),
         cmocka_unit_test(a_folder_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
