@@ -215,9 +215,10 @@ static size_t expand(const vs_policy_config *policy, vs_half_scale usual, varian
 static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_t images) {
     char text[200];
     if (!runner->progress.note) return;
-    snprintf(text, sizeof text,
-             "fp16: %zu policies; each one's diagnosis takes up to about 60 emulated runs over %zu analysis images, most far fewer",
-             out->policy_count, images);
+    snprintf(
+        text, sizeof text,
+        "fp16: %zu policies; each one's diagnosis takes up to about 60 emulated runs over %zu analysis images, most far fewer",
+        out->policy_count, images);
     runner->progress.note(runner->progress.context, text);
 }
 
@@ -230,8 +231,7 @@ static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const va
     vs_half_prober prober = { 0 };
     note_runs(runner, out, options->images);
     /* bfloat16 has float32's exponents */
-    vs_status status =
-        vs_half_weights_create(&wide, runner->weights, format == VS_HALF_FP16 ? VS_HALF_WIDE : VS_HALF_BF16, err);
+    vs_status status = vs_half_weights_create(&wide, runner->weights, format == VS_HALF_FP16 ? VS_HALF_WIDE : VS_HALF_BF16, err);
     if (status == VS_OK) status = vs_half_prober_create(&prober, runner, options->analysis, options->images, err);
     for (size_t i = 0; i < out->policy_count && status == VS_OK; i++)
         status = vs_half_diagnose(&out->policies[i],

@@ -25,9 +25,9 @@ typedef struct keeper {
     size_t trial_count, capacity;
 } keeper;
 
-static const double MARGIN = 2; /* one bit */
+static const double MARGIN = 2;     /* one bit */
 static const double CERTAIN = 1.01; /* of the limit: rounding elsewhere moves no maximum as far */
-enum { WITHOUT_IMAGES = 16 };  /* evaluated without each entry, at most */
+enum { WITHOUT_IMAGES = 16 };       /* evaluated without each entry, at most */
 
 static void mask_units(const vs_diag *d, const bool *unit_on) {
     for (size_t i = 0; i < d->rows; i++) d->mask[i] = d->units[i] != SIZE_MAX && unit_on[d->units[i]];
@@ -174,7 +174,8 @@ static void mask_list(const vs_diag *d, size_t without, bool *mask) {
 }
 
 /* Task metrics of rows in float32, `count` such lists one after another. */
-static vs_status evaluate(const vs_diag *d, const vs_imageset *set, const bool *masks, size_t count, vs_task *tasks, vs_error *err) {
+static vs_status evaluate(const vs_diag *d, const vs_imageset *set, const bool *masks, size_t count, vs_task *tasks,
+                          vs_error *err) {
     const vs_runner *runner = d->options->prober->runner;
     vs_half_model *models = vs_calloc(count, sizeof *models);
     vs_states states = { .states = vs_calloc(count + 1, sizeof(vs_state)), .state_count = count + 1 };

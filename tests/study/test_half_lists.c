@@ -1,5 +1,6 @@
 /* The half-precision diagnosis of the demo models with a scaled residual stream: first bad rows, causes and keep lists (fp16.md
- * section 5). By default one small case, whose results do not depend on threads or batch; "all": the lists and rows of the page. */
+ * section 5). By default one small case, whose results do not depend on threads or batch; "all": the lists and rows of the page.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,13 @@
 enum { MOST_RUNS = 60 }; /* of a policy's diagnosis */
 
 /* `evaluation`: "evaluation: {...}" or nothing. */
-static vs_config *make_config(const char *model, const char *plant, const char *policy, const char *images, const char *evaluation) {
-    char *text = vs_format("version: 1\nname: half\nmodel: {checkpoint: " VS_SOURCE_DIR "/data/%s.safetensors, plant: [%s]}\n"
-                           "data:\n  calibration: {scenes: {seed: 2, count: 1, size: 56}}\n  analysis: {scenes: {seed: 3, %s}}\n"
-                           "  %s\nstates: [fp32]\nanalyze: {recipes: [], cumulative: false}\nfp16: {policies: [%s], scale: after}\n",
-                           model, plant, images, evaluation, policy);
+static vs_config *make_config(const char *model, const char *plant, const char *policy, const char *images,
+                              const char *evaluation) {
+    char *text =
+        vs_format("version: 1\nname: half\nmodel: {checkpoint: " VS_SOURCE_DIR "/data/%s.safetensors, plant: [%s]}\n"
+                  "data:\n  calibration: {scenes: {seed: 2, count: 1, size: 56}}\n  analysis: {scenes: {seed: 3, %s}}\n"
+                  "  %s\nstates: [fp32]\nanalyze: {recipes: [], cumulative: false}\nfp16: {policies: [%s], scale: after}\n",
+                  model, plant, images, evaluation, policy);
     vs_error err = { 0 };
     vs_config *config = NULL;
     assert_non_null(text);
@@ -117,8 +120,11 @@ static void check_list(const char *gain, const char *policy, const entry *want, 
 
 static void list_of_a_stream_that_overflows(void **state) {
     (void)state;
-    static const entry want[] = { { "blocks.10.add2", false }, { "blocks.11.add1", false }, { "blocks.11.ls2", true },
-                                  { "blocks.11.add2", true },  { "norm", true } };
+    static const entry want[] = { { "blocks.10.add2", false },
+                                  { "blocks.11.add1", false },
+                                  { "blocks.11.ls2", true },
+                                  { "blocks.11.add2", true },
+                                  { "norm", true } };
     check_list("4096", "fused", want, 5);
 }
 
@@ -143,7 +149,11 @@ static void first_bad_rows(void **state) {
         { V2, "{kind: residual, gain: 8}", "decomposed", "norm.square", { "norm", NULL } },
         { V2, "{kind: residual, gain: 64}", "decomposed", "blocks.11.norm1.square", { "norm", NULL } },
         { V3, "{kind: residual, gain: 1024}", "fused", "blocks.11.ls2", { "residual", "norm" } },
-        { V2, "{kind: key, gain: 4096}", "{name: key, norm: fused, attention: decomposed}", "blocks.7.attn.scores", { "scores", NULL } },
+        { V2,
+          "{kind: key, gain: 4096}",
+          "{name: key, norm: fused, attention: decomposed}",
+          "blocks.7.attn.scores",
+          { "scores", NULL } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_config *config = make_config(cases[i].model, cases[i].plant, cases[i].policy, "count: 4, size: 224", "");

@@ -172,8 +172,11 @@ static void products_are_counted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lists_shrink_to_what_is_needed), cmocka_unit_test(what_stays_is_minimal), cmocka_unit_test(errors_end_it),
-        cmocka_unit_test(rows_have_classes_and_units),    cmocka_unit_test(rows_read_what_is_there),
+        cmocka_unit_test(lists_shrink_to_what_is_needed),
+        cmocka_unit_test(what_stays_is_minimal),
+        cmocka_unit_test(errors_end_it),
+        cmocka_unit_test(rows_have_classes_and_units),
+        cmocka_unit_test(rows_read_what_is_there),
         cmocka_unit_test(products_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
