@@ -12,4 +12,7 @@ void vs_report_number(char *text, size_t size, double value, int digits);
 /* Writes bytes to dir/name atomically. */
 VS_NODISCARD vs_status vs_report_write(const char *dir, const char *name, const char *bytes, size_t size, vs_error *err);
 
+/* The summary's section on half precision; nothing without policies. */
+void vs_report_fp16(vs_text *text, const vs_fp16_results *results);
+
 #endif

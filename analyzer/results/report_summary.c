@@ -477,6 +477,7 @@ vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
     *text = NULL;
     add_answer(&s);
     add_states(&s);
+    vs_report_fp16(&t, &r->fp16);
     add_layers(&s);
     add_output(&s);
     add_planted(&s);

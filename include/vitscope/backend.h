@@ -172,7 +172,7 @@ typedef struct vs_backend_ops {
     void (*affine)(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
 
     /* y = x op u in one operation, x alone for the unary ones. u has x's rows or one, and x's columns or one: what is missing is
-     * repeated. y may be x. */
+     * repeated. y may be x, and u where that has its shape. */
     void (*elementwise)(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y);
     /* y[r] = sum_c x[r,c] / cols; y [rows, 1]. */
     void (*row_mean)(const vs_backend *self, vs_mat x, vs_mat y);
