@@ -143,14 +143,18 @@ vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *option
     if (status == VS_OK) status = read_policy(&own, &d, err);
     if (status == VS_OK) status = find_first_bad(&d, &own, &bad, err);
     if (status == VS_OK) status = set_target(&d, err);
-    if (status == VS_OK) {
+    const bool measurable = status == VS_OK && d.out->lin > -HUGE_VAL;
+    if (measurable) {
         for (size_t i = 0; i < d.rows; i++) d.max[i] = fmax(d.max[i], own.rows[i].max);
         name_units(&d);
         status = vs_diag_chain(&d, bad, err);
+    } else {
+        snprintf(d.out->words, sizeof d.out->words,
+                 "not known: the float32 output is not finite, or rounding of linear layers alone makes it so");
     }
-    if (status == VS_OK) status = vs_diag_cause(&d, &set, err);
-    if (status == VS_OK) vs_diag_words(&d, set);
-    if (status == VS_OK) status = vs_diag_keep(&d, set, err);
+    if (measurable && status == VS_OK) status = vs_diag_cause(&d, &set, err);
+    if (measurable && status == VS_OK) vs_diag_words(&d, set);
+    if (measurable && status == VS_OK) status = vs_diag_keep(&d, set, err);
     d.out->present = status == VS_OK;
     d.out->runs = options->prober->runs - before + 1; /* its own */
     vs_half_probe_release(&own);
