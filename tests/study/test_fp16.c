@@ -47,7 +47,7 @@ static void overflows_are_found(void **state) {
                   { V3 ", plant: [{kind: residual, gain: 4}]", "", "norm.square" },
                   { V3 ", plant: [{kind: residual, gain: 4096}]", "blocks.11.ls2", "blocks.0.norm1.square" },
                   { V2 ", plant: [{kind: residual, gain: 64}]", "", "blocks.11.norm1.square" },
-                  { V2 ", plant: [{kind: key, gain: 16384}]", "", "blocks.0.attn.scores" } };
+                  { V2 ", plant: [{kind: key, gain: 16384}]", "blocks.0.attn.qkv", "blocks.0.attn.scores" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_study s;
         vs_config *config = make_config(cases[i].model, 1, 224, "policies: [fused, decomposed], scale: after");
