@@ -26,8 +26,8 @@ static vs_half_class class_of_head(const char *name) {
     static const struct {
         const char *part;
         vs_half_class is;
-    } parts[] = { { "bn", VS_CLASS_NORM },   { "norm", VS_CLASS_NORM },  { "layernorm", VS_CLASS_NORM },
-                  { "gelu", VS_CLASS_GELU }, { "relu", VS_CLASS_GELU },  { "silu", VS_CLASS_GELU },
+    } parts[] = { { "bn", VS_CLASS_NORM },   { "norm", VS_CLASS_NORM },   { "layernorm", VS_CLASS_NORM },
+                  { "gelu", VS_CLASS_GELU }, { "relu", VS_CLASS_GELU },   { "silu", VS_CLASS_GELU },
                   { "act", VS_CLASS_GELU },  { "add", VS_CLASS_RESIDUAL } };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (has_part(name, parts[i].part)) return parts[i].is;

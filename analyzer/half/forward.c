@@ -144,6 +144,26 @@ static void multiply_scores(const vs_half_run *r, vs_mat q, vs_mat k, vs_mat out
                         vs_mat_view(be, k, i / heads * t, t, i % heads * d, d), NULL, vs_mat_view(be, out, i * t, t, 0, t));
 }
 
+/* k counts without its mean over tokens, which adds one number to all scores of a query and is nothing to softmax; rotated keys
+ * have no such part. Ones in the place of probabilities sum over tokens. */
+static void compare_keys(const vs_half_run *r) {
+    if (r->lane_count < VS_HALF_LANES || r->arch->position == VS_POSITION_ROPE) return;
+    const vs_backend *be = r->backend;
+    const vs_half_tensor *reference = r->lanes[1].at;
+    const vs_mat ones = reference[VS_PLACE_SCORES].x, sums = reference[VS_PLACE_SUMS].x;
+    vs_mat without[VS_HALF_LANES];
+    multiply_scores(r, reference[VS_PLACE_Q].x, reference[VS_PLACE_K].x, ones);
+    be->ops->exp_rows(be, ones, 0, ones, sums); /* every sum is T */
+    for (size_t l = 0; l < VS_HALF_LANES; l++) {
+        const vs_mat k = r->lanes[l].at[VS_PLACE_K].x, mean = r->lanes[l].at[VS_PLACE_BRANCH].x;
+        without[l] = (vs_mat){ r->casts[l], k.rows, k.cols, k.cols };
+        be->ops->attention_apply(be, ones, k, r->images, r->arch->heads, mean);
+        be->ops->elementwise(be, VS_ELEMENT_DIV, mean, vs_mat_view(be, sums, 0, mean.rows, 0, 1), mean);
+        be->ops->elementwise(be, VS_ELEMENT_SUB, k, mean, without[l]);
+    }
+    vs_half_compare_part(r, VS_ROW_QKV, VS_PART_K, without[1], without[0]);
+}
+
 static void score(vs_half_run *r) {
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
@@ -239,6 +259,7 @@ static void block(vs_half_run *r) {
     norm(r, VS_ROW_NORM1, (vs_half_norm_weights){ half->norm1_g, half->norm1_b, wide->norm1_g, wide->norm1_b });
     vs_half_linear(r, VS_ROW_QKV, VS_KIND_QKV, VS_PLACE_NORMED, VS_PLACE_QKV);
     view_operands(r);
+    compare_keys(r);
     if (r->arch->position == VS_POSITION_ROPE) {
         rotate(r, VS_ROW_ROPE_Q, VS_PLACE_Q, VS_PLACE_Q_OUT);
         rotate(r, VS_ROW_ROPE_K, VS_PLACE_K, VS_PLACE_K_OUT);

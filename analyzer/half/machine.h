@@ -43,6 +43,7 @@ typedef struct vs_half_lane {
     vs_mat positions; /* [T, C] */
 } vs_half_lane;
 
+enum { VS_PART_Q, VS_PART_K, VS_PART_V }; /* of attn.qkv */
 enum { VS_HALF_LANES = 2, VS_MAX_SESSION_IMAGES = 64 };
 
 typedef struct vs_half_run {
@@ -80,6 +81,9 @@ vs_mat vs_half_read(const vs_half_run *run, const vs_half_lane *lane, vs_half_ro
 void vs_half_store(const vs_half_run *run, vs_half_lane *lane, vs_half_row row, vs_half_place place);
 /* Once all lanes have stored it. */
 void vs_half_compare(vs_half_run *run, vs_half_row row, vs_half_place place);
+
+/* Part of a row, for what `vs_half_compare` leaves out: x of the float run. */
+void vs_half_compare_part(const vs_half_run *run, vs_half_row row, size_t part, vs_mat x, vs_mat y);
 
 /* Rows that are one operation of a backend. */
 void vs_half_element(vs_half_run *run, vs_half_row row, vs_element op, vs_half_place x, vs_half_operand u, vs_half_place y);

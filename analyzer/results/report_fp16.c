@@ -280,6 +280,14 @@ void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
     vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, "policy", "mIoU %", "change", "classes", "SQNR dB",
                 "overflow", "headroom", "", "bad row");
     for (size_t i = 0; i < r->fp16.policy_count; i++) add_policy(t, r, &r->fp16.policies[i], width);
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const vs_fp16_diagnosis *g = &r->fp16.policies[i].diagnosis;
+        for (size_t k = 1; g->present && k < g->chain_count; k++)
+            vs_text_add(t, "  %s, with what is bad before it in float32: %s at %s\n", r->fp16.policies[i].name,
+                        strcmp(g->chain[k].why, "nan") == 0 ? "NaN" : g->chain[k].why, g->chain[k].row);
+    }
+    if (r->fp16.weights_flushed)
+        vs_text_add(t, "  %llu weights became 0 when they were stored in half.\n", (unsigned long long)r->fp16.weights_flushed);
     if (r->fp16.weights_inf)
         vs_text_add(t, "  %llu weights are above the largest %s and were stored as infinities.\n",
                     (unsigned long long)r->fp16.weights_inf, format_of(r));

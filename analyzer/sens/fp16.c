@@ -215,7 +215,7 @@ static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_
     if (!runner->progress.note) return;
     snprintf(
         text, sizeof text,
-        "fp16: %zu policies; each one's diagnosis takes up to about 60 emulated runs over %zu analysis images, most far fewer",
+        "fp16: %zu policies; each one's diagnosis takes up to about 80 emulated runs over %zu analysis images, most far fewer",
         out->policy_count, images);
     runner->progress.note(runner->progress.context, text);
 }

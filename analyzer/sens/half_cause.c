@@ -80,7 +80,8 @@ static const char *event(const char *row, vs_half_class is, const char *why) {
     const bool overflow = strcmp(why, "overflow") == 0;
     switch (is) {
     case VS_CLASS_NORM:
-        if (strstr(row, ".square")) return overflow ? "squares inside LayerNorm overflow" : "squares inside LayerNorm lose precision";
+        if (strstr(row, ".square"))
+            return overflow ? "squares inside LayerNorm overflow" : "squares inside LayerNorm lose precision";
         return overflow ? "LayerNorm overflows" : "LayerNorm loses precision";
     case VS_CLASS_SCORES: return overflow ? "overflow of attention scores" : "attention scores lose precision";
     case VS_CLASS_SOFTMAX: return overflow ? "overflow on the way into softmax" : "softmax loses precision";
@@ -94,7 +95,10 @@ static void list_classes(const vs_fp16_diagnosis *o, char *text, size_t size) {
     size_t used = 0;
     text[0] = 0;
     for (size_t i = 0; i < o->class_count && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? "" : i + 1 == o->class_count ? " and " : ", ",
+        used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                 i == 0                    ? ""
+                                 : i + 1 == o->class_count ? " and "
+                                                           : ", ",
                                  o->classes[i]);
 }
 
@@ -109,7 +113,7 @@ void vs_diag_words(vs_diag *d, unsigned set) {
         snprintf(o->words, sizeof o->words, "rounding piles up, with no row that stands out; restored by %s in float32", classes);
     else {
         const char *what = strcmp(first->why, "nan") == 0 ? "NaN" : event(first->row, vs_half_class_of(first->row), first->why);
-        snprintf(o->words, sizeof o->words, "%s at %s%s%s%s", what, first->row, set ? "; restored by " : "; the output survives it",
-                 classes, set ? " in float32" : "");
+        snprintf(o->words, sizeof o->words, "%s at %s%s%s%s", what, first->row,
+                 set ? "; restored by " : "; the output survives it", classes, set ? " in float32" : "");
     }
 }

@@ -80,7 +80,7 @@ static vs_status set_target(const vs_diag *d, vs_error *err) {
     }
     for (size_t i = 0; i < d->rows && status == VS_OK; i++) {
         d->half[i] = wide.rows[i].max > 0;
-        d->max[i] = wide.rows[i].max;
+        d->healthy[i] = d->max[i] = wide.rows[i].max;
     }
     vs_half_probe_release(&wide);
     vs_half_probe_release(&lin);
@@ -107,11 +107,12 @@ static vs_status prepare(vs_diag *d, vs_error *err) {
     char row[VS_UNIT_NAME];
     d->classes = vs_calloc(d->rows, sizeof *d->classes);
     d->half = vs_calloc(d->rows, sizeof *d->half);
+    d->healthy = vs_calloc(d->rows, sizeof *d->healthy);
     d->max = vs_calloc(d->rows, sizeof *d->max);
     d->units = vs_calloc(d->rows, sizeof *d->units);
     d->names = vs_calloc(d->rows, sizeof *d->names);
     d->mask = vs_calloc(d->rows, sizeof *d->mask);
-    if (!d->classes || !d->half || !d->max || !d->units || !d->names || !d->mask)
+    if (!d->classes || !d->half || !d->healthy || !d->max || !d->units || !d->names || !d->mask)
         return vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
     for (size_t i = 0; i < d->rows; i++) {
         vs_diag_row_name(d, i, row, sizeof row);
@@ -123,6 +124,7 @@ static vs_status prepare(vs_diag *d, vs_error *err) {
 static void release(vs_diag *d) {
     free(d->classes);
     free(d->half);
+    free(d->healthy);
     free(d->max);
     free(d->units);
     free(d->names);
@@ -141,14 +143,18 @@ vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *option
     if (status == VS_OK) status = read_policy(&own, &d, err);
     if (status == VS_OK) status = find_first_bad(&d, &own, &bad, err);
     if (status == VS_OK) status = set_target(&d, err);
-    if (status == VS_OK) {
+    const bool measurable = status == VS_OK && d.out->lin > -HUGE_VAL;
+    if (measurable) {
         for (size_t i = 0; i < d.rows; i++) d.max[i] = fmax(d.max[i], own.rows[i].max);
         name_units(&d);
         status = vs_diag_chain(&d, bad, err);
+    } else {
+        snprintf(d.out->words, sizeof d.out->words,
+                 "not known: the float32 output is not finite, or rounding of linear layers alone makes it so");
     }
-    if (status == VS_OK) status = vs_diag_cause(&d, &set, err);
-    if (status == VS_OK) vs_diag_words(&d, set);
-    if (status == VS_OK) status = vs_diag_keep(&d, set, err);
+    if (measurable && status == VS_OK) status = vs_diag_cause(&d, &set, err);
+    if (measurable && status == VS_OK) vs_diag_words(&d, set);
+    if (measurable && status == VS_OK) status = vs_diag_keep(&d, set, err);
     d.out->present = status == VS_OK;
     d.out->runs = options->prober->runs - before + 1; /* its own */
     vs_half_probe_release(&own);

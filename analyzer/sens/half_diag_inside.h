@@ -12,14 +12,15 @@ typedef struct vs_diag {
     vs_fp16_diagnosis *out; /* the policy's */
     const vs_diag_options *options;
     const vs_arch *arch;
-    size_t rows;              /* vs_half_row_count; the arrays' length */
-    vs_half_class *classes;   /* of rows */
-    bool *half;               /* the policy stores the row in half */
-    double *max;              /* the largest that half rows hold, in the policy's run or where nothing overflows */
-    size_t *units;            /* of half rows: index below; else SIZE_MAX */
+    size_t rows;                 /* vs_half_row_count; the arrays' length */
+    vs_half_class *classes;      /* of rows */
+    bool *half;                  /* the policy stores the row in half */
+    double *healthy;             /* the largest that half rows hold where nothing overflows */
+    double *max;                 /* the same, or in the policy's run */
+    size_t *units;               /* of half rows: index below; else SIZE_MAX */
     char (*names)[VS_UNIT_NAME]; /* units, in execution order */
     size_t unit_count;
-    bool *mask;               /* room for the rows of one run */
+    bool *mask; /* room for the rows of one run */
 } vs_diag;
 
 /* The largest finite number of the policy's format. */

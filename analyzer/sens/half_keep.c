@@ -18,14 +18,16 @@ typedef struct trial {
 typedef struct keeper {
     vs_diag *d;
     bool *candidate; /* [unit_count] */
+    bool *certain;   /* [unit_count]: in half it is without margin whatever else is in float32 */
     size_t *units;   /* candidates in execution order */
     size_t count;
     trial *trials; /* runs so far */
     size_t trial_count, capacity;
 } keeper;
 
-static const double MARGIN = 2; /* one bit */
-enum { WITHOUT_IMAGES = 16 };  /* evaluated without each entry, at most */
+static const double MARGIN = 2;     /* one bit */
+static const double CERTAIN = 1.01; /* of the limit: rounding elsewhere moves no maximum as far */
+enum { WITHOUT_IMAGES = 16 };       /* evaluated without each entry, at most */
 
 static void mask_units(const vs_diag *d, const bool *unit_on) {
     for (size_t i = 0; i < d->rows; i++) d->mask[i] = d->units[i] != SIZE_MAX && unit_on[d->units[i]];
@@ -96,6 +98,7 @@ static void choose(keeper *k, unsigned set) {
     for (size_t i = 0; i < d->rows; i++) {
         if (!d->half[i]) continue;
         if ((set >> d->classes[i] & 1u) || d->max[i] > vs_diag_limit(d) / MARGIN) k->candidate[d->units[i]] = true;
+        if (d->healthy[i] > CERTAIN * vs_diag_limit(d) / MARGIN) k->certain[d->units[i]] = true;
     }
 }
 
@@ -171,7 +174,8 @@ static void mask_list(const vs_diag *d, size_t without, bool *mask) {
 }
 
 /* Task metrics of rows in float32, `count` such lists one after another. */
-static vs_status evaluate(const vs_diag *d, const vs_imageset *set, const bool *masks, size_t count, vs_task *tasks, vs_error *err) {
+static vs_status evaluate(const vs_diag *d, const vs_imageset *set, const bool *masks, size_t count, vs_task *tasks,
+                          vs_error *err) {
     const vs_runner *runner = d->options->prober->runner;
     vs_half_model *models = vs_calloc(count, sizeof *models);
     vs_states states = { .states = vs_calloc(count + 1, sizeof(vs_state)), .state_count = count + 1 };
@@ -245,13 +249,16 @@ static void release(keeper *k) {
     for (size_t i = 0; i < k->trial_count; i++) free(k->trials[i].on);
     free(k->trials);
     free(k->candidate);
+    free(k->certain);
     free(k->units);
 }
 
 vs_status vs_diag_keep(vs_diag *d, unsigned set, vs_error *err) {
-    keeper k = { .d = d, .candidate = vs_calloc(d->unit_count + 1, sizeof *k.candidate) };
-    bool *on = NULL;
-    vs_status status = k.candidate ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
+    keeper k = { .d = d,
+                 .candidate = vs_calloc(d->unit_count + 1, sizeof *k.candidate),
+                 .certain = vs_calloc(d->unit_count + 1, sizeof *k.certain) };
+    bool *on = NULL, *fixed = NULL;
+    vs_status status = k.candidate && k.certain ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
     if (status == VS_OK) {
         choose(&k, set);
         status = widen(&k, &d->out->reached, err);
@@ -259,10 +266,14 @@ vs_status vs_diag_keep(vs_diag *d, unsigned set, vs_error *err) {
     if (status == VS_OK) status = list_candidates(&k, err);
     if (status == VS_OK) {
         on = vs_calloc(k.count + 1, sizeof *on);
-        if (!on) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
+        fixed = vs_calloc(k.count + 1, sizeof *fixed);
+        if (!on || !fixed) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
     }
-    for (size_t i = 0; i < k.count && status == VS_OK; i++) on[i] = true;
-    if (status == VS_OK && d->out->reached) status = vs_shrink(on, k.count, list_serves, &k, err);
+    for (size_t i = 0; i < k.count && status == VS_OK; i++) {
+        on[i] = true;
+        fixed[i] = k.certain[k.units[i]];
+    }
+    if (status == VS_OK && d->out->reached) status = vs_shrink(on, fixed, k.count, list_serves, &k, err);
     if (status == VS_OK) status = write_list(&k, on, err);
     if (status == VS_OK) {
         mask_list(d, SIZE_MAX, d->mask);
@@ -270,6 +281,7 @@ vs_status vs_diag_keep(vs_diag *d, unsigned set, vs_error *err) {
     }
     if (status == VS_OK && d->options->evaluation) status = verify(d, err);
     free(on);
+    free(fixed);
     release(&k);
     return status;
 }

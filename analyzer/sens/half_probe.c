@@ -45,7 +45,8 @@ static vs_status keep_floats(void *ctx, const vs_job *job, vs_error *err) {
     return status == VS_OK ? synced : status;
 }
 
-vs_status vs_half_prober_create(vs_half_prober *p, const vs_runner *runner, const vs_imageset *set, size_t images, vs_error *err) {
+vs_status vs_half_prober_create(vs_half_prober *p, const vs_runner *runner, const vs_imageset *set, size_t images,
+                                vs_error *err) {
     *p = (vs_half_prober){ .runner = runner,
                            .set = set,
                            .images = images,
@@ -123,9 +124,8 @@ vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *p, const vs_half
                   .outputs = vs_calloc(p->runner->wave, sizeof *c.outputs),
                   .out = out,
                   .errors = vs_calloc(p->rows, sizeof *c.errors) };
-    vs_status status = out->rows && c.slots && c.outputs && c.errors
-                           ? VS_OK
-                           : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
+    vs_status status =
+        out->rows && c.slots && c.outputs && c.errors ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
     if (status == VS_OK)
         status = vs_run_images(p->runner, p->set, p->images, model->policy->name, (vs_session_needs){ 1, 1, vs_half_scratch },
                                observe, pool, &c, err);

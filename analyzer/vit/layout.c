@@ -113,6 +113,32 @@ static vs_status no_such_layout(const vs_tensorfile *file, const char *wanted, v
     return status;
 }
 
+static const vs_tensor_entry *ends_with(const vs_tensorfile *file, const char *suffix) {
+    const size_t n = strlen(suffix);
+    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
+        const vs_tensor_entry *t = vs_tensorfile_at(file, i);
+        const size_t length = strlen(t->name);
+        if (length >= n && strcmp(t->name + length - n, suffix) == 0) return t;
+    }
+    return NULL;
+}
+
+static vs_status no_transformer(const vs_tensorfile *file, vs_error *err) {
+    const char *path = vs_tensorfile_path(file);
+    const vs_tensor_entry *head = ends_with(file, "conv_seg.weight");
+    if (head && head->ndim >= 2 && !ends_with(file, "norm1.weight"))
+        return vs_fail(
+            err, VS_ERR_FORMAT,
+            "%s: a segmentation head ('%s': %zu classes from %zu channels) without its backbone: the backbone's file is "
+            "model.checkpoint, this one model.head",
+            path, head->name, head->shape[0], head->shape[1]);
+    return vs_fail(
+        err, VS_ERR_FORMAT,
+        "%s: no Vision Transformer found among %zu tensors: none is called '...patch_embed.proj.weight' (DINOv2, timm) or "
+        "'...embeddings.patch_embeddings.projection.weight' (Hugging Face)",
+        path, vs_tensorfile_count(file));
+}
+
 static vs_status choose_names(vs_layout *l, const vs_tensorfile *file, const char *wanted, vs_error *err) {
     const char *path = vs_tensorfile_path(file);
     for (size_t i = 0; vs_layout_names_at(i); i++) {
@@ -126,12 +152,7 @@ static vs_status choose_names(vs_layout *l, const vs_tensorfile *file, const cha
         l->arch.layout = n->layout;
         return VS_OK;
     }
-    if (wanted) return no_such_layout(file, wanted, err);
-    return vs_fail(
-        err, VS_ERR_FORMAT,
-        "%s: no Vision Transformer found among %zu tensors: none is called '...patch_embed.proj.weight' (DINOv2, timm) or "
-        "'...embeddings.patch_embeddings.projection.weight' (Hugging Face)",
-        path, vs_tensorfile_count(file));
+    return wanted ? no_such_layout(file, wanted, err) : no_transformer(file, err);
 }
 
 /* ---- geometry */

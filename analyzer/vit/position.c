@@ -36,10 +36,12 @@ static double coordinate(size_t i, size_t n) { return 2 * ((double)i + 0.5) / (d
 void vs_position_rotation(const vs_model *m, size_t h, size_t w, double *cosines, double *sines) {
     const size_t count = m->arch.width / m->arch.heads / 4;
     for (size_t n = 0; n < h * w; n++)
-        for (size_t k = 0; k < 2 * count; k++) {
-            const double at = k < count ? coordinate(n / w, h) : coordinate(n % w, w);
-            const double angle = 2 * PI * at / (double)m->periods[k % count];
-            cosines[n * 2 * count + k] = cos(angle);
-            sines[n * 2 * count + k] = sin(angle);
+        for (size_t axis = 0; axis < 2; axis++) {
+            const double at = axis == 0 ? coordinate(n / w, h) : coordinate(n % w, w);
+            for (size_t k = 0; k < count; k++) {
+                const double angle = 2 * PI * at / (double)m->periods[k];
+                cosines[(2 * n + axis) * count + k] = cos(angle);
+                sines[(2 * n + axis) * count + k] = sin(angle);
+            }
         }
 }

@@ -4,18 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "position.h"
 #include "util.h"
 #include "vitscope/vit.h"
 
 typedef struct geometry {
     const char *name;
     size_t width, depth, heads;
+    bool dinov3;
 } geometry;
 
 static const geometry geometries[] = {
-    { "vitti14", 192, 12, 3 }, { "vits14", 384, 12, 6 }, { "vitb14", 768, 12, 12 }, { "vitl14", 1024, 24, 16 }
+    { "vitti14", 192, 12, 3, false },        { "vits14", 384, 12, 6, false },       { "vitb14", 768, 12, 12, false },
+    { "vitl14", 1024, 24, 16, false },       { "dinov3_vits16", 384, 12, 6, true }, { "dinov3_vitb16", 768, 12, 12, true },
+    { "dinov3_vitl16", 1024, 24, 16, true },
 };
-enum { GEOMETRIES = sizeof geometries / sizeof *geometries, PATCH = 14 };
+enum { GEOMETRIES = sizeof geometries / sizeof *geometries, REGISTERS = 4, THETA = 100 };
+
+static size_t patch_of(const geometry *g) { return g->dinov3 ? 16 : 14; }
 
 const char *vs_geometry_name(size_t index) { return index < GEOMETRIES ? geometries[index].name : NULL; }
 
@@ -70,9 +76,15 @@ static void make_block(maker *m, size_t index) {
 static void make(maker *m) {
     vs_model *v = m->model;
     const size_t c = v->arch.width;
-    v->patch = linear(m, c, 3 * PATCH * PATCH, vs_strdup("patch_embed.proj"));
+    v->patch = linear(m, c, 3 * v->arch.patch * v->arch.patch, vs_strdup("patch_embed.proj"));
     v->cls = values(m, c, 0, 1);
-    v->pos = values(m, (1 + v->arch.grid * v->arch.grid) * c, 0, 0.5);
+    if (v->arch.grid) v->pos = values(m, (1 + v->arch.grid * v->arch.grid) * c, 0, 0.5);
+    if (v->arch.registers) v->registers = values(m, v->arch.registers * c, 0, 1);
+    if (v->arch.position == VS_POSITION_ROPE) {
+        const size_t periods = c / v->arch.heads / 4;
+        m->failed |= !(v->periods = vs_calloc(periods, sizeof *v->periods));
+        if (v->periods) vs_position_periods(v->arch.rope_theta, periods, v->periods);
+    }
     for (size_t i = 0; i < v->arch.depth; i++) make_block(m, i);
     v->norm_g = values(m, c, 1, 0.1);
     v->norm_b = values(m, c, 0, 0.1);
@@ -84,13 +96,21 @@ static vs_arch arch_of(const geometry *g, size_t size) {
                   .depth = g->depth,
                   .heads = g->heads,
                   .hidden = 4 * g->width,
-                  .patch = PATCH,
-                  .grid = size / PATCH,
+                  .patch = patch_of(g),
+                  .grid = size / patch_of(g),
                   .prefix_positions = 1,
                   .layer_scale = true,
                   .position = VS_POSITION_SIZE_ANTIALIAS,
                   .eps = 1e-6,
                   .head = VS_HEAD_NONE };
+    if (g->dinov3) {
+        a.layout = "dinov3_hub";
+        a.grid = a.prefix_positions = 0;
+        a.registers = REGISTERS;
+        a.position = VS_POSITION_ROPE;
+        a.rope_theta = THETA;
+        a.eps = 1e-5;
+    }
     snprintf(a.name, sizeof a.name, "%s", g->name);
     return a;
 }
@@ -99,8 +119,8 @@ vs_status vs_model_random(vs_model **out, const char *name, size_t size, uint64_
     *out = NULL;
     const geometry *g = find(name);
     if (!g) return vs_fail(err, VS_ERR_NOTFOUND, "there is no geometry '%s'", name);
-    if (size == 0 || size % PATCH)
-        return vs_fail(err, VS_ERR_SHAPE, "size %zu is not a multiple of the patch size %d", size, PATCH);
+    if (size == 0 || size % patch_of(g))
+        return vs_fail(err, VS_ERR_SHAPE, "size %zu is not a multiple of the patch size %zu", size, patch_of(g));
     vs_model *model = vs_calloc(1, sizeof *model);
     if (!model) return vs_fail(err, VS_ERR_NOMEM, "no memory for a model");
     maker m = { model, { seed }, false };

@@ -96,7 +96,7 @@ static size_t count_present(const vs_reader *r, const char *const *modules, size
 /* The parts of a weight [out, in] or of a bias [1, out], each with its share of `out`. Part `optional` may be missing. */
 static vs_status read_parts(const vs_reader *r, const char *const *modules, size_t parts, const char *what, size_t out, size_t in,
                             size_t optional, float **to, vs_error *err) {
-    const size_t rows = out / parts;
+    const size_t rows = parts ? out / parts : 0;
     const bool bias = strcmp(what, "bias") == 0;
     vs_status status = VS_OK;
     if (count_present(r, modules, parts, what)) status = allocate(r, out, in, modules[0], to, err);

@@ -142,7 +142,7 @@ def main():
                 ("dinov2_vits14", v2, "dinov2/vits14-notpretrained-eomt", 6, odd, 84, 20, 3, ((84, 84), (70, 112))),
                 ("dinov3_vitt16", v3, "dinov3/vitt16-notpretrained-eomt", 3, odd, 64, 20, 3, ((96, 96), (64, 112))),
                 ("dinov3_vitt16_joint12", v3, "dinov3/vitt16-notpretrained-eomt", 3, odd, 64, 9, 12, ((64, 80),))):
-            model = make_model(cls, kind, classes, image_size, queries, joint, 11)
+            model = make_model(cls, kind, classes, image_size, queries, joint, 12 if "vits14" in name else 11)
             save(model, d / f"{name}.pt")
             if heads != 2:  # heads of so narrow a model are known from the configuration alone
                 print(*(line for line in run("inspect", d / f"{name}.pt").splitlines() if " head  " in line))

@@ -20,7 +20,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).rglob("results.json"), key=lambda p
         print(f"  cause: {', '.join(p['cause']['classes']) or '-'} ({short(p['cause']['sqnr'])} dB; wide {short(p['wide'])}, lin {short(p['lin'])},"
               f" target {short(p['target'])}): {p['cause']['words']}")
         print(f"  keep ({'reaches' if p['keep_reaches'] else 'MISSES'}, {short(p['keep_sqnr'])} dB, MACs {p['macs_share']:.3f}), verified"
-              f" {short(verified['sqnr'])} dB mIoU {short(verified['task']['miou'])} (float {short(r['task']['fp32']['miou'])}):")
+              f" {short(verified['sqnr'])} dB mIoU {short(verified['task']['miou'])} (float {short(r['task']['fp32']['miou']) if r['task'].get('fp32') else None}):")
         for k in p["keep"]:
             task = k["without"]["task"]
             print(f"    {k['row']}: {k['why']}; without it {short(k['without']['sqnr'])} dB, mIoU {short(task['miou']) if task else None}")

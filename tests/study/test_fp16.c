@@ -47,7 +47,7 @@ static void overflows_are_found(void **state) {
                   { V3 ", plant: [{kind: residual, gain: 4}]", "", "norm.square" },
                   { V3 ", plant: [{kind: residual, gain: 4096}]", "blocks.11.ls2", "blocks.0.norm1.square" },
                   { V2 ", plant: [{kind: residual, gain: 64}]", "", "blocks.11.norm1.square" },
-                  { V2 ", plant: [{kind: key, gain: 16384}]", "", "blocks.0.attn.scores" } };
+                  { V2 ", plant: [{kind: key, gain: 16384}]", "blocks.0.attn.qkv", "blocks.0.attn.scores" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_study s;
         vs_config *config = make_config(cases[i].model, 1, 224, "policies: [fused, decomposed], scale: after");
@@ -102,8 +102,8 @@ static void batches_do_not_show(void **state) {
 }
 
 /* Which way a value near a tie rounds depends on a sum's last bits, and one such value changes all behind it. In block 0 few are
- * turned and noise is the mean of many roundings: 0.2 dB. Deep in the model noise is another draw of the same level, dominated by
- * few tokens: 3 dB. */
+ * turned and noise is the mean of many roundings: 0.5 dB. Deep in the model it is another draw of the same level, dominated by
+ * few tokens: nowhere twice the amplitude, and on average over the rows less than 1 dB apart. */
 static void ref_agrees(const char *model, const char *fp16) {
     vs_study a, b;
     vs_config *config = make_config(model, 1, 112, fp16);
@@ -113,13 +113,16 @@ static void ref_agrees(const char *model, const char *fp16) {
         const vs_fp16_policy *p = &a.results.fp16.policies[i], *q = &b.results.fp16.policies[i];
         assert_int_equal(p->row_count, q->row_count);
         assert_string_equal(first_bad(p), first_bad(q));
+        double apart = 0;
         for (size_t k = 0; k < p->row_count; k++) {
             assert_string_equal(p->rows[k].name, q->rows[k].name);
             if (!(fabs(p->rows[k].max - q->rows[k].max) <= 0.02 * q->rows[k].max)) fail_msg("%s: max", p->rows[k].name);
             const double x = p->rows[k].sqnr.pooled, y = q->rows[k].sqnr.pooled;
-            const double bound = strncmp(p->rows[k].name, "blocks.0.", 9) == 0 ? 0.2 : 3;
+            const double bound = strncmp(p->rows[k].name, "blocks.0.", 9) == 0 ? 0.5 : 6;
             if (!(x == y || fabs(x - y) <= bound)) fail_msg("%s %s: %g dB, ref %g", p->name, p->rows[k].name, x, y);
+            apart += x == y ? 0 : x - y;
         }
+        if (!(fabs(apart) <= (double)p->row_count)) fail_msg("%s: %g dB apart on average", p->name, apart / (double)p->row_count);
     }
     vs_study_release(&a);
     vs_study_release(&b);

@@ -41,7 +41,7 @@ static vs_config *make_config(const char *analysis, const char *recipe, const ch
                            "data:\n  calibration: {scenes: {seed: 2, count: 4, size: 56}}\n  analysis: {%s}\n"
                            "  evaluation: {scenes: {seed: 9, count: 5, size: 56}}\n"
                            "recipe: {%s}\nstates: [fp32, ptq, sq]\n"
-                           "analyze: {recipes: [ptq, sq], output: true, spared: true, layers: [%s]}\n",
+                           "analyze: {recipes: [ptq, sq], layers: [%s]}\n",
                            tested, analysis, recipe, layers);
     vs_error err = { 0 };
     vs_config *config = NULL;
@@ -77,7 +77,8 @@ static void check_batches(const char *backend, const char *analysis, const char 
 
 static void batches_on_cpu(void **state) {
     (void)state;
-    check_batches("cpu", scenes, "observer: mse", "\"blocks.{3,11}.*\"");
+    check_batches("cpu", scenes, "observer: mse",
+                  "\"blocks.11.{attn.k,attn.proj,mlp.fc2}\"], output: true, spared: true, modes: [both");
 }
 
 static void probabilities_and_outer_layers(void **state) {
@@ -88,7 +89,8 @@ static void probabilities_and_outer_layers(void **state) {
 
 static void batches_on_ref(void **state) {
     (void)state;
-    check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "", "\"blocks.11.{attn.v,mlp.fc2}\"");
+    check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "",
+                  "\"blocks.11.{attn.v,mlp.fc2}\"], output: true, modes: [both");
 }
 
 static void batches_with_queries(void **state) {
@@ -98,7 +100,7 @@ static void batches_with_queries(void **state) {
     write_eomt(path, NULL, NULL);
     tested = planted;
     check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "observer: mse, patch_embed: true, head: true",
-                  "\"blocks.{1,2}.*\", \"head.*\"");
+                  "\"blocks.{1,2}.*\", \"head.*\"], output: true, spared: true, modes: [both");
     check_batches("ref", "scenes: {seed: 3, count: 3, size: 56}", "head: true", "\"blocks.4.attn.v\", \"head.upscale.1.conv1\"");
     tested = vit;
     (void)remove(path);

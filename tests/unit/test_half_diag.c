@@ -10,6 +10,7 @@ enum { ENTRIES = 12 };
 typedef struct rule {
     bool needed[ENTRIES];
     bool either[ENTRIES]; /* one of these must stay */
+    bool fixed[ENTRIES];
     size_t calls, singles;
 } rule;
 
@@ -32,7 +33,7 @@ static vs_status serves_rule(void *context, const bool *on, bool single, bool *s
 static void shrink(rule *r, bool *on) {
     vs_error err = { 0 };
     for (size_t i = 0; i < ENTRIES; i++) on[i] = true;
-    assert_int_equal(vs_shrink(on, ENTRIES, serves_rule, r, &err), VS_OK);
+    assert_int_equal(vs_shrink(on, r->fixed, ENTRIES, serves_rule, r, &err), VS_OK);
 }
 
 static void lists_shrink_to_what_is_needed(void **state) {
@@ -41,7 +42,14 @@ static void lists_shrink_to_what_is_needed(void **state) {
     rule r = { .needed = { [3] = true, [4] = true, [8] = true } };
     shrink(&r, on);
     for (size_t i = 0; i < ENTRIES; i++) assert_int_equal(on[i], r.needed[i]);
-    assert_true(r.calls <= 2 * 4 + 6 + 3); /* two bisections of 12, then 6 that are left, then the 3 again */
+    assert_true(r.calls <= 2 * 4 + 2 * 6 - 1 + 3); /* two bisections of 12, groups of the 6 that are left, then the 3 again */
+    rule known = { .needed = { [3] = true, [4] = true, [8] = true }, .fixed = { [3] = true, [4] = true, [8] = true } };
+    shrink(&known, on);
+    for (size_t i = 0; i < ENTRIES; i++) assert_int_equal(on[i], known.needed[i]);
+    assert_true(known.calls <= 2 + 2 + 1 + 3); /* both ends go up to what is fixed, the middle as one group */
+    rule wrong = { .needed = { [3] = true }, .fixed = { [3] = true, [8] = true } };
+    shrink(&wrong, on); /* what is fixed is tried in the end */
+    for (size_t i = 0; i < ENTRIES; i++) assert_int_equal(on[i], i == 3);
 }
 
 /* The prefix goes first, so the last of the alternatives stays; without need nothing does, with need everything. */
@@ -71,8 +79,9 @@ static void errors_end_it(void **state) {
     (void)state;
     vs_error err = { 0 };
     bool on[2] = { true, true };
-    assert_int_equal(vs_shrink(on, 2, fails, NULL, &err), VS_ERR_INTERRUPTED);
-    assert_int_equal(vs_shrink(on, 0, fails, NULL, &err), VS_OK);
+    const bool fixed[2] = { false, false };
+    assert_int_equal(vs_shrink(on, fixed, 2, fails, NULL, &err), VS_ERR_INTERRUPTED);
+    assert_int_equal(vs_shrink(on, fixed, 0, fails, NULL, &err), VS_OK);
 }
 
 static void rows_have_classes_and_units(void **state) {
@@ -163,8 +172,11 @@ static void products_are_counted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lists_shrink_to_what_is_needed), cmocka_unit_test(what_stays_is_minimal), cmocka_unit_test(errors_end_it),
-        cmocka_unit_test(rows_have_classes_and_units),    cmocka_unit_test(rows_read_what_is_there),
+        cmocka_unit_test(lists_shrink_to_what_is_needed),
+        cmocka_unit_test(what_stays_is_minimal),
+        cmocka_unit_test(errors_end_it),
+        cmocka_unit_test(rows_have_classes_and_units),
+        cmocka_unit_test(rows_read_what_is_there),
         cmocka_unit_test(products_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -287,6 +287,15 @@ static void foreign_heads_are_named(void **state) {
     check_error(load(&m, &err), &err, VS_ERR_FORMAT, "reads the last 4 blocks");
 }
 
+static void a_head_alone_is_no_model(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    vs_model *m = NULL;
+    write_mmseg_head(C);
+    check_error(vs_model_load(&m, head_path, &(vs_model_options){ .shapes_only = true }, &err), &err, VS_ERR_FORMAT,
+                "a segmentation head ('decode_head.conv_seg.weight'");
+}
+
 static void published_files_have_addresses(void **state) {
     (void)state;
     char url[256];
@@ -306,6 +315,7 @@ int main(void) {
         cmocka_unit_test(classifiers_read_tokens_and_their_mean),
         cmocka_unit_test(heads_beside_a_wrapped_backbone),
         cmocka_unit_test(foreign_heads_are_named),
+        cmocka_unit_test(a_head_alone_is_no_model),
         cmocka_unit_test(published_files_have_addresses),
     };
     const int code = cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,6 +197,12 @@ static void random_models_are_seeded(void **state) {
     assert_string_equal(vs_model_linear(a, VS_KIND_PROJ, 3)->fqn[0], "blocks.3.attn.proj");
     vs_model_free(a);
     vs_model_free(b);
+    assert_int_equal(vs_model_random(&a, "dinov3_vits16", 32, 7, &err), VS_OK);
+    assert_int_equal(a->arch.position, VS_POSITION_ROPE);
+    assert_int_equal(a->arch.registers, 4);
+    assert_null(a->pos);
+    assert_true(a->periods[0] == 1 && a->periods[8] == 10);
+    vs_model_free(a);
     assert_int_equal(vs_model_random(&a, "vitx14", 28, 7, &err), VS_ERR_NOTFOUND);
     err = (vs_error){ 0 };
     assert_int_equal(vs_model_random(&a, "vitti14", 30, 7, &err), VS_ERR_SHAPE);

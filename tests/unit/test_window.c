@@ -195,11 +195,38 @@ static void published_folders_are_known(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+/* lightly-train: start int(j (side - overlap / (count - 1))). */
+static void tiles_overlap_evenly(void **state) {
+    (void)state;
+    static const struct {
+        size_t w, h, scaled_w, scaled_h, count, starts[4];
+    } cases[] = { { 230, 150, 128, 84, 2, { 0, 44 } },
+                  { 84, 300, 84, 300, 4, { 0, 72, 144, 216 } },
+                  { 97, 97, 84, 84, 1, { 0 } },
+                  { 100, 209, 84, 175, 3, { 0, 45, 91 } },
+                  { 168, 84, 168, 84, 2, { 0, 84 } } };
+    const vs_preprocess_config p = { .tiles = { .set = true, .short_side = 84 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_image_size size = { cases[i].w, cases[i].h, 0, 0 };
+        vs_window tiles[4];
+        vs_error err = { 0 };
+        assert_int_equal(vs_window_scaled_size(&p, &size, &err), VS_OK);
+        assert_true(size.scaled_width == cases[i].scaled_w && size.scaled_height == cases[i].scaled_h);
+        assert_int_equal(vs_windows_of(&p, size, 0, tiles, 4), cases[i].count);
+        for (size_t k = 0; k < cases[i].count; k++) {
+            const bool tall = size.scaled_height > size.scaled_width;
+            assert_int_equal(tall ? tiles[k].y : tiles[k].x, cases[i].starts[k]);
+            assert_true((tall ? tiles[k].x : tiles[k].y) == 0 && tiles[k].width == 84 && tiles[k].height == 84);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(windows_are_shifted_back),         cmocka_unit_test(crops_are_padded_in_the_centre),
-        cmocka_unit_test(maps_come_from_averaged_logits),   cmocka_unit_test(the_largest_class_wins),
-        cmocka_unit_test(label_values_follow_the_protocol), cmocka_unit_test(published_folders_are_known),
+        cmocka_unit_test(tiles_overlap_evenly),           cmocka_unit_test(windows_are_shifted_back),
+        cmocka_unit_test(crops_are_padded_in_the_centre), cmocka_unit_test(maps_come_from_averaged_logits),
+        cmocka_unit_test(the_largest_class_wins),         cmocka_unit_test(label_values_follow_the_protocol),
+        cmocka_unit_test(published_folders_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
