@@ -102,8 +102,9 @@ static void batches_do_not_show(void **state) {
 }
 
 /* Which way a value near a tie rounds depends on a sum's last bits, and one such value changes all behind it. In block 0 few are
- * turned and noise is the mean of many roundings: 0.5 dB. Deep in the model it is another draw of the same level, dominated by
- * few tokens: nowhere twice the amplitude, and on average over the rows less than 1 dB apart. */
+ * turned; the smallest rows have 50 numbers, whose level of noise is known to 1 / sqrt(2 * 50), 0.4 dB: 1.5 dB is beyond three of
+ * these. Deep in the model noise is another draw of the same level, dominated by few tokens: nowhere twice the amplitude, and on
+ * average over the rows less than 1 dB apart; a largest value is as noisy as its row, of bf16 a few percent. */
 static void ref_agrees(const char *model, const char *fp16) {
     vs_study a, b;
     vs_config *config = make_config(model, 1, 112, fp16);
@@ -116,9 +117,9 @@ static void ref_agrees(const char *model, const char *fp16) {
         double apart = 0;
         for (size_t k = 0; k < p->row_count; k++) {
             assert_string_equal(p->rows[k].name, q->rows[k].name);
-            if (!(fabs(p->rows[k].max - q->rows[k].max) <= 0.02 * q->rows[k].max)) fail_msg("%s: max", p->rows[k].name);
+            if (!(fabs(p->rows[k].max - q->rows[k].max) <= 0.1 * q->rows[k].max)) fail_msg("%s: max", p->rows[k].name);
             const double x = p->rows[k].sqnr.pooled, y = q->rows[k].sqnr.pooled;
-            const double bound = strncmp(p->rows[k].name, "blocks.0.", 9) == 0 ? 0.5 : 6;
+            const double bound = strncmp(p->rows[k].name, "blocks.0.", 9) == 0 ? 1.5 : 6;
             if (!(x == y || fabs(x - y) <= bound)) fail_msg("%s %s: %g dB, ref %g", p->name, p->rows[k].name, x, y);
             apart += x == y ? 0 : x - y;
         }
