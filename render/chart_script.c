@@ -30,6 +30,8 @@ static const style styles[VS_CHART_STYLES] = {
 };
 
 static const style *look(size_t index) { return &styles[index % VS_CHART_STYLES]; }
+static const char alarm_color[] = "#d00000", alarm_ground[] = "#fbe3e0";
+static const double dot_size = 0.5;
 
 typedef struct range {
     double low, high;
@@ -49,7 +51,7 @@ static size_t legend_entries(const vs_chart *c, const vs_chart_series *entries[V
     for (size_t p = 0; p < c->panel_count; p++)
         for (size_t i = 0; i < c->panels[p].series_count; i++) {
             const vs_chart_series *s = &c->panels[p].series[i];
-            if (!of[s->style % VS_CHART_STYLES]) of[s->style % VS_CHART_STYLES] = s;
+            if (!s->alarm && !of[s->style % VS_CHART_STYLES]) of[s->style % VS_CHART_STYLES] = s;
         }
     size_t n = 0;
     for (size_t k = 0; k < VS_CHART_STYLES; k++)
@@ -219,13 +221,37 @@ static void add_rules(vs_text *o, const vs_chart *c, const vs_chart_panel *p, ra
     }
 }
 
+/* The line that nothing should fall under, and the ground below it. */
+static void add_level(vs_text *o, const vs_chart *c, range y) {
+    const double at = clamp(c->level, y);
+    vs_text_add(o, "set object 1 rectangle from graph 0,graph 0 to graph 1,first %.9g fc rgb '%s' fs solid noborder behind\n", at,
+                alarm_ground);
+    vs_text_add(o, "set arrow from graph 0,first %.9g to graph 1,first %.9g nohead lw 1.4 lc rgb '%s' back\n", at, at,
+                alarm_color);
+}
+
+/* Towards the middle of the panel; the first below its ring, the others above, so that two neighbours do not meet. */
+static void add_notes(vs_text *o, const vs_chart_panel *p, range x, range y) {
+    for (size_t i = 0; i < p->note_count; i++) {
+        const vs_chart_note *n = &p->notes[i];
+        if (!isfinite(n->x) || !isfinite(n->y)) continue;
+        const double at = clamp(n->x, x), height = clamp(n->y, y);
+        const bool left = at < (x.low + x.high) / 2;
+        vs_text_add(o, "set label ");
+        vs_script_quote(o, n->text);
+        vs_text_add(o, " at first %.9g,first %.6g %s offset character %g,%g point pt 6 ps 1.1 lc rgb '%s' font ',9' front\n", at,
+                    height, left ? "left" : "right", left ? 1.0 : -1.0, i ? 0.6 : -0.9, alarm_color);
+    }
+}
+
 /* ------------------------------------------------------------------ legends */
 
 static void add_entry(vs_text *o, vs_figure f, const vs_chart *c, const vs_chart_series *s, double x, double y) {
     const style *k = look(s->style);
     const double w = (double)f.width, v = 1 - y / (double)f.height;
-    vs_text_add(o, "set arrow from screen %.5f,%.5f to screen %.5f,%.5f nohead lw 1.6 dt %s lc rgb '%s' front\n", x / w, v,
-                (x + SAMPLE) / w, v, k->dash, k->color);
+    if (!c->dots)
+        vs_text_add(o, "set arrow from screen %.5f,%.5f to screen %.5f,%.5f nohead lw 1.6 dt %s lc rgb '%s' front\n", x / w, v,
+                    (x + SAMPLE) / w, v, k->dash, k->color);
     if (!c->steps)
         vs_text_add(o, "set label '' at screen %.5f,%.5f point pt %d ps 0.6 lc rgb '%s' front\n", (x + 0.5 * SAMPLE) / w, v,
                     k->marker, k->color);
@@ -276,7 +302,7 @@ static void add_axes(vs_text *o, const vs_chart *c, const vs_chart_panel *p, ran
     else
         vs_text_add(o, "autofreq");
     vs_text_add(o, "\nunset xlabel\n");
-    if (!last_row || p->x_names || !c->x_label) return;
+    if (!last_row || (p->x_names && !c->dots) || !c->x_label) return;
     vs_text_add(o, "set xlabel ");
     vs_script_quote(o, c->x_label);
     vs_text_add(o, " offset 0,0.8 font ',10' tc rgb '#202020'\n");
@@ -302,9 +328,13 @@ static void add_plot(vs_text *o, const vs_chart *c, const vs_chart_panel *p, con
     for (size_t i = 0; i < p->series_count; i++) {
         const style *k = look(p->series[i].style);
         if (!any[i]) continue;
-        vs_text_add(o, "%s$s%zu using 1:2 with %s lw 1.6 dt %s lc rgb '%s'", comma, i, c->steps ? "lines" : "linespoints",
-                    k->dash, k->color);
-        if (!c->steps) vs_text_add(o, " pt %d ps %.2f", k->marker, marker_size(c, &p->series[i]));
+        const char *color = p->series[i].alarm ? alarm_color : k->color;
+        vs_text_add(o, "%s$s%zu using 1:2 with %s lw %g dt %s lc rgb '%s'", comma, i,
+                    c->dots    ? "points"
+                    : c->steps ? "lines"
+                               : "linespoints",
+                    c->dots ? 1.0 : 1.6, c->dots ? "solid" : k->dash, color);
+        if (!c->steps) vs_text_add(o, " pt %d ps %.2f", k->marker, c->dots ? dot_size : marker_size(c, &p->series[i]));
         comma = ", ";
     }
     vs_text_add(o, comma[0] == 'p' ? "plot -1e30 lc rgb 'white'\n" : "\n"); /* empty axes where nothing is finite */
@@ -319,7 +349,7 @@ static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_
     const range x = x_range(c, p), y = y_range(c);
     bool *any = vs_calloc(p->series_count + 1, sizeof *any);
     if (!any) return vs_fail(err, VS_ERR_NOMEM, "no memory for a chart");
-    vs_text_add(o, "unset label\nunset arrow\n");
+    vs_text_add(o, "unset label\nunset arrow\nunset object\n");
     if (index == 0) {
         vs_script_heading(o, l->figure, c->heading);
         if (!c->legend_beside) add_legend_above(o, c, l);
@@ -334,6 +364,8 @@ static vs_status add_panel(vs_text *o, const vs_chart *c, const layout *l, size_
     add_axes(o, c, p, x, y, column == 0, !below);
     if (column == 0) add_y_name(o, c, l, top);
     add_rules(o, c, p, x);
+    if (c->dots) add_level(o, c, y);
+    add_notes(o, p, x, y);
     for (size_t i = 0; i < p->series_count; i++) {
         any[i] = add_series(o, c, &p->series[i], i, x, y);
         add_arrows(o, &p->series[i]);

@@ -63,6 +63,7 @@ typedef struct vs_chart_series {
     const double *x; /* [count] rising; with vs_chart.steps [count + 1] edges */
     const double *y; /* [count] */
     size_t count;
+    bool alarm; /* red, and not in the legend above */
 } vs_chart_series;
 enum { VS_CHART_STYLES = 8 };
 
@@ -74,6 +75,12 @@ typedef struct vs_chart_rule {
     bool right; /* the name stands right of the line */
 } vs_chart_rule;
 
+/* A point picked out: a ring at (x, y) and its name beside it. */
+typedef struct vs_chart_note {
+    double x, y;
+    const char *text;
+} vs_chart_note;
+
 typedef struct vs_chart_panel {
     const char *title;
     const vs_chart_series *series;
@@ -82,7 +89,9 @@ typedef struct vs_chart_panel {
     size_t rule_count;
     const char *const *x_names; /* names of x = 0, 1, ...; NULL: numbers */
     size_t x_name_count;
-    double x_low, x_high; /* low >= high: from the data */
+    double x_low, x_high;       /* low >= high: from the data */
+    const vs_chart_note *notes; /* with vs_chart.dots; the first stands lowest */
+    size_t note_count;
 } vs_chart_panel;
 
 /* Panels in rows of `columns` on one y scale, from the data where y_low >= y_high. */
@@ -95,6 +104,8 @@ typedef struct vs_chart {
     bool log_x, log_y;  /* values at or below a logarithmic axis stand on it */
     bool steps;         /* y holds between edges, drawn as stairs without markers */
     bool legend_beside; /* right of each panel, which has its own names; otherwise one above all */
+    bool dots;          /* markers alone, and a line at y = level with a red ground below it */
+    double level;
 } vs_chart;
 VS_NODISCARD vs_status vs_chart_draw(const vs_chart *chart, const char *stem, const vs_render_options *options,
                                      vs_render_outcome *outcome, vs_error *err);

@@ -27,6 +27,10 @@
     X(softmax_rows)                                                                                                              \
     X(mask_scores)                                                                                                               \
     X(affine)                                                                                                                    \
+    X(elementwise)                                                                                                               \
+    X(row_mean)                                                                                                                  \
+    X(exp_rows)                                                                                                                  \
+    X(round_half)                                                                                                                \
     X(div_channels)                                                                                                              \
     X(mul_channels)                                                                                                              \
     X(fake_quant)                                                                                                                \
@@ -116,6 +120,11 @@ TIMED(softmax_rows, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(mask_scores, product_flops((double)y.rows, (double)y.cols, (double)m.cols), (to, m, c, images, y), vs_mat m, vs_mat c,
       size_t images, vs_mat y)
 TIMED(affine, 0, (to, x, scale, shift, y), vs_mat x, const void *scale, const void *shift, vs_mat y)
+TIMED(elementwise, 0, (to, op, x, u, y), vs_element op, vs_mat x, vs_mat u, vs_mat y)
+TIMED(row_mean, 0, (to, x, y), vs_mat x, vs_mat y)
+TIMED(exp_rows, 0, (to, x, scale, y, sums), vs_mat x, double scale, vs_mat y, vs_mat sums)
+TIMED(round_half, 0, (to, x, format, y, images, counts), vs_mat x, vs_half_format format, vs_mat y, size_t images,
+      vs_half_counts *const *counts)
 TIMED(div_channels, 0, (to, x, s, y), vs_mat x, const void *s, vs_mat y)
 TIMED(mul_channels, 0, (to, x, s, y), vs_mat x, const void *s, vs_mat y)
 TIMED(fake_quant, 0, (to, x, grid, y, images, counts), vs_mat x, const vs_grid *grid, vs_mat y, size_t images,

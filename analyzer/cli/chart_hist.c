@@ -53,7 +53,8 @@ static void add_state(values *v, const vs_results *r, size_t state, const uint64
     v->low = fmin(v->low, v->edges[first < BINS ? first : last]);
     v->high = fmax(v->high, v->edges[last + 1]);
     v->least = fmin(v->least, 100 / (double)total * PER_OCTAVE / 2); /* one value in a bin */
-    v->series[v->series_count++] = (vs_chart_series){ r->state_names[state], state, v->edges, shares, BINS };
+    v->series[v->series_count++] =
+        (vs_chart_series){ .name = r->state_names[state], .style = state, .x = v->edges, .y = shares, .count = BINS };
 }
 
 /* Half a step rounds to zero. */
@@ -111,8 +112,13 @@ static vs_status draw(vs_chart_job *job, const vs_row *row, const values *of, co
     vs_chart_panel panels[VS_TENSOR_COUNT];
     double least = HUGE_VAL;
     for (size_t i = 0; i < n; i++) {
-        panels[i] = (vs_chart_panel){ titles[i], of[i].series, of[i].series_count, of[i].rules, of[i].rule_count, NULL,
-                                      0,         of[i].low,    of[i].high };
+        panels[i] = (vs_chart_panel){ .title = titles[i],
+                                      .series = of[i].series,
+                                      .series_count = of[i].series_count,
+                                      .rules = of[i].rules,
+                                      .rule_count = of[i].rule_count,
+                                      .x_low = of[i].low,
+                                      .x_high = of[i].high };
         least = fmin(least, of[i].least);
     }
     vs_text_add(&caption, "Shares of |x| per octave (%d bins an octave, %zu images); both axes are logarithmic.", PER_OCTAVE,

@@ -25,7 +25,7 @@ static bool add_line(sheet *s, const vs_sqnr *stream, const char *name, size_t s
         any = any || !isnan(y[b]);
         s->infinite += isinf(y[b]) != 0;
     }
-    if (any) s->series[s->lines++] = (vs_chart_series){ name, style, s->x, y, depth };
+    if (any) s->series[s->lines++] = (vs_chart_series){ .name = name, .style = style, .x = s->x, .y = y, .count = depth };
     return any;
 }
 

@@ -81,7 +81,10 @@ static vs_status collect(sheet *s, vs_error *err) {
     for (size_t p = 0; p < MAX_PANELS; p++) {
         size_t n = 0;
         for (size_t k = 0; k < SERIES; k++)
-            if (s->of[p].any[k]) s->series[p][n++] = (vs_chart_series){ names[k], k, s->of[p].x, s->of[p].y[k], s->of[p].length };
+            if (s->of[p].any[k])
+                s->series[p][n++] = (vs_chart_series){
+                    .name = names[k], .style = k, .x = s->of[p].x, .y = s->of[p].y[k], .count = s->of[p].length
+                };
         if (n == 0) continue;
         s->panels[s->panel_count] = (vs_chart_panel){ .title = s->titles[p], .series = s->series[p], .series_count = n };
         s->panels[s->panel_count].x_low = -0.6;

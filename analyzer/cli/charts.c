@@ -38,6 +38,10 @@ vs_status vs_charts_draw(vs_chart_job *job, vs_error *err) {
     }
     if (status == VS_OK) status = go_on(job, err);
     if (status == VS_OK) status = vs_chart_propagation(job, err);
+    if (status == VS_OK) status = go_on(job, err);
+    if (status == VS_OK) status = vs_chart_norms(job, err);
+    if (status == VS_OK) status = go_on(job, err);
+    if (status == VS_OK) status = vs_chart_headroom(job, err);
     for (size_t i = 0; i < job->capture_count && status == VS_OK; i++) {
         if (!first_of_layer(job, i)) continue;
         status = go_on(job, err);

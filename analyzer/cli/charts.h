@@ -29,6 +29,11 @@ VS_NODISCARD vs_status vs_chart_propagation(vs_chart_job *job, vs_error *err);
 /* hist.<layer> of capture `index`, the first of its layer; input and output side by side. */
 VS_NODISCARD vs_status vs_chart_hist(vs_chart_job *job, size_t index, vs_error *err);
 
+/* fp16.headroom: every row of every policy of the half-precision diagnosis, in execution order. */
+VS_NODISCARD vs_status vs_chart_headroom(vs_chart_job *job, vs_error *err);
+/* norms: the float model's residual stream after each block, by kinds of token. */
+VS_NODISCARD vs_status vs_chart_norms(vs_chart_job *job, vs_error *err);
+
 /* Draws a finished description as <dir>/<name> and counts its files. One of chart and slopes is NULL. */
 VS_NODISCARD vs_status vs_chart_emit(vs_chart_job *job, const char *name, const vs_chart *chart, const vs_slopes *slopes,
                                      vs_error *err);

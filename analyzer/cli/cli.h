@@ -62,6 +62,7 @@ void vs_command_help(const vs_command *command);
 
 /* ---- commands ---- */
 int vs_cli_run(const vs_command_line *line);
+int vs_cli_fp16(const vs_command_line *line);
 int vs_cli_capture(const vs_command_line *line);
 int vs_cli_inspect(const vs_command_line *line);
 int vs_cli_layers(const vs_command_line *line);

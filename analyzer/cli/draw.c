@@ -142,21 +142,42 @@ static void file_name(const char *name, char *text, size_t size) {
     if (dot) *dot = '\0';
 }
 
-static vs_status draw_map(const vs_study *s, const vs_map_capture *m, const char *dir, vs_error *err) {
-    const size_t states = s->results.state_count;
-    vs_map_panel *panels = vs_calloc(2 + states, sizeof *panels);
+/* names: of m's maps. maps/<image>.png, or <image>.fp16.png. */
+static vs_status draw_map(const vs_study *s, const vs_map_capture *m, const char *const *names, size_t count, const char *suffix,
+                          const char *dir, vs_error *err) {
+    vs_map_panel *panels = vs_calloc(2 + count, sizeof *panels);
     if (!panels) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
     size_t n = 0;
     panels[n++] = (vs_map_panel){ .title = m->name, .rgb = m->rgb };
     if (m->labels) panels[n++] = (vs_map_panel){ .title = "label", .classes = m->labels };
-    for (size_t i = 0; i < states; i++) panels[n++] = (vs_map_panel){ .title = s->results.state_names[i], .classes = m->maps[i] };
+    for (size_t i = 0; i < count; i++) panels[n++] = (vs_map_panel){ .title = names[i], .classes = m->maps[i] };
     const vs_map_sheet sheet = { m->width, m->height, panels, n, s->results.class_names, s->results.class_count };
     char name[128];
     file_name(m->name, name, sizeof name);
-    char *path = vs_format("%s/%s.png", dir, name);
+    char *path = vs_format("%s/%s%s.png", dir, name, suffix);
     vs_status status = path ? vs_map_draw(&sheet, path, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     free(path);
     free(panels);
+    return status;
+}
+
+/* Every image under fp32 and each policy of the half-precision diagnosis. */
+static vs_status draw_half_maps(const vs_study *s, const char *dir, size_t *pictures, vs_error *err) {
+    const vs_fp16_results *f = &s->results.fp16;
+    const vs_evaluation *e = &s->half_maps;
+    char suffix[16];
+    if (e->capture_count == 0) return VS_OK;
+    const char **names = vs_calloc(1 + f->policy_count, sizeof *names);
+    if (!names) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    names[0] = "fp32";
+    for (size_t i = 0; i < f->policy_count; i++) names[i + 1] = f->policies[i].name;
+    snprintf(suffix, sizeof suffix, ".%s", f->format);
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < e->capture_count && status == VS_OK; i++) {
+        status = draw_map(s, &e->captures[i], names, 1 + f->policy_count, suffix, dir, err);
+        *pictures += status == VS_OK;
+    }
+    free(names);
     return status;
 }
 
@@ -203,9 +224,10 @@ vs_status vs_cli_draw(const vs_study *s, const char *dir, size_t *pictures, bool
             status = draw_surface(s, &s->captures[i], folders[SURFACES], folders[HEATMAPS], pictures, gnuplot_missing, err);
     }
     for (size_t i = 0; i < s->evaluation.capture_count && status == VS_OK; i++) {
-        status = draw_map(s, &s->evaluation.captures[i], folders[MAPS], err);
+        status = draw_map(s, &s->evaluation.captures[i], s->results.state_names, s->results.state_count, "", folders[MAPS], err);
         *pictures += status == VS_OK;
     }
+    if (status == VS_OK) status = draw_half_maps(s, folders[MAPS], pictures, err);
     for (size_t i = 0; i < FOLDERS; i++) free(folders[i]);
     return status;
 }

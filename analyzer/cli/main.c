@@ -21,6 +21,8 @@ static const vs_option_id bench_options[] = { VS_OPT_SIZE,       VS_OPT_IMAGES, 
 static const vs_command commands[] = {
     { "run", "CONFIG...", "Runs the studies that configurations and batch files describe: tables, rankings and pictures.",
       OPTIONS(run_options), 1, VS_MAX_OPERANDS, vs_cli_run },
+    { "fp16", "CONFIG...", "Runs only the half-precision diagnosis of configurations: which rows of an FP16 engine overflow.",
+      OPTIONS(run_options), 1, VS_MAX_OPERANDS, vs_cli_fp16 },
     { "capture", "CONFIG", "Writes tensors of the analysis images as .npy files.", OPTIONS(capture_options), 1, 1,
       vs_cli_capture },
     { "inspect", "CHECKPOINT...", "Says what a checkpoint holds: layout, geometry, heads, tensors.", OPTIONS(inspect_options), 1,

@@ -105,3 +105,17 @@ int vs_cli_run(const vs_command_line *line) {
     }
     return code;
 }
+
+/* The float model alone beside it; the section fp16 comes into being where the file has none. */
+int vs_cli_fp16(const vs_command_line *line) {
+    static const char *const made[] = { "states=[fp32]", "analyze.recipes=[]", "analyze.output=false", "analyze.spared=false",
+                                        "fp16.real=false" };
+    vs_command_line only = *line;
+    vs_error err = { 0 };
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        if (only.override_count == VS_MAX_OVERRIDES)
+            return vs_cli_fail(vs_fail(&err, VS_ERR_CONFIG, "more than %d overrides", VS_MAX_OVERRIDES), &err);
+        only.overrides[only.override_count++].text = made[i];
+    }
+    return vs_cli_run(&only);
+}

@@ -134,6 +134,27 @@ typedef struct vs_analyze_config {
     int64_t images;        /* 0: all of the analysis set */
 } vs_analyze_config;
 
+/* Half-precision arithmetic of an engine (fp16.md section 3): which operations it does as one and which taken apart. */
+typedef enum vs_operation { VS_OPERATION_FUSED, VS_OPERATION_DECOMPOSED, VS_OPERATION_FLOAT32 } vs_operation;
+/* Where D^-0.5 stands in a decomposed attention; AUTO: all three are run. */
+typedef enum vs_half_scale { VS_SCALE_AUTO, VS_SCALE_AFTER, VS_SCALE_BEFORE, VS_SCALE_BOTH } vs_half_scale;
+typedef struct vs_policy_config {
+    char *name; /* the key in results and files */
+    vs_operation norm, attention, gelu;
+    vs_half_scale scale;
+    vs_mark mark;
+} vs_policy_config;
+typedef enum vs_fp16_format { VS_FP16_FORMAT_FP16, VS_FP16_FORMAT_BF16 } vs_fp16_format; /* in the order of vs_half_format */
+typedef struct vs_fp16_config {
+    bool set; /* the key is present */
+    vs_policy_config *policies;
+    size_t policy_count;
+    vs_half_scale scale;
+    vs_fp16_format format;
+    bool real;
+    vs_mark mark;
+} vs_fp16_config;
+
 typedef enum vs_z_scale { VS_Z_LINEAR, VS_Z_LOG } vs_z_scale;
 typedef struct vs_surfaces_config {
     vs_string_list layers;      /* default empty: none */
@@ -180,6 +201,7 @@ typedef struct vs_config {
     size_t state_count; /* default [fp32, sq, ptq] */
     vs_analyze_config analyze;
     vs_surfaces_config surfaces;
+    vs_fp16_config fp16;
     vs_published *published; /* runs of a batch file only */
     size_t published_count;
 } vs_config;

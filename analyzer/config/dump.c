@@ -109,6 +109,12 @@ static json_t *dump_blocks(const vs_plant_config *p) {
     return a;
 }
 
+static json_t *dump_policies(const vs_fp16_config *c) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < c->policy_count; i++) a = append(a, dump_map(vs_policy_fields, (const char *)&c->policies[i]));
+    return a;
+}
+
 static json_t *dump_observer(const vs_recipe_config *r) {
     if (r->observer == VS_OBSERVER_PERCENTILE) return put(json_object(), "percentile", json_real(r->percentile));
     return json_string(r->observer == VS_OBSERVER_MSE ? "mse" : "minmax");
@@ -140,6 +146,7 @@ static json_t *dump_field(const vs_field *f, const char *base) {
     case VS_FIELD_STRINGS: return dump_strings(at);
     case VS_FIELD_OBSERVER: return dump_observer((const vs_recipe_config *)(const void *)(base + offsetof(vs_config, recipe)));
     case VS_FIELD_STATES: return dump_states((const vs_config *)(const void *)base);
+    case VS_FIELD_POLICIES: return dump_policies((const vs_fp16_config *)at);
     case VS_FIELD_PLANTS: return dump_plants((const vs_config *)(const void *)base);
     case VS_FIELD_BLOCKS: return dump_blocks((const vs_plant_config *)(const void *)base);
     case VS_FIELD_PUBLISHED:

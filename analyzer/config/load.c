@@ -17,6 +17,8 @@ void vs_config_free(vs_config *c) {
     free(c->states);
     for (size_t i = 0; i < c->published_count; i++) free(c->published[i].state);
     free(c->published);
+    for (size_t i = 0; i < c->fp16.policy_count; i++) free(c->fp16.policies[i].name);
+    free(c->fp16.policies);
     vs_node_free(c->root);
     for (size_t i = 0; i < c->override_count; i++) free(c->overrides[i]);
     free(c->overrides);

@@ -233,6 +233,38 @@ static vs_status read_states(const vs_reader *r, const vs_node *n, const char *w
     return status;
 }
 
+/* `fused`, or {name: mine, norm: decomposed}. */
+static vs_status read_policy(const vs_reader *r, const vs_node *n, const char *where, vs_policy_config *p) {
+    if (n->kind != VS_NODE_SCALAR) return vs_read_map(r, vs_policy_fields, n, n->mark, where, p);
+    const char *known[16];
+    size_t count = 0;
+    for (; vs_named_policies[count].name; count++) known[count] = vs_named_policies[count].name;
+    known[count] = NULL;
+    size_t at = 0;
+    while (at < count && strcmp(known[at], n->text) != 0) at++;
+    if (at == count) return unknown(r, n->mark, "policy", n->text, where, known, count);
+    *p = vs_named_policies[at];
+    p->name = vs_strdup(known[at]);
+    return p->name ? VS_OK : no_memory(r);
+}
+
+static vs_status read_policies(const vs_reader *r, const vs_node *n, const char *where, vs_fp16_config *fp16) {
+    vs_status status = want(r, n, VS_NODE_LIST, where);
+    if (status == VS_OK && n->count == 0) return vs_read_fail(r, n->mark, "%s is empty", where);
+    if (status == VS_OK && n->count > MAX_STATES)
+        return vs_read_fail(r, n->items[MAX_STATES]->mark, "%s has more than %d items", where, MAX_STATES);
+    if (status == VS_OK && !(fp16->policies = vs_calloc(n->count, sizeof *fp16->policies))) return no_memory(r);
+    for (size_t i = 0; status == VS_OK && i < n->count; i++) {
+        vs_policy_config *p = &fp16->policies[fp16->policy_count++];
+        status = read_policy(r, n->items[i], where, p);
+        p->mark = n->items[i]->mark;
+        for (size_t k = 0; status == VS_OK && k < i; k++)
+            if (strcmp(fp16->policies[k].name, p->name) == 0)
+                status = vs_read_fail(r, p->mark, "two policies are called '%s'", p->name);
+    }
+    return status;
+}
+
 /* {fp32: 47.83, ptq: 7.38}; the names are held against the states once these are known. */
 static vs_status read_published(const vs_reader *r, const vs_node *n, const char *where, vs_config *config) {
     vs_status status = want(r, n, VS_NODE_MAP, where);
@@ -287,6 +319,7 @@ static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node
     case VS_FIELD_STATES: return read_states(r, n, where, (vs_config *)(void *)base);
     case VS_FIELD_PLANTS: return read_plants(r, n, where, (vs_config *)(void *)base);
     case VS_FIELD_BLOCKS: return read_blocks(r, n, where, (vs_plant_config *)(void *)base);
+    case VS_FIELD_POLICIES: return read_policies(r, n, where, (vs_fp16_config *)(void *)(base + f->offset));
     case VS_FIELD_PUBLISHED: return read_published(r, n, where, (vs_config *)(void *)base);
     case VS_FIELD_IGNORED: return VS_OK;
     case VS_FIELD_NONE_OR_MAP:

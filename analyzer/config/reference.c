@@ -25,6 +25,7 @@ static void write_type(FILE *out, const vs_field *f) {
     case VS_FIELD_PUBLISHED: fputs("map of numbers", out); break;
     case VS_FIELD_STATES:
     case VS_FIELD_PLANTS:
+    case VS_FIELD_POLICIES:
     case VS_FIELD_BLOCKS: fputs("list", out); break;
     case VS_FIELD_IGNORED: fputs("-", out); break;
     }
@@ -68,6 +69,9 @@ vs_status vs_config_write_reference(FILE *out, vs_error *err) {
     fputs(" (`sqph` and `fp16` are not built yet). Options of a state:\n\n", out);
     fputs(table_head, out);
     write_rows(out, vs_state_fields, "");
+    fputs("\n## Items of `fp16.policies`\n\n", out);
+    fputs(table_head, out);
+    write_rows(out, vs_policy_fields, "");
     fputs("\n## Batch files\n\nA file with `runs` describes several runs, each the map of `defaults` with its own map laid upon "
           "it: "
           "maps merge, lists and values replace.\n`--set` applies to every run. Results go to `<out>/<batch>/<run>/`, the table "

@@ -33,6 +33,10 @@ static const char *const scopes[] = { "all", "norm", NULL };
 static const char *const modes[] = { "weight", "activation", "both", NULL };
 static const char *const tensors[] = { "out", "in", NULL };
 static const char *const formats[] = { "png", "svg", NULL };
+static const char *const operations[] = { "fused", "decomposed", "float32", NULL };
+static const char *const gelus[] = { "fused", "decomposed", NULL };
+static const char *const half_scales[] = { "auto", "after", "before", "both", NULL };
+static const char *const half_formats[] = { "fp16", "bf16", NULL };
 static const char *const z_scales[] = { "linear", "log", NULL };
 
 const vs_field vs_plant_fields[] = {
@@ -90,6 +94,53 @@ const vs_field vs_state_fields[] = {
       .names = scopes,
       .fallback = "all",
       .doc = "sq: every quantized linear, or qkv and fc1 alone, folded into their norms" },
+    { .key = NULL },
+};
+
+static char fused_name[] = "fused", decomposed_name[] = "decomposed", norm_name[] = "norm_fp32",
+            attention_name[] = "attention_fp32", strict_name[] = "strict";
+const vs_policy_config vs_named_policies[] = {
+    { .name = fused_name },
+    { .name = decomposed_name, .norm = VS_OPERATION_DECOMPOSED, .attention = VS_OPERATION_DECOMPOSED },
+    { .name = norm_name, .norm = VS_OPERATION_FLOAT32, .attention = VS_OPERATION_DECOMPOSED },
+    { .name = attention_name, .norm = VS_OPERATION_DECOMPOSED, .attention = VS_OPERATION_FLOAT32 },
+    { .name = strict_name,
+      .norm = VS_OPERATION_DECOMPOSED,
+      .attention = VS_OPERATION_DECOMPOSED,
+      .gelu = VS_OPERATION_DECOMPOSED },
+    { .name = NULL },
+};
+
+const vs_field vs_policy_fields[] = {
+    { .key = "name",
+      .type = VS_FIELD_NAME,
+      .offset = IN(vs_policy_config, name),
+      .required = true,
+      .doc = "key in results and files" },
+    { .key = "norm",
+      .type = VS_FIELD_ENUM,
+      .offset = IN(vs_policy_config, norm),
+      .names = operations,
+      .fallback = "fused",
+      .doc = "LayerNorm as one operation, taken apart, or in float32" },
+    { .key = "attention",
+      .type = VS_FIELD_ENUM,
+      .offset = IN(vs_policy_config, attention),
+      .names = operations,
+      .fallback = "fused",
+      .doc = "attention as one operation, with scores and probabilities stored in half, or in float32" },
+    { .key = "scale",
+      .type = VS_FIELD_ENUM,
+      .offset = IN(vs_policy_config, scale),
+      .names = half_scales,
+      .fallback = "auto",
+      .doc = "decomposed attention: where D^-0.5 stands; auto: as fp16.scale says" },
+    { .key = "gelu",
+      .type = VS_FIELD_ENUM,
+      .offset = IN(vs_policy_config, gelu),
+      .names = gelus,
+      .fallback = "fused",
+      .doc = "GELU as one operation or taken apart" },
     { .key = NULL },
 };
 
@@ -500,6 +551,35 @@ static const vs_field surfaces_fields[] = {
     { .key = NULL },
 };
 
+static const vs_field fp16_fields[] = {
+    { .key = "policies",
+      .type = VS_FIELD_POLICIES,
+      .offset = AT(fp16),
+      .fallback = "[fused, decomposed]",
+      .doc =
+          "what the engine does as one operation: names (fused, decomposed, norm_fp32, attention_fp32, strict) or maps (below)" },
+    { .key = "scale",
+      .type = VS_FIELD_ENUM,
+      .offset = AT(fp16.scale),
+      .names = half_scales,
+      .fallback = "auto",
+      .doc = "where D^-0.5 stands in a decomposed attention: on the product, on q in front of it, its root on q and k; auto runs "
+             "all "
+             "three" },
+    { .key = "format",
+      .type = VS_FIELD_ENUM,
+      .offset = AT(fp16.format),
+      .names = half_formats,
+      .fallback = "fp16",
+      .doc = "what values are rounded to" },
+    { .key = "real",
+      .type = VS_FIELD_BOOL,
+      .offset = AT(fp16.real),
+      .fallback = "false",
+      .doc = "half kernels of a GPU beside the emulation (not built yet)" },
+    { .key = NULL },
+};
+
 const vs_field vs_config_fields[] = {
     { .key = "version", .type = VS_FIELD_INT, .offset = AT(version), .min = 1, .max = 1, .required = true, .doc = "1" },
     { .key = "name", .type = VS_FIELD_NAME, .offset = AT(name), .required = true, .doc = "of the run: its folder under --out" },
@@ -513,7 +593,12 @@ const vs_field vs_config_fields[] = {
       .doc = "models to run whole: a list of kinds, or of {kind: {...}} (below)" },
     { .key = "analyze", .type = VS_FIELD_MAP, .fields = analyze_fields, .doc = "what is measured" },
     { .key = "surfaces", .type = VS_FIELD_MAP, .fields = surfaces_fields, .doc = "what is drawn" },
-    { .key = "fp16", .type = VS_FIELD_IGNORED, .doc = "half-precision diagnosis (not built yet)" },
+    { .key = "fp16",
+      .type = VS_FIELD_MAP,
+      .fields = fp16_fields,
+      .present = AT(fp16.set) + 1,
+      .mark = AT(fp16.mark) + 1,
+      .doc = "half-precision diagnosis: which rows of a half engine overflow" },
     { .key = "published",
       .type = VS_FIELD_PUBLISHED,
       .offset = AT(published),

@@ -22,6 +22,7 @@ typedef enum vs_field_type {
     VS_FIELD_OBSERVER,
     VS_FIELD_STATES,
     VS_FIELD_PLANTS,
+    VS_FIELD_POLICIES,
     VS_FIELD_BLOCKS,
     VS_FIELD_PUBLISHED,
     VS_FIELD_IGNORED /* known, read by later parts of the program, not built yet */
@@ -45,9 +46,12 @@ extern const vs_field vs_config_fields[]; /* relative to vs_config */
 extern const vs_field vs_batch_fields[];  /* relative to vs_config: of a batch file, which has only version and name */
 extern const vs_field vs_plant_fields[];  /* relative to vs_plant_config */
 extern const vs_field vs_state_fields[];  /* relative to vs_state_config */
+extern const vs_field vs_policy_fields[]; /* relative to vs_policy_config */
 /* Whether a key of an item of model.plant means something to its kind. */
 bool vs_plant_has(vs_plant_kind kind, const char *key);
 extern const char *const vs_state_names[], *const vs_plant_names[];
+/* The named policies of fp16.md section 3; the last has no name. */
+extern const vs_policy_config vs_named_policies[];
 
 typedef struct vs_reader {
     const vs_config *config; /* being read: its path and overrides, for messages */

@@ -200,20 +200,24 @@ static void conclusions(document *d, const vs_ranking_set *set, json_t *o) {
 }
 
 /* Every state has its keys, measured or not. */
+static json_t *task_values(document *d, const vs_task *t) {
+    json_t *x = json_object(), *iou = t->has_labels ? json_array() : json_null();
+    for (size_t k = 0; t->has_labels && k < d->results->class_count; k++) append(d, iou, number(t->iou[k]));
+    put(d, x, "miou", t->has_labels ? number(t->miou) : json_null());
+    put(d, x, "aacc", t->has_labels ? number(t->aacc) : json_null());
+    put(d, x, "macc", t->has_labels ? number(t->macc) : json_null());
+    put(d, x, "agreement", t->has_agreement ? number(t->agreement) : json_null());
+    put(d, x, "iou", iou);
+    return x;
+}
+
 static json_t *task(document *d) {
     const vs_results *r = d->results;
     static const vs_task none = { 0 };
     json_t *o = json_object();
     for (size_t s = 0; s < r->state_count; s++) {
         const vs_task *t = r->has_task ? &r->tasks[s] : &none;
-        json_t *x = json_object(), *iou = t->has_labels ? json_array() : json_null();
-        for (size_t k = 0; t->has_labels && k < r->class_count; k++) append(d, iou, number(t->iou[k]));
-        put(d, x, "miou", t->has_labels ? number(t->miou) : json_null());
-        put(d, x, "aacc", t->has_labels ? number(t->aacc) : json_null());
-        put(d, x, "macc", t->has_labels ? number(t->macc) : json_null());
-        put(d, x, "agreement", t->has_agreement ? number(t->agreement) : json_null());
-        put(d, x, "iou", iou);
-        put(d, o, r->state_names[s], x);
+        put(d, o, r->state_names[s], task_values(d, t));
     }
     return o;
 }
@@ -286,6 +290,21 @@ static json_t *propagation(document *d) {
     return o;
 }
 
+static json_t *block_norms(document *d, const vs_token_norms *n) {
+    json_t *a = json_array();
+    for (size_t b = 0; b < n->block_count; b++) {
+        const vs_block_norms *k = &n->blocks[b];
+        json_t *x = json_object();
+        put(d, x, "cls", number(k->cls / (double)n->images));
+        put(d, x, "registers", d->results->arch->registers ? number(k->registers / (double)n->images) : json_null());
+        put(d, x, "median", number(k->median / (double)n->images));
+        put(d, x, "high", n->high ? number(k->high / (double)n->high) : json_null());
+        put(d, x, "largest", number(k->largest));
+        append(d, a, x);
+    }
+    return a;
+}
+
 static json_t *token_norms(document *d) {
     const vs_token_norms *n = &d->results->norms;
     if (!n->images) return json_null();
@@ -311,6 +330,120 @@ static json_t *token_norms(document *d) {
     put(d, o, "high", integer(n->high));
     put(d, o, "prefix", prefix);
     put(d, o, "listed", listed);
+    put(d, o, "blocks", block_norms(d, n));
+    return o;
+}
+
+static json_t *place(document *d, const vs_half_place_result *p) {
+    if (!p->present) return json_null();
+    json_t *o = json_object();
+    put(d, o, "image", integer(p->image));
+    put(d, o, "token", json_string(p->token));
+    put(d, o, "channel", integer(p->channel));
+    return o;
+}
+
+static json_t *fp16_row(document *d, const vs_fp16_row *r) {
+    json_t *o = json_object();
+    put(d, o, "row", json_string(r->name));
+    put(d, o, "max", number(r->max));
+    put(d, o, "headroom", number(r->headroom));
+    put(d, o, "inf", integer((size_t)r->inf));
+    put(d, o, "cast_inf", integer((size_t)r->cast_inf));
+    put(d, o, "nan", integer((size_t)r->nan));
+    put(d, o, "subnormal", integer((size_t)r->subnormal));
+    put(d, o, "flushed", integer((size_t)r->flushed));
+    put(d, o, "first", place(d, &r->first));
+    put(d, o, "largest", place(d, &r->largest));
+    put(d, o, "sqnr", pooled(&r->sqnr));
+    return o;
+}
+
+static json_t *fp16_first_bad(document *d, const vs_fp16_policy *p) {
+    if (p->first_bad >= p->row_count) return json_null();
+    json_t *o = json_object();
+    put(d, o, "row", json_string(p->rows[p->first_bad].name));
+    put(d, o, "why", json_string(p->why));
+    put(d, o, "value", number(p->bad_value));
+    return o;
+}
+
+static json_t *fp16_chain(document *d, const vs_fp16_diagnosis *g) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < g->chain_count; i++) {
+        json_t *o = json_object();
+        put(d, o, "row", json_string(g->chain[i].row));
+        put(d, o, "why", json_string(g->chain[i].why));
+        put(d, o, "value", number(g->chain[i].value));
+        put(d, o, "class", json_string(g->chain[i].class_name));
+        append(d, a, o);
+    }
+    return a;
+}
+
+static json_t *fp16_keep(document *d, const vs_fp16_diagnosis *g) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < g->keep_count; i++) {
+        const vs_fp16_keep *k = &g->keep[i];
+        json_t *o = json_object(), *without = json_object();
+        put(d, without, "sqnr", number(k->without_sqnr));
+        put(d, without, "task", k->has_task ? task_values(d, &k->without_task) : json_null());
+        put(d, o, "row", json_string(k->row));
+        put(d, o, "why", json_string(k->needed ? "needed" : "headroom"));
+        put(d, o, "without", without);
+        append(d, a, o);
+    }
+    return a;
+}
+
+static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
+    json_t *cause = json_object(), *classes = json_array(), *verified = g->verified ? json_object() : json_null();
+    for (size_t i = 0; i < g->class_count; i++) append(d, classes, json_string(g->classes[i]));
+    put(d, cause, "classes", classes);
+    put(d, cause, "sqnr", number(g->cause_sqnr));
+    put(d, cause, "words", json_string(g->words));
+    if (g->verified) {
+        put(d, verified, "without_images", integer(g->without_images));
+        put(d, verified, "without_none", g->without_images ? task_values(d, &g->whole_task) : json_null());
+        put(d, verified, "sqnr", number(g->verified_sqnr));
+        put(d, verified, "task", task_values(d, &g->verified_task));
+    }
+    put(d, o, "chain", fp16_chain(d, g));
+    put(d, o, "cause", cause);
+    put(d, o, "target", number(g->target));
+    put(d, o, "wide", number(g->wide));
+    put(d, o, "lin", number(g->lin));
+    put(d, o, "keep", fp16_keep(d, g));
+    put(d, o, "keep_reaches", json_boolean(g->reached));
+    put(d, o, "keep_sqnr", number(g->keep_sqnr));
+    put(d, o, "verified", verified);
+    put(d, o, "macs_share", number(g->macs_share));
+    put(d, o, "runs", integer(g->runs));
+}
+
+static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
+    json_t *o = json_object(), *rows = json_array();
+    for (size_t i = 0; i < p->row_count; i++) append(d, rows, fp16_row(d, &p->rows[i]));
+    put(d, o, "scale", p->scale ? json_string(p->scale) : json_null());
+    put(d, o, "sqnr", pooled(&p->sqnr));
+    put(d, o, "task", p->has_task ? task_values(d, &p->task) : json_null());
+    put(d, o, "classes_predicted", p->has_task ? integer(p->classes_predicted) : json_null());
+    put(d, o, "finite", p->analyzed ? json_boolean(p->finite) : json_null());
+    put(d, o, "rows", rows);
+    put(d, o, "first_bad", fp16_first_bad(d, p));
+    if (p->diagnosis.present) fp16_diagnosis(d, &p->diagnosis, o);
+    return o;
+}
+
+static json_t *fp16(document *d) {
+    const vs_fp16_results *r = &d->results->fp16;
+    json_t *o = json_object(), *policies = json_object(), *weights = json_object();
+    for (size_t i = 0; i < r->policy_count; i++) put(d, policies, r->policies[i].name, fp16_policy(d, &r->policies[i]));
+    put(d, weights, "inf", integer((size_t)r->weights_inf));
+    put(d, weights, "flushed", integer((size_t)r->weights_flushed));
+    put(d, o, "format", json_string(r->format));
+    put(d, o, "weights", weights);
+    put(d, o, "policies", policies);
     return o;
 }
 
@@ -340,6 +473,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     put(d, o, "classes", classes(d));
     put(d, o, "task", task(d));
     put(d, o, "planted", planted(d));
+    if (r->fp16.policy_count) put(d, o, "fp16", fp16(d));
     char *text = doc.failed ? NULL : vs_json_text(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
     json_decref(o);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for results.json");

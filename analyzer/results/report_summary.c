@@ -195,6 +195,7 @@ static void add_answer(const summary *s) {
     else
         answer_output(s);
     answer_culprits(s);
+    vs_report_fp16_answer(s->t, r);
 }
 
 /* ---- states */
@@ -477,6 +478,7 @@ vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
     *text = NULL;
     add_answer(&s);
     add_states(&s);
+    vs_report_fp16_policies(&t, r);
     add_layers(&s);
     add_output(&s);
     add_planted(&s);

@@ -80,7 +80,8 @@ typedef struct vs_row {
 typedef struct vs_task {
     bool has_labels, has_agreement;
     double miou, aacc, macc, agreement;
-    double *iou; /* [classes], NAN where the class is absent */
+    double *iou;  /* [classes], NAN where the class is absent */
+    size_t shown; /* classes that are predicted anywhere */
 } vs_task;
 
 typedef struct vs_plant_result {
@@ -107,12 +108,20 @@ typedef struct vs_token_norm {
     double norm, times;
 } vs_token_norm;
 
+/* After one block, sums over images: of the class token, the mean of registers, the median of patches; `high` over the patches
+ * that are high after the last block, `largest` the largest of all patches. */
+typedef struct vs_block_norms {
+    double cls, registers, median, high, largest;
+} vs_block_norms;
+
 enum { VS_HIGH_NORM = 4, VS_LISTED_NORMS = 32 }; /* a patch token above that many medians is high; at most so many are listed */
 typedef struct vs_token_norms {
     size_t images, patches, high;          /* analysis images; their patch tokens; the high ones among those */
     vs_token_norm listed[VS_LISTED_NORMS]; /* the largest by `times` */
     size_t listed_count;
-    double *prefix_times; /* [1 + registers]: of class and register tokens, summed over images */
+    double *prefix_times;   /* [1 + registers]: of class and register tokens, summed over images */
+    vs_block_norms *blocks; /* [block_count], the model's depth */
+    size_t block_count;
 } vs_token_norms;
 
 typedef struct vs_ranking {
@@ -152,6 +161,89 @@ typedef struct vs_ranking_set {
     size_t harmless_count;
 } vs_ranking_set;
 
+/* Where something happened in a half-precision run. */
+typedef struct vs_half_place_result {
+    bool present;
+    size_t image, channel; /* channel: of scores, the key's token */
+    char token[32];        /* "cls", "patch(3,7)"; of scores, the query's */
+} vs_half_place_result;
+
+/* One row of a policy over the analysis images (fp16.md section 6). */
+typedef struct vs_fp16_row {
+    char name[64];
+    double max;      /* max |x| before rounding, of finite values */
+    double cast_max; /* of what the row read in float32, before rounding; 0: nothing */
+    double headroom; /* log2(largest finite / max), bits; HUGE_VAL where max is 0 */
+    uint64_t inf, cast_inf, nan, subnormal, flushed;
+    vs_half_place_result first, largest; /* overflow; max */
+    vs_sqnr sqnr;                        /* against the float run; attn.qkv: the worst of q, k, v */
+} vs_fp16_row;
+
+/* Scores and probabilities: a place's channel is the key's token. */
+bool vs_fp16_row_of_keys(const vs_fp16_row *row);
+
+/* A bad row, and the class that goes to float32 to see what it hid. */
+typedef struct vs_fp16_link {
+    char row[64];
+    const char *why, *class_name; /* why: "overflow", "nan", "sqnr" */
+    double value;                 /* max |x| before rounding; values that are NaN; dB */
+} vs_fp16_link;
+
+/* An entry of a keep list. */
+typedef struct vs_fp16_keep {
+    char row[64];        /* a unit: "blocks.3.norm1" is the whole norm */
+    bool needed;         /* without it the output misses the target; else it is there for the margin alone */
+    double without_sqnr; /* of the output, dB, analysis images */
+    bool has_task;
+    vs_task without_task; /* the first evaluation images */
+} vs_fp16_keep;
+
+/* Where a policy goes wrong and what restores it (fp16.md section 4). SQNR in dB; -HUGE_VAL: not finite. */
+typedef struct vs_fp16_diagnosis {
+    bool present;
+    double wide, lin, target;
+    vs_fp16_link *chain; /* the first is the policy's first bad row */
+    size_t chain_count;
+    const char *classes[6]; /* the smallest set in float32 that reaches the target */
+    size_t class_count;
+    double cause_sqnr;
+    char words[256];
+    bool reached; /* the list reaches the target with its margin */
+    vs_fp16_keep *keep;
+    size_t keep_count;
+    double keep_sqnr; /* analysis images */
+    bool verified;
+    double verified_sqnr; /* evaluation images */
+    vs_task verified_task;
+    size_t without_images; /* evaluation images of without_task; the whole list's metric on the same */
+    vs_task whole_task;
+    double macs_share; /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
+    size_t runs;       /* emulated runs over the analysis images */
+} vs_fp16_diagnosis;
+
+typedef struct vs_fp16_policy {
+    char name[128];
+    const char *scale; /* "after", ...; NULL where no scale is stored */
+    bool analyzed, finite;
+    vs_sqnr sqnr; /* of the output */
+    vs_fp16_row *rows;
+    size_t row_count; /* in execution order */
+    size_t first_bad; /* SIZE_MAX: none */
+    const char *why;  /* "overflow", "nan", "sqnr" */
+    double bad_value; /* as of vs_fp16_link */
+    vs_fp16_diagnosis diagnosis;
+    bool has_task;
+    vs_task task;
+    size_t classes_predicted;
+} vs_fp16_policy;
+
+typedef struct vs_fp16_results {
+    vs_fp16_policy *policies;
+    size_t policy_count;
+    const char *format;
+    uint64_t weights_inf, weights_flushed; /* stored weights: overflows, non-zero values that became 0 */
+} vs_fp16_results;
+
 typedef struct vs_results {
     const char *name;    /* borrowed */
     const vs_arch *arch; /* borrowed */
@@ -172,6 +264,7 @@ typedef struct vs_results {
     vs_propagation *propagations; /* the worst layers, each alone */
     size_t propagation_count;
     vs_token_norms norms;
+    vs_fp16_results fp16;
     bool has_task;
     vs_task *tasks; /* [state_count] */
     const char *const *class_names;

@@ -136,14 +136,16 @@ static void reset_slot(const vs_analysis *a, vs_image_slot *s) {
     }
 }
 
-static vs_status measure_norms(const vs_analysis_run *r, vs_error *err) {
+/* After block b; EoMT's queries, in front once they have joined, are no tokens of the image. */
+static vs_status measure_norms(const vs_analysis_run *r, size_t b, vs_error *err) {
     const vs_session *session = r->job->session;
-    const size_t t = vs_session_tokens(session), queries = r->a->model->arch.queries; /* which are no tokens of the image */
+    const vs_arch *arch = &r->a->model->arch;
+    const size_t t = vs_session_tokens(session) - arch->queries, queries = vs_arch_queries_at(arch, b + 1);
     const vs_mat x = vs_session_stream(session, 0);
     vs_status status = VS_OK;
     for (size_t i = 0; i < r->job->images && status == VS_OK; i++)
-        status = vs_norms_measure(&vs_analysis_slot(r, i)->tokens, r->a->backend,
-                                  vs_mat_view(r->a->backend, x, i * t + queries, t - queries, 0, x.cols),
+        status = vs_norms_measure(&vs_analysis_slot(r, i)->tokens, r->a->backend, b,
+                                  vs_mat_view(r->a->backend, x, i * (t + queries) + queries, t, 0, x.cols),
                                   vs_session_grid_w(session), err);
     return status;
 }
@@ -155,7 +157,7 @@ static vs_status through_block(vs_analysis_run *r, size_t b, vs_error *err) {
     r->state = 0;
     vs_status status = vs_forward_block(session, a->runner->weights, VS_ANALYSIS_FLOAT, 0, b, (vs_tapper){ float_tap, r }, err);
     if (status == VS_OK && !a->second_pass) vs_analysis_local_block(r, b);
-    if (status == VS_OK && !a->second_pass && b + 1 == a->model->arch.depth) status = measure_norms(r, err);
+    if (status == VS_OK && !a->second_pass) status = measure_norms(r, b, err);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         r->state = s;
         status =

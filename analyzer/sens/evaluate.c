@@ -46,8 +46,7 @@ static vs_status predict_scores(const context *c, const vs_job *job, size_t imag
 /* The state's maps, one image after another: the logits resized to the image, or one class for a classifier. */
 static vs_status predict(const context *c, const vs_job *job, const vs_state *state, uint16_t *maps, vs_error *err) {
     const vs_backend *be = c->runner->weights->backend;
-    vs_state_tap tap = { state, be };
-    vs_status status = vs_forward(job->session, state->weights, job->pixels, vs_state_tapper(&tap), err);
+    vs_status status = vs_state_forward(state, job->session, job->pixels, err);
     if (status != VS_OK) return status;
     if (c->runner->weights->model->arch.head == VS_HEAD_EOMT) {
         for (size_t i = 0; i < job->images && status == VS_OK; i++)
@@ -156,6 +155,7 @@ vs_status vs_task_of_counts(vs_task *t, const vs_confusion *c, bool has_labels, 
     size_t ious = 0, accs = 0;
     uint64_t intersect = 0, labelled = 0;
     for (size_t k = 0; k < c->classes; k++) {
+        t->shown += c->shown[k] > 0;
         const uint64_t unite = c->predicted[k] + c->labelled[k] - c->intersect[k];
         t->iou[k] = percent(c->intersect[k], unite);
         intersect += c->intersect[k];
@@ -191,7 +191,8 @@ vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, const vs_imag
                            : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
     for (size_t i = 0; i < parts && status == VS_OK; i++) status = vs_confusion_create(&c.counts[i], a->classes, err);
     if (status == VS_OK)
-        status = vs_run_images(runner, set, set->count, "evaluation", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
+        status = vs_run_images(runner, set, set->count, "evaluation", (vs_session_needs){ 1, 1, vs_states_scratch(states) }, work,
+                               NULL, &c, err);
     bool has_labels = vs_arch_gives_maps(a);
     for (size_t i = 0; c.labels_missing && i < runner->threads; i++) has_labels &= !c.labels_missing[i];
     for (size_t s = 0; s < n && status == VS_OK; s++) {

@@ -36,8 +36,7 @@ static vs_status run_states(const context *c, const vs_job *job, vs_error *err) 
     for (size_t s = 0; s < state_count(c) && status == VS_OK; s++) {
         if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
         const vs_state *state = &c->states->states[s];
-        vs_state_tap tap = { state, c->runner->weights->backend };
-        status = vs_forward(job->session, state->weights, job->pixels, vs_state_tapper(&tap), err);
+        status = vs_state_forward(state, job->session, job->pixels, err);
         if (status == VS_OK) status = keep_logits(c, job, s, err);
     }
     return status;
@@ -147,8 +146,8 @@ vs_status vs_evaluate_windows(vs_evaluation *out, const vs_runner *runner, const
     const bool has_labels = set->labels || set->config->scenes.set;
     vs_status status = begin(&c, keep, err);
     if (status == VS_OK)
-        status =
-            vs_run_images(runner, set, set->count, "evaluation crops", (vs_session_needs){ 1, 1, NULL }, work, NULL, &c, err);
+        status = vs_run_images(runner, set, set->count, "evaluation crops", (vs_session_needs){ 1, 1, vs_states_scratch(states) },
+                               work, NULL, &c, err);
     for (size_t s = 0; s < n && status == VS_OK; s++) {
         for (size_t i = 1; i < runner->threads; i++) vs_confusion_merge(&c.counts[s], &c.counts[i * n + s]);
         status = vs_task_of_counts(&out->tasks[s], &c.counts[s], has_labels, err);

@@ -1,5 +1,5 @@
-/* Norms of the float model's tokens after the last block: patch tokens that carry far more than the others, and how much class
- * and register tokens carry (docs/results.md, token_norms). */
+/* Norms of the float model's tokens: after the last block, patch tokens that carry far more than the others, and how much class
+ * and register tokens carry; after each block, the same kinds apart (docs/results.md, token_norms). */
 #include "norms.h"
 
 #include <math.h>
@@ -11,8 +11,9 @@
 
 static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for the norms of tokens"); }
 
-vs_status vs_norms_measure(vs_token_slot *slot, const vs_backend *be, vs_mat tokens, size_t grid_w, vs_error *err) {
-    if (!vs_grow((void **)&slot->norms, &slot->capacity, tokens.rows, sizeof *slot->norms)) return no_memory(err);
+vs_status vs_norms_measure(vs_token_slot *slot, const vs_backend *be, size_t block, vs_mat tokens, size_t grid_w, vs_error *err) {
+    if (!vs_grow((void **)&slot->norms, &slot->capacity, (block + 1) * tokens.rows, sizeof *slot->norms)) return no_memory(err);
+    double *norms = slot->norms + block * tokens.rows;
     void *host = vs_calloc(tokens.rows * tokens.cols, (size_t)be->real);
     if (!host) return no_memory(err);
     vs_status status = be->ops->download(be, host, tokens, err);
@@ -23,8 +24,9 @@ vs_status vs_norms_measure(vs_token_slot *slot, const vs_backend *be, vs_mat tok
             const double x = vs_host_real(host, be->real, t * tokens.cols + c);
             sum += x * x;
         }
-        slot->norms[t] = sqrt(sum);
+        norms[t] = sqrt(sum);
     }
+    slot->blocks = block + 1;
     slot->tokens = tokens.rows;
     slot->grid_w = grid_w;
     free(host);
@@ -52,20 +54,40 @@ static void list(vs_token_norms *n, const vs_token_norm *token) {
     n->listed[at] = *token;
 }
 
+/* One image's tokens after one block. High patches are those of the last block (`last`, above `limit`): where they come from
+ * shows in the blocks before. */
+static void pool_block(vs_block_norms *b, size_t prefix, const double *norms, const double *last, double limit, size_t tokens,
+                       double *sorted) {
+    double registers = 0;
+    for (size_t t = 1; t < prefix; t++) registers += norms[t];
+    b->cls += norms[0];
+    if (prefix > 1) b->registers += registers / (double)(prefix - 1);
+    b->median += median_of(sorted, norms + prefix, tokens - prefix);
+    for (size_t t = prefix; t < tokens; t++) {
+        b->largest = fmax(b->largest, norms[t]);
+        if (last[t] > limit) b->high += norms[t];
+    }
+}
+
 vs_status vs_norms_pool(vs_token_norms *n, const vs_arch *arch, size_t image, const vs_token_slot *slot, vs_error *err) {
     const size_t prefix = 1 + arch->registers, patches = slot->tokens - prefix;
+    const double *last = slot->norms + (slot->blocks - 1) * slot->tokens;
     double *sorted = vs_calloc(patches, sizeof *sorted);
     if (!n->prefix_times) n->prefix_times = vs_calloc(prefix, sizeof *n->prefix_times);
-    if (!n->prefix_times || !sorted) {
+    if (!n->blocks) n->blocks = vs_calloc(slot->blocks, sizeof *n->blocks);
+    if (!n->prefix_times || !n->blocks || !sorted) {
         free(sorted);
         return no_memory(err);
     }
-    const double median = median_of(sorted, slot->norms + prefix, patches);
+    const double median = median_of(sorted, last + prefix, patches);
+    n->block_count = slot->blocks;
+    for (size_t b = 0; b < slot->blocks; b++)
+        pool_block(&n->blocks[b], prefix, slot->norms + b * slot->tokens, last, VS_HIGH_NORM * median, slot->tokens, sorted);
     free(sorted);
-    for (size_t t = 0; t < prefix; t++) n->prefix_times[t] += slot->norms[t] / median;
+    for (size_t t = 0; t < prefix; t++) n->prefix_times[t] += last[t] / median;
     for (size_t t = prefix; t < slot->tokens; t++) {
-        vs_token_norm token = { .image = image, .norm = slot->norms[t], .times = slot->norms[t] / median };
-        if (!(token.times > VS_HIGH_NORM)) continue;
+        vs_token_norm token = { .image = image, .norm = last[t], .times = last[t] / median };
+        if (!(last[t] > VS_HIGH_NORM * median)) continue;
         n->high++;
         vs_token_name(arch, t, slot->grid_w, token.name, sizeof token.name);
         list(n, &token);

@@ -61,10 +61,11 @@ vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, s
 }
 
 vs_status vs_confusion_create(vs_confusion *c, size_t classes, vs_error *err) {
-    *c = (vs_confusion){ .classes = classes, .intersect = vs_calloc(3 * classes, sizeof *c->intersect) };
+    *c = (vs_confusion){ .classes = classes, .intersect = vs_calloc(4 * classes, sizeof *c->intersect) };
     if (!c->intersect) return vs_fail(err, VS_ERR_NOMEM, "no memory for task counts");
     c->predicted = c->intersect + classes;
     c->labelled = c->predicted + classes;
+    c->shown = c->labelled + classes;
     return VS_OK;
 }
 
@@ -74,7 +75,10 @@ void vs_confusion_release(vs_confusion *c) {
 }
 
 void vs_confusion_add(vs_confusion *c, const uint16_t *map, const uint16_t *float_map, const uint8_t *labels, size_t pixels) {
-    for (size_t i = 0; i < pixels; i++) c->agree += map[i] == float_map[i];
+    for (size_t i = 0; i < pixels; i++) {
+        c->agree += map[i] == float_map[i];
+        c->shown[map[i]]++;
+    }
     c->pixels += pixels;
     for (size_t i = 0; labels && i < pixels; i++) {
         if (labels[i] == 255) continue;
@@ -90,6 +94,7 @@ void vs_confusion_merge(vs_confusion *into, const vs_confusion *from) {
         into->intersect[k] += from->intersect[k];
         into->predicted[k] += from->predicted[k];
         into->labelled[k] += from->labelled[k];
+        into->shown[k] += from->shown[k];
     }
     into->agree += from->agree;
     into->pixels += from->pixels;

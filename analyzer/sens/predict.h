@@ -23,6 +23,7 @@ size_t vs_argmax(const double *values, size_t count);
 typedef struct vs_confusion {
     size_t classes;
     uint64_t *intersect, *predicted, *labelled; /* [classes] */
+    uint64_t *shown;                            /* [classes]: predicted, whether labelled or not */
     uint64_t agree, pixels;                     /* against the float map, all pixels */
 } vs_confusion;
 VS_NODISCARD vs_status vs_confusion_create(vs_confusion *c, size_t classes, vs_error *err);

@@ -31,7 +31,7 @@ static vs_status variant_for(vs_states *s, const vs_state_config *sc, const vs_r
 static vs_state make_state(const vs_state_config *sc, const vs_weights *base, const vs_variant *v) {
     const bool weights = sc->kind == VS_STATE_PTQ || sc->kind == VS_STATE_SQ || sc->kind == VS_STATE_WEIGHTS;
     const bool inputs = sc->kind == VS_STATE_PTQ || sc->kind == VS_STATE_SQ || sc->kind == VS_STATE_ACTS;
-    return (vs_state){ sc->name, sc->kind, v && weights ? &v->weights : base, inputs ? v : NULL };
+    return (vs_state){ sc->name, sc->kind, v && weights ? &v->weights : base, inputs ? v : NULL, NULL };
 }
 
 static size_t find_state(const vs_states *s, const char *name) {
@@ -76,7 +76,7 @@ vs_status vs_states_create(vs_states *s, const vs_config *config, const vs_weigh
         status = vs_fail(err, VS_ERR_NOMEM, "no memory for states");
         goto out;
     }
-    s->states[s->state_count++] = (vs_state){ "fp32", VS_STATE_FP32, base, NULL };
+    s->states[s->state_count++] = (vs_state){ "fp32", VS_STATE_FP32, base, NULL, NULL };
     vs_variant *plain = NULL;
     for (size_t i = 0; i < config->state_count && status == VS_OK; i++) {
         const vs_state_config *sc = &config->states[i];
@@ -130,4 +130,16 @@ size_t vs_states_first_alike(const vs_states *s, size_t recipe, vs_kind kind, in
     for (size_t p = 0; p < recipe; p++)
         if (same_site(&s->recipes[p], &s->recipes[recipe], kind, block)) return p;
     return recipe;
+}
+
+vs_status vs_state_forward(const vs_state *state, vs_session *session, const float *pixels, vs_error *err) {
+    if (state->half) return vs_half_forward(session, state->half, pixels, NULL, err);
+    vs_state_tap tap = { state, state->weights->backend };
+    return vs_forward(session, state->weights, pixels, vs_state_tapper(&tap), err);
+}
+
+size_t (*vs_states_scratch(const vs_states *states))(const vs_arch *arch, size_t tokens, size_t images) {
+    for (size_t i = 0; i < states->state_count; i++)
+        if (states->states[i].half) return vs_half_scratch;
+    return NULL;
 }

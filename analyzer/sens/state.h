@@ -2,6 +2,7 @@
 #ifndef VS_STATE_H
 #define VS_STATE_H
 
+#include "half.h"
 #include "quant.h"
 
 /* A model to run: which weights, and what is done to the inputs of its layers. */
@@ -10,6 +11,7 @@ typedef struct vs_state {
     vs_state_kind kind;
     const vs_weights *weights; /* the float model's or a variant's */
     const vs_variant *variant; /* its sites quantize the inputs; NULL: inputs stay float */
+    const vs_half_model *half; /* run in half precision instead; else NULL */
 } vs_state;
 
 /* All states and recipes of a run. states[0] is always fp32. Several states share a variant: `weights` and `acts` are
@@ -36,6 +38,10 @@ typedef struct vs_state_tap {
     const vs_backend *backend;
 } vs_state_tap;
 vs_tapper vs_state_tapper(vs_state_tap *context);
+
+/* The whole model as the state runs it, in a session with the scratch that vs_states_scratch says (NULL: none). */
+VS_NODISCARD vs_status vs_state_forward(const vs_state *state, vs_session *session, const float *pixels, vs_error *err);
+size_t (*vs_states_scratch(const vs_states *states))(const vs_arch *arch, size_t tokens, size_t images);
 
 /* The first recipe that does the same to a layer as `recipe`, so that one measurement serves both: q, k and v, which SmoothQuant
  * leaves alone, and under scope norm proj and fc2. `recipe` itself where there is none before it. */

@@ -9,6 +9,7 @@
 
 #include "calibrate.h"
 #include "footprint.h"
+#include "fp16.h"
 #include "sweep.h"
 #include "util.h"
 
@@ -275,6 +276,7 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK && s->model->arch.head == VS_HEAD_EOMT && config->recipe.p != VS_P_NONE)
         status = vs_fail(err, VS_ERR_UNSUPPORTED,
                          "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", config->path);
+    if (status == VS_OK && config->fp16.set) status = vs_half_check(s->model, s->backend->name, s->backend->ops, err);
     if (status == VS_OK) status = open_sets(s, err);
     if (status == VS_OK) status = measure_geometry(s, err);
     if (status == VS_OK) status = check_globs(s, &config->analyze.layers, err);
@@ -449,6 +451,18 @@ static vs_status evaluate(vs_study *s, const vs_runner *runner, vs_error *err) {
     return status;
 }
 
+/* The half-precision diagnosis; image names of the analysis set are there. */
+static vs_status diagnose(vs_study *s, const vs_runner *runner, vs_error *err) {
+    const vs_fp16_options options = { .analysis = s->analysis_set.count ? &s->analysis_set : NULL,
+                                      .images = s->results.analysis_images,
+                                      .evaluation = s->evaluation_set.count && s->model->arch.head != VS_HEAD_NONE
+                                                        ? &s->evaluation_set
+                                                        : NULL,
+                                      .floats = s->float_maps,
+                                      .keep = KEPT_MAPS };
+    return vs_fp16_diagnose(&s->results.fp16, &s->half_maps, runner, &s->config->fp16, &options, err);
+}
+
 vs_status vs_study_run(vs_study *s, vs_error *err) {
     const vs_runner runner = vs_study_runner(s);
     vs_results *r = &s->results;
@@ -468,6 +482,11 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
         r->class_count = s->evaluation.classes;
         r->evaluation_images = s->evaluation_set.images;
         if (s->model->class_name_count == r->class_count) r->class_names = (const char *const *)s->model->class_names;
+    }
+    if (status == VS_OK && s->config->fp16.set) {
+        begin_stage(s, "fp16");
+        status = diagnose(s, &runner, err);
+        end_stage(s);
     }
     return status == VS_OK ? vs_rankings_compute(r, err) : status;
 }
@@ -515,7 +534,10 @@ void vs_study_release(vs_study *s) {
     free(r->propagations);
     free(r->stream);
     free(r->norms.prefix_times);
+    free(r->norms.blocks);
+    vs_fp16_release(&r->fp16);
     vs_evaluation_release(&s->evaluation);
+    vs_evaluation_release(&s->half_maps);
     vs_states_release(&s->states);
     vs_imageset_release(&s->calibration_set);
     vs_imageset_release(&s->analysis_set);

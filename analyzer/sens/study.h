@@ -44,7 +44,8 @@ typedef struct vs_study {
     vs_surface_capture *captures;
     size_t capture_count;
     vs_evaluation evaluation;
-    vs_results results; /* its names and numbers are owned by the study */
+    vs_evaluation half_maps; /* maps under fp32 and the policies of results.fp16 */
+    vs_results results;      /* its names and numbers are owned by the study */
     char **image_names;
     vs_stage_time stages[VS_MAX_STAGES];
     size_t stage_count;

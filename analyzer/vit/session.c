@@ -256,6 +256,9 @@ void vs_session_copy_stream(vs_session *s, size_t from, size_t to) {
 
 void *vs_session_scratch(const vs_session *s) { return s->scratch; }
 vs_mat vs_session_patches(const vs_session *s) { return s->patches; }
+vs_mat vs_session_positions(const vs_session *s) { return s->pos; }
+vs_mat vs_session_cosines(const vs_session *s) { return s->cosines; }
+vs_mat vs_session_sines(const vs_session *s) { return s->sines; }
 vs_mat vs_session_embedded(const vs_session *s) { return s->embedded; }
 vs_mat vs_session_features(const vs_session *s) { return s->features; }
 vs_mat vs_session_normed(const vs_session *s) { return s->normed; }

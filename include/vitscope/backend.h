@@ -72,6 +72,31 @@ typedef struct vs_abs_stats {
     uint64_t count;
 } vs_abs_stats;
 
+/* 16-bit formats that values can be rounded to; the last is none: fp16's 11 bits with the exponents of float32, for what
+ * rounding does where nothing overflows. */
+typedef enum vs_half_format { VS_HALF_FP16, VS_HALF_BF16, VS_HALF_WIDE, VS_HALF_FORMATS } vs_half_format;
+
+/* What rounding did to one tensor (fp16.md section 1). Places are rows and columns within the image, the first in row-major
+ * order. */
+typedef struct vs_half_counts {
+    uint64_t inf;                                  /* finite before, infinite after: overflows */
+    uint64_t nan;                                  /* NaN before */
+    uint64_t subnormal;                            /* non-zero after, below the smallest normal number */
+    uint64_t flushed;                              /* non-zero before, zero after */
+    double max;                                    /* max |x| before rounding, of finite values; 0 where there are none */
+    size_t max_row, max_col, first_row, first_col; /* first: the first overflow, where inf is not 0 */
+} vs_half_counts;
+
+/* What `elementwise` does; u is absent in the last two. */
+typedef enum vs_element {
+    VS_ELEMENT_ADD,
+    VS_ELEMENT_SUB,
+    VS_ELEMENT_MUL,
+    VS_ELEMENT_DIV,
+    VS_ELEMENT_SQRT,
+    VS_ELEMENT_ERF
+} vs_element;
+
 /* Bytes of device memory that `alloc` and `alloc_counts` have given: held now, and the most so far. Zero where reals live in host
  * memory, which nobody has to share out. */
 typedef struct vs_memory_use {
@@ -85,7 +110,7 @@ typedef struct vs_backend vs_backend;
 /* Slots hold arithmetic only: shapes are checked once by the caller that plans the run. `self` is the backend.
  * Unless said otherwise outputs must not overlap inputs, except that out == in (same p and ld) is allowed for
  * elementwise operations: layernorm, gelu, scale_add, affine, div_channels, fake_quant, fake_quant_rows,
- * fake_quant_tokens. */
+ * fake_quant_tokens, and where an operation says so. */
 typedef struct vs_backend_ops {
     void (*close)(vs_backend *self);
 
@@ -145,6 +170,20 @@ typedef struct vs_backend_ops {
     void (*mask_scores)(const vs_backend *self, vs_mat m, vs_mat c, size_t images, vs_mat y);
     /* y = x * scale[col] + shift[col] (a folded BatchNorm). */
     void (*affine)(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
+
+    /* y = x op u in one operation, x alone for the unary ones. u has x's rows or one, and x's columns or one: what is missing is
+     * repeated. y may be x, and u where that has its shape. */
+    void (*elementwise)(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y);
+    /* y[r] = sum_c x[r,c] / cols; y [rows, 1]. */
+    void (*row_mean)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* A softmax before its division: y[r,c] = e^(scale x[r,c] - max_r), sums[r] = sum_c y[r,c]; sums [rows, 1]. y may be x. */
+    void (*exp_rows)(const vs_backend *self, vs_mat x, double scale, vs_mat y, vs_mat sums);
+
+    /* ---- 16-bit formats ---- */
+    /* y = the nearest value of `format` to x as float32, half to even, subnormals kept, NaN quiet; y may be x. *counts[i] of
+     * image i is overwritten (counts may be NULL; see statistics). */
+    void (*round_half)(const vs_backend *self, vs_mat x, vs_half_format format, vs_mat y, size_t images,
+                       vs_half_counts *const *counts);
 
     /* ---- quantization ---- */
     /* y[r,c] = x[r,c] / s[c] (SmoothQuant's explicit division). */

@@ -325,7 +325,12 @@ void vs_session_copy_stream(vs_session *session, size_t from, size_t to);
 /* That alone: for a stream that was made from parts of another. */
 void vs_session_copy_collected(const vs_session *session, size_t from, size_t to);
 void *vs_session_scratch(const vs_session *session);
-vs_mat vs_session_patches(const vs_session *session);  /* [B*N, 3*p*p]: patch_embed.proj's input, after vs_forward_embed */
+vs_mat vs_session_patches(const vs_session *session); /* [B*N, 3*p*p]: patch_embed.proj's input, after vs_forward_embed */
+/* Of the session's patch grid: positions [N, C], or cosines and sines [N, D/2] of the rotation; p NULL where the model has the
+ * other. */
+vs_mat vs_session_positions(const vs_session *session);
+vs_mat vs_session_cosines(const vs_session *session);
+vs_mat vs_session_sines(const vs_session *session);
 vs_mat vs_session_embedded(const vs_session *session); /* [B*N, C]: its output */
 vs_mat
 vs_session_features(const vs_session *session);      /* [B*N or B, head_width]: the head linear's input, after vs_forward_head */

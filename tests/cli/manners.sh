@@ -1,10 +1,10 @@
 . "$(dirname "$0")/lib.sh"
 
 expect 0 '' "$vitscope" --help
-for command in run capture inspect layers scenes bench; do
+for command in run fp16 capture inspect layers scenes bench; do
     grep -q "^  $command " "$dir/stdout" || miss "--help does not list $command"
 done
-grep -qE '^  (fp16|export|triage|diff|resolve) ' "$dir/stdout" && miss "--help lists what is not built"
+grep -qE '^  (export|triage|diff|resolve) ' "$dir/stdout" && miss "--help lists what is not built"
 expect 0 '' "$vitscope" run --help
 expect 0 '' "$vitscope" --version
 expect 2 "no command given" "$vitscope"

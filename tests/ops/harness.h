@@ -116,6 +116,10 @@ void test_patchify_tokens_copy(void **state);
 void test_linear_i8(void **state);
 void test_nonfinite_forward(void **state);
 
+void test_round_half(void **state);
+void test_single_operations(void **state);
+void test_row_sums(void **state);
+
 void test_fake_quant(void **state);
 void test_fake_quant_rows(void **state);
 void test_fake_quant_tokens(void **state);

@@ -22,8 +22,14 @@ static void high_patches_are_listed(void **state) {
         x[t * WIDTH + 1] = 0;
         x[t * WIDTH + 2] = -0.8 * norms[t];
     }
+    double half[(2 + PATCHES) * WIDTH]; /* the block before: all patches of norm 2 but the last, of 30 */
+    for (size_t t = 0; t < 2 + PATCHES; t++) {
+        half[t * WIDTH] = half[t * WIDTH + 1] = 0;
+        half[t * WIDTH + 2] = t < 2 ? norms[t] / 2 : t < 1 + PATCHES ? 2 : 30;
+    }
     for (size_t image = 0; image < 2; image++) {
-        assert_int_equal(vs_norms_measure(&slot, be, (vs_mat){ x, 2 + PATCHES, WIDTH, WIDTH }, 3, &err), VS_OK);
+        assert_int_equal(vs_norms_measure(&slot, be, 0, (vs_mat){ half, 2 + PATCHES, WIDTH, WIDTH }, 3, &err), VS_OK);
+        assert_int_equal(vs_norms_measure(&slot, be, 1, (vs_mat){ x, 2 + PATCHES, WIDTH, WIDTH }, 3, &err), VS_OK);
         assert_int_equal(vs_norms_pool(&n, &arch, image, &slot, &err), VS_OK);
     }
     assert_int_equal(n.images, 2);
@@ -39,7 +45,16 @@ static void high_patches_are_listed(void **state) {
     check_close(n.listed[2].times, 4.4, 1e-12);
     check_close(n.prefix_times[0], 2 * 2.0, 1e-12);
     check_close(n.prefix_times[1], 2 * 4.0, 1e-12);
+    assert_int_equal(n.block_count, 2);
+    check_close(n.blocks[0].cls, 2 * 2.5, 1e-12);
+    check_close(n.blocks[1].registers, 2 * 10.0, 1e-12);
+    check_close(n.blocks[0].median, 2 * 2.0, 1e-12);
+    check_close(n.blocks[1].median, 2 * 2.5, 1e-12);
+    check_close(n.blocks[0].high, 2 * (2.0 + 30.0), 1e-12); /* of the patches that are 11 and 20 in the end */
+    check_close(n.blocks[1].high, 2 * (11.0 + 20.0), 1e-12);
+    check_close(n.blocks[0].largest, 30, 0);
     free(n.prefix_times);
+    free(n.blocks);
     free(slot.norms);
     vs_backend_close(be);
 }
@@ -49,7 +64,7 @@ static void the_list_is_short(void **state) {
     enum { COUNT = 100 };
     vs_error err = { 0 };
     vs_token_norms n = { 0 };
-    vs_token_slot slot = { .norms = vs_calloc(2 + COUNT, sizeof *slot.norms), .tokens = 2 + COUNT, .grid_w = 10 };
+    vs_token_slot slot = { .norms = vs_calloc(2 + COUNT, sizeof *slot.norms), .blocks = 1, .tokens = 2 + COUNT, .grid_w = 10 };
     assert_non_null(slot.norms);
     for (size_t t = 0; t < 2 + COUNT; t++) slot.norms[t] = t % 2 ? (double)t * 100 : 1;
     slot.norms[3] = 1;
@@ -59,6 +74,7 @@ static void the_list_is_short(void **state) {
     for (size_t i = 1; i < VS_LISTED_NORMS; i++) assert_true(n.listed[i].times < n.listed[i - 1].times);
     check_close(n.listed[0].times, 10100, 0);
     free(n.prefix_times);
+    free(n.blocks);
     free(slot.norms);
 }
 

@@ -8,10 +8,11 @@
 #include "util.h"
 #include "vitscope/backend.h"
 
-enum { DEPTH = 40, KINDS = 7, STATES = 3, RECIPES = 2, ROWS = DEPTH * KINDS, CULPRITS = 2 };
+enum { DEPTH = 40, KINDS = 7, STATES = 3, RECIPES = 2, ROWS = DEPTH * KINDS, CULPRITS = 2, HALF_ROWS = 2 + 3 * DEPTH };
 
 static char dir[256];
 static const vs_kind kinds[KINDS] = { VS_KIND_QKV, VS_KIND_Q, VS_KIND_K, VS_KIND_V, VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2 };
+static const char *image_names[2] = { "scene 0", "a 'b'.png" };
 static const char *state_names[STATES] = { "fp32", "ptq", "sq <&> 'a'" }, *recipe_names[RECIPES] = { "ptq", "sq <&> 'a'" };
 
 typedef struct study {
@@ -24,6 +25,9 @@ typedef struct study {
     vs_propagation propagations[CULPRITS];
     uint64_t hist[STATES][VS_HIST_BINS], *hists[STATES];
     vs_surface_capture captures[2];
+    vs_block_norms norms[DEPTH];
+    vs_fp16_row half_rows[2][HALF_ROWS];
+    vs_fp16_policy policies[3];
     vs_results results;
 } study;
 
@@ -76,6 +80,42 @@ static void build_captures(study *s, vs_rng *rng) {
         s->captures[i] = (vs_surface_capture){ .row = 6, .tensor = i ? VS_TENSOR_IN : VS_TENSOR_OUT, .hists = s->hists };
 }
 
+/* tokens, three rows a block, the head; under the second policy the square of block 30 overflows, and what follows holds NaN. */
+static void build_half(study *s) {
+    static const char *const names[3] = { "norm1.square", "attn.scores", "add2" };
+    for (size_t p = 0; p < 2; p++) {
+        for (size_t i = 0; i < HALF_ROWS; i++) {
+            vs_fp16_row *r = &s->half_rows[p][i];
+            const size_t b = (i - 1) / 3, k = (i - 1) % 3;
+            const double max = k == 0 ? 1000 * (double)(b + 1) : 10;
+            if (i == 0 || i + 1 == HALF_ROWS)
+                snprintf(r->name, sizeof r->name, i ? "head.conv_seg" : "tokens");
+            else
+                snprintf(r->name, sizeof r->name, "blocks.%zu.%s", b, names[k]);
+            r->max = i == 0 ? 0 : i + 1 == HALF_ROWS ? 3 : p && b == 30 && k == 0 ? 500000 : max;
+            r->headroom = r->max > 0 ? log2(65504 / r->max) : HUGE_VAL;
+            r->inf = r->max > 65504;
+            r->sqnr = sqnr(p && i > 3 * 30 ? -HUGE_VAL : 60);
+            r->sqnr.nonfinite = p && i > 3 * 30;
+            r->largest = (vs_half_place_result){ true, 1, 7, "patch(3,<4>)" };
+            if (r->inf) r->first = (vs_half_place_result){ true, 0, 5, "reg1" };
+        }
+        s->policies[p] = (vs_fp16_policy){ .analyzed = true, .finite = !p, .rows = s->half_rows[p], .row_count = HALF_ROWS };
+        s->policies[p].first_bad = p ? 3 * 30 + 1 : SIZE_MAX;
+    }
+    snprintf(s->policies[0].name, sizeof s->policies[0].name, "fused");
+    snprintf(s->policies[1].name, sizeof s->policies[1].name, "decomposed.after");
+    snprintf(s->policies[2].name, sizeof s->policies[2].name, "not analysed");
+    s->results.fp16 = (vs_fp16_results){ .policies = s->policies, .policy_count = 3, .format = "fp16" };
+}
+
+static void build_norms(study *s) {
+    for (size_t b = 0; b < DEPTH; b++) s->norms[b] = (vs_block_norms){ 2 * 50, 2 * 40, 2 * 10, 3 * (double)(b + 1), 80 };
+    s->results.norms = (vs_token_norms){ .images = 2, .patches = 30, .high = 3, .blocks = s->norms, .block_count = DEPTH };
+    s->results.norms.listed_count = 1;
+    s->results.norms.listed[0] = (vs_token_norm){ 1, "patch(2,1)", 120, 12.5 };
+}
+
 static study *build(void) {
     study *s = vs_calloc(1, sizeof *s);
     vs_error err = { 0 };
@@ -99,6 +139,9 @@ static study *build(void) {
                                .stream = s->stream,
                                .propagations = s->propagations,
                                .propagation_count = CULPRITS };
+    s->results.image_names = image_names;
+    build_half(s);
+    build_norms(s);
     assert_int_equal(vs_rankings_compute(&s->results, &err), VS_OK);
     return s;
 }
@@ -141,7 +184,8 @@ static void has(const char *text, const char *part) {
     if (!text || !strstr(text, part)) fail_msg("no '%s'", part);
 }
 
-static const char *const all[] = { "sqnr", "sqnr.sq", "blind_spot", "blind_spot.sq", "propagation", "hist.blocks.0.mlp.fc2" };
+static const char *const all[] = { "sqnr",  "sqnr.sq",      "blind_spot", "blind_spot.sq", "propagation", "hist.blocks.0.mlp.fc2",
+                                   "norms", "fp16.headroom" };
 enum { ALL = sizeof all / sizeof *all };
 
 /* Only the numbers of the picture: captions may say "nan". */
@@ -352,6 +396,63 @@ static void shares_add_up(void **state) {
     destroy(s);
 }
 
+/* A panel for each policy that was analysed: what overflows in red, the worst row and the first overflow with their places. */
+static void overflow_is_red(void **state) {
+    (void)state;
+    study *s = build();
+    vs_chart_job job = job_of(s, "/nonexistent/gnuplot");
+    vs_error err = { 0 };
+    char *script = script_of(vs_chart_headroom(&job, &err), &err, "fp16.headroom.gp");
+    has(script, "'fused: 0 of 122 rows overflow'");
+    has(script, "'decomposed.after: 1 of 122 rows overflow, output not finite'");
+    assert_null(strstr(script, "not analysed"));
+    assert_int_equal(count_of(script, "set object 1 rectangle"), 2);
+    has(script, "'least: blocks.39.norm1.square, patch(3,<4>), channel 7' at first");
+    has(script, "'least: blocks.30.norm1.square, patch(3,<4>), channel 7' at first");
+    assert_int_equal(count_of(script, "'first: "), 0); /* it is the worst */
+    assert_int_equal(count_of(script, "lc rgb '#d00000' pt 9"), 1);
+    has(script, "'holds inf or NaN from before'");
+    free(script);
+    s->half_rows[1][1].inf = 1; /* an overflow before the worst */
+    s->half_rows[1][1].first = (vs_half_place_result){ true, 0, 9, "cls" };
+    script = script_of(vs_chart_headroom(&job, &err), &err, "fp16.headroom.gp");
+    has(script, "'first: blocks.0.norm1.square, cls, channel 9' at first");
+    free(script);
+    snprintf(s->half_rows[0][2].name, sizeof s->half_rows[0][2].name, "blocks.0.attn.scores");
+    s->half_rows[0][2].headroom = -1;
+    script = script_of(vs_chart_headroom(&job, &err), &err, "fp16.headroom.gp");
+    has(script, "'least: blocks.0.attn.scores, patch(3,<4>), key 7' at first");
+    free(script);
+    s->results.fp16.policy_count = 0;
+    assert_int_equal(vs_chart_headroom(&job, &err), VS_OK);
+    assert_null(take("fp16.headroom.gp"));
+    destroy(s);
+}
+
+/* Registers and high patches have lines where there are any. */
+static void norms_part_the_tokens(void **state) {
+    (void)state;
+    study *s = build();
+    vs_chart_job job = job_of(s, "/nonexistent/gnuplot");
+    vs_error err = { 0 };
+    char *script = script_of(vs_chart_norms(&job, &err), &err, "norms.gp");
+    has(script, "'high patches'");
+    has(script, "\n39 40\n"); /* 3 high ones share 3 * 40 after the last block */
+    assert_null(strstr(script, "'registers'"));
+    has(script, "12.5 times.");
+    free(script);
+    s->results.norms.high = 0;
+    s->arch.registers = 2;
+    script = script_of(vs_chart_norms(&job, &err), &err, "norms.gp");
+    has(script, "'registers'");
+    assert_null(strstr(script, "'high patches'"));
+    free(script);
+    s->results.norms.images = 0;
+    assert_int_equal(vs_chart_norms(&job, &err), VS_OK);
+    assert_null(take("norms.gp"));
+    destroy(s);
+}
+
 static void a_stop_ends_drawing(void **state) {
     (void)state;
     study *s = build();
@@ -476,6 +577,8 @@ int main(void) {
                                         cmocka_unit_test(panels_without_data_are_left_out),
                                         cmocka_unit_test(the_step_stands_in_the_input),
                                         cmocka_unit_test(shares_add_up),
+                                        cmocka_unit_test(overflow_is_red),
+                                        cmocka_unit_test(norms_part_the_tokens),
                                         cmocka_unit_test(a_stop_ends_drawing),
                                         cmocka_unit_test(heat_rises_in_lightness),
                                         cmocka_unit_test(heatmaps_share_a_scale),

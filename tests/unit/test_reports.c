@@ -63,7 +63,7 @@ static void build(study *s) {
         s->output[k] = sqnr(k ? 20 : HUGE_VAL);
         s->iou[k][0] = 80;
         s->iou[k][1] = (double)NAN;
-        s->tasks[k] = (vs_task){ true, true, k == 1 ? 40 : 80, 90, 85, 99, s->iou[k] };
+        s->tasks[k] = (vs_task){ true, true, k == 1 ? 40 : 80, 90, 85, 99, s->iou[k], 0 };
     }
     s->results = (vs_results){ .name = "made up",
                                .arch = &s->arch,
@@ -453,6 +453,113 @@ static void many_culprits_fit_the_page(void **state) {
     release(&s);
 }
 
+/* Sentences wherever their lines break. */
+static void says(const char *text, const char *part) {
+    char *flat = vs_strdup(text), *to = flat;
+    assert_non_null(flat);
+    for (const char *c = flat; *c; c++)
+        if (*c != '\n' && (*c != ' ' || (to > flat && to[-1] != ' '))) *to++ = *c;
+    *to = '\0';
+    holds(flat, part);
+    free(flat);
+}
+
+/* Which policies hold; of one that fails the first bad row with its places, what it is, and what cannot stay in half. */
+static void policies_in_sentences(void **state) {
+    (void)state;
+    enum { HALF_ROWS = 5 };
+    study s;
+    build(&s);
+    rank_rows(&s);
+    static const char *const names[HALF_ROWS] = { "tokens", "blocks.0.norm1.square", "blocks.0.norm1.var", "blocks.1.attn.scores",
+                                                  "head.conv_seg" };
+    vs_fp16_row rows[2][HALF_ROWS] = { 0 };
+    for (size_t i = 0; i < 2 * HALF_ROWS; i++) {
+        vs_fp16_row *r = &rows[i / HALF_ROWS][i % HALF_ROWS];
+        snprintf(r->name, sizeof r->name, "%s", names[i % HALF_ROWS]);
+        r->max = 1023.5;
+        r->headroom = 6;
+        r->largest = (vs_half_place_result){ true, 1, 3, "patch(0,1)" };
+    }
+    rows[1][1].inf = rows[1][2].inf = rows[1][3].cast_inf = 1;
+    rows[1][1].headroom = -2;
+    rows[1][1].first = (vs_half_place_result){ true, 0, 2, "cls" };
+    vs_fp16_policy policies[3] = {
+        { .name = "fused", .analyzed = true, .finite = true, .sqnr = sqnr(60), .rows = rows[0], .row_count = HALF_ROWS },
+        { .name = "decomposed.after",
+          .analyzed = true,
+          .finite = true,
+          .sqnr = sqnr(1),
+          .rows = rows[1],
+          .row_count = HALF_ROWS },
+        { .name = "mine", .first_bad = SIZE_MAX },
+    };
+    policies[0].first_bad = SIZE_MAX;
+    policies[1].first_bad = 1;
+    policies[1].why = "overflow";
+    for (size_t i = 0; i < 3; i++) {
+        policies[i].has_task = true;
+        policies[i].task = (vs_task){ .has_labels = true, .miou = i == 1 ? 3 : 79.6, .shown = i == 1 ? 1 : 2 };
+        policies[i].classes_predicted = policies[i].task.shown;
+    }
+    s.tasks[0].shown = 2;
+    s.results.fp16 = (vs_fp16_results){ .policies = policies, .policy_count = 3, .format = "fp16", .weights_inf = 3 };
+    char *text = summary_of(&s);
+    holds(text, "FP16 holds under fused, mine.\n");
+    says(text, "FP16 fails under decomposed.after (mIoU 80.00 -> 3.00, 1 of 2 classes predicted)");
+    says(text, "blocks.0.norm1.square (overflow, first at cls of scene 0;");
+    says(text, "1023.5 at patch(0,1), channel 3).");
+    says(text, "squares inside LayerNorm");
+    says(text, "blocks.0.norm1, blocks.1.attn.scores.");
+    holds(text, "3 weights are above the largest FP16");
+    holds(text, "3 of 5    -2.00  blocks.0.norm1.square  blocks.0.norm1.square\n");
+    free(text);
+    policies[1].why = "nan"; /* without an overflow, and without labels */
+    policies[1].finite = false;
+    rows[1][1].inf = rows[1][2].inf = rows[1][3].cast_inf = 0;
+    policies[1].task = (vs_task){ .has_agreement = true, .agreement = 12 };
+    s.results.fp16.format = "bf16";
+    text = summary_of(&s);
+    says(text, "BF16 fails under decomposed.after (agreement 12.00 %, 1 class predicted)");
+    says(text, "(NaN, first at cls");
+    says(text, "Nothing overflows");
+    free(text);
+    release(&s);
+}
+
+/* Cause and keep list of the diagnosis instead of what overflows; needed entries first. */
+static void a_keep_list_in_a_sentence(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    vs_fp16_row row = { .name = "blocks.0.ls1", .max = 70000, .headroom = -0.096, .inf = 1 };
+    vs_fp16_keep keep[3] = { { .row = "blocks.0.add1" },
+                             { .row = "blocks.0.ls1", .needed = true },
+                             { .row = "norm", .needed = true } };
+    vs_fp16_policy policy = { .name = "fused", .analyzed = true, .rows = &row, .row_count = 1, .why = "overflow" };
+    policy.diagnosis = (vs_fp16_diagnosis){ .present = true, .words = "overflow of the stream at blocks.0.ls1", .reached = true };
+    policy.diagnosis.keep = keep;
+    policy.diagnosis.keep_count = 3;
+    policy.diagnosis.macs_share = 0.0896;
+    policy.diagnosis.verified = true;
+    policy.diagnosis.verified_sqnr = 51.25;
+    s.results.fp16 = (vs_fp16_results){ .policies = &policy, .policy_count = 1, .format = "fp16" };
+    char *text = summary_of(&s);
+    says(text, "Cause: overflow of the stream at blocks.0.ls1. Keep in FP32 (2 needed, 1 for a bit of headroom; 8.96 % of");
+    says(text, "blocks.0.ls1, norm, blocks.0.add1; output SQNR then 51.2 dB on the evaluation images.");
+    free(text);
+    policy.diagnosis.verified_task = (vs_task){ .has_labels = true, .miou = 79.9 };
+    text = summary_of(&s);
+    says(text, "blocks.0.add1; verified on the evaluation images: mIoU 79.90.");
+    free(text);
+    policy.diagnosis.reached = false;
+    text = summary_of(&s);
+    says(text, "blocks.0.add1; which does not reach the target.");
+    free(text);
+    release(&s);
+}
+
 static void a_folder_that_is_not_there(void **state) {
     (void)state;
     study s;
@@ -480,6 +587,8 @@ int main(void) {
         cmocka_unit_test(nothing_measured),
         cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
+        cmocka_unit_test(policies_in_sentences),
+        cmocka_unit_test(a_keep_list_in_a_sentence),
         cmocka_unit_test(a_folder_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

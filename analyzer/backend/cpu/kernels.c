@@ -6,6 +6,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "half_round.h"
 #include "histogram.h"
 
 static inline float bits_to_float(uint32_t bits) {
@@ -275,6 +276,40 @@ static void range_histogram(const float *x, double lo, double factor, uint32_t l
     }
 }
 
+static void round_half(const float *x, vs_half_format format, float *y, size_t n) {
+    if (format == VS_HALF_FP16)
+        for (size_t i = 0; i < n; i++) y[i] = vs_round_fp16(x[i]);
+    else if (format == VS_HALF_BF16)
+        for (size_t i = 0; i < n; i++) y[i] = vs_round_bf16(x[i]);
+    else
+        for (size_t i = 0; i < n; i++) y[i] = vs_round_wide(x[i]);
+}
+
+/* Magnitudes as integers: positive floats are ordered as their bits are. */
+#define TALLY(ROUND, NORMAL)                                                                                                     \
+    _Pragma("omp simd reduction(+ : inf, nan, subnormal, flushed) reduction(max : max)") for (size_t i = 0; i < n; i++) {        \
+        const int32_t a = (int32_t)(vs_half_bits_of(x[i]) & 0x7fffffffu), h = (int32_t)ROUND((uint32_t)a);                       \
+        const int32_t finite = a < VS_FLOAT_INFINITY ? a : 0;                                                                    \
+        inf += a < VS_FLOAT_INFINITY && h == VS_FLOAT_INFINITY ? 1u : 0u;                                                        \
+        nan += a > VS_FLOAT_INFINITY ? 1u : 0u;                                                                                  \
+        subnormal += h > 0 && h < NORMAL ? 1u : 0u;                                                                              \
+        flushed += a > 0 && h == 0 ? 1u : 0u;                                                                                    \
+        max = finite > max ? finite : max;                                                                                       \
+    }
+
+static vs_half_tally half_tally(const float *x, vs_half_format format, size_t n) {
+    uint32_t inf = 0, nan = 0, subnormal = 0, flushed = 0;
+    int32_t max = 0;
+    if (format == VS_HALF_FP16) {
+        TALLY(vs_fp16_magnitude, VS_FP16_NORMAL)
+    } else if (format == VS_HALF_BF16) {
+        TALLY(vs_bf16_magnitude, VS_BF16_NORMAL)
+    } else {
+        TALLY(vs_wide_magnitude, VS_BF16_NORMAL)
+    }
+    return (vs_half_tally){ inf, nan, subnormal, flushed, vs_half_from_bits((uint32_t)max) };
+}
+
 const vs_kernels VS_KERNEL_TABLE = {
     .isa = VS_KERNEL_ISA,
     .add_bias = add_bias,
@@ -292,6 +327,8 @@ const vs_kernels VS_KERNEL_TABLE = {
     .fake_quant_counted = fake_quant_counted,
     .quantize_u8 = quantize_u8,
     .quantize_s8 = quantize_s8,
+    .round_half = round_half,
+    .half_tally = half_tally,
     .absmax = absmax,
     .error_sums = error_sums,
     .dot_i8 = dot_i8,

@@ -5,6 +5,12 @@
 
 #include "vitscope/backend.h"
 
+/* vs_half_counts of a row without its places. */
+typedef struct vs_half_tally {
+    uint32_t inf, nan, subnormal, flushed;
+    float max;
+} vs_half_tally;
+
 typedef struct vs_kernels {
     const char *isa;
     void (*add_bias)(float *y, const float *b, size_t n);
@@ -25,6 +31,8 @@ typedef struct vs_kernels {
     void (*fake_quant_counted)(const float *x, const vs_grid *grid, float *y, size_t n, vs_quant_counts *counts);
     void (*quantize_u8)(const float *x, const vs_grid *grid, uint8_t *codes, size_t n);
     void (*quantize_s8)(const float *x, const vs_grid *grid, int8_t *codes, size_t n);
+    void (*round_half)(const float *x, vs_half_format format, float *y, size_t n);
+    vs_half_tally (*half_tally)(const float *x, vs_half_format format, size_t n);
     float (*absmax)(const float *x, size_t n);
     void (*error_sums)(const float *x, const float *y, size_t n, vs_error_sums *sums); /* adds */
     int32_t (*dot_i8)(const uint8_t *x, const int8_t *w, size_t n);                    /* exact; n <= VS_MAX_I8_TERMS */

@@ -349,6 +349,10 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->depthwise3x3 = depthwise3x3;
     o->softmax_rows = softmax_rows;
     o->mask_scores = mask_scores;
+    o->elementwise = vs_cpu_elementwise;
+    o->row_mean = vs_cpu_row_mean;
+    o->exp_rows = vs_cpu_exp_rows;
+    o->round_half = vs_cpu_round_half;
     o->div_channels = div_channels;
     o->mul_channels = mul_channels;
     o->fake_quant = fake_quant;

@@ -116,6 +116,7 @@ bool vs_cuda_attention_fused(vs_cuda_thread *t, vs_mat q, vs_mat k, vs_mat v, si
 void vs_cuda_fill_memory(vs_backend_ops *ops);
 void vs_cuda_fill_attention(vs_backend_ops *ops);
 void vs_cuda_fill_forward(vs_backend_ops *ops);
+void vs_cuda_fill_half(vs_backend_ops *ops);
 void vs_cuda_fill_quantize(vs_backend_ops *ops);
 void vs_cuda_fill_statistics(vs_backend_ops *ops);
 

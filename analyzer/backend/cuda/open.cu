@@ -50,6 +50,7 @@ static void fill(vs_cuda_context *c) {
     vs_cuda_fill_memory(&c->ops);
     vs_cuda_fill_forward(&c->ops);
     vs_cuda_fill_attention(&c->ops);
+    vs_cuda_fill_half(&c->ops);
     vs_cuda_fill_quantize(&c->ops);
     vs_cuda_fill_statistics(&c->ops);
     c->ops.linear = vs_cuda_linear;

@@ -28,6 +28,13 @@ void vs_ref_depthwise3x3(const vs_backend *self, vs_mat x, const void *k, size_t
 void vs_ref_softmax_rows(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_mask_scores(const vs_backend *self, vs_mat m, vs_mat c, size_t images, vs_mat y);
 
+/* half.c */
+void vs_ref_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y);
+void vs_ref_row_mean(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_ref_exp_rows(const vs_backend *self, vs_mat x, double scale, vs_mat y, vs_mat sums);
+void vs_ref_round_half(const vs_backend *self, vs_mat x, vs_half_format format, vs_mat y, size_t images,
+                       vs_half_counts *const *counts);
+
 /* quantize.c */
 void vs_ref_div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
 void vs_ref_mul_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y);

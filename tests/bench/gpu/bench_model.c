@@ -148,7 +148,7 @@ int main(int argc, char **argv) {
     if (status == VS_OK) status = read_histogram(&b);
     if (status == VS_OK) status = make_variant(&b);
     if (status == VS_OK) {
-        const vs_state state = { "ptq", VS_STATE_PTQ, &b.variant->weights, b.variant };
+        const vs_state state = { "ptq", VS_STATE_PTQ, &b.variant->weights, b.variant, NULL };
         vs_state_tap tap = { &state, b.backend };
         status = measure(&b, state.weights, vs_state_tapper(&tap), &quantized);
     }

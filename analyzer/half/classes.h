@@ -1,0 +1,34 @@
+/* What the diagnosis knows of rows besides their arithmetic (fp16.md section 4): their class, which of them move together, and
+ * what they read. */
+#ifndef VS_HALF_CLASSES_H
+#define VS_HALF_CLASSES_H
+
+#include "half.h"
+
+typedef enum vs_half_class {
+    VS_CLASS_NORM,
+    VS_CLASS_SCORES,
+    VS_CLASS_SOFTMAX,
+    VS_CLASS_GELU,
+    VS_CLASS_RESIDUAL,
+    VS_CLASS_LINEAR,
+    VS_CLASS_COUNT
+} vs_half_class;
+
+extern const char *const vs_half_class_names[VS_CLASS_COUNT];
+
+/* By the name of a row: "blocks.3.norm1.square" is VS_CLASS_NORM. */
+vs_half_class vs_half_class_of(const char *row);
+/* The name of the unit that the row moves with: a whole norm ("blocks.3.norm1"), a whole GELU or SiLU with its gate, a block's
+ * scores; any other row is a unit of its own. */
+void vs_half_unit_of(const char *row, char *text, size_t size);
+
+enum { VS_HALF_READS = 2 };
+/* Rows that the row at an index reads, of those that are present [vs_half_row_count]: where a row is missing, what it would have
+ * read. Returns how many. */
+size_t vs_half_reads(const vs_arch *arch, const bool *present, size_t index, size_t out[VS_HALF_READS]);
+
+/* Multiply-accumulates of a row for an image of so many tokens; 0 for what is no product. */
+double vs_half_macs(const vs_arch *arch, size_t index, size_t tokens);
+
+#endif

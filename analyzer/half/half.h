@@ -1,0 +1,128 @@
+/* The half machine (fp16.md sections 1 to 3): a model run as an engine runs it in half precision, row by row. A row is one
+ * operation whose result an engine may store in half; a policy says which operations are one and which are taken apart.
+ *
+ * The float model runs the same rows beside it, so that every row has an SQNR, those inside a decomposed norm too. */
+#ifndef VS_HALF_H
+#define VS_HALF_H
+
+#include "config.h"
+#include "vitscope/vit.h"
+
+/* Rows of one norm, in execution order; fused: OUT alone. */
+enum {
+    VS_NORM_MEAN,
+    VS_NORM_CENTER,
+    VS_NORM_SQUARE,
+    VS_NORM_VAR,
+    VS_NORM_EPS,
+    VS_NORM_STD,
+    VS_NORM_DIV,
+    VS_NORM_MUL,
+    VS_NORM_OUT,
+    VS_NORM_ROWS
+};
+
+/* Rows in execution order: before the blocks, of a block, behind them. */
+typedef enum vs_half_row {
+    VS_ROW_PATCH_EMBED,
+    VS_ROW_TOKENS,
+    VS_ROW_POS_ADD,
+    VS_ROW_NORM1,
+    VS_ROW_QKV = VS_ROW_NORM1 + VS_NORM_ROWS,
+    VS_ROW_ROPE_Q,
+    VS_ROW_ROPE_K,
+    VS_ROW_QSCALE,
+    VS_ROW_KSCALE,
+    VS_ROW_SCORES,
+    VS_ROW_SCALE,
+    VS_ROW_SOFTMAX,
+    VS_ROW_PV,
+    VS_ROW_PROJ,
+    VS_ROW_LS1,
+    VS_ROW_ADD1,
+    VS_ROW_NORM2,
+    VS_ROW_FC1 = VS_ROW_NORM2 + VS_NORM_ROWS,
+    VS_ROW_GELU_DIV,
+    VS_ROW_GELU_ERF,
+    VS_ROW_GELU_ONE,
+    VS_ROW_GELU_MUL,
+    VS_ROW_GELU_OUT,
+    VS_ROW_FC2,
+    VS_ROW_LS2,
+    VS_ROW_ADD2,
+    VS_ROW_NORM,
+    VS_ROW_HEAD_BN = VS_ROW_NORM + VS_NORM_ROWS,
+    VS_ROW_HEAD_CONV,
+    VS_ROW_COUNT
+} vs_half_row;
+
+/* Which matrix a row's result is, for the names of places. */
+typedef enum vs_half_shape { VS_SHAPE_TOKENS, VS_SHAPE_PATCHES, VS_SHAPE_SCORES } vs_half_shape;
+
+/* Rows of a model under any policy, and where one of them stands among these; `block` matters to rows of a block. */
+size_t vs_half_row_count(const vs_arch *arch);
+size_t vs_half_row_index(const vs_arch *arch, vs_half_row row, size_t block);
+/* The row at an index; *block is -1 outside blocks. */
+vs_half_row vs_half_row_at(const vs_arch *arch, size_t index, int *block);
+/* "blocks.3.norm1.square". A fused GELU's only row is "mlp.gelu". */
+void vs_half_row_name(const vs_arch *arch, const vs_policy_config *policy, size_t index, char *text, size_t size);
+vs_half_shape vs_half_row_shape(vs_half_row row);
+
+/* VS_ERR_UNSUPPORTED, with what it is, for a model that the machine does not run yet. */
+VS_NODISCARD vs_status vs_half_check(const vs_model *model, const char *backend, const vs_backend_ops *ops, vs_error *err);
+
+/* ---- weights ---- */
+
+/* Of rows of one kind: the model's own for float32 rows, or stored in half. */
+typedef struct vs_half_set {
+    vs_weights w;     /* prefix holds no positions */
+    vs_mat positions; /* [P, C]: the prefix tokens' */
+    vs_mat constants; /* [1, VS_CONSTANTS] */
+} vs_half_set;
+
+enum { VS_CONSTANT_EPS, VS_CONSTANT_SQRT2, VS_CONSTANT_ONE, VS_CONSTANT_HALF, VS_CONSTANT_SCALE, VS_CONSTANT_ROOT, VS_CONSTANTS };
+
+typedef struct vs_half_weights {
+    const vs_backend *backend;
+    vs_half_format format;
+    vs_half_set wide, half;
+    uint64_t inf, flushed; /* of stored weights: overflows, and non-zero values that became zero */
+    void **owned;          /* backend memory */
+    size_t owned_count, capacity;
+} vs_half_weights;
+
+/* From bound weights, which must outlive them. */
+VS_NODISCARD vs_status vs_half_weights_create(vs_half_weights **out, const vs_weights *base, vs_half_format format,
+                                              vs_error *err);
+void vs_half_weights_free(vs_half_weights *weights);
+
+/* ---- forward ---- */
+
+enum { VS_HALF_INPUTS = 2, VS_HALF_PARTS = 3 };
+
+/* What one row did in one image. */
+typedef struct vs_half_seen {
+    bool seen;                           /* the policy has this row */
+    vs_half_counts stored;               /* its result */
+    vs_half_counts cast[VS_HALF_INPUTS]; /* inputs that were stored in float32, rounded by this row */
+    vs_error_sums error[VS_HALF_PARTS];  /* against the float run; attn.qkv: of q, k and v */
+} vs_half_seen;
+
+/* A policy at work on a model. */
+typedef struct vs_half_model {
+    const vs_half_weights *weights;
+    const vs_policy_config *policy;
+    const bool *float32; /* [vs_half_row_count]: further rows in float32; NULL: none */
+    bool counts_only;    /* `seen` gets counts and no comparison: no float run beside it */
+    double largest;      /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+} vs_half_model;
+
+/* Reals of session scratch that a forward pass takes (the float run's rows included). */
+size_t vs_half_scratch(const vs_arch *arch, size_t tokens, size_t images);
+/* pixels as of vs_forward. The logits (in float32 what half stores) go into the session's; what session streams held is lost.
+ * seen: NULL, or for each image an array [vs_half_row_count] that the float run's comparison and counts are written to and that
+ * must stay until the backend's sync. */
+VS_NODISCARD vs_status vs_half_forward(vs_session *session, const vs_half_model *model, const float *pixels,
+                                       vs_half_seen *const *seen, vs_error *err);
+
+#endif

@@ -1,0 +1,224 @@
+#include "machine.h"
+
+#include "util.h"
+
+/* Reals of a place for B images of T tokens, N of them patches. */
+static void shape_of(const vs_arch *a, vs_half_place place, size_t images, size_t tokens, size_t *rows, size_t *cols) {
+    const size_t patches = tokens - 1 - a->registers - a->queries, c = a->width;
+    *rows = images * tokens;
+    *cols = c;
+    switch (place) {
+    case VS_PLACE_PATCHES:
+        *rows = images * patches;
+        *cols = 3 * a->patch * a->patch;
+        break;
+    case VS_PLACE_EMBEDDED:
+    case VS_PLACE_FEATURES: *rows = images * patches; break;
+    case VS_PLACE_STATISTIC:
+    case VS_PLACE_MEAN: *cols = 1; break;
+    case VS_PLACE_QKV: *cols = 3 * c; break;
+    case VS_PLACE_Q:
+    case VS_PLACE_K:
+    case VS_PLACE_V: *cols = 0; break; /* views */
+    case VS_PLACE_SCORES:
+    case VS_PLACE_PROBS:
+        *rows = images * a->heads * tokens;
+        *cols = tokens;
+        break;
+    case VS_PLACE_SUMS:
+        *rows = images * a->heads * tokens;
+        *cols = 1;
+        break;
+    case VS_PLACE_HIDDEN:
+    case VS_PLACE_ACTIVE: *cols = a->hidden; break;
+    case VS_PLACE_LOGITS:
+        *rows = images * patches;
+        *cols = a->classes;
+        break;
+    default: break;
+    }
+}
+
+static size_t largest_place(const vs_arch *a, size_t images, size_t tokens) {
+    size_t largest = 0, rows = 0, cols = 0;
+    for (int p = 0; p < VS_PLACE_COUNT; p++) {
+        shape_of(a, (vs_half_place)p, images, tokens, &rows, &cols);
+        if (rows * cols > largest) largest = rows * cols;
+    }
+    return largest;
+}
+
+/* Vectors of the processor begin at whole lines. */
+static size_t padded(size_t count) { return (count + 15) / 16 * 16; }
+
+size_t vs_half_scratch(const vs_arch *a, size_t tokens, size_t images) {
+    size_t lane = padded(tokens * a->width), rows = 0, cols = 0;
+    for (int p = 0; p < VS_PLACE_COUNT; p++) {
+        shape_of(a, (vs_half_place)p, images, tokens, &rows, &cols);
+        lane += padded(rows * cols);
+    }
+    return VS_HALF_LANES * lane + VS_HALF_INPUTS * padded(largest_place(a, images, tokens));
+}
+
+static void *take(char **at, const vs_backend *be, size_t count) {
+    void *p = *at;
+    *at += padded(count) * (size_t)be->real;
+    return p;
+}
+
+void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs_half_seen *const *seen) {
+    const vs_backend *be = model->weights->backend;
+    const vs_arch *a = &model->weights->wide.w.model->arch;
+    const size_t t = vs_session_tokens(s), n = vs_session_grid_h(s) * vs_session_grid_w(s);
+    *r = (vs_half_run){ .session = s, .backend = be, .arch = a, .model = model, .seen = seen };
+    r->tokens = t;
+    r->patches = n;
+    r->images = vs_session_patches(s).rows / n;
+    r->lane_count = seen && !model->counts_only ? VS_HALF_LANES : 1;
+    char *at = vs_session_scratch(s);
+    for (size_t l = 0; l < r->lane_count; l++) {
+        vs_half_lane *lane = &r->lanes[l];
+        lane->reference = l > 0;
+        lane->positions = (vs_mat){ take(&at, be, t * a->width), t, a->width, a->width };
+        for (int p = 0; p < VS_PLACE_COUNT; p++) {
+            size_t rows = 0, cols = 0;
+            shape_of(a, (vs_half_place)p, r->images, t, &rows, &cols);
+            lane->at[p].x = (vs_mat){ take(&at, be, rows * cols), rows, cols, cols };
+        }
+    }
+    for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, largest_place(a, r->images, t));
+    const size_t rows = vs_half_row_count(a);
+    for (size_t i = 0; seen && i < r->images; i++)
+        for (size_t k = 0; k < rows; k++) seen[i][k] = (vs_half_seen){ 0 };
+}
+
+static size_t index_of(const vs_half_run *r, vs_half_row row) { return vs_half_row_index(r->arch, row, r->block); }
+
+/* A norm, an attention or a GELU in float32 has one row. */
+static bool policy_is_wide(const vs_policy_config *p, vs_half_row row) {
+    if (row == VS_ROW_NORM1 + VS_NORM_OUT || row == VS_ROW_NORM2 + VS_NORM_OUT || row == VS_ROW_NORM + VS_NORM_OUT)
+        return p->norm == VS_OPERATION_FLOAT32;
+    if (row == VS_ROW_PV) return p->attention == VS_OPERATION_FLOAT32;
+    return row == VS_ROW_GELU_OUT && p->gelu == VS_OPERATION_FLOAT32;
+}
+
+bool vs_half_is_wide(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
+    const bool *float32 = r->model->float32;
+    return lane->reference || policy_is_wide(r->model->policy, row) || (float32 && float32[index_of(r, row)]);
+}
+
+const vs_half_set *vs_half_set_of(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
+    return vs_half_is_wide(r, lane, row) ? &r->model->weights->wide : &r->model->weights->half;
+}
+
+vs_mat vs_half_read(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row, size_t input, vs_half_place place) {
+    const vs_half_tensor *t = &lane->at[place];
+    if (!t->wide || vs_half_is_wide(r, lane, row)) return t->x;
+    const vs_mat cast = { r->casts[input], t->x.rows, t->x.cols, t->x.cols };
+    vs_half_counts *counts[VS_MAX_SESSION_IMAGES];
+    for (size_t i = 0; r->seen && i < r->images; i++) counts[i] = &r->seen[i][index_of(r, row)].cast[input];
+    r->backend->ops->round_half(r->backend, t->x, r->model->weights->format, cast, r->images, r->seen ? counts : NULL);
+    return cast;
+}
+
+void vs_half_store(const vs_half_run *r, vs_half_lane *lane, vs_half_row row, vs_half_place place) {
+    vs_half_tensor *t = &lane->at[place];
+    t->wide = vs_half_is_wide(r, lane, row);
+    if (t->wide) return;
+    vs_half_counts *counts[VS_MAX_SESSION_IMAGES];
+    for (size_t i = 0; r->seen && i < r->images; i++) counts[i] = &r->seen[i][index_of(r, row)].stored;
+    r->backend->ops->round_half(r->backend, t->x, r->model->weights->format, t->x, r->images, r->seen ? counts : NULL);
+}
+
+void vs_half_compare_part(const vs_half_run *r, vs_half_row row, size_t part, vs_mat x, vs_mat y) {
+    vs_error_sums *sums[VS_MAX_SESSION_IMAGES];
+    for (size_t i = 0; i < r->images; i++) sums[i] = &r->seen[i][index_of(r, row)].error[part];
+    r->backend->ops->error_sums(r->backend, x, y, r->images, sums);
+}
+
+/* Scores count without their rows' means, which softmax does not see. */
+static vs_mat centred(const vs_half_run *r, const vs_half_lane *lane, vs_mat x, void *room) {
+    const vs_backend *be = r->backend;
+    const vs_mat mean = lane->at[VS_PLACE_SUMS].x, out = { room, x.rows, x.cols, x.cols };
+    be->ops->row_mean(be, x, mean);
+    be->ops->elementwise(be, VS_ELEMENT_SUB, x, mean, out);
+    return out;
+}
+
+void vs_half_compare(vs_half_run *r, vs_half_row row, vs_half_place place) {
+    if (!r->seen) return;
+    for (size_t i = 0; i < r->images; i++) r->seen[i][index_of(r, row)].seen = true;
+    if (r->lane_count < VS_HALF_LANES) return;
+    vs_mat y = r->lanes[0].at[place].x, x = r->lanes[1].at[place].x;
+    const size_t c = r->arch->width;
+    if (row == VS_ROW_SCORES || row == VS_ROW_SCALE) {
+        x = centred(r, &r->lanes[1], x, r->casts[0]);
+        y = centred(r, &r->lanes[0], y, r->casts[1]);
+    }
+    for (size_t part = 0; row == VS_ROW_QKV && part < VS_HALF_PARTS; part++)
+        if (part != VS_PART_K || r->arch->position == VS_POSITION_ROPE) /* else forward.c compares it */
+            vs_half_compare_part(r, row, part, vs_mat_view(r->backend, x, 0, x.rows, part * c, c),
+                                 vs_mat_view(r->backend, y, 0, y.rows, part * c, c));
+    if (row != VS_ROW_QKV) vs_half_compare_part(r, row, 0, x, y);
+}
+
+/* ---- rows that are one operation ---- */
+
+vs_half_operand vs_half_of_place(vs_half_place place) { return (vs_half_operand){ .is_place = true, .place = place }; }
+
+vs_half_operand vs_half_of_vector(const vs_half_run *r, const void *half, const void *wide) {
+    return (vs_half_operand){ .half = half, .wide = wide, .cols = r->arch->width };
+}
+
+vs_half_operand vs_half_of_constant(const vs_half_run *r, size_t constant) {
+    const size_t offset = constant * (size_t)r->backend->real;
+    const vs_half_weights *w = r->model->weights;
+    return (
+        vs_half_operand){ .half = (char *)w->half.constants.p + offset, .wide = (char *)w->wide.constants.p + offset, .cols = 1 };
+}
+
+/* A matrix's pointer is not const because views of activations share the type. */
+static vs_mat vector(const void *p, size_t cols) {
+    union {
+        const void *in;
+        void *out;
+    } pun = { p };
+    return (vs_mat){ pun.out, 1, cols, cols };
+}
+
+void vs_half_element(vs_half_run *r, vs_half_row row, vs_element op, vs_half_place x, vs_half_operand u, vs_half_place y) {
+    const vs_backend *be = r->backend;
+    for (size_t l = 0; l < r->lane_count; l++) {
+        vs_half_lane *lane = &r->lanes[l];
+        const vs_mat first = vs_half_read(r, lane, row, 0, x);
+        const bool wide = vs_half_is_wide(r, lane, row);
+        vs_mat second = { 0 };
+        if (u.is_place && u.place == x)
+            second = first;
+        else if (u.is_place)
+            second = vs_half_read(r, lane, row, 1, u.place);
+        else if (u.half)
+            second = vector(wide ? u.wide : u.half, u.cols);
+        be->ops->elementwise(be, op, first, second, lane->at[y].x);
+        vs_half_store(r, lane, row, y);
+    }
+    vs_half_compare(r, row, y);
+}
+
+void vs_half_mean(vs_half_run *r, vs_half_row row, vs_half_place x, vs_half_place y) {
+    for (size_t l = 0; l < r->lane_count; l++) {
+        r->backend->ops->row_mean(r->backend, vs_half_read(r, &r->lanes[l], row, 0, x), r->lanes[l].at[y].x);
+        vs_half_store(r, &r->lanes[l], row, y);
+    }
+    vs_half_compare(r, row, y);
+}
+
+void vs_half_linear(vs_half_run *r, vs_half_row row, vs_kind kind, vs_half_place x, vs_half_place y) {
+    for (size_t l = 0; l < r->lane_count; l++) {
+        vs_half_lane *lane = &r->lanes[l];
+        const vs_linear_weights *w = vs_weights_linear(&vs_half_set_of(r, lane, row)->w, kind, (int)r->block);
+        r->backend->ops->linear(r->backend, vs_half_read(r, lane, row, 0, x), w->w, w->b, lane->at[y].x);
+        vs_half_store(r, lane, row, y);
+    }
+    vs_half_compare(r, row, y);
+}

@@ -1,0 +1,98 @@
+/* The inside of the half machine: a run and its lanes. Each lane computes all rows: the first as the policy says, the second,
+ * where rows are compared, in float32. */
+#ifndef VS_HALF_MACHINE_H
+#define VS_HALF_MACHINE_H
+
+#include "half.h"
+
+/* What rows read and give. */
+typedef enum vs_half_place {
+    VS_PLACE_PATCHES,  /* [B*N, 3pp] */
+    VS_PLACE_EMBEDDED, /* [B*N, C] */
+    VS_PLACE_STREAM,   /* [B*T, C] */
+    VS_PLACE_NORMED,
+    VS_PLACE_WORK,
+    VS_PLACE_STATISTIC, /* [B*T, 1] */
+    VS_PLACE_MEAN,
+    VS_PLACE_QKV, /* [B*T, 3C] */
+    VS_PLACE_Q,   /* [B*T, C]: columns of it, or what was made of them; as the next two */
+    VS_PLACE_K,
+    VS_PLACE_V,
+    VS_PLACE_Q_OUT, /* rotated or scaled */
+    VS_PLACE_K_OUT,
+    VS_PLACE_SCORES, /* [B*A*T, T] */
+    VS_PLACE_PROBS,
+    VS_PLACE_SUMS,     /* [B*A*T, 1] */
+    VS_PLACE_BRANCH,   /* [B*T, C]: what attention or feed-forward give */
+    VS_PLACE_SCALED,   /* times LayerScale */
+    VS_PLACE_HIDDEN,   /* [B*T, F] */
+    VS_PLACE_ACTIVE,   /* [B*T, F] */
+    VS_PLACE_FEATURES, /* [B*N, C] */
+    VS_PLACE_LOGITS,   /* [B*N, classes] */
+    VS_PLACE_COUNT
+} vs_half_place;
+
+typedef struct vs_half_tensor {
+    vs_mat x;
+    bool wide; /* stored in float32 */
+} vs_half_tensor;
+
+typedef struct vs_half_lane {
+    bool reference; /* all rows in float32 */
+    vs_half_tensor at[VS_PLACE_COUNT];
+    vs_mat positions; /* [T, C] */
+} vs_half_lane;
+
+enum { VS_PART_Q, VS_PART_K, VS_PART_V }; /* of attn.qkv */
+enum { VS_HALF_LANES = 2, VS_MAX_SESSION_IMAGES = 64 };
+
+typedef struct vs_half_run {
+    vs_session *session;
+    const vs_backend *backend;
+    const vs_arch *arch;
+    const vs_half_model *model;
+    vs_half_seen *const *seen; /* [images] or NULL */
+    size_t images, tokens, patches;
+    size_t block; /* at work */
+    vs_half_lane lanes[VS_HALF_LANES];
+    size_t lane_count;
+    void *casts[VS_HALF_INPUTS]; /* room for an input as a half row reads it */
+} vs_half_run;
+
+/* The second operand of a single operation: a tensor, or stored numbers [1, cols] (1 column: one number). */
+typedef struct vs_half_operand {
+    bool is_place;
+    vs_half_place place;
+    const void *half, *wide;
+    size_t cols;
+} vs_half_operand;
+
+vs_half_operand vs_half_of_place(vs_half_place place);
+vs_half_operand vs_half_of_vector(const vs_half_run *run, const void *half, const void *wide);
+vs_half_operand vs_half_of_constant(const vs_half_run *run, size_t constant);
+
+/* Lays the lanes out in session scratch. */
+void vs_half_begin(vs_half_run *run, vs_session *session, const vs_half_model *model, vs_half_seen *const *seen);
+bool vs_half_is_wide(const vs_half_run *run, const vs_half_lane *lane, vs_half_row row);
+const vs_half_set *vs_half_set_of(const vs_half_run *run, const vs_half_lane *lane, vs_half_row row);
+/* Input number `input` of a row as the row reads it. */
+vs_mat vs_half_read(const vs_half_run *run, const vs_half_lane *lane, vs_half_row row, size_t input, vs_half_place place);
+/* The row's result, which stands at `place` unrounded. */
+void vs_half_store(const vs_half_run *run, vs_half_lane *lane, vs_half_row row, vs_half_place place);
+/* Once all lanes have stored it. */
+void vs_half_compare(vs_half_run *run, vs_half_row row, vs_half_place place);
+
+/* Part of a row, for what `vs_half_compare` leaves out: x of the float run. */
+void vs_half_compare_part(const vs_half_run *run, vs_half_row row, size_t part, vs_mat x, vs_mat y);
+
+/* Rows that are one operation of a backend. */
+void vs_half_element(vs_half_run *run, vs_half_row row, vs_element op, vs_half_place x, vs_half_operand u, vs_half_place y);
+void vs_half_mean(vs_half_run *run, vs_half_row row, vs_half_place x, vs_half_place y);
+void vs_half_linear(vs_half_run *run, vs_half_row row, vs_kind kind, vs_half_place x, vs_half_place y);
+
+/* forward.c's norms: g and b are of both sets. */
+typedef struct vs_half_norm_weights {
+    const void *half_g, *half_b, *wide_g, *wide_b;
+} vs_half_norm_weights;
+
+#endif

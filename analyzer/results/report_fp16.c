@@ -1,0 +1,294 @@
+/* The half-precision diagnosis in summary.txt: which policies hold, and of each that fails the first bad row, what that row is
+ * and what cannot stay in half. Every sentence is made from numbers. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "classes.h"
+#include "report.h"
+
+enum { NAMED = 12, COLUMNS = 128, NUMBER = 48 };
+static const double same_task = 0.5; /* points of mIoU or agreement that count as kept */
+static const double clean = 40;      /* dB: fp16.md section 4 */
+
+static const char *format_of(const vs_results *r) { return strcmp(r->fp16.format, "bf16") == 0 ? "BF16" : "FP16"; }
+
+static size_t float_state(const vs_results *r) { return r->fp32_state == SIZE_MAX ? 0 : r->fp32_state; }
+
+static const vs_task *float_task(const vs_results *r) { return r->has_task ? &r->tasks[float_state(r)] : NULL; }
+
+bool vs_fp16_row_of_keys(const vs_fp16_row *row) {
+    return strstr(row->name, "attn.scores") || strstr(row->name, "attn.scale") || strstr(row->name, "attn.softmax");
+}
+
+static bool overflows(const vs_fp16_row *r) { return r->inf || r->cast_inf; }
+
+static size_t overflowing(const vs_fp16_policy *p) {
+    size_t n = 0;
+    for (size_t i = 0; i < p->row_count; i++) n += overflows(&p->rows[i]);
+    return n;
+}
+
+static bool fails(const vs_results *r, const vs_fp16_policy *p) {
+    const vs_task *f = float_task(r);
+    if (p->analyzed && !p->finite) return true;
+    if (p->has_task && p->task.has_labels && f) return !(f->miou - p->task.miou <= same_task);
+    if (p->has_task && p->task.has_agreement) return !(100 - p->task.agreement <= same_task);
+    return p->analyzed && !(p->sqnr.pooled >= clean);
+}
+
+/* ---- the answer */
+
+/* Words that break before a line gets too wide. */
+typedef struct flow {
+    vs_text *t;
+    size_t column;
+} flow;
+
+static void flow_add(flow *f, const char *words) {
+    while (*words) {
+        const size_t n = strcspn(words, " ");
+        if (f->column + 3 + n > COLUMNS) { /* room for what is joined to the word */
+            vs_text_add(f->t, "\n   ");
+            f->column = 3;
+        }
+        vs_text_add(f->t, " %.*s", (int)n, words);
+        f->column += 1 + n;
+        words += n;
+        words += strspn(words, " ");
+    }
+}
+
+static flow flow_begin(vs_text *t) {
+    vs_text_add(t, " ");
+    return (flow){ t, 1 };
+}
+
+static void answer_holds(vs_text *t, const vs_results *r) {
+    flow f = { 0 };
+    size_t named = 0;
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const vs_fp16_policy *p = &r->fp16.policies[i];
+        char item[160];
+        if (fails(r, p)) continue;
+        if (named++ == 0) {
+            f = flow_begin(t);
+            snprintf(item, sizeof item, "%s holds under", format_of(r));
+            flow_add(&f, item);
+        } else
+            vs_text_add(t, ",");
+        flow_add(&f, p->name);
+        if (overflowing(p)) {
+            snprintf(item, sizeof item, "(though %zu rows overflow)", overflowing(p));
+            flow_add(&f, item);
+        }
+    }
+    if (named) vs_text_add(t, ".\n");
+}
+
+static void add_damage(flow *f, const vs_results *r, const vs_fp16_policy *p) {
+    char text[256];
+    const vs_task *x = float_task(r);
+    if (p->has_task && p->task.has_labels && x)
+        snprintf(text, sizeof text, "%s fails under %s (mIoU %.2f -> %.2f, %zu of %zu classes predicted):", format_of(r), p->name,
+                 x->miou, p->task.miou, p->classes_predicted, x->shown);
+    else if (p->has_task && p->task.has_agreement)
+        snprintf(text, sizeof text, "%s fails under %s (agreement %.2f %%, %zu class%s predicted):", format_of(r), p->name,
+                 p->task.agreement, p->classes_predicted, p->classes_predicted == 1 ? "" : "es");
+    else
+        snprintf(text, sizeof text, "%s fails under %s (output SQNR %.1f dB):", format_of(r), p->name, p->sqnr.pooled);
+    flow_add(f, text);
+}
+
+/* Where a row overflowed first, and where its largest finite value is. */
+static void add_places(flow *f, const vs_results *r, const vs_fp16_row *row) {
+    const vs_half_place_result *first = &row->first, *largest = &row->largest;
+    char text[256];
+    if (first->present) {
+        const char *image = first->image < r->analysis_images && r->image_names ? r->image_names[first->image] : "an image";
+        snprintf(text, sizeof text, "first at %s of %.100s;", first->token, image);
+        flow_add(f, text);
+    }
+    snprintf(text, sizeof text, "largest |x| %.6g", row->max);
+    flow_add(f, text);
+    if (!largest->present) return;
+    snprintf(text, sizeof text, "at %s, %s %zu", largest->token, vs_fp16_row_of_keys(row) ? "key" : "channel", largest->channel);
+    flow_add(f, text);
+}
+
+static const char *why_of(const vs_fp16_policy *p) {
+    return strcmp(p->why, "nan") == 0 ? "NaN" : strcmp(p->why, "sqnr") == 0 ? "loss of precision" : p->why;
+}
+
+static void add_first(flow *f, const vs_results *r, const vs_fp16_policy *p) {
+    char text[256];
+    if (p->first_bad >= p->row_count) {
+        flow_add(f, p->row_count ? "no row is bad by itself." : "its rows were not looked at.");
+        return;
+    }
+    const vs_fp16_row *row = &p->rows[p->first_bad];
+    snprintf(text, sizeof text, "the first bad row is %s (%s,", row->name, why_of(p));
+    flow_add(f, text);
+    add_places(f, r, row);
+    vs_text_add(f->t, ").");
+    f->column += 2;
+}
+
+/* What a row's name alone says. */
+static const char *words_of(const vs_fp16_row *row) {
+    static const char *const words[VS_CLASS_COUNT] = { [VS_CLASS_NORM] = "a row of LayerNorm",
+                                                       [VS_CLASS_SCORES] =
+                                                           "attention scores: products of q and k that are stored in half",
+                                                       [VS_CLASS_SOFTMAX] = "the softmax of attention",
+                                                       [VS_CLASS_GELU] = "the activation function",
+                                                       [VS_CLASS_RESIDUAL] =
+                                                           "the residual stream itself, which LayerNorm in FP32 does not help",
+                                                       [VS_CLASS_LINEAR] = "the result of a linear layer" };
+    static const char *const squares[] = { ".square", ".var", ".eps" };
+    const vs_half_class c = vs_half_class_of(row->name);
+    const char *part = strrchr(row->name, '.');
+    for (size_t i = 0; c == VS_CLASS_NORM && part && i < sizeof squares / sizeof *squares; i++)
+        if (strcmp(part, squares[i]) == 0) return "squares inside LayerNorm, of a stream that itself still fits";
+    return words[c];
+}
+
+/* A list of names that ends early. */
+static void add_name(flow *f, const char *name, size_t index) {
+    if (index && index < NAMED) vs_text_add(f->t, ",");
+    if (index < NAMED) flow_add(f, name);
+}
+
+static void end_names(flow *f, size_t count) {
+    char more[48];
+    snprintf(more, sizeof more, "and %zu more", count > NAMED ? count - NAMED : 0);
+    if (count > NAMED) flow_add(f, more);
+}
+
+/* Without a keep list: what overflows. */
+static void add_overflows(flow *f, const vs_fp16_policy *p) {
+    char last[64] = "", unit[64];
+    size_t units = 0;
+    for (size_t i = 0; i < p->row_count; i++) {
+        if (!overflows(&p->rows[i])) continue;
+        vs_half_unit_of(p->rows[i].name, unit, sizeof unit);
+        if (strcmp(unit, last) == 0) continue;
+        if (units == 0) flow_add(f, "Not in half, at least (rows that overflow here; one can hide another):");
+        add_name(f, unit, units++);
+        snprintf(last, sizeof last, "%s", unit);
+    }
+    end_names(f, units);
+    if (units)
+        vs_text_add(f->t, ".");
+    else
+        flow_add(f, "Nothing overflows, so no row has to leave half for its range.");
+}
+
+static void add_kept(flow *f, const vs_fp16_diagnosis *g) {
+    char text[256];
+    size_t needed = 0, shown = 0;
+    for (size_t i = 0; i < g->keep_count; i++) needed += g->keep[i].needed;
+    snprintf(text, sizeof text,
+             "Keep in FP32 (%zu needed, %zu for a bit of headroom; %.3g %% of the multiply-accumulates):", needed,
+             g->keep_count - needed, 100 * g->macs_share);
+    flow_add(f, text);
+    for (size_t pass = 0; pass < 2; pass++) /* needed ones first */
+        for (size_t i = 0; i < g->keep_count; i++)
+            if (g->keep[i].needed == (pass == 0)) add_name(f, g->keep[i].row, shown++);
+    end_names(f, shown);
+    vs_text_add(f->t, ";");
+    if (!g->reached)
+        flow_add(f, "which does not reach the target.");
+    else if (g->verified && g->verified_task.has_labels) {
+        snprintf(text, sizeof text, "verified on the evaluation images: mIoU %.2f.", g->verified_task.miou);
+        flow_add(f, text);
+    } else {
+        snprintf(text, sizeof text, "output SQNR then %.1f dB%s.", g->verified ? g->verified_sqnr : g->keep_sqnr,
+                 g->verified ? " on the evaluation images" : ", analysis images alone");
+        flow_add(f, text);
+    }
+}
+
+static void add_cause(flow *f, const vs_fp16_policy *p) {
+    const vs_fp16_diagnosis *g = &p->diagnosis;
+    if (g->present) {
+        flow_add(f, "Cause:");
+        flow_add(f, g->words);
+    } else if (p->first_bad < p->row_count) {
+        flow_add(f, "That is");
+        flow_add(f, words_of(&p->rows[p->first_bad]));
+    } else
+        return;
+    vs_text_add(f->t, ".");
+}
+
+void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
+    if (!r->fp16.policy_count) return;
+    answer_holds(t, r);
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const vs_fp16_policy *p = &r->fp16.policies[i];
+        if (!fails(r, p)) continue;
+        flow f = flow_begin(t);
+        add_damage(&f, r, p);
+        add_first(&f, r, p);
+        add_cause(&f, p);
+        if (p->diagnosis.present && p->diagnosis.keep_count)
+            add_kept(&f, &p->diagnosis);
+        else if (p->row_count)
+            add_overflows(&f, p);
+        vs_text_add(t, "\n");
+    }
+}
+
+/* ---- the table */
+
+static size_t least(const vs_fp16_policy *p) {
+    size_t at = SIZE_MAX;
+    for (size_t i = 0; i < p->row_count; i++)
+        if (isfinite(p->rows[i].headroom) && (at == SIZE_MAX || p->rows[i].headroom < p->rows[at].headroom)) at = i;
+    return at;
+}
+
+static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p, int width) {
+    const size_t worst = least(p);
+    const vs_task *f = float_task(r);
+    char n[NUMBER] = "-", change[NUMBER] = "-", classes[NUMBER] = "-", sqnr[NUMBER] = "-", rows[NUMBER] = "-", room[NUMBER] = "-";
+    if (p->has_task && p->task.has_labels) snprintf(n, sizeof n, "%.2f", p->task.miou);
+    if (p->has_task && p->task.has_labels && f) snprintf(change, sizeof change, "%+.2f", p->task.miou - f->miou);
+    if (p->has_task) snprintf(classes, sizeof classes, "%zu", p->classes_predicted);
+    if (p->analyzed && p->finite) snprintf(sqnr, sizeof sqnr, "%.1f", p->sqnr.pooled);
+    if (p->analyzed && !p->finite) snprintf(sqnr, sizeof sqnr, "inf or NaN");
+    if (p->analyzed) snprintf(rows, sizeof rows, "%zu of %zu", overflowing(p), p->row_count);
+    if (worst != SIZE_MAX)
+        snprintf(room, sizeof room, "%.2f%s", p->rows[worst].headroom, fabs(p->rows[worst].headroom) < 0.05 ? "~" : "");
+    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, p->name, n, change, classes, sqnr, rows, room,
+                worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
+}
+
+void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
+    int width = 12;
+    if (!r->fp16.policy_count) return;
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const size_t n = strlen(r->fp16.policies[i].name);
+        if (n > (size_t)width && n < 23) width = (int)n;
+    }
+    vs_text_add(
+        t, "\nHALF PRECISION, %s: what an engine that runs these operations so would give (headroom in bits; ~ borderline)\n",
+        format_of(r));
+    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, "", "", "", "", "output", "rows that", "least",
+                "of row", "first");
+    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, "policy", "mIoU %", "change", "classes", "SQNR dB",
+                "overflow", "headroom", "", "bad row");
+    for (size_t i = 0; i < r->fp16.policy_count; i++) add_policy(t, r, &r->fp16.policies[i], width);
+    for (size_t i = 0; i < r->fp16.policy_count; i++) {
+        const vs_fp16_diagnosis *g = &r->fp16.policies[i].diagnosis;
+        for (size_t k = 1; g->present && k < g->chain_count; k++)
+            vs_text_add(t, "  %s, with what is bad before it in float32: %s at %s\n", r->fp16.policies[i].name,
+                        strcmp(g->chain[k].why, "nan") == 0 ? "NaN" : g->chain[k].why, g->chain[k].row);
+    }
+    if (r->fp16.weights_flushed)
+        vs_text_add(t, "  %llu weights became 0 when they were stored in half.\n", (unsigned long long)r->fp16.weights_flushed);
+    if (r->fp16.weights_inf)
+        vs_text_add(t, "  %llu weights are above the largest %s and were stored as infinities.\n",
+                    (unsigned long long)r->fp16.weights_inf, format_of(r));
+}

@@ -1,0 +1,286 @@
+#include "fp16.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "half_diag.h"
+#include "record.h"
+#include "util.h"
+
+/* One run of a policy: its scale is settled. */
+typedef struct variant {
+    vs_policy_config policy;
+    vs_half_model model;
+} variant;
+
+/* One row over the images so far. */
+typedef struct row_pool {
+    bool seen;
+    vs_half_counts counts; /* inf, nan, subnormal, flushed, max */
+    uint64_t cast_inf;
+    double cast_max;
+    vs_half_place_result first, largest;
+    vs_sqnr_pool error[VS_HALF_PARTS];
+} row_pool;
+
+typedef struct context {
+    const vs_runner *runner;
+    const vs_half_model *model;
+    const vs_arch *arch;
+    size_t rows;
+    size_t *grid_w, *tokens; /* [wave]: of the slot's image */
+    vs_half_seen *slots;     /* [wave * rows] */
+    row_pool *pools;         /* [rows] */
+} context;
+
+/* ---- analysis ---- */
+
+static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
+    const context *c = ctx;
+    const vs_backend *be = c->runner->weights->backend;
+    vs_half_seen *seen[VS_MAX_BATCH];
+    if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+    for (size_t i = 0; i < job->images; i++) {
+        const size_t slot = (job->first + i) % c->runner->wave;
+        seen[i] = &c->slots[slot * c->rows];
+        c->grid_w[slot] = vs_session_grid_w(job->session);
+        c->tokens[slot] = vs_session_tokens(job->session);
+    }
+    vs_status status = vs_half_forward(job->session, c->model, job->pixels, seen, err);
+    const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL); /* counts must not arrive later */
+    return status == VS_OK ? synced : status;
+}
+
+/* Row and column of an image's matrix in words. */
+static vs_half_place_result place_of(const context *c, size_t index, size_t image, size_t row, size_t col) {
+    int block = -1;
+    const vs_half_shape shape = vs_half_row_shape(vs_half_row_at(c->arch, index, &block));
+    const size_t grid_w = c->grid_w[image % c->runner->wave], prefix = 1 + c->arch->registers;
+    vs_half_place_result p = { .present = true, .image = image, .channel = col };
+    const size_t token =
+        shape == VS_SHAPE_PATCHES ? row + prefix : row % c->tokens[image % c->runner->wave]; /* scores: head by head */
+    vs_token_name(c->arch, token, grid_w, p.token, sizeof p.token);
+    return p;
+}
+
+static void pool_row(const context *c, size_t index, size_t image, const vs_half_seen *seen) {
+    row_pool *p = &c->pools[index];
+    const vs_half_counts *k = &seen->stored;
+    const size_t parts = seen->error[1].signal > 0 || seen->error[2].signal > 0 ? VS_HALF_PARTS : 1;
+    p->seen = true;
+    if (k->inf && !p->first.present) p->first = place_of(c, index, image, k->first_row, k->first_col);
+    if (k->max > p->counts.max) p->largest = place_of(c, index, image, k->max_row, k->max_col);
+    p->counts.max = fmax(p->counts.max, k->max);
+    p->counts.inf += k->inf;
+    p->counts.nan += k->nan;
+    p->counts.subnormal += k->subnormal;
+    p->counts.flushed += k->flushed;
+    for (size_t i = 0; i < VS_HALF_INPUTS; i++) {
+        p->cast_inf += seen->cast[i].inf;
+        p->cast_max = fmax(p->cast_max, seen->cast[i].max);
+    }
+    for (size_t i = 0; i < parts; i++) vs_sqnr_pool_add(&p->error[i], &seen->error[i]);
+}
+
+static vs_status pool(void *ctx, size_t image, vs_error *err) {
+    const context *c = ctx;
+    (void)err;
+    const vs_half_seen *seen = &c->slots[image % c->runner->wave * c->rows];
+    for (size_t i = 0; i < c->rows; i++)
+        if (seen[i].seen) pool_row(c, i, image, &seen[i]);
+    return VS_OK;
+}
+
+static vs_sqnr worst_of(const row_pool *p) {
+    vs_sqnr worst = vs_sqnr_pool_result(&p->error[0]);
+    for (size_t i = 1; i < VS_HALF_PARTS && p->error[i].images; i++) {
+        const vs_sqnr one = vs_sqnr_pool_result(&p->error[i]);
+        if (one.pooled < worst.pooled) worst = one;
+    }
+    return worst;
+}
+
+static double headroom(vs_half_format format, double max) {
+    const double limit = format == VS_HALF_FP16 ? 65504 : 0x1.fep127;
+    return max > 0 ? log2(limit / max) : HUGE_VAL;
+}
+
+static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
+    p->rows = vs_calloc(c->rows, sizeof *p->rows);
+    if (!p->rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
+    for (size_t i = 0; i < c->rows; i++) {
+        const row_pool *from = &c->pools[i];
+        if (!from->seen) continue;
+        vs_fp16_row *row = &p->rows[p->row_count++];
+        *row = (vs_fp16_row){ .max = from->counts.max,
+                              .headroom = headroom(c->model->weights->format, from->counts.max),
+                              .inf = from->counts.inf,
+                              .cast_inf = from->cast_inf,
+                              .cast_max = from->cast_max,
+                              .nan = from->counts.nan,
+                              .subnormal = from->counts.subnormal,
+                              .flushed = from->counts.flushed,
+                              .first = from->first,
+                              .largest = from->largest,
+                              .sqnr = worst_of(from) };
+        vs_half_row_name(c->arch, c->model->policy, i, row->name, sizeof row->name);
+    }
+    p->sqnr = p->rows[p->row_count - 1].sqnr;
+    p->finite = p->sqnr.nonfinite == 0;
+    p->analyzed = true;
+    return VS_OK;
+}
+
+static vs_status analyze(vs_fp16_policy *p, const vs_runner *runner, const variant *v, const vs_fp16_options *options,
+                         vs_error *err) {
+    const vs_arch *a = &runner->weights->model->arch;
+    const size_t rows = vs_half_row_count(a);
+    context c = { runner,
+                  &v->model,
+                  a,
+                  rows,
+                  vs_calloc(runner->wave, sizeof *c.grid_w),
+                  vs_calloc(runner->wave, sizeof *c.tokens),
+                  vs_calloc(runner->wave * rows, sizeof *c.slots),
+                  vs_calloc(rows, sizeof *c.pools) };
+    vs_status status =
+        c.grid_w && c.tokens && c.slots && c.pools ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
+    if (status == VS_OK)
+        status = vs_run_images(runner, options->analysis, options->images, v->policy.name,
+                               (vs_session_needs){ 1, 1, vs_half_scratch }, observe, pool, &c, err);
+    if (status == VS_OK) status = fill_rows(p, &c, err);
+    free(c.grid_w);
+    free(c.tokens);
+    free(c.slots);
+    free(c.pools);
+    return status;
+}
+
+/* ---- evaluation ---- */
+
+static vs_status evaluate(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner, const variant *variants,
+                          const vs_fp16_options *options, vs_error *err) {
+    const size_t n = out->policy_count;
+    vs_states states = { .states = vs_calloc(n + 1, sizeof(vs_state)), .state_count = n + 1 };
+    if (!states.states) return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
+    states.states[0] = (vs_state){ "fp32", VS_STATE_FP32, runner->weights, NULL, NULL };
+    for (size_t i = 0; i < n; i++)
+        states.states[i + 1] = (vs_state){ variants[i].policy.name, VS_STATE_FP16, runner->weights, NULL, &variants[i].model };
+    vs_status status = vs_evaluate(maps, runner, options->evaluation, &states, options->keep, options->floats, err);
+    for (size_t i = 0; i < n && status == VS_OK; i++) {
+        vs_fp16_policy *p = &out->policies[i];
+        p->task = maps->tasks[i + 1];
+        maps->tasks[i + 1].iou = NULL; /* the policy's from here on */
+        p->has_task = true;
+        p->classes_predicted = p->task.shown;
+    }
+    free(states.states);
+    return status;
+}
+
+/* ---- policies ---- */
+
+static const char *const scale_names[] = {
+    [VS_SCALE_AUTO] = "auto", [VS_SCALE_AFTER] = "after", [VS_SCALE_BEFORE] = "before", [VS_SCALE_BOTH] = "both"
+};
+
+/* A policy with one scale, or where its graph is not known with each of the three. */
+static size_t expand(const vs_policy_config *policy, vs_half_scale usual, variant *out, vs_fp16_policy *results) {
+    const bool stored = policy->attention == VS_OPERATION_DECOMPOSED;
+    const vs_half_scale wanted = policy->scale == VS_SCALE_AUTO ? usual : policy->scale;
+    size_t count = 0;
+    for (vs_half_scale s = VS_SCALE_AFTER; s <= VS_SCALE_BOTH; s++) {
+        if (stored ? wanted != VS_SCALE_AUTO && wanted != s : s != VS_SCALE_AFTER) continue;
+        vs_fp16_policy *r = &results[count];
+        out[count].policy = *policy;
+        out[count].policy.scale = s;
+        r->scale = stored ? scale_names[s] : NULL;
+        r->first_bad = SIZE_MAX;
+        if (stored && wanted == VS_SCALE_AUTO)
+            snprintf(r->name, sizeof r->name, "%s.%s", policy->name, scale_names[s]);
+        else
+            snprintf(r->name, sizeof r->name, "%s", policy->name);
+        out[count].policy.name = r->name;
+        count++;
+    }
+    return count;
+}
+
+/* ---- diagnosis ---- */
+
+static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_t images) {
+    char text[200];
+    if (!runner->progress.note) return;
+    snprintf(
+        text, sizeof text,
+        "fp16: %zu policies; each one's diagnosis takes up to about 80 emulated runs over %zu analysis images, most far fewer",
+        out->policy_count, images);
+    runner->progress.note(runner->progress.context, text);
+}
+
+/* First bad row, chain, cause and keep list of every policy. They measure the logits of a linear segmentation head. */
+static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const variant *variants, const vs_fp16_options *options,
+                         vs_error *err) {
+    if (!options->analysis || runner->weights->model->arch.head == VS_HEAD_NONE || out->policy_count == 0) return VS_OK;
+    const vs_half_format format = variants[0].model.weights->format;
+    vs_half_weights *wide = NULL;
+    vs_half_prober prober = { 0 };
+    note_runs(runner, out, options->images);
+    /* bfloat16 has float32's exponents */
+    vs_status status = vs_half_weights_create(&wide, runner->weights, format == VS_HALF_FP16 ? VS_HALF_WIDE : VS_HALF_BF16, err);
+    if (status == VS_OK) status = vs_half_prober_create(&prober, runner, options->analysis, options->images, err);
+    for (size_t i = 0; i < out->policy_count && status == VS_OK; i++)
+        status = vs_half_diagnose(&out->policies[i],
+                                  &(vs_diag_options){ .prober = &prober,
+                                                      .model = &variants[i].model,
+                                                      .wide = wide,
+                                                      .evaluation = options->evaluation,
+                                                      .floats = options->floats },
+                                  err);
+    vs_half_prober_release(&prober);
+    vs_half_weights_free(wide);
+    return status;
+}
+
+vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner, const vs_fp16_config *config,
+                           const vs_fp16_options *options, vs_error *err) {
+    const vs_half_format format = (vs_half_format)config->format;
+    const vs_backend *be = runner->weights->backend;
+    enum { SCALES = 3 };
+    vs_half_weights *weights = NULL;
+    variant *variants = vs_calloc(config->policy_count * SCALES, sizeof *variants);
+    *out = (vs_fp16_results){ .format = format == VS_HALF_FP16 ? "fp16" : "bf16",
+                              .policies = vs_calloc(config->policy_count * SCALES, sizeof *out->policies) };
+    vs_status status =
+        variants && out->policies ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the half-precision diagnosis");
+    if (status == VS_OK) status = vs_half_check(runner->weights->model, be->name, be->ops, err);
+    if (status == VS_OK) status = vs_half_weights_create(&weights, runner->weights, format, err);
+    if (status == VS_OK) {
+        out->weights_inf = weights->inf;
+        out->weights_flushed = weights->flushed;
+        for (size_t i = 0; i < config->policy_count; i++)
+            out->policy_count +=
+                expand(&config->policies[i], config->scale, &variants[out->policy_count], &out->policies[out->policy_count]);
+    }
+    for (size_t i = 0; i < out->policy_count && status == VS_OK; i++) {
+        variants[i].model = (vs_half_model){ .weights = weights, .policy = &variants[i].policy };
+        if (options->analysis) status = analyze(&out->policies[i], runner, &variants[i], options, err);
+    }
+    if (status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
+    if (status == VS_OK) status = explain(out, runner, variants, options, err);
+    vs_half_weights_free(weights);
+    free(variants);
+    return status;
+}
+
+void vs_fp16_release(vs_fp16_results *r) {
+    for (size_t i = 0; r->policies && i < r->policy_count; i++) {
+        free(r->policies[i].rows);
+        free(r->policies[i].task.iou);
+        vs_half_diagnosis_release(&r->policies[i].diagnosis);
+    }
+    free(r->policies);
+    *r = (vs_fp16_results){ 0 };
+}

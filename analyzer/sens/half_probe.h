@@ -1,0 +1,45 @@
+/* Emulated half-precision runs over the analysis images, many of one model: the float run's output is kept, so that a run costs
+ * one pass, and a run that has shown enough stops. */
+#ifndef VS_HALF_PROBE_H
+#define VS_HALF_PROBE_H
+
+#include "half.h"
+#include "pool.h"
+#include "results.h"
+
+typedef struct vs_half_probe_row {
+    bool seen;
+    double max;             /* max |x| of what a half row stored, before rounding; 0 of a float32 row */
+    uint64_t inf, cast_inf; /* overflows of the result, of what was read */
+    uint64_t nan;
+    double cast_max; /* of what was read in float32 */
+    double sqnr;     /* dB, where rows are compared; else NAN */
+} vs_half_probe_row;
+
+typedef struct vs_half_probe {
+    vs_half_probe_row *rows; /* [vs_half_row_count] */
+    vs_sqnr output;          /* not present where an image's pass ended early */
+} vs_half_probe;
+
+typedef struct vs_half_prober {
+    const vs_runner *runner;
+    const vs_imageset *set;
+    size_t images, rows;
+    size_t tokens; /* of the first image */
+    void **floats; /* [images]: the float run's logits, in the backend's memory */
+    size_t runs;   /* so far, the float run not among them */
+} vs_half_prober;
+
+/* Runs the float model on the first `images` of the set. */
+VS_NODISCARD vs_status vs_half_prober_create(vs_half_prober *prober, const vs_runner *runner, const vs_imageset *set,
+                                             size_t images, vs_error *err);
+void vs_half_prober_release(vs_half_prober *prober);
+
+/* One run; rows are compared with the float run's unless model->counts_only. The caller releases the probe, after an error too.
+ */
+VS_NODISCARD vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *prober, const vs_half_model *model, vs_error *err);
+void vs_half_probe_release(vs_half_probe *probe);
+/* Finite, and at least `target` dB. */
+bool vs_half_probe_reaches(const vs_half_probe *probe, double target);
+
+#endif

@@ -1,0 +1,21 @@
+/* The shortest list that a test allows, as far as bisection and single steps find it (fp16.md section 4, item 4). Knows no
+ * models. */
+#ifndef VS_HALF_SHRINK_H
+#define VS_HALF_SHRINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vitscope/status.h"
+
+/* Whether the list without the entries that are off still serves. `single`: only one is off that a list which serves has, so the
+ * caller may want to know what its loss costs. */
+typedef vs_status (*vs_shrink_fn)(void *context, const bool *on, bool single, bool *serves, vs_error *err);
+
+/* Turns entries of on [count] off: the longest prefix that can go, then the longest suffix (both by bisection), then from the
+ * last those between, in groups that are halved where they cannot go; in the end every entry is tried once more by itself, again
+ * and again until none can go, so that what stays is 1-minimal. `fixed` [count]: entries known to be needed, tried in the end
+ * alone. `on` serves as it comes in. */
+VS_NODISCARD vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, vs_error *err);
+
+#endif
