@@ -91,6 +91,8 @@ size_t vs_half_row_index(const vs_arch *arch, vs_half_row row, size_t block);
 vs_half_row vs_half_row_at(const vs_arch *arch, size_t index, int *block);
 /* The index of the row that gives the model's output (what a study compares there), the last of a pass. */
 size_t vs_half_output_index(const vs_arch *arch);
+/* Row `part` (VS_UP_CONV1, ...) of an upscale block. */
+vs_half_row vs_half_up_row(size_t upscale, size_t part);
 /* The first row of the norm, or of the GELU, that a row belongs to; VS_ROW_COUNT: of none. */
 vs_half_row vs_half_norm_of(vs_half_row row);
 vs_half_row vs_half_gelu_of(vs_half_row row);

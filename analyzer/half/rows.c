@@ -28,6 +28,8 @@ size_t vs_half_output_index(const vs_arch *a) {
     }
 }
 
+vs_half_row vs_half_up_row(size_t upscale, size_t part) { return (vs_half_row)(VS_ROW_UP + upscale * VS_UP_ROWS + part); }
+
 /* ---- names ---- */
 
 /* Rows that belong to one operation and begin with `first`. */

@@ -92,8 +92,8 @@ static void element_row(vs_element op, const float *x, const float *u, size_t st
 void vs_cpu_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y) {
     (void)self;
     for (size_t r = 0; r < x.rows; r++)
-        element_row(op, vs_cpu_row(x, r), u.p ? vs_cpu_row(u, u.rows == 1 ? 0 : r) : NULL, u.cols == 1 ? 0 : 1, vs_cpu_row(y, r),
-                    x.cols);
+        element_row(op, vs_cpu_row(x, r), u.p ? vs_cpu_row(u, u.rows == 1 ? 0 : r) : vs_cpu_row(x, r) /* is not read */,
+                    u.cols == 1 ? 0 : 1, vs_cpu_row(y, r), x.cols);
 }
 
 static double sum_of(const float *x, size_t n) {
