@@ -132,10 +132,16 @@ static bool planned_product(vs_cuda_thread *t, vs_mat x, vs_mat w, const void *b
     return run_plan(t, key, x.p, w.p, b, y.p);
 }
 
+/* Of every row. */
+static unsigned alignment_of(vs_half_mat m) {
+    const unsigned first = alignment_of(m.p), second = alignment_of(static_cast<const char *>(m.p) + m.ld * VS_HALF_BYTES);
+    return first < second ? first : second;
+}
+
 bool vs_cuda_half_product(vs_cuda_thread *t, vs_half_mat x, vs_half_mat w, const void *b, vs_half_mat y) {
     if (b && !vs_aligned(b)) return false;
-    const plan_key key = { x.rows,    w.rows, x.cols, x.ld, w.ld, y.ld, alignment_of(x.p), alignment_of(w.p), alignment_of(y.p),
-                           b != NULL, true };
+    const plan_key key = { x.rows,          w.rows,          x.cols,          x.ld,      w.ld, y.ld,
+                           alignment_of(x), alignment_of(w), alignment_of(y), b != NULL, true };
     return run_plan(t, key, x.p, w.p, b, y.p);
 }
 
