@@ -41,10 +41,10 @@ void vs_half_real_free(vs_half_real *real);
 size_t vs_half_real_scratch(const vs_arch *arch, size_t tokens, size_t images);
 /* How many results `seen` gets of an image: the stream after each block, then the output. */
 size_t vs_half_real_seen(const vs_arch *arch);
-/* model->real and model->policy at work on pixels as of vs_forward. With `seen` [images][vs_half_real_seen] the float model runs
- * beside it block by block in stream 0 and workspace 0; error sums against it are there after sync, and the session's output is
- * the float model's. With NULL the session's output is that of the half kernels, in float32. */
+/* model->real and model->policy at work on pixels as of vs_forward. With `seen` [images][vs_half_real_seen] the float model
+ * `floats` runs beside it block by block in stream 0 and workspace 0; error sums against it are there after sync, and the
+ * session's output is the float model's. With NULL for both the session's output is that of the half kernels, in float32. */
 VS_NODISCARD vs_status vs_half_real_forward(vs_session *session, const vs_half_model *model, const float *pixels,
-                                            vs_error_sums *const *seen, vs_error *err);
+                                            const vs_weights *floats, vs_error_sums *const *seen, vs_error *err);
 
 #endif

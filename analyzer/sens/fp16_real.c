@@ -22,7 +22,7 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     vs_error_sums *seen[VS_MAX_BATCH];
     if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < job->images; i++) seen[i] = &c->slots[(job->first + i) % c->runner->wave * c->count];
-    const vs_status status = vs_half_real_forward(job->session, c->model, job->pixels, seen, err);
+    const vs_status status = vs_half_real_forward(job->session, c->model, job->pixels, c->runner->weights, seen, err);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL); /* sums must not arrive later */
     return status == VS_OK ? synced : status;
 }

@@ -134,7 +134,7 @@ size_t vs_states_first_alike(const vs_states *s, size_t recipe, vs_kind kind, in
 }
 
 vs_status vs_state_forward(const vs_state *state, vs_session *session, const float *pixels, vs_error *err) {
-    if (state->half && state->half->real) return vs_half_real_forward(session, state->half, pixels, NULL, err);
+    if (state->half && state->half->real) return vs_half_real_forward(session, state->half, pixels, NULL, NULL, err);
     if (state->half) return vs_half_forward(session, state->half, pixels, NULL, err);
     vs_state_tap tap = { state, state->weights->backend };
     return vs_forward(session, state->weights, pixels, vs_state_tapper(&tap), err);
