@@ -274,11 +274,11 @@ static void add_real(vs_text *t, const vs_fp16_policy *p) {
     snprintf(text, sizeof text, " %s on the GPU's half kernels:", p->name);
     flow_add(&f, text);
     if (real->block_count && isfinite(real->largest_difference)) {
-        snprintf(text, sizeof text, "noise of block outputs and logits within %.2f dB of the emulation's (most at %s)",
-                 real->largest_difference, real->largest_row);
+        snprintf(text, sizeof text, "noise of block outputs within %.2f dB of the emulation's (most at %s)",
+                 real->largest_difference, real->blocks[real->largest_block].row);
         flow_add(&f, text);
     } else if (real->block_count) {
-        snprintf(text, sizeof text, "%s is finite there or in the emulation, not in both", real->largest_row);
+        snprintf(text, sizeof text, "%s is finite there or in the emulation, not in both", real->blocks[real->largest_block].row);
         flow_add(&f, text);
     }
     if (real->has_task && real->task.has_labels)

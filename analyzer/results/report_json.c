@@ -436,7 +436,7 @@ static json_t *fp16_real(document *d, const vs_fp16_real *r) {
     put(d, o, "finite", r->block_count ? json_boolean(r->finite) : json_null());
     put(d, o, "blocks", blocks);
     put(d, o, "largest_difference_db", r->block_count ? number(r->largest_difference) : json_null());
-    put(d, o, "largest_difference_row", r->block_count ? json_string(r->largest_row) : json_null());
+    put(d, o, "output_difference_db", r->block_count ? number(r->output_difference) : json_null());
     return o;
 }
 

@@ -232,8 +232,10 @@ typedef struct vs_fp16_real {
     vs_sqnr sqnr;             /* of the output, against the float run */
     vs_fp16_real_row *blocks; /* the stream after each block */
     size_t block_count;
-    double largest_difference; /* dB, of these and the output; HUGE_VAL: finite on one side alone */
-    char largest_row[64];
+    /* dB between kernels and emulation: the largest of the blocks, and of the output, whose noise few tokens decide and which
+       therefore scatters more. HUGE_VAL: finite on one side alone. */
+    double largest_difference, output_difference;
+    size_t largest_block;
     bool has_task;
     vs_task task;
     size_t classes_predicted;

@@ -37,13 +37,6 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
 /* dB apart; nothing apart where neither is finite (or neither has noise). */
 static double apart(double a, double b) { return a == b ? 0 : fabs(a - b); }
 
-static void note_difference(vs_fp16_real *r, const char *row, double real, double emulated) {
-    const double d = apart(real, emulated);
-    if (r->largest_row[0] && d <= r->largest_difference) return;
-    r->largest_difference = d;
-    snprintf(r->largest_row, sizeof r->largest_row, "%s", row);
-}
-
 /* The emulated row of this name. */
 static double emulated_of(const vs_fp16_policy *p, const char *name) {
     for (size_t i = 0; i < p->row_count; i++)
@@ -61,11 +54,14 @@ static vs_status fill(vs_fp16_policy *p, const context *c, vs_error *err) {
         snprintf(row->row, sizeof row->row, "blocks.%zu.add2", b);
         row->sqnr = vs_sqnr_pool_result(&c->pools[b]).pooled;
         row->emulated = emulated_of(p, row->row);
-        note_difference(r, row->row, row->sqnr, row->emulated);
+        const double d = apart(row->sqnr, row->emulated);
+        if (b > 0 && d <= r->largest_difference) continue;
+        r->largest_difference = d;
+        r->largest_block = b;
     }
     r->sqnr = vs_sqnr_pool_result(&c->pools[r->block_count]);
     r->finite = r->sqnr.nonfinite == 0;
-    if (p->row_count) note_difference(r, p->rows[p->row_count - 1].name, r->sqnr.pooled, p->sqnr.pooled);
+    r->output_difference = apart(r->sqnr.pooled, p->sqnr.pooled);
     return VS_OK;
 }
 

@@ -38,7 +38,8 @@ static void run(vs_study *s, vs_config *config, size_t batch) {
 }
 
 static void levels_agree(const char *model, const char *fp16, size_t batch) {
-    static const double bound = 1.5; /* dB: what the issue asks of a GPU */
+    static const double of_blocks = 1.5; /* dB: what is asked of a GPU */
+    static const double of_output = 6;   /* few tokens decide it: another draw of noise, nowhere twice the amplitude */
     vs_study s;
     vs_config *config = make_config(model, fp16);
     run(&s, config, batch);
@@ -50,9 +51,10 @@ static void levels_agree(const char *model, const char *fp16, size_t batch) {
         for (size_t b = 0; getenv("VS_SHOW") && b < p->real.block_count; b++)
             printf("%s %s: %.2f dB, emulated %.2f\n", p->name, p->real.blocks[b].row, p->real.blocks[b].sqnr,
                    p->real.blocks[b].emulated);
-        printf("%s: at most %.3f dB apart, at %s\n", p->name, p->real.largest_difference, p->real.largest_row);
-        if (!(p->real.largest_difference <= bound))
-            fail_msg("%s: %g dB apart at %s", p->name, p->real.largest_difference, p->real.largest_row);
+        if (getenv("VS_SHOW")) printf("%s output: %.2f dB, emulated %.2f\n", p->name, p->real.sqnr.pooled, p->sqnr.pooled);
+        if (!(p->real.largest_difference <= of_blocks))
+            fail_msg("%s: %g dB apart at block %zu", p->name, p->real.largest_difference, p->real.largest_block);
+        if (!(p->real.output_difference <= of_output)) fail_msg("%s: output %g dB apart", p->name, p->real.output_difference);
     }
     vs_study_release(&s);
     vs_config_free(config);
