@@ -175,9 +175,10 @@ static float single(vs_element op, float a, float b) {
     case VS_ELEMENT_MUL: return a * b;
     case VS_ELEMENT_DIV: return a / b;
     case VS_ELEMENT_SQRT: return sqrtf(a);
-    case VS_ELEMENT_ERF: break;
+    case VS_ELEMENT_ERF: return erff(a);
+    case VS_ELEMENT_SIGMOID: break;
     }
-    return erff(a);
+    return 1 / (1 + expf(-a));
 }
 
 static void elementwise(const vs_backend *self, vs_element op, vs_half_mat x, vs_half_mat u, vs_half_mat y) {
