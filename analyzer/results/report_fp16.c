@@ -272,7 +272,7 @@ static void add_real(vs_text *t, const vs_fp16_policy *p) {
     char text[256];
     if (!real->present) return;
     flow f = flow_begin(t);
-    snprintf(text, sizeof text, " %s on the GPU's half kernels:", p->name);
+    snprintf(text, sizeof text, "%s on the GPU's half kernels:", p->name);
     flow_add(&f, text);
     if (real->block_count && isfinite(real->largest_difference)) {
         snprintf(text, sizeof text, "noise of block outputs within %.2f dB of the emulation's (most at %s)",

@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "host_half.h"
+#include "report.h"
 #include "study.h"
 #include "util.h"
 
@@ -38,8 +40,9 @@ static void run(vs_study *s, vs_config *config, size_t batch) {
 }
 
 static void levels_agree(const char *model, const char *fp16, size_t batch) {
-    static const double of_blocks = 1.5; /* dB: what is asked of a GPU */
-    static const double of_output = 6;   /* few tokens decide it: another draw of noise, nowhere twice the amplitude */
+    /* dB. In the first half of the model levels are sharp; deep in it few tokens decide them (65 an image here): another draw of
+       noise, nowhere twice the amplitude. */
+    static const double sharp = 0.5, drawn = 6;
     vs_study s;
     vs_config *config = make_config(model, fp16);
     run(&s, config, batch);
@@ -48,13 +51,13 @@ static void levels_agree(const char *model, const char *fp16, size_t batch) {
         assert_true(p->real.present && p->real.has_task);
         assert_int_equal(p->real.block_count, s.model->arch.depth);
         assert_int_equal(p->real.finite, p->finite);
-        for (size_t b = 0; getenv("VS_SHOW") && b < p->real.block_count; b++)
-            printf("%s %s: %.2f dB, emulated %.2f\n", p->name, p->real.blocks[b].row, p->real.blocks[b].sqnr,
-                   p->real.blocks[b].emulated);
-        if (getenv("VS_SHOW")) printf("%s output: %.2f dB, emulated %.2f\n", p->name, p->real.sqnr.pooled, p->sqnr.pooled);
-        if (!(p->real.largest_difference <= of_blocks))
+        for (size_t b = 0; b < p->real.block_count / 2; b++) {
+            const double x = p->real.blocks[b].sqnr, y = p->real.blocks[b].emulated;
+            if (!(x == y || fabs(x - y) <= sharp)) fail_msg("%s: %g dB after block %zu, emulated %g", p->name, x, b, y);
+        }
+        if (!(p->real.largest_difference <= drawn))
             fail_msg("%s: %g dB apart at block %zu", p->name, p->real.largest_difference, p->real.largest_block);
-        if (!(p->real.output_difference <= of_output)) fail_msg("%s: output %g dB apart", p->name, p->real.output_difference);
+        if (!(p->real.output_difference <= drawn)) fail_msg("%s: output %g dB apart", p->name, p->real.output_difference);
     }
     vs_study_release(&s);
     vs_config_free(config);
@@ -70,6 +73,32 @@ static void failures_are_the_emulation_s(void **state) {
     (void)state;
     levels_agree(V3 ", plant: [{kind: residual, gain: 64}]", "policies: [fused, decomposed], scale: after", 2);
     levels_agree(V2 ", plant: [{kind: key, gain: 8192}]", "policies: [fused, decomposed], scale: after", 2);
+}
+
+static void results_tell(void **state) {
+    (void)state;
+    static const char *const keys[] = { "\"real\"", "\"blocks.11.add2\"", "\"emulated\"", "\"largest_difference_db\"",
+                                        "\"output_difference_db\"" };
+    char folder[256], *json = NULL, *summary = NULL;
+    size_t size = 0;
+    vs_study s;
+    vs_error err = { 0 };
+    vs_config *config = make_config(V2, "policies: [fused]");
+    make_temp_dir(folder, sizeof folder);
+    char *path = vs_path_join(folder, "results.json");
+    run(&s, config, 1);
+    assert_int_equal(vs_report_json(&s.results, folder, &err), VS_OK);
+    assert_int_equal(vs_read_file(path, 1 << 24, &json, &size, &err), VS_OK);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_non_null(strstr(json, keys[i]));
+    assert_int_equal(vs_report_summary(&s.results, &summary, &err), VS_OK);
+    assert_non_null(strstr(summary, "  fused on the GPU's half kernels: noise of block outputs within "));
+    (void)remove(path);
+    (void)rmdir(folder);
+    free(path);
+    free(json);
+    free(summary);
+    vs_study_release(&s);
+    vs_config_free(config);
 }
 
 /* Policies that keep something in float32 are left out; other backends and formats are refused before anything is read. */
@@ -90,6 +119,7 @@ static void what_is_not_run(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(plain_kernels_are_the_emulation),
-                                        cmocka_unit_test(failures_are_the_emulation_s), cmocka_unit_test(what_is_not_run) };
+                                        cmocka_unit_test(failures_are_the_emulation_s), cmocka_unit_test(results_tell),
+                                        cmocka_unit_test(what_is_not_run) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -229,6 +229,14 @@ static void overrides(void **state) {
     assert_int_equal(parse(&c, head, "model.checkpoint=x/y", &err), VS_OK); /* relative to the caller, not to the file */
     assert_string_equal(c->model.checkpoint, "x/y");
     vs_config_free(c);
+    assert_int_equal(parse(&c, head, "fp16={}", &err), VS_OK); /* a section where there is none */
+    assert_true(c->fp16.set && !c->fp16.real);
+    vs_config_free(c);
+    char text[1000];
+    snprintf(text, sizeof text, "%sfp16: {real: true}\n", head);
+    assert_int_equal(parse(&c, text, "fp16={}", &err), VS_OK); /* and left alone where there is */
+    assert_true(c->fp16.set && c->fp16.real);
+    vs_config_free(c);
     check_error(parse(&c, head, "analyze.images=none", &err), &err, VS_ERR_CONFIG,
                 "--set analyze.images=none: analyze.images must be a whole number");
     check_error(parse(&c, head, "nonsense", &err), &err, VS_ERR_CONFIG, "--set nonsense: expected KEY=VALUE");

@@ -121,8 +121,9 @@ static bool run_plan(vs_cuda_thread *t, const plan_key &key, const void *x, cons
     if (!p || !p->usable) return false;
     if (b && !ok(cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &b, sizeof b))) return false;
     const float one = 1, zero = 0;
-    return vs_cuda_check_blas(t, cublasLtMatmul(lt_of(t), p->product, &one, w, p->w, x, p->x, &zero, y, p->y, y, p->y, &p->algo,
-                                                t->workspace, t->workspace_bytes, t->stream));
+    const cublasStatus_t status = cublasLtMatmul(lt_of(t), p->product, &one, w, p->w, x, p->x, &zero, y, p->y, y, p->y, &p->algo,
+                                                 t->workspace, t->workspace_bytes, t->stream);
+    return key.half ? ok(status) : vs_cuda_check_blas(t, status); /* halves have another way */
 }
 
 static bool planned_product(vs_cuda_thread *t, vs_mat x, vs_mat w, const void *b, vs_mat y) {

@@ -3,7 +3,7 @@
 # measures beside PyTorch. Run from the repository's root:
 #
 #   sh tests/bench/gpu/device.sh [STEP...]      steps: build ops golden study memcheck racecheck initcheck
-#                                               taps kernels tf32 bench whole half table; default all
+#                                               taps kernels tf32 bench whole real half table; default all
 #
 # $OUT: where the logs go (build/gpu). .prefix.tar.xz in the root: the build's libraries for a machine without them, unpacked to
 # $PREFIX. PYTHON: one with PyTorch. A step that fails or runs too long is reported and the next one begins; the last line counts.
@@ -87,7 +87,7 @@ sanitize() { # TOOL SECONDS
     step "$1" "$2" env VS_OPS_QUICK=1 compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$dir/tests/ops/test_ops_matrix" cuda
 }
 
-wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole half table} "
+wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole real half table} "
 unpack
 step build 300 sh "$out/build.sh" "$dir"
 step ops 240 env VS_CUDA_SYNC=1 "$dir/tests/ops/test_ops_matrix" cuda
@@ -97,6 +97,7 @@ sanitize memcheck 240
 sanitize racecheck 300
 sanitize initcheck 240
 step taps 420 "$python" tests/bench/gpu/taps_vs_ref.py "$dir/analyzer/cli/vitscope"
+step real 420 sh tests/bench/gpu/real_half.sh "$dir/analyzer/cli/vitscope" "$(mktemp -d)" "$python"
 step kernels 120 "$dir/tests/bench/bench_kernels" cuda
 step tf32 120 "$dir/tests/bench/bench_kernels" cuda 0.05 tf32
 step bench 420 "$python" tests/bench/gpu/model_vs_torch.py "$dir/tests/bench/bench_model"
