@@ -42,7 +42,7 @@ set -e
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv
 cap=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=Release -DVS_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$cap-real"
-cmake --build "$1" -j "$(nproc)" --target vitscope test_ops_matrix test_golden bench_model bench_kernels bench_half
+cmake --build "$1" -j "$(nproc)" --target vitscope test_ops_matrix test_golden bench_model bench_kernels bench_half half_plantings
 BUILD
 
 # The same study on cpu and cuda, and how far their decibels and mIoU are apart.
