@@ -151,13 +151,16 @@ typedef struct vs_half_seen {
     vs_error_sums error[VS_HALF_PARTS];  /* against the float run; attn.qkv: of q, k and v */
 } vs_half_seen;
 
+typedef struct vs_half_real vs_half_real; /* real.h */
+
 /* A policy at work on a model. */
 typedef struct vs_half_model {
     const vs_half_weights *weights;
     const vs_policy_config *policy;
-    const bool *float32; /* [vs_half_row_count]: further rows in float32; NULL: none */
-    bool counts_only;    /* `seen` gets counts and no comparison: no float run beside it */
-    double largest;      /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+    const vs_half_real *real; /* half kernels instead of the emulation (real.h); NULL: none */
+    const bool *float32;      /* [vs_half_row_count]: further rows in float32; NULL: none */
+    bool counts_only;         /* `seen` gets counts and no comparison: no float run beside it */
+    double largest; /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
 } vs_half_model;
 
 /* Reals of session scratch that a forward pass takes (the float run's rows included). */

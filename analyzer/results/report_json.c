@@ -385,9 +385,11 @@ static json_t *fp16_keep(document *d, const vs_fp16_diagnosis *g) {
     json_t *a = json_array();
     for (size_t i = 0; i < g->keep_count; i++) {
         const vs_fp16_keep *k = &g->keep[i];
-        json_t *o = json_object(), *without = json_object();
-        put(d, without, "sqnr", number(k->without_sqnr));
-        put(d, without, "task", k->has_task ? task_values(d, &k->without_task) : json_null());
+        json_t *o = json_object(), *without = k->has_without ? json_object() : json_null();
+        if (k->has_without) {
+            put(d, without, "sqnr", number(k->without_sqnr));
+            put(d, without, "task", k->has_task ? task_values(d, &k->without_task) : json_null());
+        }
         put(d, o, "row", json_string(k->row));
         put(d, o, "why", json_string(k->needed ? "needed" : "headroom"));
         put(d, o, "without", without);
@@ -403,8 +405,6 @@ static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
     put(d, cause, "sqnr", number(g->cause_sqnr));
     put(d, cause, "words", json_string(g->words));
     if (g->verified) {
-        put(d, verified, "without_images", integer(g->without_images));
-        put(d, verified, "without_none", g->without_images ? task_values(d, &g->whole_task) : json_null());
         put(d, verified, "sqnr", number(g->verified_sqnr));
         put(d, verified, "task", task_values(d, &g->verified_task));
     }
@@ -415,10 +415,31 @@ static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
     put(d, o, "lin", number(g->lin));
     put(d, o, "keep", fp16_keep(d, g));
     put(d, o, "keep_reaches", json_boolean(g->reached));
+    put(d, o, "keep_minimal", json_boolean(g->minimal));
     put(d, o, "keep_sqnr", number(g->keep_sqnr));
+    put(d, o, "keep_task", g->has_whole_task ? task_values(d, &g->whole_task) : json_null());
     put(d, o, "verified", verified);
     put(d, o, "macs_share", number(g->macs_share));
     put(d, o, "runs", integer(g->runs));
+}
+
+static json_t *fp16_real(document *d, const vs_fp16_real *r) {
+    json_t *o = json_object(), *blocks = json_array();
+    for (size_t i = 0; i < r->block_count; i++) {
+        json_t *one = json_object();
+        put(d, one, "row", json_string(r->blocks[i].row));
+        put(d, one, "sqnr", number(r->blocks[i].sqnr));
+        put(d, one, "emulated", number(r->blocks[i].emulated));
+        append(d, blocks, one);
+    }
+    put(d, o, "sqnr", pooled(&r->sqnr));
+    put(d, o, "task", r->has_task ? task_values(d, &r->task) : json_null());
+    put(d, o, "classes_predicted", r->has_task ? integer(r->classes_predicted) : json_null());
+    put(d, o, "finite", r->block_count ? json_boolean(r->finite) : json_null());
+    put(d, o, "blocks", blocks);
+    put(d, o, "largest_difference_db", r->block_count ? number(r->largest_difference) : json_null());
+    put(d, o, "output_difference_db", r->block_count ? number(r->output_difference) : json_null());
+    return o;
 }
 
 static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
@@ -432,6 +453,7 @@ static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
     put(d, o, "rows", rows);
     put(d, o, "first_bad", fp16_first_bad(d, p));
     if (p->diagnosis.present) fp16_diagnosis(d, &p->diagnosis, o);
+    if (p->real.present) put(d, o, "real", fp16_real(d, &p->real));
     return o;
 }
 

@@ -193,9 +193,10 @@ typedef struct vs_fp16_link {
 typedef struct vs_fp16_keep {
     char row[64];        /* a unit: "blocks.3.norm1" is the whole norm */
     bool needed;         /* without it the output misses the target; else it is there for the margin alone */
-    double without_sqnr; /* of the output, dB, analysis images */
+    bool has_without;    /* it was run without the entry; else `needed` is whether it overflows by what the other runs held */
+    double without_sqnr; /* of the output, dB, analysis images; the next two of the same run */
     bool has_task;
-    vs_task without_task; /* the first evaluation images */
+    vs_task without_task;
 } vs_fp16_keep;
 
 /* Where a policy goes wrong and what restores it (fp16.md section 4). SQNR in dB; -HUGE_VAL: not finite. */
@@ -209,17 +210,38 @@ typedef struct vs_fp16_diagnosis {
     double cause_sqnr;
     char words[256];
     bool reached; /* the list reaches the target with its margin */
+    bool minimal; /* no entry can go; false: runs were spent before that was sure */
     vs_fp16_keep *keep;
     size_t keep_count;
     double keep_sqnr; /* analysis images */
     bool verified;
     double verified_sqnr; /* evaluation images */
     vs_task verified_task;
-    size_t without_images; /* evaluation images of without_task; the whole list's metric on the same */
-    vs_task whole_task;
+    bool has_whole_task;
+    vs_task whole_task; /* with the list, analysis images, to hold against without_task */
     double macs_share; /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
-    size_t runs;       /* emulated runs over the analysis images */
+    size_t runs;       /* emulated runs over the analysis images, the policy's own among them */
 } vs_fp16_diagnosis;
+
+/* The policy on the backend's half kernels, beside its emulation. SQNR in dB; -HUGE_VAL: not finite. */
+typedef struct vs_fp16_real_row {
+    char row[64]; /* "blocks.3.add2" */
+    double sqnr, emulated;
+} vs_fp16_real_row;
+
+typedef struct vs_fp16_real {
+    bool present, finite;
+    vs_sqnr sqnr;             /* of the output, against the float run */
+    vs_fp16_real_row *blocks; /* the stream after each block */
+    size_t block_count;
+    /* dB between kernels and emulation: the largest of the blocks, and of the output, whose noise few tokens decide and which
+       therefore scatters more. HUGE_VAL: finite on one side alone. */
+    double largest_difference, output_difference;
+    size_t largest_block;
+    bool has_task;
+    vs_task task;
+    size_t classes_predicted;
+} vs_fp16_real;
 
 typedef struct vs_fp16_policy {
     char name[128];
@@ -235,6 +257,7 @@ typedef struct vs_fp16_policy {
     bool has_task;
     vs_task task;
     size_t classes_predicted;
+    vs_fp16_real real; /* where it was asked for */
 } vs_fp16_policy;
 
 typedef struct vs_fp16_results {
