@@ -222,6 +222,36 @@ static void add_cause(flow *f, const vs_fp16_policy *p) {
     vs_text_add(f->t, ".");
 }
 
+static void add_result(flow *f, const vs_fp16_advice *a) {
+    char text[96];
+    if (a->has_task && a->task.has_labels)
+        snprintf(text, sizeof text, "gives mIoU %.2f", a->task.miou);
+    else if (a->has_task && a->task.has_agreement)
+        snprintf(text, sizeof text, "gives agreement %.2f %%", a->task.agreement);
+    else
+        snprintf(text, sizeof text, "gives an output SQNR of %.1f dB", a->sqnr);
+    flow_add(f, text);
+}
+
+/* What helps with nothing in float32, or that nothing tried did. */
+static void add_advice(flow *f, const vs_results *r, size_t policy) {
+    size_t tried = 0, helped = 0;
+    for (size_t i = 0; i < r->fp16.advice_count; i++) {
+        const vs_fp16_advice *a = &r->fp16.advice[i];
+        if (a->policy != policy) continue;
+        tried++;
+        if (!a->reaches) continue;
+        flow_add(f, helped++ ? "or" : "With nothing in FP32:");
+        flow_add(f, a->what);
+        add_result(f, a);
+        vs_text_add(f->t, ";");
+    }
+    if (helped)
+        flow_add(f, "the float output stays as it is.");
+    else if (tried)
+        flow_add(f, "No change to the weights alone is enough.");
+}
+
 void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
     if (!r->fp16.policy_count) return;
     answer_holds(t, r);
@@ -236,6 +266,7 @@ void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
             add_kept(&f, &p->diagnosis);
         else if (p->row_count)
             add_overflows(&f, p);
+        add_advice(&f, r, i);
         vs_text_add(t, "\n");
     }
 }
@@ -265,6 +296,17 @@ static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p,
                 worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
 }
 
+/* Everything that was tried. */
+static void list_advice(vs_text *t, const vs_results *r, const vs_fp16_advice *a) {
+    vs_text_add(t, "  tried under %s, nothing in FP32: %s:", r->fp16.policies[a->policy].name, a->what);
+    if (isfinite(a->sqnr) || a->sqnr > 0)
+        vs_text_add(t, " output %.1f dB", a->sqnr);
+    else
+        vs_text_add(t, " output inf or NaN");
+    if (a->has_task && a->task.has_labels) vs_text_add(t, ", mIoU %.2f", a->task.miou);
+    vs_text_add(t, "%s\n", a->reaches ? "" : " (not enough)");
+}
+
 void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
     int width = 12;
     if (!r->fp16.policy_count) return;
@@ -286,6 +328,7 @@ void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
             vs_text_add(t, "  %s, with what is bad before it in float32: %s at %s\n", r->fp16.policies[i].name,
                         strcmp(g->chain[k].why, "nan") == 0 ? "NaN" : g->chain[k].why, g->chain[k].row);
     }
+    for (size_t i = 0; i < r->fp16.advice_count; i++) list_advice(t, r, &r->fp16.advice[i]);
     if (r->fp16.weights_flushed)
         vs_text_add(t, "  %llu weights became 0 when they were stored in half.\n", (unsigned long long)r->fp16.weights_flushed);
     if (r->fp16.weights_inf)

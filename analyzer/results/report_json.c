@@ -435,6 +435,22 @@ static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
     return o;
 }
 
+static json_t *fp16_advice(document *d, const vs_fp16_results *r) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < r->advice_count; i++) {
+        const vs_fp16_advice *v = &r->advice[i];
+        json_t *o = json_object();
+        put(d, o, "policy", json_string(r->policies[v->policy].name));
+        put(d, o, "what", json_string(v->what));
+        put(d, o, "sqnr", number(v->sqnr));
+        put(d, o, "task", v->has_task ? task_values(d, &v->task) : json_null());
+        put(d, o, "reaches", json_boolean(v->reaches));
+        put(d, o, "float_sqnr", number(v->float_sqnr));
+        append(d, a, o);
+    }
+    return a;
+}
+
 static json_t *fp16(document *d) {
     const vs_fp16_results *r = &d->results->fp16;
     json_t *o = json_object(), *policies = json_object(), *weights = json_object();
@@ -444,6 +460,7 @@ static json_t *fp16(document *d) {
     put(d, o, "format", json_string(r->format));
     put(d, o, "weights", weights);
     put(d, o, "policies", policies);
+    put(d, o, "advice", fp16_advice(d, r));
     return o;
 }
 

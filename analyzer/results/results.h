@@ -237,9 +237,22 @@ typedef struct vs_fp16_policy {
     size_t classes_predicted;
 } vs_fp16_policy;
 
+/* A change to the model or its graph that leaves the float output as it is, tried under a policy. */
+typedef struct vs_fp16_advice {
+    size_t policy;
+    char what[160];
+    double float_sqnr; /* of the changed float model's output against the unchanged one's, dB */
+    double sqnr;       /* of the output under the policy, analysis images; -HUGE_VAL: not finite */
+    bool reaches;      /* the policy's target */
+    bool has_task;
+    vs_task task; /* evaluation images */
+} vs_fp16_advice;
+
 typedef struct vs_fp16_results {
     vs_fp16_policy *policies;
     size_t policy_count;
+    vs_fp16_advice *advice; /* policy by policy */
+    size_t advice_count, advice_capacity;
     const char *format;
     uint64_t weights_inf, weights_flushed; /* stored weights: overflows, non-zero values that became 0 */
 } vs_fp16_results;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "half_advice.h"
 #include "half_diag.h"
 #include "record.h"
 #include "util.h"
@@ -220,7 +221,7 @@ static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_
     runner->progress.note(runner->progress.context, text);
 }
 
-/* First bad row, chain, cause and keep list of every policy. They measure the logits of a linear segmentation head. */
+/* First bad row, chain, cause, keep list and advice of every policy. They measure the logits of a linear segmentation head. */
 static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const variant *variants, const vs_fp16_options *options,
                          vs_error *err) {
     if (!options->analysis || runner->weights->model->arch.head == VS_HEAD_NONE || out->policy_count == 0) return VS_OK;
@@ -239,6 +240,10 @@ static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const va
                                                       .evaluation = options->evaluation,
                                                       .floats = options->floats },
                                   err);
+    vs_adviser adviser = { .prober = &prober, .wide = wide, .evaluation = options->evaluation };
+    for (size_t i = 0; i < out->policy_count && status == VS_OK; i++)
+        status = vs_half_advise(out, i, &variants[i].model, &adviser, err);
+    vs_adviser_release(&adviser);
     vs_half_prober_release(&prober);
     vs_half_weights_free(wide);
     return status;
@@ -281,6 +286,8 @@ void vs_fp16_release(vs_fp16_results *r) {
         free(r->policies[i].task.iou);
         vs_half_diagnosis_release(&r->policies[i].diagnosis);
     }
+    for (size_t i = 0; i < r->advice_count; i++) free(r->advice[i].task.iou);
+    free(r->advice);
     free(r->policies);
     *r = (vs_fp16_results){ 0 };
 }
