@@ -10,6 +10,7 @@
 
 enum { NAMED = 12, COLUMNS = 128, NUMBER = 48 };
 static const double same_task = 0.5; /* points of mIoU or agreement that count as kept */
+static const double exact = 80;      /* dB: a change of the model that the float run does not show */
 static const double clean = 40;      /* dB: fp16.md section 4 */
 
 static const char *format_of(const vs_results *r) { return strcmp(r->fp16.format, "bf16") == 0 ? "BF16" : "FP16"; }
@@ -304,7 +305,9 @@ static void list_advice(vs_text *t, const vs_results *r, const vs_fp16_advice *a
     else
         vs_text_add(t, " output inf or NaN");
     if (a->has_task && a->task.has_labels) vs_text_add(t, ", mIoU %.2f", a->task.miou);
-    vs_text_add(t, "%s\n", a->reaches ? "" : " (not enough)");
+    vs_text_add(t, "%s", a->reaches ? "" : " (not enough)");
+    if (a->float_sqnr < exact) vs_text_add(t, "; float32 run %.0f dB from the unchanged one's", a->float_sqnr);
+    vs_text_add(t, "\n");
 }
 
 void vs_report_fp16_policies(vs_text *t, const vs_results *r) {

@@ -15,7 +15,7 @@ typedef struct key_sums {
 typedef struct context {
     const vs_runner *runner;
     size_t depth, count; /* count: depth * C */
-    key_sums *slots; /* [wave] */
+    key_sums *slots;     /* [wave] */
     key_sums total;
 } context;
 
