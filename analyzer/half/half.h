@@ -96,6 +96,18 @@ VS_NODISCARD vs_status vs_half_weights_create(vs_half_weights **out, const vs_we
                                               vs_error *err);
 void vs_half_weights_free(vs_half_weights *weights);
 
+/* A tensor with weights that the format cannot hold. */
+typedef struct vs_half_weight_note {
+    char tensor[64];       /* "blocks.0.attn.qkv.weight", "blocks.3.ls1" */
+    uint64_t inf, flushed; /* too large; non-zero and stored as 0 */
+    size_t of;             /* numbers in it */
+    double max;            /* max |w| of all of it */
+} vs_half_weight_note;
+
+/* Those of a model, in its order; the caller frees *notes, after an error too. */
+VS_NODISCARD vs_status vs_half_note_weights(vs_half_weight_note **notes, size_t *count, const vs_model *model,
+                                            vs_half_format format, vs_error *err);
+
 /* ---- forward ---- */
 
 enum { VS_HALF_INPUTS = 2, VS_HALF_PARTS = 3 };

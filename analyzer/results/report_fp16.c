@@ -253,7 +253,16 @@ static void add_advice(flow *f, const vs_results *r, size_t policy) {
         flow_add(f, "No change to the weights alone is enough.");
 }
 
+static void answer_not_run(vs_text *t, const vs_results *r) {
+    flow f = flow_begin(t);
+    flow_add(&f, format_of(r));
+    flow_add(&f, "was not looked at:");
+    flow_add(&f, r->fp16.not_run);
+    vs_text_add(t, ".\n");
+}
+
 void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
+    if (*r->fp16.not_run) answer_not_run(t, r);
     if (!r->fp16.policy_count) return;
     answer_holds(t, r);
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
@@ -310,8 +319,45 @@ static void list_advice(vs_text *t, const vs_results *r, const vs_fp16_advice *a
     vs_text_add(t, "\n");
 }
 
+/* Whether a tensor is told by itself: too large a weight, a LayerScale that is gone; of small weights there are always a few. */
+static bool is_told(const vs_half_weight_note *w) {
+    const char *last = strrchr(w->tensor, '.');
+    return w->inf || (last && strncmp(last, ".ls", 3) == 0);
+}
+
+static void tell_weight(vs_text *t, const vs_results *r, const vs_half_weight_note *w) {
+    vs_text_add(t, "  %s:", w->tensor);
+    if (w->inf)
+        vs_text_add(t, " %llu of %zu weights are above the largest %s and were stored as infinities (largest |w| %.6g)%s",
+                    (unsigned long long)w->inf, w->of, format_of(r), w->max, w->flushed ? ";" : "");
+    if (w->flushed)
+        vs_text_add(t, " %llu of %zu %s became 0 when they were stored in half", (unsigned long long)w->flushed, w->of,
+                    strrchr(w->tensor, '.') && strncmp(strrchr(w->tensor, '.'), ".ls", 3) == 0 ? "channels" : "weights");
+    vs_text_add(t, "\n");
+}
+
+static void list_weights(vs_text *t, const vs_results *r) {
+    size_t told = 0, tensors = 0;
+    unsigned long long flushed = 0;
+    for (size_t i = 0; i < r->fp16.weight_count; i++) {
+        const vs_half_weight_note *w = &r->fp16.weights[i];
+        if (is_told(w) && told++ < NAMED) tell_weight(t, r, w);
+        if (is_told(w)) continue;
+        flushed += w->flushed;
+        tensors++;
+    }
+    if (told > NAMED) vs_text_add(t, "  and %zu more tensors: fp16.weights in results.json\n", told - NAMED);
+    if (flushed)
+        vs_text_add(t, "  %llu weights of %zu%s tensors became 0 when they were stored in half.\n", flushed, tensors,
+                    told ? " other" : "");
+}
+
 void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
     int width = 12;
+    if (*r->fp16.not_run) {
+        vs_text_add(t, "\nHALF PRECISION, %s: not run\n", format_of(r));
+        list_weights(t, r);
+    }
     if (!r->fp16.policy_count) return;
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
         const size_t n = strlen(r->fp16.policies[i].name);
@@ -332,9 +378,5 @@ void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
                         strcmp(g->chain[k].why, "nan") == 0 ? "NaN" : g->chain[k].why, g->chain[k].row);
     }
     for (size_t i = 0; i < r->fp16.advice_count; i++) list_advice(t, r, &r->fp16.advice[i]);
-    if (r->fp16.weights_flushed)
-        vs_text_add(t, "  %llu weights became 0 when they were stored in half.\n", (unsigned long long)r->fp16.weights_flushed);
-    if (r->fp16.weights_inf)
-        vs_text_add(t, "  %llu weights are above the largest %s and were stored as infinities.\n",
-                    (unsigned long long)r->fp16.weights_inf, format_of(r));
+    list_weights(t, r);
 }

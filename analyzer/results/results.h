@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "half.h"
 #include "vitscope/status.h"
 #include "vitscope/vit.h"
 
@@ -254,7 +255,9 @@ typedef struct vs_fp16_results {
     vs_fp16_advice *advice; /* policy by policy */
     size_t advice_count, advice_capacity;
     const char *format;
-    uint64_t weights_inf, weights_flushed; /* stored weights: overflows, non-zero values that became 0 */
+    vs_half_weight_note *weights; /* tensors that the format cannot hold */
+    size_t weight_count;
+    char not_run[256]; /* why there are no policies; "": there are */
 } vs_fp16_results;
 
 typedef struct vs_results {

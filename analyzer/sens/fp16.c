@@ -7,6 +7,7 @@
 
 #include "half_advice.h"
 #include "half_diag.h"
+#include "half_finite.h"
 #include "record.h"
 #include "util.h"
 
@@ -249,6 +250,22 @@ static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const va
     return status;
 }
 
+/* A float model that is not finite has nothing that half precision could be held against. */
+static vs_status check_float(vs_fp16_results *out, const vs_runner *runner, const vs_fp16_options *options, vs_error *err) {
+    enum { OF_EVALUATION = 8 };
+    const vs_imageset *set = options->analysis ? options->analysis : options->evaluation;
+    size_t images = options->images;
+    if (!set) return VS_OK;
+    if (!options->analysis) images = set->count < OF_EVALUATION ? set->count : OF_EVALUATION;
+    const vs_status status = vs_half_check_float(out->not_run, sizeof out->not_run, runner, set, images, err);
+    if (status == VS_OK && *out->not_run && runner->progress.note) {
+        char text[300];
+        snprintf(text, sizeof text, "fp16: not run: %s", out->not_run);
+        runner->progress.note(runner->progress.context, text);
+    }
+    return status;
+}
+
 vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner, const vs_fp16_config *config,
                            const vs_fp16_options *options, vs_error *err) {
     const vs_half_format format = (vs_half_format)config->format;
@@ -261,10 +278,11 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
     vs_status status =
         variants && out->policies ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the half-precision diagnosis");
     if (status == VS_OK) status = vs_half_check(runner->weights->model, be->name, be->ops, err);
-    if (status == VS_OK) status = vs_half_weights_create(&weights, runner->weights, format, err);
-    if (status == VS_OK) {
-        out->weights_inf = weights->inf;
-        out->weights_flushed = weights->flushed;
+    if (status == VS_OK) status = vs_half_note_weights(&out->weights, &out->weight_count, runner->weights->model, format, err);
+    if (status == VS_OK) status = check_float(out, runner, options, err);
+    const bool goes_on = status == VS_OK && !*out->not_run;
+    if (goes_on) status = vs_half_weights_create(&weights, runner->weights, format, err);
+    if (goes_on && status == VS_OK) {
         for (size_t i = 0; i < config->policy_count; i++)
             out->policy_count +=
                 expand(&config->policies[i], config->scale, &variants[out->policy_count], &out->policies[out->policy_count]);
@@ -273,8 +291,8 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
         variants[i].model = (vs_half_model){ .weights = weights, .policy = &variants[i].policy };
         if (options->analysis) status = analyze(&out->policies[i], runner, &variants[i], options, err);
     }
-    if (status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
-    if (status == VS_OK) status = explain(out, runner, variants, options, err);
+    if (goes_on && status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
+    if (goes_on && status == VS_OK) status = explain(out, runner, variants, options, err);
     vs_half_weights_free(weights);
     free(variants);
     return status;
@@ -288,6 +306,7 @@ void vs_fp16_release(vs_fp16_results *r) {
     }
     for (size_t i = 0; i < r->advice_count; i++) free(r->advice[i].task.iou);
     free(r->advice);
+    free(r->weights);
     free(r->policies);
     *r = (vs_fp16_results){ 0 };
 }

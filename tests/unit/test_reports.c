@@ -503,7 +503,11 @@ static void policies_in_sentences(void **state) {
         policies[i].classes_predicted = policies[i].task.shown;
     }
     s.tasks[0].shown = 2;
-    s.results.fp16 = (vs_fp16_results){ .policies = policies, .policy_count = 3, .format = "fp16", .weights_inf = 3 };
+    vs_half_weight_note notes[] = { { "blocks.0.attn.qkv.weight", 3, 0, 48, 70000 },
+                                    { "blocks.0.ls1", 0, 2, 4, 1e-3 },
+                                    { "blocks.1.mlp.fc1.weight", 0, 5, 64, 1 } };
+    s.results.fp16 =
+        (vs_fp16_results){ .policies = policies, .policy_count = 3, .format = "fp16", .weights = notes, .weight_count = 3 };
     char *text = summary_of(&s);
     holds(text, "FP16 holds under fused, mine.\n");
     says(text, "FP16 fails under decomposed.after (mIoU 80.00 -> 3.00, 1 of 2 classes predicted)");
@@ -511,7 +515,10 @@ static void policies_in_sentences(void **state) {
     says(text, "1023.5 at patch(0,1), channel 3).");
     says(text, "squares inside LayerNorm");
     says(text, "blocks.0.norm1, blocks.1.attn.scores.");
-    holds(text, "3 weights are above the largest FP16");
+    holds(text, "blocks.0.attn.qkv.weight: 3 of 48 weights are above the largest FP16");
+    holds(text, "(largest |w| 70000)");
+    holds(text, "blocks.0.ls1: 2 of 4 channels became 0 when they were stored in half\n");
+    holds(text, "5 weights of 1 other tensors became 0");
     holds(text, "3 of 5    -2.00  blocks.0.norm1.square  blocks.0.norm1.square\n");
     free(text);
     policies[1].why = "nan"; /* without an overflow, and without labels */
