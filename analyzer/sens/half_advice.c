@@ -34,6 +34,7 @@ static int power_of(const char *row, bool layer_scale) {
     static const char *const twice[] = { ".square", ".var", ".eps" }, *const once[] = { ".mean", ".center", ".std" };
     static const char *const last[] = { "attn.proj", "mlp.fc2", "mlp.w3" };
     const vs_half_class is = vs_half_class_of(row);
+    if (strcmp(row, "head.queries") == 0) return 1;
     if (strncmp(row, "head.", 5) == 0) return 0;
     if (is == VS_CLASS_RESIDUAL || strcmp(row, "patch_embed.proj") == 0) return 1;
     for (size_t i = 0; is == VS_CLASS_NORM && i < 3; i++) {

@@ -22,8 +22,8 @@ static vs_status is_interrupted(const vs_runner *runner, vs_error *err) {
 
 /* ---- the float run ---- */
 
-static vs_mat logits_of(const vs_job *job, const vs_backend *be, size_t image) {
-    const vs_mat all = vs_session_logits(job->session);
+static vs_mat output_of(const vs_job *job, const vs_backend *be, size_t image) {
+    const vs_mat all = vs_session_output(job->session);
     const size_t rows = all.rows / job->images;
     return vs_mat_view(be, all, image * rows, rows, 0, all.cols);
 }
@@ -35,7 +35,7 @@ static vs_status keep_floats(void *ctx, const vs_job *job, vs_error *err) {
     vs_status status = is_interrupted(p->runner, err);
     if (status == VS_OK) status = vs_forward(job->session, p->runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
-        const vs_mat from = logits_of(job, be, i);
+        const vs_mat from = output_of(job, be, i);
         void *to = p->floats[job->first + i] = be->ops->alloc(be, from.rows * from.cols);
         if (!to) return vs_fail(err, VS_ERR_NOMEM, "no memory for the float model's output");
         be->ops->copy(be, from, (vs_mat){ to, from.rows, from.cols, from.cols });
@@ -70,7 +70,7 @@ static void compare_output(const context *c, const vs_job *job) {
     const vs_backend *be = c->prober->runner->weights->backend;
     for (size_t i = 0; i < job->images; i++) {
         vs_error_sums *sums = &c->outputs[(job->first + i) % c->prober->runner->wave];
-        const vs_mat y = logits_of(job, be, i), x = { c->prober->floats[job->first + i], y.rows, y.cols, y.cols };
+        const vs_mat y = output_of(job, be, i), x = { c->prober->floats[job->first + i], y.rows, y.cols, y.cols };
         be->ops->error_sums(be, x, y, 1, &sums);
     }
 }
@@ -110,7 +110,7 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
             vs_sqnr_pool_add(&c->errors[i][k], &seen[i].error[k]);
     }
     vs_sqnr_pool_add(&c->output, &c->outputs[slot]);
-    c->stopped |= !seen[vs_half_row_index(&c->prober->runner->weights->model->arch, VS_ROW_HEAD_CONV, 0)].seen;
+    c->stopped |= !seen[vs_half_output_index(&c->prober->runner->weights->model->arch)].seen;
     return VS_OK;
 }
 

@@ -26,7 +26,7 @@ typedef struct vs_half_prober {
     const vs_imageset *set;
     size_t images, rows;
     size_t tokens; /* of the first image */
-    void **floats; /* [images]: the float run's logits, in the backend's memory */
+    void **floats; /* [images]: the float run's output, in the backend's memory */
     size_t runs;   /* so far, the float run not among them */
 } vs_half_prober;
 

@@ -87,14 +87,15 @@ typedef struct vs_half_counts {
     size_t max_row, max_col, first_row, first_col; /* first: the first overflow, where inf is not 0 */
 } vs_half_counts;
 
-/* What `elementwise` does; u is absent in the last two. */
+/* What `elementwise` does; u is absent from SQRT on. SIGMOID: 1 / (1 + e^-x). */
 typedef enum vs_element {
     VS_ELEMENT_ADD,
     VS_ELEMENT_SUB,
     VS_ELEMENT_MUL,
     VS_ELEMENT_DIV,
     VS_ELEMENT_SQRT,
-    VS_ELEMENT_ERF
+    VS_ELEMENT_ERF,
+    VS_ELEMENT_SIGMOID
 } vs_element;
 
 /* Bytes of device memory that `alloc` and `alloc_counts` have given: held now, and the most so far. Zero where reals live in host

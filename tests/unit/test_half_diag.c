@@ -119,7 +119,17 @@ static void rows_have_classes_and_units(void **state) {
     }
 }
 
-static const vs_arch arch = { .width = 8, .heads = 2, .depth = 2, .hidden = 32, .patch = 4, .registers = 1, .classes = 3 };
+static const vs_arch arch = { .width = 8,
+                              .heads = 2,
+                              .depth = 2,
+                              .hidden = 32,
+                              .patch = 4,
+                              .registers = 1,
+                              .classes = 3,
+                              .head = VS_HEAD_SEGMENTATION,
+                              .head_maps = 1,
+                              .head_width = 8,
+                              .head_norm = true };
 
 static void expect_reads(const bool *present, size_t row, size_t a, size_t b) {
     size_t from[VS_HALF_READS];

@@ -53,6 +53,12 @@ void vs_cpu_round_half(const vs_backend *self, vs_mat x, vs_half_format format, 
     }
 }
 
+/* e^-|x| never overflows; both signs share it. */
+static float sigmoid(float x) {
+    const float e = expf(-fabsf(x));
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
 /* One loop an operation; `step` is 1 where u has a value a column, 0 where one serves the row. */
 static void element_row(vs_element op, const float *x, const float *u, size_t step, float *y, size_t n) {
     switch (op) {
@@ -73,6 +79,9 @@ static void element_row(vs_element op, const float *x, const float *u, size_t st
         break;
     case VS_ELEMENT_ERF:
         for (size_t c = 0; c < n; c++) y[c] = erff(x[c]);
+        break;
+    case VS_ELEMENT_SIGMOID:
+        for (size_t c = 0; c < n; c++) y[c] = sigmoid(x[c]);
         break;
     }
 }

@@ -129,9 +129,11 @@ struct element_of {
         case VS_ELEMENT_MUL: return x_ * u_;
         case VS_ELEMENT_DIV: return x_ / u_;
         case VS_ELEMENT_SQRT: return sqrtf(x_);
-        case VS_ELEMENT_ERF: break;
+        case VS_ELEMENT_ERF: return erff(x_);
+        case VS_ELEMENT_SIGMOID: break;
         }
-        return erff(x_);
+        const float e = expf(-fabsf(x_)); /* never overflows; both signs share it */
+        return (x_ < 0.0f ? e : 1.0f) / (1.0f + e);
     }
     template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
         float w[4] = { 0, 0, 0, 0 };

@@ -57,9 +57,10 @@ static double element(vs_element op, double x, double u) {
     case VS_ELEMENT_MUL: return x * u;
     case VS_ELEMENT_DIV: return x / u;
     case VS_ELEMENT_SQRT: return sqrt(x);
-    case VS_ELEMENT_ERF: break;
+    case VS_ELEMENT_ERF: return erf(x);
+    case VS_ELEMENT_SIGMOID: break;
     }
-    return erf(x);
+    return 1 / (1 + exp(-x));
 }
 
 void vs_ref_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y) {
