@@ -158,6 +158,10 @@ typedef struct vs_half_seen {
     vs_error_sums error[VS_HALF_PARTS];  /* against the float run; attn.qkv: of q, k and v */
 } vs_half_seen;
 
+/* A named tensor of the policy's run, as of vs_tap, and the float run's; x.p is NULL where no float run is beside it. For looking
+ * only. A softmax that is not stored has no VS_KIND_P. */
+typedef vs_status (*vs_half_tap_fn)(void *context, const vs_tap *tap, vs_mat x, vs_error *err);
+
 /* A policy at work on a model. */
 typedef struct vs_half_model {
     const vs_half_weights *weights;
@@ -165,6 +169,8 @@ typedef struct vs_half_model {
     const bool *float32; /* [vs_half_row_count]: further rows in float32; NULL: none */
     bool counts_only;    /* `seen` gets counts and no comparison: no float run beside it */
     double largest;      /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+    vs_half_tap_fn tap;  /* NULL: nobody looks */
+    void *tap_context;
 } vs_half_model;
 
 /* Reals of session scratch that a forward pass takes (the float run's rows included). */

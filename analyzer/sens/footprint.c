@@ -14,10 +14,15 @@ static bool is_state(const vs_config *c, const char *name) {
 /* States and recipes with quantized weights of their own. */
 static size_t count_variants(const vs_config *c) {
     size_t n = 0;
-    for (size_t i = 0; i < c->state_count; i++)
-        n += c->states[i].kind != VS_STATE_FP32 && c->states[i].kind != VS_STATE_ACTS && c->states[i].kind != VS_STATE_FP16;
+    for (size_t i = 0; i < c->state_count; i++) n += c->states[i].kind != VS_STATE_FP32 && c->states[i].kind != VS_STATE_ACTS;
     for (size_t i = 0; c->data.analysis.set && i < c->analyze.recipes.count; i++) n += !is_state(c, c->analyze.recipes.items[i]);
     return n;
+}
+
+static bool has_half(const vs_config *c) {
+    for (size_t i = 0; i < c->state_count; i++)
+        if (c->states[i].kind == VS_STATE_FP16) return true;
+    return false;
 }
 
 static double linear_weights(const vs_arch *a) {
@@ -37,8 +42,8 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
                                          .width = o->width,
                                          .workspaces = VS_ANALYSIS_WORKSPACES,
                                          .streams = o->config->state_count,
-                                         .scratch = probabilities ? vs_analysis_scratch_reals_with_probs(a, tokens, o->batch)
-                                                                  : vs_analysis_scratch_reals(a, tokens, o->batch),
+                                         .scratch =
+                                             vs_analysis_scratch_of(probabilities, has_half(o->config))(a, tokens, o->batch),
                                          .probabilities = probabilities };
     size_t bytes = 0;
     const vs_status status = vs_session_bytes(&bytes, &weights, &session, err);

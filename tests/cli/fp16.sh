@@ -54,6 +54,16 @@ expect 0 '' "$vitscope" fp16 "$dir/tiny.yaml" --set 'fp16.policies=[fused]' --ou
 summary tiny
 says tiny "blocks.0.ls1: 192 of 192 channels became 0 when they were stored in half"
 
+# state fp16: numbers of half precision
+half state '' 'fp16: {policies: [fused]}'
+expect 0 '' "$vitscope" capture "$dir/state.yaml" --state fp16 --set 'states=[fp32,fp16]' --taps 'blocks.0.mlp.fc1,blocks.1,logits' --out "$dir/c"
+for tap in blocks.0.mlp.fc1 blocks.1 logits; do
+    [ -s "$dir/c/$tap.npy" ] || miss "capture of state fp16 lacks $tap"
+done
+# the last 13 bits of a float32 that half holds are 0: little-endian, so is its first byte
+tail -c 4096 "$dir/c/blocks.1.npy" | od -An -v -tu1 -w4 | awk '$1 != 0 { exit 1 }' || miss "state fp16 is captured with float32 values"
+expect 0 '' "$vitscope" bench "$dir/state.yaml" --images 1 --only forward --set 'states=[fp32,fp16]'
+
 # policies that name nothing known
 half wrong '' 'fp16: {policies: [fused, decompsed]}'
 expect 2 "wrong.yaml:10:26: unknown policy 'decompsed' in fp16.policies; did you mean 'decomposed'?" "$vitscope" fp16 "$dir/wrong.yaml" --out "$dir/o"
