@@ -198,6 +198,7 @@ static void add_kept(flow *f, const vs_fp16_diagnosis *g) {
             if (g->keep[i].needed == (pass == 0)) add_name(f, g->keep[i].row, shown++);
     end_names(f, shown);
     vs_text_add(f->t, ";");
+    if (g->reached && !g->minimal) flow_add(f, "perhaps not the shortest: the runs were spent;");
     if (!g->reached)
         flow_add(f, "which does not reach the target.");
     else if (g->verified && g->verified_task.has_labels) {

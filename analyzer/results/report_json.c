@@ -385,9 +385,11 @@ static json_t *fp16_keep(document *d, const vs_fp16_diagnosis *g) {
     json_t *a = json_array();
     for (size_t i = 0; i < g->keep_count; i++) {
         const vs_fp16_keep *k = &g->keep[i];
-        json_t *o = json_object(), *without = json_object();
-        put(d, without, "sqnr", number(k->without_sqnr));
-        put(d, without, "task", k->has_task ? task_values(d, &k->without_task) : json_null());
+        json_t *o = json_object(), *without = k->has_without ? json_object() : json_null();
+        if (k->has_without) {
+            put(d, without, "sqnr", number(k->without_sqnr));
+            put(d, without, "task", k->has_task ? task_values(d, &k->without_task) : json_null());
+        }
         put(d, o, "row", json_string(k->row));
         put(d, o, "why", json_string(k->needed ? "needed" : "headroom"));
         put(d, o, "without", without);
@@ -403,8 +405,6 @@ static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
     put(d, cause, "sqnr", number(g->cause_sqnr));
     put(d, cause, "words", json_string(g->words));
     if (g->verified) {
-        put(d, verified, "without_images", integer(g->without_images));
-        put(d, verified, "without_none", g->without_images ? task_values(d, &g->whole_task) : json_null());
         put(d, verified, "sqnr", number(g->verified_sqnr));
         put(d, verified, "task", task_values(d, &g->verified_task));
     }
@@ -415,7 +415,9 @@ static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
     put(d, o, "lin", number(g->lin));
     put(d, o, "keep", fp16_keep(d, g));
     put(d, o, "keep_reaches", json_boolean(g->reached));
+    put(d, o, "keep_minimal", json_boolean(g->minimal));
     put(d, o, "keep_sqnr", number(g->keep_sqnr));
+    put(d, o, "keep_task", g->has_whole_task ? task_values(d, &g->whole_task) : json_null());
     put(d, o, "verified", verified);
     put(d, o, "macs_share", number(g->macs_share));
     put(d, o, "runs", integer(g->runs));
@@ -475,6 +477,7 @@ static json_t *fp16(document *d) {
     put(d, o, "weights", fp16_weights(d, r));
     put(d, o, "policies", policies);
     put(d, o, "advice", fp16_advice(d, r));
+    put(d, o, "advice_runs", integer(r->advice_runs));
     return o;
 }
 

@@ -194,9 +194,10 @@ typedef struct vs_fp16_link {
 typedef struct vs_fp16_keep {
     char row[64];        /* a unit: "blocks.3.norm1" is the whole norm */
     bool needed;         /* without it the output misses the target; else it is there for the margin alone */
-    double without_sqnr; /* of the output, dB, analysis images */
+    bool has_without;    /* it was run without the entry; else `needed` is whether it overflows by what the other runs held */
+    double without_sqnr; /* of the output, dB, analysis images; the next two of the same run */
     bool has_task;
-    vs_task without_task; /* the first evaluation images */
+    vs_task without_task;
 } vs_fp16_keep;
 
 /* Where a policy goes wrong and what restores it (fp16.md section 4). SQNR in dB; -HUGE_VAL: not finite. */
@@ -210,16 +211,17 @@ typedef struct vs_fp16_diagnosis {
     double cause_sqnr;
     char words[256];
     bool reached; /* the list reaches the target with its margin */
+    bool minimal; /* no entry can go; false: runs were spent before that was sure */
     vs_fp16_keep *keep;
     size_t keep_count;
     double keep_sqnr; /* analysis images */
     bool verified;
     double verified_sqnr; /* evaluation images */
     vs_task verified_task;
-    size_t without_images; /* evaluation images of without_task; the whole list's metric on the same */
-    vs_task whole_task;
-    double macs_share; /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
-    size_t runs;       /* emulated runs over the analysis images */
+    bool has_whole_task;
+    vs_task whole_task; /* with the list, analysis images, to hold against without_task */
+    double macs_share;  /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
+    size_t runs;        /* emulated runs over the analysis images, the policy's own among them */
 } vs_fp16_diagnosis;
 
 typedef struct vs_fp16_policy {
@@ -254,6 +256,7 @@ typedef struct vs_fp16_results {
     size_t policy_count;
     vs_fp16_advice *advice; /* policy by policy */
     size_t advice_count, advice_capacity;
+    size_t advice_runs; /* emulated runs over the analysis images that it took, of all policies */
     const char *format;
     vs_half_weight_note *weights; /* tensors that the format cannot hold */
     size_t weight_count;

@@ -21,14 +21,14 @@ typedef struct context {
 
 static bool gives_maps(const context *c) { return vs_arch_gives_maps(&c->runner->weights->model->arch); }
 
-/* Of each of the job's images. */
-static size_t map_pixels(const context *c, const vs_job *job) {
-    return gives_maps(c) ? job->samples->image.width * job->samples->image.height : 1;
+size_t vs_job_map_pixels(const vs_runner *runner, const vs_job *job) {
+    return vs_arch_gives_maps(&runner->weights->model->arch) ? job->samples->image.width * job->samples->image.height : 1;
 }
 
+static size_t map_pixels(const context *c, const vs_job *job) { return vs_job_map_pixels(c->runner, job); }
+
 /* EoMT's map of one image: one window that covers it. */
-static vs_status predict_scores(const context *c, const vs_job *job, size_t image, uint16_t *map, vs_error *err) {
-    const vs_weights *w = c->runner->weights;
+static vs_status predict_scores(const vs_weights *w, const vs_job *job, size_t image, uint16_t *map, vs_error *err) {
     const vs_image *im = &job->samples->image;
     const vs_window whole = { .width = im->width, .height = im->height, .count = 1 };
     void *block = NULL;
@@ -43,14 +43,14 @@ static vs_status predict_scores(const context *c, const vs_job *job, size_t imag
     return status;
 }
 
-/* The state's maps, one image after another: the logits resized to the image, or one class for a classifier. */
-static vs_status predict(const context *c, const vs_job *job, const vs_state *state, uint16_t *maps, vs_error *err) {
-    const vs_backend *be = c->runner->weights->backend;
-    vs_status status = vs_state_forward(state, job->session, job->pixels, err);
-    if (status != VS_OK) return status;
-    if (c->runner->weights->model->arch.head == VS_HEAD_EOMT) {
+vs_status vs_job_maps(const vs_runner *runner, const vs_job *job, uint16_t *maps, vs_error *err) {
+    const vs_weights *weights = runner->weights;
+    const vs_backend *be = weights->backend;
+    const bool gives = vs_arch_gives_maps(&weights->model->arch);
+    vs_status status = VS_OK;
+    if (weights->model->arch.head == VS_HEAD_EOMT) {
         for (size_t i = 0; i < job->images && status == VS_OK; i++)
-            status = predict_scores(c, job, i, maps + i * map_pixels(c, job), err);
+            status = predict_scores(weights, job, i, maps + i * vs_job_map_pixels(runner, job), err);
         return status;
     }
     const vs_mat logits = vs_session_logits(job->session);
@@ -59,8 +59,8 @@ static vs_status predict(const context *c, const vs_job *job, const vs_state *st
     status = be->ops->download(be, host, logits, err);
     if (status == VS_OK) status = be->ops->sync(be, err);
     const vs_image *image = &job->samples->image;
-    const size_t h = gives_maps(c) ? vs_session_grid_h(job->session) : 1, w = gives_maps(c) ? vs_session_grid_w(job->session) : 1;
-    const size_t height = gives_maps(c) ? image->height : 1, width = gives_maps(c) ? image->width : 1;
+    const size_t h = gives ? vs_session_grid_h(job->session) : 1, w = gives ? vs_session_grid_w(job->session) : 1;
+    const size_t height = gives ? image->height : 1, width = gives ? image->width : 1;
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)job->helpers) if (status == VS_OK)
     for (size_t i = 0; i < job->images; i++) {
         const char *own = host + i * h * w * logits.cols * (size_t)be->real;
@@ -71,6 +71,12 @@ static vs_status predict(const context *c, const vs_job *job, const vs_state *st
     }
     free(host);
     return status;
+}
+
+/* The state's maps, one image after another. */
+static vs_status predict(const context *c, const vs_job *job, const vs_state *state, uint16_t *maps, vs_error *err) {
+    const vs_status status = vs_state_forward(state, job->session, job->pixels, err);
+    return status == VS_OK ? vs_job_maps(c->runner, job, maps, err) : status;
 }
 
 static bool have_floats(const vs_float_maps *f, const vs_job *job, size_t pixels) {

@@ -32,6 +32,10 @@ VS_NODISCARD vs_status vs_evaluate(vs_evaluation *out, const vs_runner *runner, 
 /* The same for a set that is cut into windows (preprocess.mmseg) and a segmentation head: one map an image, of its own size. */
 VS_NODISCARD vs_status vs_evaluate_windows(vs_evaluation *out, const vs_runner *runner, const vs_imageset *set,
                                            const vs_states *states, size_t keep, vs_error *err);
+/* Pixels of one of the job's maps, and the maps, one image after another, of the outputs that its session holds: resized to the
+ * image, or one class for a classifier. */
+size_t vs_job_map_pixels(const vs_runner *runner, const vs_job *job);
+VS_NODISCARD vs_status vs_job_maps(const vs_runner *runner, const vs_job *job, uint16_t *maps, vs_error *err);
 /* mIoU, mAcc, aAcc and agreement in percent (vit-models.md 6.3); t->iou is new, NAN for a class in neither labels nor
  * predictions. */
 VS_NODISCARD vs_status vs_task_of_counts(vs_task *task, const vs_confusion *counts, bool has_labels, vs_error *err);

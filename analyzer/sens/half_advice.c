@@ -192,7 +192,7 @@ static vs_status try_changes(const trial *t, unsigned changes, vs_error *err) {
 
 /* Each by itself; all of them together where none is enough. */
 vs_status vs_half_advise(vs_fp16_results *r, size_t policy, const vs_half_model *model, vs_adviser *adviser, vs_error *err) {
-    vs_fp16_policy *p = &r->policies[policy];
+    const vs_fp16_policy *p = &r->policies[policy];
     const size_t before = adviser->prober->runs, first = r->advice_count;
     trial t = { r, policy, model, adviser, 0 };
     unsigned changes = 0;
@@ -204,7 +204,7 @@ vs_status vs_half_advise(vs_fp16_results *r, size_t policy, const vs_half_model 
         if (changes >> i & 1u) status = try_changes(&t, 1u << i, err);
     for (size_t i = first; i < r->advice_count; i++) reached |= r->advice[i].reaches;
     if (status == VS_OK && !reached && r->advice_count > first + 1) status = try_changes(&t, changes, err);
-    p->diagnosis.runs += adviser->prober->runs - before;
+    r->advice_runs += adviser->prober->runs - before;
     return status;
 }
 

@@ -5,12 +5,15 @@
 
 #include "half_diag_inside.h"
 
-/* SQNR of the output with the classes of `set` in float32; -HUGE_VAL where it is not finite. */
-static vs_status try_set(const vs_diag *d, unsigned set, double *sqnr, vs_error *err) {
+enum { FOR_THE_LIST = VS_DIAG_MOST_RUNS / 2 }; /* runs that are kept back */
+
+/* Runs the set if it has not been. */
+static vs_status try_set(vs_diag *d, unsigned set, vs_error *err) {
     vs_half_probe probe;
+    if (!isnan(d->sets[set])) return VS_OK;
     for (size_t i = 0; i < d->rows; i++) d->mask[i] = set >> d->classes[i] & 1u;
     const vs_status status = vs_diag_run(&probe, d, false, 0, err);
-    *sqnr = vs_half_probe_reaches(&probe, -HUGE_VAL) ? probe.output.pooled : -HUGE_VAL;
+    if (status == VS_OK) d->sets[set] = vs_diag_sqnr(&probe);
     vs_half_probe_release(&probe);
     return status;
 }
@@ -21,54 +24,64 @@ static unsigned size_of(unsigned set) {
     return size;
 }
 
-/* Classes that alone in half miss the target: they are in every set, as more rows in half do not mend what these break. */
-static vs_status find_certain(const vs_diag *d, unsigned all, unsigned *certain, vs_error *err) {
+/* More rows in half do not mend what fewer break: part of a set that fails fails. */
+static bool is_known_to_fail(const vs_diag *d, unsigned set) {
+    for (unsigned other = 0; other < VS_CLASS_SETS; other++)
+        if ((set & ~other) == 0 && d->sets[other] < d->out->target) return true;
+    return false;
+}
+
+/* The smallest set that is known to serve, which the chain has found where its last run does; else all. */
+static unsigned smallest_known(const vs_diag *d, unsigned all) {
+    unsigned best = all;
+    for (unsigned set = 0; set < all; set++)
+        if (d->sets[set] >= d->out->target && size_of(set) < size_of(best)) best = set;
+    return best;
+}
+
+/* Classes that alone in half miss the target: they are in every set. None is outside a set that serves. */
+static vs_status find_certain(vs_diag *d, unsigned all, unsigned serves, unsigned *certain, vs_error *err) {
     vs_status status = VS_OK;
     *certain = 0;
     for (unsigned c = 0; c < VS_CLASS_COUNT && status == VS_OK; c++) {
-        double sqnr = 0;
-        if (!(all >> c & 1u)) continue;
-        status = try_set(d, all & ~(1u << c), &sqnr, err);
-        if (!(sqnr >= d->out->target)) *certain |= 1u << c;
+        if (!(serves >> c & 1u)) continue;
+        status = try_set(d, all & ~(1u << c), err);
+        if (!(d->sets[all & ~(1u << c)] >= d->out->target)) *certain |= 1u << c;
     }
     return status;
 }
 
-/* Of the sets of `size` classes of `all` that hold `certain`, the one with the highest SQNR. */
-static vs_status best_of_size(const vs_diag *d, unsigned all, unsigned certain, unsigned size, unsigned *best, double *sqnr,
+/* Of the sets of `size` classes of `all` that hold `certain`, the one with the highest SQNR; *best stays where none serves. */
+static vs_status best_of_size(vs_diag *d, unsigned all, unsigned certain, unsigned size, unsigned *best, bool *found,
                               vs_error *err) {
     vs_status status = VS_OK;
-    *sqnr = -HUGE_VAL;
     for (unsigned set = 0; set <= all && status == VS_OK; set++) {
-        double one = 0;
-        if ((set & ~all) || (set & certain) != certain || size_of(set) != size) continue;
-        status = try_set(d, set, &one, err);
-        if (one > *sqnr) {
-            *sqnr = one;
-            *best = set;
-        }
+        if ((set & ~all) || (set & certain) != certain || size_of(set) != size || is_known_to_fail(d, set)) continue;
+        if (isnan(d->sets[set]) && vs_diag_left(d) <= FOR_THE_LIST) continue;
+        status = try_set(d, set, err);
+        if (!(d->sets[set] >= d->out->target) || (*found && !(d->sets[set] > d->sets[*best]))) continue;
+        *best = set;
+        *found = true;
     }
     return status;
-}
-
-static unsigned classes_in_half(const vs_diag *d) {
-    unsigned all = 0;
-    for (size_t i = 0; i < d->rows; i++)
-        if (d->half[i]) all |= 1u << d->classes[i];
-    return all;
 }
 
 vs_status vs_diag_cause(vs_diag *d, unsigned *set, vs_error *err) {
     vs_fp16_diagnosis *o = d->out;
-    const unsigned all = classes_in_half(d);
+    const unsigned all = vs_diag_classes(d);
     unsigned certain = 0;
     vs_status status = VS_OK;
     *set = 0;
-    o->cause_sqnr = d->policy->finite ? d->policy->sqnr.pooled : -HUGE_VAL;
-    if (!(o->cause_sqnr >= o->target)) status = find_certain(d, all, &certain, err);
-    for (unsigned size = size_of(certain) ? size_of(certain) : 1;
-         status == VS_OK && !(o->cause_sqnr >= o->target) && size <= size_of(all); size++)
-        status = best_of_size(d, all, certain, size, set, &o->cause_sqnr, err);
+    if (!(d->sets[0] >= o->target)) {
+        bool found = false;
+        *set = smallest_known(d, all);
+        status = find_certain(d, all, *set, &certain, err);
+        const unsigned most = size_of(*set);
+        for (unsigned size = size_of(certain) ? size_of(certain) : 1; status == VS_OK && !found && size <= most; size++)
+            status = best_of_size(d, all, certain, size, set, &found, err);
+        if (status == VS_OK) status = try_set(d, *set, err);
+    }
+    o->cause_sqnr = d->sets[*set];
     for (unsigned c = 0; c < VS_CLASS_COUNT; c++)
         if (*set >> c & 1u) o->classes[o->class_count++] = vs_half_class_names[c];
     return status;

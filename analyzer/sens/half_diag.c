@@ -14,12 +14,35 @@ void vs_diag_row_name(const vs_diag *d, size_t row, char *text, size_t size) {
     vs_half_row_name(d->arch, d->options->model->policy, row, text, size);
 }
 
+size_t vs_diag_left(const vs_diag *d) {
+    const size_t used = 1 + d->options->prober->runs - d->first_run; /* its own */
+    return used < VS_DIAG_MOST_RUNS ? VS_DIAG_MOST_RUNS - used : 0;
+}
+
+unsigned vs_diag_classes(const vs_diag *d) {
+    unsigned all = 0;
+    for (size_t i = 0; i < d->rows; i++)
+        if (d->half[i]) all |= 1u << d->classes[i];
+    return all;
+}
+
+double vs_diag_sqnr(const vs_half_probe *probe) {
+    return vs_half_probe_reaches(probe, -HUGE_VAL) ? probe->output.pooled : -HUGE_VAL;
+}
+
 vs_status vs_diag_run(vs_half_probe *out, const vs_diag *d, bool compare, double largest, vs_error *err) {
     vs_half_model model = *d->options->model;
     model.float32 = d->mask;
     model.counts_only = !compare;
     model.largest = largest;
     return vs_half_probe_run(out, d->options->prober, &model, err);
+}
+
+vs_status vs_diag_run_task(vs_half_probe *out, const vs_diag *d, vs_error *err) {
+    vs_half_model model = *d->options->model;
+    model.float32 = d->mask;
+    model.counts_only = true;
+    return vs_half_probe_task(out, d->options->prober, &model, err);
 }
 
 /* ---- the policy's own run ---- */
@@ -74,8 +97,8 @@ static vs_status set_target(const vs_diag *d, vs_error *err) {
     for (size_t i = 0; i < d->rows; i++) d->mask[i] = d->classes[i] != VS_CLASS_LINEAR;
     if (status == VS_OK) status = vs_half_probe_run(&lin, d->options->prober, &model, err);
     if (status == VS_OK) {
-        o->wide = vs_half_probe_reaches(&wide, -HUGE_VAL) ? wide.output.pooled : -HUGE_VAL;
-        o->lin = vs_half_probe_reaches(&lin, -HUGE_VAL) ? lin.output.pooled : -HUGE_VAL;
+        o->wide = vs_diag_sqnr(&wide);
+        o->lin = vs_diag_sqnr(&lin);
         o->target = fmin(ENOUGH, fmax(o->wide - OF_WIDE, o->lin - OF_LINEAR));
     }
     for (size_t i = 0; i < d->rows && status == VS_OK; i++) {
@@ -118,6 +141,7 @@ static vs_status prepare(vs_diag *d, vs_error *err) {
         vs_diag_row_name(d, i, row, sizeof row);
         d->classes[i] = vs_half_class_of(row);
     }
+    for (size_t i = 0; i < VS_CLASS_SETS; i++) d->sets[i] = (double)NAN;
     return VS_OK;
 }
 
@@ -133,9 +157,14 @@ static void release(vs_diag *d) {
 
 vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *options, vs_error *err) {
     const vs_arch *a = &options->prober->runner->weights->model->arch;
-    vs_diag d = { .policy = policy, .out = &policy->diagnosis, .options = options, .arch = a, .rows = vs_half_row_count(a) };
-    const size_t before = options->prober->runs;
     vs_half_probe own = { 0 };
+    vs_diag d = { .policy = policy,
+                  .out = &policy->diagnosis,
+                  .options = options,
+                  .arch = a,
+                  .first_run = options->prober->runs,
+                  .own = &own,
+                  .rows = vs_half_row_count(a) };
     vs_diag_bad bad = { .row = SIZE_MAX };
     unsigned set = 0;
     *d.out = (vs_fp16_diagnosis){ 0 };
@@ -146,6 +175,7 @@ vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *option
     const bool measurable = status == VS_OK && d.out->lin > -HUGE_VAL;
     if (measurable) {
         for (size_t i = 0; i < d.rows; i++) d.max[i] = fmax(d.max[i], own.rows[i].max);
+        d.sets[0] = vs_diag_sqnr(&own);
         name_units(&d);
         status = vs_diag_chain(&d, bad, err);
     } else {
@@ -156,7 +186,7 @@ vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *option
     if (measurable && status == VS_OK) vs_diag_words(&d, set);
     if (measurable && status == VS_OK) status = vs_diag_keep(&d, set, err);
     d.out->present = status == VS_OK;
-    d.out->runs = options->prober->runs - before + 1; /* its own */
+    d.out->runs = VS_DIAG_MOST_RUNS - vs_diag_left(&d);
     vs_half_probe_release(&own);
     release(&d);
     return status;

@@ -5,13 +5,16 @@
 #include "classes.h"
 #include "half_diag.h"
 
-enum { VS_UNIT_NAME = 64 };
+enum { VS_UNIT_NAME = 64, VS_CLASS_SETS = 1 << VS_CLASS_COUNT };
 
 typedef struct vs_diag {
     vs_fp16_policy *policy;
     vs_fp16_diagnosis *out; /* the policy's */
     const vs_diag_options *options;
     const vs_arch *arch;
+    size_t first_run;            /* of the prober's runs */
+    const vs_half_probe *own;    /* the policy's run */
+    double sets[VS_CLASS_SETS];  /* SQNR of the output with these classes in float32; -HUGE_VAL: not finite; NAN: not run */
     size_t rows;                 /* vs_half_row_count; the arrays' length */
     vs_half_class *classes;      /* of rows */
     bool *half;                  /* the policy stores the row in half */
@@ -26,8 +29,17 @@ typedef struct vs_diag {
 /* The largest finite number of the policy's format. */
 double vs_diag_limit(const vs_diag *d);
 void vs_diag_row_name(const vs_diag *d, size_t row, char *text, size_t size);
+/* Runs that may still be spent. */
+size_t vs_diag_left(const vs_diag *d);
+/* Classes that have a half row, as bits. */
+unsigned vs_diag_classes(const vs_diag *d);
+/* SQNR of the output in a run that came to its end; -HUGE_VAL where it is not finite. */
+double vs_diag_sqnr(const vs_half_probe *probe);
 /* A run with d->mask in float32; `compare`: rows too; largest: as of vs_half_model. */
 VS_NODISCARD vs_status vs_diag_run(vs_half_probe *out, const vs_diag *d, bool compare, double largest, vs_error *err);
+
+/* The same to its end, with the task metric and without a comparison of rows. */
+VS_NODISCARD vs_status vs_diag_run_task(vs_half_probe *out, const vs_diag *d, vs_error *err);
 
 /* ---- half_rule.c ---- */
 

@@ -11,8 +11,11 @@
 /* What a list of units did. */
 typedef struct trial {
     bool *on; /* [candidate_count] */
-    bool reaches, serves;
+    bool serves;
+    bool whole; /* the run came to its end, with the task metric; else only `serves` is known */
+    bool reaches, has_task;
     double sqnr;
+    vs_task task;
 } trial;
 
 typedef struct keeper {
@@ -27,7 +30,7 @@ typedef struct keeper {
 
 static const double MARGIN = 2;     /* one bit */
 static const double CERTAIN = 1.01; /* of the limit: rounding elsewhere moves no maximum as far */
-enum { WITHOUT_IMAGES = 16 };       /* evaluated without each entry, at most */
+enum { FOR_THE_END = VS_DIAG_MOST_RUNS / 2 };
 
 static void mask_units(const vs_diag *d, const bool *unit_on) {
     for (size_t i = 0; i < d->rows; i++) d->mask[i] = d->units[i] != SIZE_MAX && unit_on[d->units[i]];
@@ -45,16 +48,23 @@ static trial *find_trial(const keeper *k, const bool *on) {
     return NULL;
 }
 
-static vs_status add_trial(keeper *k, const bool *on, const vs_half_probe *probe, vs_error *err) {
-    if (!vs_grow((void **)&k->trials, &k->capacity, k->trial_count + 1, sizeof *k->trials))
-        return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
-    trial *t = &k->trials[k->trial_count];
-    *t = (trial){ .on = vs_calloc(k->count + 1, sizeof *t->on) };
-    if (!t->on) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
-    k->trial_count++;
-    memcpy(t->on, on, k->count * sizeof *on);
+static vs_status add_trial(keeper *k, const bool *on, vs_half_probe *probe, bool task, vs_error *err) {
+    trial *t = find_trial(k, on);
+    if (!t) {
+        if (!vs_grow((void **)&k->trials, &k->capacity, k->trial_count + 1, sizeof *k->trials))
+            return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
+        t = &k->trials[k->trial_count];
+        *t = (trial){ .on = vs_calloc(k->count + 1, sizeof *t->on) };
+        if (!t->on) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
+        k->trial_count++;
+        memcpy(t->on, on, k->count * sizeof *on);
+    }
+    t->whole = task;
     t->reaches = vs_half_probe_reaches(probe, k->d->out->target);
-    t->sqnr = probe->output.present && probe->output.nonfinite == 0 ? probe->output.pooled : -HUGE_VAL;
+    t->sqnr = vs_diag_sqnr(probe);
+    t->has_task = probe->has_task;
+    t->task = probe->task;
+    probe->task.iou = NULL; /* the trial's from here on */
     t->serves = t->reaches;
     for (size_t i = 0; i < k->d->rows; i++) t->serves &= has_margin(k->d, probe, i);
     return VS_OK;
@@ -66,28 +76,41 @@ static size_t count_on(const bool *on, size_t count) {
     return n;
 }
 
-/* `whole`: to the end even where it is lost, for the damage at the output. */
-static vs_status run_list(keeper *k, const bool *on, bool whole, const trial **out, vs_error *err) {
-    vs_status status = VS_OK;
-    if (!find_trial(k, on)) {
-        vs_half_probe probe;
-        bool *unit_on = vs_calloc(k->d->unit_count + 1, sizeof *unit_on);
-        if (!unit_on) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
-        for (size_t i = 0; i < k->count; i++) unit_on[k->units[i]] = on[i];
-        mask_units(k->d, unit_on);
-        free(unit_on);
-        status = vs_diag_run(&probe, k->d, false, whole ? 0 : vs_diag_limit(k->d) / MARGIN, err);
-        if (status == VS_OK) status = add_trial(k, on, &probe, err);
-        vs_half_probe_release(&probe);
-    }
+static vs_status mask_candidates(const keeper *k, const bool *on, vs_error *err) {
+    bool *unit_on = vs_calloc(k->d->unit_count + 1, sizeof *unit_on);
+    if (!unit_on) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
+    for (size_t i = 0; i < k->count; i++) unit_on[k->units[i]] = on[i];
+    mask_units(k->d, unit_on);
+    free(unit_on);
+    return VS_OK;
+}
+
+/* `whole`: to the end even where it is lost, and with the task metric, for the damage at the output. *out: NULL where no run is
+ * left beyond those that are kept back. */
+static vs_status run_list(keeper *k, const bool *on, size_t reserve, bool whole, const trial **out, vs_error *err) {
+    vs_half_probe probe = { 0 };
     *out = find_trial(k, on);
+    if (*out && (!whole || (*out)->whole)) return VS_OK;
+    *out = NULL;
+    if (vs_diag_left(k->d) <= reserve) return VS_OK;
+    vs_status status = mask_candidates(k, on, err);
+    if (status == VS_OK && whole)
+        status = vs_diag_run_task(&probe, k->d, err);
+    else if (status == VS_OK)
+        status = vs_diag_run(&probe, k->d, false, vs_diag_limit(k->d) / MARGIN, err);
+    if (status == VS_OK) status = add_trial(k, on, &probe, whole, err);
+    vs_half_probe_release(&probe);
+    if (status == VS_OK) *out = find_trial(k, on);
     return status;
 }
 
-static vs_status list_serves(void *context, const bool *on, bool single, bool *serves, vs_error *err) {
+static vs_status list_serves(void *context, const bool *on, size_t reserve, bool single, vs_shrink_answer *answer,
+                             vs_error *err) {
     const trial *t = NULL;
-    const vs_status status = run_list(context, on, single, &t, err);
-    *serves = status == VS_OK && t->serves;
+    /* an end run for each entry and for the list; what is long is to become short first */
+    const size_t kept = reserve == 0 ? 0 : reserve + 1 < FOR_THE_END ? reserve + 1 : FOR_THE_END;
+    const vs_status status = run_list(context, on, kept, single, &t, err);
+    *answer = !t ? VS_SHRINK_UNKNOWN : t->serves ? VS_SHRINK_SERVES : VS_SHRINK_FAILS;
     return status;
 }
 
@@ -102,11 +125,38 @@ static void choose(keeper *k, unsigned set) {
     }
 }
 
+/* A row that reads more than half holds cannot be half: units behind certain ones are certain too. */
+static vs_status spread(keeper *k, vs_error *err) {
+    const vs_diag *d = k->d;
+    bool *present = vs_calloc(d->rows, sizeof *present);
+    if (!present) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
+    for (size_t i = 0; i < d->rows; i++) present[i] = d->own->rows[i].seen;
+    for (bool grew = true; grew;) {
+        grew = false;
+        for (size_t i = 0; i < d->rows; i++) {
+            size_t from[VS_HALF_READS];
+            if (!d->half[i] || k->certain[d->units[i]]) continue;
+            const size_t count = vs_half_reads(d->arch, present, i, from);
+            for (size_t r = 0; r < count; r++) {
+                const size_t unit = d->units[from[r]];
+                if (unit == SIZE_MAX || !k->certain[unit] || !(d->healthy[from[r]] > CERTAIN * vs_diag_limit(d))) continue;
+                k->candidate[d->units[i]] = k->certain[d->units[i]] = grew = true;
+            }
+        }
+    }
+    free(present);
+    return VS_OK;
+}
+
 /* With all candidates in float32, units whose rows still lack the margin (they read float32 that half cannot hold) join. */
 static vs_status widen(keeper *k, bool *reached, vs_error *err) {
     const vs_diag *d = k->d;
     vs_status status = VS_OK;
-    for (bool grew = true; grew && status == VS_OK;) {
+    bool grew = count_on(k->candidate, d->unit_count) > 0;
+    *reached = vs_half_probe_reaches(d->own, d->out->target);
+    mask_units(d, k->candidate);
+    for (size_t i = 0; i < d->rows; i++) grew |= !has_margin(d, d->own, i);
+    while (grew && status == VS_OK && vs_diag_left(d)) {
         vs_half_probe probe;
         grew = false;
         mask_units(d, k->candidate);
@@ -127,27 +177,64 @@ static vs_status list_candidates(keeper *k, vs_error *err) {
     return VS_OK;
 }
 
+/* The policy's own run is the list of nothing. */
+static vs_status add_own(keeper *k, vs_error *err) {
+    vs_half_probe own = *k->d->own;
+    bool *none = vs_calloc(k->count + 1, sizeof *none);
+    if (!none) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
+    vs_status status = mask_candidates(k, none, err);
+    if (status == VS_OK) status = add_trial(k, none, &own, false, err);
+    free(none);
+    return status;
+}
+
 /* ---- the list ---- */
+
+/* A half row of the unit holds more than half can, as far as runs have shown. */
+static bool overflows(const vs_diag *d, size_t unit) {
+    for (size_t i = 0; i < d->rows; i++)
+        if (d->units[i] == unit && d->healthy[i] > vs_diag_limit(d)) return true;
+    return false;
+}
+
+static vs_status copy_task(vs_task *to, const vs_task *from, const vs_diag *d, vs_error *err) {
+    const size_t size = d->arch->classes * sizeof *to->iou;
+    *to = *from;
+    to->iou = vs_calloc(d->arch->classes, sizeof *to->iou);
+    if (!to->iou) return vs_fail(err, VS_ERR_NOMEM, "no memory for task metrics");
+    memcpy(to->iou, from->iou, size);
+    return VS_OK;
+}
+
+static vs_status write_entry(keeper *k, bool *on, size_t i, vs_error *err) {
+    vs_fp16_keep *entry = &k->d->out->keep[k->d->out->keep_count++];
+    const trial *t = NULL;
+    snprintf(entry->row, sizeof entry->row, "%s", k->d->names[k->units[i]]);
+    on[i] = false;
+    const vs_status status = run_list(k, on, 0, true, &t, err);
+    on[i] = true;
+    entry->needed = t ? !t->reaches : overflows(k->d, k->units[i]);
+    if (!t) return status;
+    entry->has_without = true;
+    entry->without_sqnr = t->sqnr;
+    entry->has_task = t->has_task;
+    return t->has_task ? copy_task(&entry->without_task, &t->task, k->d, err) : status;
+}
 
 static vs_status write_list(keeper *k, bool *on, vs_error *err) {
     vs_fp16_diagnosis *o = k->d->out;
     const trial *t = NULL;
-    vs_status status = run_list(k, on, true, &t, err);
-    if (status != VS_OK) return status;
-    o->keep_sqnr = t->sqnr;
     o->keep = vs_calloc(count_on(on, k->count) + 1, sizeof *o->keep);
     if (!o->keep) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
-    for (size_t i = 0; i < k->count && status == VS_OK; i++) {
-        if (!on[i]) continue;
-        on[i] = false;
-        status = run_list(k, on, true, &t, err);
-        on[i] = true;
-        if (status != VS_OK) break;
-        vs_fp16_keep *entry = &o->keep[o->keep_count++];
-        snprintf(entry->row, sizeof entry->row, "%s", k->d->names[k->units[i]]);
-        entry->needed = !t->reaches;
-        entry->without_sqnr = t->sqnr;
+    vs_status status = count_on(on, k->count) ? run_list(k, on, 0, true, &t, err) : VS_OK;
+    if (status == VS_OK && !t) t = find_trial(k, on); /* the policy's own, or what is known where no run is left */
+    o->keep_sqnr = t ? t->sqnr : (double)NAN;
+    if (status == VS_OK && t && t->has_task) {
+        o->has_whole_task = true;
+        status = copy_task(&o->whole_task, &t->task, k->d, err);
     }
+    for (size_t i = 0; i < k->count && status == VS_OK; i++)
+        if (on[i]) status = write_entry(k, on, i, err);
     return status;
 }
 
@@ -165,88 +252,59 @@ static void share_macs(const vs_diag *d) {
 
 /* ---- verification ---- */
 
-static void mask_list(const vs_diag *d, size_t without, bool *mask) {
+static void mask_list(const vs_diag *d, bool *mask) {
     for (size_t i = 0; i < d->rows; i++) {
         mask[i] = false;
         for (size_t e = 0; e < d->out->keep_count && d->units[i] != SIZE_MAX; e++)
-            mask[i] |= e != without && strcmp(d->out->keep[e].row, d->names[d->units[i]]) == 0;
+            mask[i] |= strcmp(d->out->keep[e].row, d->names[d->units[i]]) == 0;
     }
 }
 
-/* Task metrics of rows in float32, `count` such lists one after another. */
-static vs_status evaluate(const vs_diag *d, const vs_imageset *set, const bool *masks, size_t count, vs_task *tasks,
-                          vs_error *err) {
+static vs_status evaluate(const vs_diag *d, vs_error *err) {
     const vs_runner *runner = d->options->prober->runner;
-    vs_half_model *models = vs_calloc(count, sizeof *models);
-    vs_states states = { .states = vs_calloc(count + 1, sizeof(vs_state)), .state_count = count + 1 };
+    vs_half_model model = *d->options->model;
+    vs_state both[] = { { "fp32", VS_STATE_FP32, runner->weights, NULL, NULL },
+                        { d->policy->name, VS_STATE_FP16, runner->weights, NULL, &model } };
+    const vs_states states = { .states = both, .state_count = 2 };
     vs_evaluation evaluation = { 0 };
-    vs_status status = models && states.states ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the list's verification");
-    if (status == VS_OK) states.states[0] = (vs_state){ "fp32", VS_STATE_FP32, runner->weights, NULL, NULL };
-    for (size_t i = 0; i < count && status == VS_OK; i++) {
-        models[i] = *d->options->model;
-        models[i].float32 = &masks[i * d->rows];
-        states.states[i + 1] = (vs_state){ d->policy->name, VS_STATE_FP16, runner->weights, NULL, &models[i] };
-    }
-    if (status == VS_OK) status = vs_evaluate(&evaluation, runner, set, &states, 0, d->options->floats, err);
-    for (size_t i = 0; i < count && status == VS_OK; i++) {
-        tasks[i] = evaluation.tasks[i + 1];
-        evaluation.tasks[i + 1].iou = NULL; /* the list's from here on */
+    model.float32 = d->mask;
+    const vs_status status = vs_evaluate(&evaluation, runner, d->options->evaluation, &states, 0, d->options->floats, err);
+    if (status == VS_OK) {
+        d->out->verified_task = evaluation.tasks[1];
+        evaluation.tasks[1].iou = NULL; /* the list's from here on */
     }
     vs_evaluation_release(&evaluation);
-    free(models);
-    free(states.states);
-    return status;
-}
-
-/* The first evaluation images alone: a list of 50 entries would cost 50 evaluations. */
-static vs_status evaluate_without(const vs_diag *d, const bool *masks, vs_error *err) {
-    vs_fp16_diagnosis *o = d->out;
-    vs_imageset few = *d->options->evaluation;
-    vs_task *tasks = vs_calloc(o->keep_count + 1, sizeof *tasks);
-    if (!tasks) return vs_fail(err, VS_ERR_NOMEM, "no memory for the list's verification");
-    if (!few.windows && few.count > WITHOUT_IMAGES) few.count = few.images = WITHOUT_IMAGES;
-    const vs_status status = evaluate(d, &few, masks, o->keep_count + 1, tasks, err);
-    o->without_images = few.images;
-    o->whole_task = tasks[0];
-    for (size_t i = 0; i < o->keep_count && status == VS_OK; i++) {
-        o->keep[i].without_task = tasks[i + 1];
-        o->keep[i].has_task = true;
-    }
-    free(tasks);
     return status;
 }
 
 /* SQNR of the output on the evaluation images. */
-static vs_status measure(const vs_diag *d, const bool *mask, vs_error *err) {
+static vs_status measure(const vs_diag *d, vs_error *err) {
     vs_half_prober prober;
     vs_half_probe probe = { 0 };
     vs_half_model model = *d->options->model;
     const vs_imageset *set = d->options->evaluation;
-    model.float32 = mask;
+    model.float32 = d->mask;
     model.counts_only = true;
     vs_status status = vs_half_prober_create(&prober, d->options->prober->runner, set, set->count, err);
     if (status == VS_OK) status = vs_half_probe_run(&probe, &prober, &model, err);
-    if (status == VS_OK) d->out->verified_sqnr = vs_half_probe_reaches(&probe, -HUGE_VAL) ? probe.output.pooled : -HUGE_VAL;
+    if (status == VS_OK) d->out->verified_sqnr = vs_diag_sqnr(&probe);
     vs_half_probe_release(&probe);
     vs_half_prober_release(&prober);
     return status;
 }
 
 static vs_status verify(const vs_diag *d, vs_error *err) {
-    const size_t n = d->out->keep_count + 1;
-    bool *masks = vs_calloc(n * d->rows, sizeof *masks);
-    if (!masks) return vs_fail(err, VS_ERR_NOMEM, "no memory for the list's verification");
-    for (size_t i = 0; i < n; i++) mask_list(d, i ? i - 1 : SIZE_MAX, &masks[i * d->rows]);
-    vs_status status = measure(d, masks, err);
-    if (status == VS_OK) status = evaluate(d, d->options->evaluation, masks, 1, &d->out->verified_task, err);
+    vs_status status = measure(d, err);
+    if (status == VS_OK) status = evaluate(d, err);
     d->out->verified = status == VS_OK;
-    if (status == VS_OK && d->out->keep_count) status = evaluate_without(d, masks, err);
-    free(masks);
     return status;
 }
 
 static void release(keeper *k) {
-    for (size_t i = 0; i < k->trial_count; i++) free(k->trials[i].on);
+    for (size_t i = 0; i < k->trial_count; i++) {
+        free(k->trials[i].on);
+        free(k->trials[i].task.iou);
+    }
     free(k->trials);
     free(k->candidate);
     free(k->certain);
@@ -261,8 +319,9 @@ vs_status vs_diag_keep(vs_diag *d, unsigned set, vs_error *err) {
     vs_status status = k.candidate && k.certain ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
     if (status == VS_OK) {
         choose(&k, set);
-        status = widen(&k, &d->out->reached, err);
+        status = spread(&k, err);
     }
+    if (status == VS_OK) status = widen(&k, &d->out->reached, err);
     if (status == VS_OK) status = list_candidates(&k, err);
     if (status == VS_OK) {
         on = vs_calloc(k.count + 1, sizeof *on);
@@ -273,10 +332,11 @@ vs_status vs_diag_keep(vs_diag *d, unsigned set, vs_error *err) {
         on[i] = true;
         fixed[i] = k.certain[k.units[i]];
     }
-    if (status == VS_OK && d->out->reached) status = vs_shrink(on, fixed, k.count, list_serves, &k, err);
+    if (status == VS_OK) status = add_own(&k, err);
+    if (status == VS_OK && d->out->reached) status = vs_shrink(on, fixed, k.count, list_serves, &k, &d->out->minimal, err);
     if (status == VS_OK) status = write_list(&k, on, err);
     if (status == VS_OK) {
-        mask_list(d, SIZE_MAX, d->mask);
+        mask_list(d, d->mask);
         share_macs(d);
     }
     if (status == VS_OK && d->options->evaluation) status = verify(d, err);

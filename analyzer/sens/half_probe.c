@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "record.h"
 #include "util.h"
@@ -14,6 +15,8 @@ typedef struct context {
     vs_half_probe *out;
     vs_sqnr_pool output, (*errors)[VS_HALF_PARTS]; /* [rows] */
     bool stopped;
+    vs_confusion *counts; /* [threads]; NULL: no task is asked for */
+    bool *unlabelled;     /* [threads]: an image has no labels */
 } context;
 
 static vs_status is_interrupted(const vs_runner *runner, vs_error *err) {
@@ -61,7 +64,82 @@ void vs_half_prober_release(vs_half_prober *p) {
     for (size_t i = 0; p->floats && i < p->images; i++)
         if (p->floats[i]) p->runner->weights->backend->ops->free(p->runner->weights->backend, p->floats[i]);
     free(p->floats);
+    vs_float_maps_free(p->maps);
     *p = (vs_half_prober){ 0 };
+}
+
+/* ---- the task ---- */
+
+static bool has_task(const vs_half_prober *p) { return p->runner->weights->model->arch.head != VS_HEAD_NONE; }
+
+static vs_status keep_maps(void *ctx, const vs_job *job, vs_error *err) {
+    const context *c = ctx;
+    const vs_runner *runner = c->prober->runner;
+    vs_float_maps *f = c->prober->maps;
+    const size_t pixels = vs_job_map_pixels(runner, job);
+    uint16_t *maps = vs_calloc(job->images * pixels, sizeof *maps);
+    vs_status status = maps ? is_interrupted(runner, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for maps");
+    if (status == VS_OK) status = vs_forward(job->session, runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
+    if (status == VS_OK) status = vs_job_maps(runner, job, maps, err);
+    for (size_t i = job->first; i < job->first + job->images && status == VS_OK; i++) {
+        f->pixels[i] = pixels;
+        f->maps[i] = vs_calloc(pixels, sizeof *maps);
+        if (!f->maps[i])
+            status = vs_fail(err, VS_ERR_NOMEM, "no memory for maps");
+        else
+            memcpy(f->maps[i], maps + (i - job->first) * pixels, pixels * sizeof *maps);
+    }
+    free(maps);
+    return status;
+}
+
+static vs_status begin_task(context *c, vs_error *err) {
+    vs_half_prober *p = c->prober;
+    const vs_runner *runner = p->runner;
+    vs_status status = VS_OK;
+    if (!p->maps) {
+        status = vs_float_maps_create(&p->maps, p->images, err);
+        if (status == VS_OK)
+            status = vs_run_images(runner, p->set, p->images, "fp16", (vs_session_needs){ 1, 1, NULL }, keep_maps, NULL, c, err);
+    }
+    if (status != VS_OK) return status;
+    c->counts = vs_calloc(runner->threads, sizeof *c->counts);
+    c->unlabelled = vs_calloc(runner->threads, sizeof *c->unlabelled);
+    if (!c->counts || !c->unlabelled) return vs_fail(err, VS_ERR_NOMEM, "no memory for the task metric");
+    for (size_t i = 0; i < runner->threads && status == VS_OK; i++)
+        status = vs_confusion_create(&c->counts[i], runner->weights->model->arch.classes, err);
+    return status;
+}
+
+static vs_status count_task(const context *c, const vs_job *job, vs_error *err) {
+    const vs_runner *runner = c->prober->runner;
+    const bool gives = vs_arch_gives_maps(&runner->weights->model->arch);
+    const size_t pixels = vs_job_map_pixels(runner, job);
+    uint16_t *maps = vs_calloc(job->images * pixels, sizeof *maps);
+    const vs_status status = maps ? vs_job_maps(runner, job, maps, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    for (size_t i = 0; i < job->images && status == VS_OK; i++) {
+        const uint8_t *labels = gives ? job->samples[i].labels : NULL;
+        vs_confusion_add(&c->counts[job->worker], maps + i * pixels, c->prober->maps->maps[job->first + i], labels, pixels);
+        c->unlabelled[job->worker] |= !labels;
+    }
+    free(maps);
+    return status;
+}
+
+static vs_status end_task(context *c, vs_error *err) {
+    bool labels = true;
+    for (size_t i = 0; i < c->prober->runner->threads; i++) {
+        labels &= !c->unlabelled[i];
+        if (i) vs_confusion_merge(&c->counts[0], &c->counts[i]);
+    }
+    c->out->has_task = true;
+    return vs_task_of_counts(&c->out->task, &c->counts[0], labels, err);
+}
+
+static void release_task(context *c) {
+    for (size_t i = 0; c->counts && i < c->prober->runner->threads; i++) vs_confusion_release(&c->counts[i]);
+    free(c->counts);
+    free(c->unlabelled);
 }
 
 /* ---- a run ---- */
@@ -86,7 +164,8 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     status = vs_half_forward(job->session, c->model, job->pixels, seen, err);
     if (status == VS_OK) compare_output(c, job);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
-    return status == VS_OK ? synced : status;
+    if (status == VS_OK) status = synced;
+    return status == VS_OK && c->counts ? count_task(c, job, err) : status;
 }
 
 static vs_status pool(void *ctx, size_t image, vs_error *err) {
@@ -121,7 +200,7 @@ static double worst_of(const vs_sqnr_pool *parts) {
     return worst;
 }
 
-vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, vs_error *err) {
+static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, bool task, vs_error *err) {
     *out = (vs_half_probe){ .rows = vs_calloc(p->rows, sizeof *out->rows) };
     context c = { .prober = p,
                   .model = model,
@@ -131,6 +210,8 @@ vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *p, const vs_half
                   .errors = vs_calloc(p->rows, sizeof *c.errors) };
     vs_status status =
         out->rows && c.slots && c.outputs && c.errors ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
+    task &= has_task(p) && !(model->largest > 0);
+    if (status == VS_OK && task) status = begin_task(&c, err);
     if (status == VS_OK)
         status = vs_run_images(p->runner, p->set, p->images, model->policy->name, (vs_session_needs){ 1, 1, vs_half_scratch },
                                observe, pool, &c, err);
@@ -138,10 +219,20 @@ vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *p, const vs_half
     if (status == VS_OK && !c.stopped) out->output = vs_sqnr_pool_result(&c.output);
     for (size_t i = 0; i < p->rows && status == VS_OK; i++)
         out->rows[i].sqnr = out->rows[i].seen && !model->counts_only ? worst_of(c.errors[i]) : (double)NAN;
+    if (status == VS_OK && task) status = end_task(&c, err);
+    release_task(&c);
     free(c.slots);
     free(c.outputs);
     free(c.errors);
     return status;
+}
+
+vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, vs_error *err) {
+    return run(out, p, model, false, err);
+}
+
+vs_status vs_half_probe_task(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, vs_error *err) {
+    return run(out, p, model, true, err);
 }
 
 /* ---- another float model ---- */
@@ -180,6 +271,7 @@ vs_status vs_half_probe_float(vs_sqnr *out, vs_half_prober *p, const vs_runner *
 
 void vs_half_probe_release(vs_half_probe *probe) {
     free(probe->rows);
+    free(probe->task.iou);
     *probe = (vs_half_probe){ 0 };
 }
 

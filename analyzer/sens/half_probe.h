@@ -3,6 +3,7 @@
 #ifndef VS_HALF_PROBE_H
 #define VS_HALF_PROBE_H
 
+#include "evaluate.h"
 #include "half.h"
 #include "pool.h"
 #include "results.h"
@@ -19,15 +20,18 @@ typedef struct vs_half_probe_row {
 typedef struct vs_half_probe {
     vs_half_probe_row *rows; /* [vs_half_row_count] */
     vs_sqnr output;          /* not present where an image's pass ended early */
+    bool has_task;
+    vs_task task; /* of vs_half_probe_task */
 } vs_half_probe;
 
 typedef struct vs_half_prober {
     const vs_runner *runner;
     const vs_imageset *set;
     size_t images, rows;
-    size_t tokens; /* of the first image */
-    void **floats; /* [images]: the float run's output, in the backend's memory */
-    size_t runs;   /* so far, the float run not among them */
+    size_t tokens;       /* of the first image */
+    void **floats;       /* [images]: the float run's output, in the backend's memory */
+    vs_float_maps *maps; /* the float run's, of the images; NULL until a task is asked for */
+    size_t runs;         /* so far, the float run not among them */
 } vs_half_prober;
 
 /* Runs the float model on the first `images` of the set. */
@@ -38,6 +42,8 @@ void vs_half_prober_release(vs_half_prober *prober);
 /* One run; rows are compared with the float run's unless model->counts_only. The caller releases the probe, after an error too.
  */
 VS_NODISCARD vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *prober, const vs_half_model *model, vs_error *err);
+/* The same, and the task metric on the same images, where the model has a head and the pass does not end early. */
+VS_NODISCARD vs_status vs_half_probe_task(vs_half_probe *out, vs_half_prober *prober, const vs_half_model *model, vs_error *err);
 void vs_half_probe_release(vs_half_probe *probe);
 /* SQNR of another float model's output, its weights and sessions those of `runner`, against the prober's. */
 VS_NODISCARD vs_status vs_half_probe_float(vs_sqnr *out, vs_half_prober *prober, const vs_runner *runner, vs_error *err);

@@ -40,20 +40,21 @@ vs_status vs_diag_first_bad(vs_diag_bad *bad, const vs_arch *a, const vs_half_pr
 vs_status vs_diag_chain(vs_diag *d, vs_diag_bad bad, vs_error *err) {
     vs_fp16_diagnosis *o = d->out;
     const double largest = d->options->model->weights->format == VS_HALF_FP16 ? OVERFLOWS : 0;
-    bool wide[VS_CLASS_COUNT] = { false };
+    unsigned wide = 0;
     vs_status status = VS_OK;
     o->chain = vs_calloc(VS_CLASS_COUNT, sizeof *o->chain);
     if (!o->chain) return vs_fail(err, VS_ERR_NOMEM, "no memory for the chain of bad rows");
-    while (status == VS_OK && bad.row != SIZE_MAX && !wide[d->classes[bad.row]]) {
+    while (status == VS_OK && bad.row != SIZE_MAX && !(wide >> d->classes[bad.row] & 1u)) {
         vs_fp16_link *link = &o->chain[o->chain_count++];
         vs_half_probe probe;
         link->why = bad.why;
         link->value = bad.value;
         link->class_name = vs_half_class_names[d->classes[bad.row]];
         vs_diag_row_name(d, bad.row, link->row, sizeof link->row);
-        wide[d->classes[bad.row]] = true;
-        for (size_t i = 0; i < d->rows; i++) d->mask[i] = wide[d->classes[i]];
+        wide |= 1u << d->classes[bad.row];
+        for (size_t i = 0; i < d->rows; i++) d->mask[i] = wide >> d->classes[i] & 1u;
         status = vs_diag_run(&probe, d, true, largest, err);
+        if (status == VS_OK && probe.output.present) d->sets[wide & vs_diag_classes(d)] = vs_diag_sqnr(&probe);
         if (status == VS_OK) status = vs_diag_first_bad(&bad, d->arch, &probe, err);
         vs_half_probe_release(&probe);
     }

@@ -14,13 +14,36 @@ typedef struct shrinker {
     vs_error *err;
 } shrinker;
 
-/* Tries without the free entries of [first, last); they stay off where that serves. */
+static size_t count_on(const shrinker *s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->count; i++) n += s->on[i];
+    return n;
+}
+
+/* Tries s->trial, which is what the list becomes where it serves. */
+static vs_status try_list(shrinker *s, bool single, bool *good) {
+    vs_shrink_answer answer = VS_SHRINK_FAILS;
+    const vs_status status = s->serves(s->context, s->trial, count_on(s), single, &answer, s->err);
+    *good = status == VS_OK && answer == VS_SHRINK_SERVES;
+    if (*good) memcpy(s->on, s->trial, s->count * sizeof *s->on);
+    return status;
+}
+
+/* Free entries of [first, last). */
+static size_t count_free(const shrinker *s, size_t first, size_t last) {
+    size_t n = 0;
+    for (size_t i = first; i < last; i++) n += s->on[i] && !s->fixed[i];
+    return n;
+}
+
+/* Tries without the free entries of [first, last). */
 static vs_status try_without(shrinker *s, size_t first, size_t last, bool *good) {
+    const size_t free_entries = count_free(s, first, last);
+    *good = true;
+    if (free_entries == 0) return VS_OK;
     memcpy(s->trial, s->on, s->count * sizeof *s->trial);
     for (size_t i = first; i < last; i++) s->trial[i] &= s->fixed[i];
-    const vs_status status = s->serves(s->context, s->trial, false, good, s->err);
-    if (status == VS_OK && *good) memcpy(s->on, s->trial, s->count * sizeof *s->on);
-    return status;
+    return try_list(s, free_entries == 1, good);
 }
 
 static vs_status drop_end(shrinker *s, bool last) {
@@ -39,13 +62,6 @@ static vs_status drop_end(shrinker *s, bool last) {
     return status;
 }
 
-/* Free entries of [first, last). */
-static size_t count_free(const shrinker *s, size_t first, size_t last) {
-    size_t n = 0;
-    for (size_t i = first; i < last; i++) n += s->on[i] && !s->fixed[i];
-    return n;
-}
-
 /* No deeper than the halvings of the list. */
 static vs_status drop_group(shrinker *s, size_t first, size_t last) { // NOLINT(misc-no-recursion)
     const size_t free_entries = count_free(s, first, last);
@@ -59,29 +75,35 @@ static vs_status drop_group(shrinker *s, size_t first, size_t last) { // NOLINT(
     return status == VS_OK ? drop_group(s, first, middle) : status;
 }
 
-static vs_status drop_singly(shrinker *s, bool *dropped) {
+/* Each entry by itself, from the last, those first of which it is not known that they stay. */
+static vs_status drop_singly(shrinker *s, bool *dropped, bool *minimal) {
     vs_status status = VS_OK;
     *dropped = false;
-    for (size_t i = s->count; i-- > 0 && status == VS_OK;) {
-        if (!s->on[i]) continue;
-        bool good = false;
-        s->on[i] = false;
-        status = s->serves(s->context, s->on, true, &good, s->err);
-        s->on[i] = !good;
-        *dropped |= good;
-    }
+    *minimal = true;
+    for (int fixed = 0; fixed < 2; fixed++)
+        for (size_t i = s->count; i-- > 0 && status == VS_OK;) {
+            vs_shrink_answer answer = VS_SHRINK_FAILS;
+            if (!s->on[i] || s->fixed[i] != (fixed == 1)) continue;
+            s->on[i] = false;
+            status = s->serves(s->context, s->on, 0, true, &answer, s->err);
+            s->on[i] = answer != VS_SHRINK_SERVES;
+            *dropped |= answer == VS_SHRINK_SERVES;
+            *minimal &= fixed || answer != VS_SHRINK_UNKNOWN;
+        }
     return status;
 }
 
-vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, vs_error *err) {
+vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, bool *minimal, vs_error *err) {
+    *minimal = true;
     if (count == 0) return VS_OK;
     shrinker s = { on, vs_calloc(count, sizeof *s.trial), fixed, count, serves, context, err };
     if (!s.trial) return vs_fail(err, VS_ERR_NOMEM, "no memory for a list of layers");
-    vs_status status = drop_end(&s, false);
+    bool good = false, dropped = true;
+    vs_status status = try_without(&s, 0, count, &good);
+    if (status == VS_OK) status = drop_end(&s, false);
     if (status == VS_OK) status = drop_end(&s, true);
     if (status == VS_OK) status = drop_group(&s, 0, count);
-    bool dropped = true;
-    while (status == VS_OK && dropped) status = drop_singly(&s, &dropped);
+    while (status == VS_OK && dropped) status = drop_singly(&s, &dropped, minimal);
     free(s.trial);
     return status;
 }

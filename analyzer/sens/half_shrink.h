@@ -8,14 +8,20 @@
 
 #include "vitscope/status.h"
 
-/* Whether the list without the entries that are off still serves. `single`: only one is off that a list which serves has, so the
- * caller may want to know what its loss costs. */
-typedef vs_status (*vs_shrink_fn)(void *context, const bool *on, bool single, bool *serves, vs_error *err);
+typedef enum vs_shrink_answer { VS_SHRINK_FAILS, VS_SHRINK_SERVES, VS_SHRINK_UNKNOWN } vs_shrink_answer;
 
-/* Turns entries of on [count] off: the longest prefix that can go, then the longest suffix (both by bisection), then from the
- * last those between, in groups that are halved where they cannot go; in the end every entry is tried once more by itself, again
- * and again until none can go, so that what stays is 1-minimal. `fixed` [count]: entries known to be needed, tried in the end
- * alone. `on` serves as it comes in. */
-VS_NODISCARD vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, vs_error *err);
+/* Whether the list without the entries that are off still serves; UNKNOWN where the caller has no test left to spend: they stay.
+ * `reserve`: tests that the caller keeps back for later, one for each entry that is listed now. `single`: only one is off that a
+ * list which serves has, so the caller may want to know what its loss costs. */
+typedef vs_status (*vs_shrink_fn)(void *context, const bool *on, size_t reserve, bool single, vs_shrink_answer *answer,
+                                  vs_error *err);
+
+/* Turns entries of on [count] off. Where the fixed ones alone serve, all others; else the longest prefix that can go, then the
+ * longest suffix (both by bisection), then from the last those between, in groups that are halved where they cannot go. In the
+ * end every entry is tried once more by itself, again and again until none can go, so that what stays is 1-minimal; *minimal is
+ * false where tests ran out before. `fixed` [count]: entries known to be needed, tried in the end alone. `on` serves as it comes
+ * in. */
+VS_NODISCARD vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, bool *minimal,
+                                 vs_error *err);
 
 #endif

@@ -12,28 +12,32 @@ typedef struct rule {
     bool either[ENTRIES]; /* one of these must stay */
     bool fixed[ENTRIES];
     size_t calls, singles;
+    size_t tests; /* that may be spent; 0: as many as it takes */
+    bool minimal; /* out */
 } rule;
 
-static vs_status serves_rule(void *context, const bool *on, bool single, bool *serves, vs_error *err) {
+static vs_status serves_rule(void *context, const bool *on, size_t reserve, bool single, vs_shrink_answer *answer,
+                             vs_error *err) {
     rule *r = context;
-    bool one = false, asks = false;
+    bool one = false, asks = false, serves = true;
     (void)err;
-    *serves = true;
+    *answer = VS_SHRINK_UNKNOWN;
+    if (r->tests && r->calls + reserve >= r->tests) return VS_OK;
     r->calls++;
     r->singles += single;
     for (size_t i = 0; i < ENTRIES; i++) {
-        *serves &= on[i] || !r->needed[i];
+        serves &= on[i] || !r->needed[i];
         one |= on[i] && r->either[i];
         asks |= r->either[i];
     }
-    *serves &= one || !asks;
+    *answer = serves && (one || !asks) ? VS_SHRINK_SERVES : VS_SHRINK_FAILS;
     return VS_OK;
 }
 
 static void shrink(rule *r, bool *on) {
     vs_error err = { 0 };
     for (size_t i = 0; i < ENTRIES; i++) on[i] = true;
-    assert_int_equal(vs_shrink(on, r->fixed, ENTRIES, serves_rule, r, &err), VS_OK);
+    assert_int_equal(vs_shrink(on, r->fixed, ENTRIES, serves_rule, r, &r->minimal, &err), VS_OK);
 }
 
 static void lists_shrink_to_what_is_needed(void **state) {
@@ -42,11 +46,13 @@ static void lists_shrink_to_what_is_needed(void **state) {
     rule r = { .needed = { [3] = true, [4] = true, [8] = true } };
     shrink(&r, on);
     for (size_t i = 0; i < ENTRIES; i++) assert_int_equal(on[i], r.needed[i]);
-    assert_true(r.calls <= 2 * 4 + 2 * 6 - 1 + 3); /* two bisections of 12, groups of the 6 that are left, then the 3 again */
+    /* nothing at all, two bisections of 12, groups of the 6 that are left, then the 3 again */
+    assert_true(r.calls <= 1 + 2 * 4 + 2 * 6 - 1 + 3);
+    assert_true(r.minimal);
     rule known = { .needed = { [3] = true, [4] = true, [8] = true }, .fixed = { [3] = true, [4] = true, [8] = true } };
     shrink(&known, on);
     for (size_t i = 0; i < ENTRIES; i++) assert_int_equal(on[i], known.needed[i]);
-    assert_true(known.calls <= 2 + 2 + 1 + 3); /* both ends go up to what is fixed, the middle as one group */
+    assert_int_equal(known.calls, 1 + 3); /* what is fixed alone, then each of it */
     rule wrong = { .needed = { [3] = true }, .fixed = { [3] = true, [8] = true } };
     shrink(&wrong, on); /* what is fixed is tried in the end */
     for (size_t i = 0; i < ENTRIES; i++) assert_int_equal(on[i], i == 3);
@@ -64,14 +70,33 @@ static void what_stays_is_minimal(void **state) {
     for (size_t i = 0; i < ENTRIES; i++) all.needed[i] = true;
     shrink(&all, on);
     for (size_t i = 0; i < ENTRIES; i++) assert_true(on[i]);
-    assert_int_equal(all.singles, ENTRIES);
+    assert_true(all.singles >= ENTRIES);
 }
 
-static vs_status fails(void *context, const bool *on, bool single, bool *serves, vs_error *err) {
+/* Where tests run out what was not tried stays, and what was tried is kept back for every entry that is listed. */
+static void tests_run_out(void **state) {
+    (void)state;
+    bool on[ENTRIES];
+    for (size_t tests = 1; tests <= 30; tests++) {
+        rule r = { .needed = { [3] = true, [4] = true, [8] = true }, .tests = tests };
+        shrink(&r, on);
+        assert_true(r.calls <= tests);
+        size_t listed = 0;
+        for (size_t i = 0; i < ENTRIES; i++) {
+            assert_true(on[i] || !r.needed[i]);
+            listed += on[i];
+        }
+        assert_true(r.minimal || tests < 24); /* of the first test of this file */
+        if (r.minimal) assert_int_equal(listed, 3);
+    }
+}
+
+static vs_status fails(void *context, const bool *on, size_t reserve, bool single, vs_shrink_answer *answer, vs_error *err) {
     (void)context;
     (void)on;
+    (void)reserve;
     (void)single;
-    *serves = false;
+    *answer = VS_SHRINK_FAILS;
     return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
 }
 
@@ -80,8 +105,10 @@ static void errors_end_it(void **state) {
     vs_error err = { 0 };
     bool on[2] = { true, true };
     const bool fixed[2] = { false, false };
-    assert_int_equal(vs_shrink(on, fixed, 2, fails, NULL, &err), VS_ERR_INTERRUPTED);
-    assert_int_equal(vs_shrink(on, fixed, 0, fails, NULL, &err), VS_OK);
+    bool minimal = false;
+    assert_int_equal(vs_shrink(on, fixed, 2, fails, NULL, &minimal, &err), VS_ERR_INTERRUPTED);
+    assert_int_equal(vs_shrink(on, fixed, 0, fails, NULL, &minimal, &err), VS_OK);
+    assert_true(minimal);
 }
 
 static void rows_have_classes_and_units(void **state) {
@@ -193,6 +220,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_shrink_to_what_is_needed),
         cmocka_unit_test(what_stays_is_minimal),
+        cmocka_unit_test(tests_run_out),
         cmocka_unit_test(errors_end_it),
         cmocka_unit_test(rows_have_classes_and_units),
         cmocka_unit_test(rows_read_what_is_there),

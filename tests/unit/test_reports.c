@@ -534,6 +534,35 @@ static void policies_in_sentences(void **state) {
     release(&s);
 }
 
+/* What helps with nothing in float32; all that was tried below; a part that was not run says why. */
+static void advice_in_sentences(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    vs_fp16_policy policies[2] = { { .name = "fused", .analyzed = true, .first_bad = SIZE_MAX },
+                                   { .name = "mine", .analyzed = true, .first_bad = SIZE_MAX } };
+    vs_fp16_advice advice[3] = { { .what = "fold it", .float_sqnr = 120, .sqnr = -HUGE_VAL },
+                                 { .what = "scale it", .float_sqnr = HUGE_VAL, .sqnr = 58.25, .reaches = true, .has_task = true },
+                                 { .policy = 1, .what = "fold it", .float_sqnr = 70, .sqnr = 3 } };
+    advice[1].task = (vs_task){ .has_labels = true, .miou = 79.9 };
+    s.results.fp16 =
+        (vs_fp16_results){ .policies = policies, .policy_count = 2, .format = "fp16", .advice = advice, .advice_count = 3 };
+    char *text = summary_of(&s);
+    says(text, "With nothing in FP32: scale it gives mIoU 79.90; the float output stays as it is.");
+    says(text, "No change to the weights alone is enough.");
+    holds(text, "tried under fused, nothing in FP32: fold it: output inf or NaN (not enough)\n");
+    holds(text, "tried under fused, nothing in FP32: scale it: output 58.2 dB, mIoU 79.90\n");
+    holds(text, "tried under mine, nothing in FP32: fold it: output 3.0 dB (not enough); float32 run 70 dB from the");
+    free(text);
+    s.results.fp16 = (vs_fp16_results){ .format = "fp16", .not_run = "the float32 run itself is not finite" };
+    text = summary_of(&s);
+    says(text, "FP16 was not looked at: the float32 run itself is not finite.");
+    holds(text, "HALF PRECISION, FP16: not run");
+    free(text);
+    release(&s);
+}
+
 /* Cause and keep list of the diagnosis instead of what overflows; needed entries first. */
 static void a_keep_list_in_a_sentence(void **state) {
     (void)state;
@@ -549,6 +578,7 @@ static void a_keep_list_in_a_sentence(void **state) {
     policy.diagnosis.keep = keep;
     policy.diagnosis.keep_count = 3;
     policy.diagnosis.macs_share = 0.0896;
+    policy.diagnosis.minimal = true;
     policy.diagnosis.verified = true;
     policy.diagnosis.verified_sqnr = 51.25;
     s.results.fp16 = (vs_fp16_results){ .policies = &policy, .policy_count = 1, .format = "fp16" };
@@ -595,6 +625,7 @@ int main(void) {
         cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
         cmocka_unit_test(policies_in_sentences),
+        cmocka_unit_test(advice_in_sentences),
         cmocka_unit_test(a_keep_list_in_a_sentence),
         cmocka_unit_test(a_folder_that_is_not_there),
     };
