@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "eomt_file.h"
 #include "report.h"
 #include "study.h"
 #include "util.h"
@@ -101,6 +102,36 @@ static void batches_do_not_show(void **state) {
     vs_config_free(config);
 }
 
+/* EoMT: blocks with different numbers of tokens, and a head of six linears. */
+static void queries_that_join(void **state) {
+    (void)state;
+    char *path = vs_path_join(folder, "eomt.safetensors");
+    write_eomt(path, NULL, NULL);
+    char *text = vs_format("version: 1\nname: eomt\nmodel: {checkpoint: %s}\n"
+                           "data:\n  analysis: {scenes: {seed: 3, count: 2, size: 56}}\n"
+                           "  evaluation: {scenes: {seed: 9, count: 1, size: 56}}\nrecipe: {head: true}\n"
+                           "states: [fp32, fp16]\nanalyze: {recipes: []}\nfp16: {policies: [fused]}\n",
+                           path);
+    vs_error err = { 0 };
+    vs_config *config = NULL;
+    vs_study s;
+    assert_int_equal(vs_config_parse(&config, text, strlen(text), "eomt.yaml", NULL, 0, &err), VS_OK);
+    run_study(&s, config, "cpu", 2);
+    assert_true(s.results.output_sqnr[1].present);
+    assert_true(s.results.output_sqnr[1].pooled == s.results.fp16.policies[0].sqnr.pooled);
+    for (size_t i = 0; i < s.results.row_count; i++) {
+        const vs_row_state *states = s.results.rows[i].states;
+        assert_true(states[1].out.present && states[1].in.present);
+        check_close(states[1].out.max, states[0].out.max, 0.02 * states[0].out.max); /* a small model's noise */
+        check_close(states[1].out.mean, states[0].out.mean, 0.02 * states[0].out.mean);
+    }
+    vs_study_release(&s);
+    vs_config_free(config);
+    free(text);
+    (void)remove(path);
+    free(path);
+}
+
 /* Its layers are not quantized one at a time. */
 static void it_is_no_recipe(void **state) {
     (void)state;
@@ -117,7 +148,7 @@ static void it_is_no_recipe(void **state) {
 int main(void) {
     make_temp_dir(folder, sizeof folder);
     const struct CMUnitTest tests[] = { cmocka_unit_test(the_state_is_policy_fused), cmocka_unit_test(batches_do_not_show),
-                                        cmocka_unit_test(it_is_no_recipe) };
+                                        cmocka_unit_test(it_is_no_recipe), cmocka_unit_test(queries_that_join) };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)rmdir(folder);
     return failed;
