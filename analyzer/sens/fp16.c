@@ -214,7 +214,7 @@ static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_
     snprintf(
         text, sizeof text,
         "fp16: %zu policies; a diagnosis takes at most %d emulated runs over %zu analysis images (3 where nothing is wrong), "
-        "the list's verification one more over the evaluation images",
+        "the list's verification one more over the evaluation images; advice at most 6 and 5 where a policy fails",
         out->policy_count, VS_DIAG_MOST_RUNS, images);
     runner->progress.note(runner->progress.context, text);
 }
@@ -238,7 +238,7 @@ static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const va
                                                       .evaluation = options->evaluation,
                                                       .floats = options->floats },
                                   err);
-    vs_adviser adviser = { .prober = &prober, .wide = wide, .evaluation = options->evaluation };
+    vs_adviser adviser = { .prober = &prober, .wide = wide, .evaluation = options->evaluation, .floats = options->floats };
     for (size_t i = 0; i < out->policy_count && status == VS_OK; i++)
         status = vs_half_advise(out, i, &variants[i].model, &adviser, err);
     vs_adviser_release(&adviser);

@@ -83,8 +83,9 @@ static vs_status list_changes(trial *t, unsigned *changes, vs_error *err) {
     vs_adviser *adviser = t->adviser;
     vs_status status = choose_exponent(t, err);
     *changes = a->layer_scale ? FOLD : 0;
-    /* a stream that has room is scaled up only against what is lost at the lower end */
-    if (t->exponent < 0 || (t->exponent > 0 && !overflows(&t->results->policies[t->policy]))) *changes |= STREAM;
+    /* a stream that has room is scaled up only against what is lost at the lower end, which bfloat16 does not have */
+    const bool up = t->model->weights->format == VS_HALF_FP16 && !overflows(&t->results->policies[t->policy]);
+    if (t->exponent < 0 || (t->exponent > 0 && up)) *changes |= STREAM;
     if (policy->attention == VS_OPERATION_DECOMPOSED && policy->scale == VS_SCALE_AFTER) *changes |= SCALE_Q;
     if (a->position == VS_POSITION_ROPE || status != VS_OK) return status;
     if (!adviser->key_means)
@@ -125,7 +126,7 @@ static vs_status evaluate(vs_fp16_advice *out, const trial *t, const vs_runner *
                           { model->policy->name, VS_STATE_FP16, runner->weights, NULL, model } };
     const vs_states both = { .states = states, .state_count = 2 };
     vs_evaluation evaluation = { 0 };
-    const vs_status status = vs_evaluate(&evaluation, runner, t->adviser->evaluation, &both, 0, NULL, err);
+    const vs_status status = vs_evaluate(&evaluation, runner, t->adviser->evaluation, &both, 0, t->adviser->floats, err);
     if (status == VS_OK) {
         out->task = evaluation.tasks[1];
         evaluation.tasks[1].iou = NULL; /* the advice's from here on */

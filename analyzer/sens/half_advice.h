@@ -9,6 +9,7 @@ typedef struct vs_adviser {
     vs_half_prober *prober;
     const vs_half_weights *wide;   /* of the same digits, nothing overflows */
     const vs_imageset *evaluation; /* NULL: no task metric */
+    vs_float_maps *floats;         /* of the unchanged float model, as for vs_evaluate */
     double *key_means;             /* [depth * C] of the analysis images, once they are measured */
     bool keys_are_shifted;         /* of some block the mean outweighs what differs from token to token */
 } vs_adviser;
