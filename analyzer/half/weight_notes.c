@@ -40,7 +40,7 @@ static void check_linear(lister *l, const char *where, const char *what, const v
 }
 
 static void check_block(lister *l, const vs_arch *a, const vs_block *b, size_t index) {
-    char at[32];
+    char at[48];
     snprintf(at, sizeof at, "blocks.%zu.", index);
     check(l, at, "norm1.weight", b->norm1_g, a->width);
     check(l, at, "norm1.bias", b->norm1_b, a->width);
@@ -56,7 +56,7 @@ static void check_block(lister *l, const vs_arch *a, const vs_block *b, size_t i
 
 static void check_eomt(lister *l, const vs_arch *a, const vs_eomt *e) {
     static const char *const masks[VS_MASK_LINEARS] = { "head.mask_head.0", "head.mask_head.2", "head.mask_head.4" };
-    char at[32];
+    char at[48];
     check(l, "head.", "queries", e->queries, a->queries * a->width);
     for (size_t i = 0; i < VS_MASK_LINEARS; i++) check_linear(l, masks[i], "", &e->mask[i]);
     for (size_t u = 0; u < a->upscales; u++) {
