@@ -176,6 +176,7 @@ static float single(vs_element op, float a, float b) {
     case VS_ELEMENT_DIV: return a / b;
     case VS_ELEMENT_SQRT: return sqrtf(a);
     case VS_ELEMENT_ERF: return erff(a);
+    case VS_ELEMENT_EXP: return expf(a);
     case VS_ELEMENT_SIGMOID: break;
     }
     return 1 / (1 + expf(-a));
