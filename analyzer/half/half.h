@@ -139,6 +139,18 @@ VS_NODISCARD vs_status vs_half_weights_create(vs_half_weights **out, const vs_we
                                               vs_error *err);
 void vs_half_weights_free(vs_half_weights *weights);
 
+/* A tensor with weights that the format cannot hold. */
+typedef struct vs_half_weight_note {
+    char tensor[64];       /* "blocks.0.attn.qkv.weight", "blocks.3.ls1" */
+    uint64_t inf, flushed; /* too large; non-zero and stored as 0 */
+    size_t of;             /* numbers in it */
+    double max;            /* max |w| of all of it */
+} vs_half_weight_note;
+
+/* Those of a model, in its order; the caller frees *notes, after an error too. */
+VS_NODISCARD vs_status vs_half_note_weights(vs_half_weight_note **notes, size_t *count, const vs_model *model,
+                                            vs_half_format format, vs_error *err);
+
 /* ---- forward ---- */
 
 enum { VS_HALF_INPUTS = 2, VS_HALF_PARTS = 3 };
@@ -152,6 +164,9 @@ typedef struct vs_half_seen {
 } vs_half_seen;
 
 typedef struct vs_half_real vs_half_real; /* real.h */
+/* A named tensor of the policy's run, as of vs_tap, and the float run's; x.p is NULL where no float run is beside it. For looking
+ * only. A softmax that is not stored has no VS_KIND_P. */
+typedef vs_status (*vs_half_tap_fn)(void *context, const vs_tap *tap, vs_mat x, vs_error *err);
 
 /* A policy at work on a model. */
 typedef struct vs_half_model {
@@ -160,7 +175,9 @@ typedef struct vs_half_model {
     const vs_half_real *real; /* half kernels instead of the emulation (real.h); NULL: none */
     const bool *float32;      /* [vs_half_row_count]: further rows in float32; NULL: none */
     bool counts_only;         /* `seen` gets counts and no comparison: no float run beside it */
-    double largest; /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+    double largest;     /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+    vs_half_tap_fn tap; /* NULL: nobody looks */
+    void *tap_context;
 } vs_half_model;
 
 /* Reals of session scratch that a forward pass takes (the float run's rows included). */
