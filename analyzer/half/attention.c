@@ -23,8 +23,9 @@ static void rotate(vs_half_run *r, vs_half_row row, vs_half_place x, vs_half_pla
     vs_half_shape(r, y, r->images * r->tokens, r->arch->width);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
-        r->backend->ops->rope(r->backend, vs_half_read(r, lane, row, 0, x), vs_session_cosines(r->session),
-                              vs_session_sines(r->session), r->images, r->arch->heads, lane->at[y].x);
+        const bool half = r->tables && !vs_half_is_wide(r, lane, row);
+        r->backend->ops->rope(r->backend, vs_half_read(r, lane, row, 0, x), half ? r->cosines : vs_session_cosines(r->session),
+                              half ? r->sines : vs_session_sines(r->session), r->images, r->arch->heads, lane->at[y].x);
         vs_half_store(r, lane, row, y);
     }
     vs_half_compare(r, row, y);
@@ -84,18 +85,49 @@ static void score(vs_half_run *r) {
     vs_half_compare(r, VS_ROW_SCORES, VS_PLACE_SCORES);
 }
 
-static void attend_apart(vs_half_run *r) {
+static void softmax(vs_half_run *r) {
     const vs_backend *be = r->backend;
-    score(r);
-    if (r->model->policy->scale == VS_SCALE_AFTER)
-        vs_half_element(r, VS_ROW_SCALE, VS_ELEMENT_MUL, VS_PLACE_SCORES, vs_half_of_constant(r, VS_CONSTANT_SCALE),
-                        VS_PLACE_SCORES);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         be->ops->softmax_rows(be, vs_half_read(r, lane, VS_ROW_SOFTMAX, 0, VS_PLACE_SCORES), lane->at[VS_PLACE_PROBS].x);
         vs_half_store(r, lane, VS_ROW_SOFTMAX, VS_PLACE_PROBS);
     }
     vs_half_compare(r, VS_ROW_SOFTMAX, VS_PLACE_PROBS);
+}
+
+/* h(s - max), h(e^it), and their quotient with the float32 sum of what was stored. */
+static void softmax_apart(vs_half_run *r) {
+    const vs_backend *be = r->backend;
+    const vs_half_row sub = VS_ROW_SOFTMAX_SUB, out = VS_ROW_SOFTMAX;
+    for (size_t l = 0; l < r->lane_count; l++) {
+        vs_half_lane *lane = &r->lanes[l];
+        const vs_mat scores = vs_half_read(r, lane, sub, 0, VS_PLACE_SCORES), largest = lane->at[VS_PLACE_SUMS].x;
+        be->ops->row_max(be, scores, largest);
+        be->ops->elementwise(be, VS_ELEMENT_SUB, scores, largest, lane->at[VS_PLACE_PROBS].x);
+        vs_half_store(r, lane, sub, VS_PLACE_PROBS);
+    }
+    vs_half_compare(r, sub, VS_PLACE_PROBS);
+    vs_half_element(r, VS_ROW_SOFTMAX_EXP, VS_ELEMENT_EXP, VS_PLACE_PROBS, (vs_half_operand){ 0 }, VS_PLACE_PROBS);
+    for (size_t l = 0; l < r->lane_count; l++) {
+        vs_half_lane *lane = &r->lanes[l];
+        const vs_mat e = vs_half_read(r, lane, out, 0, VS_PLACE_PROBS), sum = lane->at[VS_PLACE_SUMS].x;
+        be->ops->row_sum(be, e, sum);
+        be->ops->elementwise(be, VS_ELEMENT_DIV, e, sum, lane->at[VS_PLACE_PROBS].x);
+        vs_half_store(r, lane, out, VS_PLACE_PROBS);
+    }
+    vs_half_compare(r, out, VS_PLACE_PROBS);
+}
+
+static void attend_apart(vs_half_run *r) {
+    const vs_backend *be = r->backend;
+    score(r);
+    if (r->model->policy->scale == VS_SCALE_AFTER)
+        vs_half_element(r, VS_ROW_SCALE, VS_ELEMENT_MUL, VS_PLACE_SCORES, vs_half_of_constant(r, VS_CONSTANT_SCALE),
+                        VS_PLACE_SCORES);
+    if (r->model->policy->softmax == VS_SOFTMAX_HALF)
+        softmax_apart(r);
+    else
+        softmax(r);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         be->ops->attention_apply(be, vs_half_read(r, lane, VS_ROW_PV, 0, VS_PLACE_PROBS),
@@ -107,16 +139,18 @@ static void attend_apart(vs_half_run *r) {
 }
 
 /* Scores never leave the operation; e^(s - max) is rounded as an operand of the second product, whose result the float32 sum
- * divides. */
+ * divides. With `probs: softmax` it divides in front of the rounding. */
 static void attend_lane(const vs_half_run *r, vs_half_lane *lane) {
     const vs_backend *be = r->backend;
     const size_t t = r->tokens, heads = r->arch->heads, d = r->arch->width / heads;
     const vs_mat scores = lane->at[VS_PLACE_SCORES].x, sums = lane->at[VS_PLACE_SUMS].x, out = lane->at[VS_PLACE_BRANCH].x;
+    const bool first = r->model->policy->probs == VS_PROBS_SOFTMAX;
     multiply_scores(r, vs_half_read(r, lane, VS_ROW_PV, 0, VS_PLACE_Q), vs_half_read(r, lane, VS_ROW_PV, 1, VS_PLACE_K), scores);
     be->ops->exp_rows(be, scores, 1 / sqrt((double)d), scores, sums);
+    if (first) be->ops->elementwise(be, VS_ELEMENT_DIV, scores, sums, scores);
     if (!vs_half_is_wide(r, lane, VS_ROW_PV)) be->ops->round_half(be, scores, r->model->weights->format, scores, 1, NULL);
     be->ops->attention_apply(be, scores, vs_half_read(r, lane, VS_ROW_PV, 0, VS_PLACE_V), r->images, heads, out);
-    for (size_t i = 0; i < r->images * heads; i++) {
+    for (size_t i = 0; i < r->images * heads && !first; i++) {
         const vs_mat part = vs_mat_view(be, out, i / heads * t, t, i % heads * d, d);
         be->ops->elementwise(be, VS_ELEMENT_DIV, part, vs_mat_view(be, sums, i * t, t, 0, 1), part);
     }

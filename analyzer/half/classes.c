@@ -150,8 +150,7 @@ static reads read_by_head(const vs_arch *a, vs_half_row row) {
     case VS_ROW_MASK1:
     case VS_ROW_UP: return one(out, 0);
     case VS_ROW_EINSUM:
-        return two((source){ VS_ROW_MASK3, 0 },
-                   (source){ VS_ROW_UP + (a->upscales - 1) * VS_UP_ROWS + VS_UP_NORM + VS_NORM_OUT, 0 });
+        return two((source){ VS_ROW_MASK3, 0 }, (source){ vs_half_up_row(a->upscales - 1, VS_UP_NORM + VS_NORM_OUT), 0 });
     case VS_ROW_CLASS_SCORES: return two((source){ VS_ROW_EINSUM, 0 }, (source){ VS_ROW_HEAD_CONV, 0 });
     default: return one(row - 1, 0);
     }

@@ -84,8 +84,7 @@ static void upscale(vs_half_run *r) {
     const vs_weights *half = &r->model->weights->half.w, *wide = &r->model->weights->wide.w;
     size_t h = vs_session_grid_h(r->session), w = vs_session_grid_w(r->session);
     for (size_t u = 0; u < r->arch->upscales; u++) {
-        const vs_half_row first = VS_ROW_UP + u * VS_UP_ROWS;
-        const vs_half_norm norm = { .first = first + VS_UP_NORM,
+        const vs_half_norm norm = { .first = vs_half_up_row(u, VS_UP_NORM),
                                     .half_g = half->up_norm_g[u],
                                     .half_b = half->up_norm_b[u],
                                     .wide_g = wide->up_norm_g[u],
@@ -95,11 +94,11 @@ static void upscale(vs_half_run *r) {
                                     .x = VS_PLACE_PIXELS,
                                     .y = VS_PLACE_PIXELS_OUT,
                                     .work = VS_PLACE_PIXELS_WORK };
-        enlarge(r, first + VS_UP_CONV1, u, h, w);
+        enlarge(r, vs_half_up_row(u, VS_UP_CONV1), u, h, w);
         h *= 2;
         w *= 2;
-        vs_half_gelu(r, first + VS_UP_ACT, VS_PLACE_PIXELS_OUT, VS_PLACE_PIXELS_WORK);
-        convolve(r, first + VS_UP_CONV2, u, h, w);
+        vs_half_gelu(r, vs_half_up_row(u, VS_UP_ACT), VS_PLACE_PIXELS_OUT, VS_PLACE_PIXELS_WORK);
+        convolve(r, vs_half_up_row(u, VS_UP_CONV2), u, h, w);
         vs_half_run_norm(r, &norm);
         vs_half_swap(r, VS_PLACE_PIXELS, VS_PLACE_PIXELS_OUT);
     }

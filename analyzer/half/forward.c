@@ -83,7 +83,7 @@ static void block(vs_half_run *r) {
 
 vs_status vs_half_check(const vs_model *m, const char *backend, const vs_backend_ops *ops, vs_error *err) {
     (void)m;
-    if (!ops->round_half || !ops->elementwise || !ops->row_mean || !ops->exp_rows)
+    if (!ops->round_half || !ops->elementwise || !ops->row_mean || !ops->row_sum || !ops->row_max || !ops->exp_rows)
         return vs_fail(err, VS_ERR_UNSUPPORTED, "the half-precision diagnosis is not built for backend %s yet", backend);
     return VS_OK;
 }

@@ -42,6 +42,8 @@ typedef enum vs_half_row {
     VS_ROW_KSCALE,
     VS_ROW_SCORES,
     VS_ROW_SCALE,
+    VS_ROW_SOFTMAX_SUB,
+    VS_ROW_SOFTMAX_EXP,
     VS_ROW_SOFTMAX,
     VS_ROW_PV,
     VS_ROW_PROJ,
@@ -89,10 +91,13 @@ size_t vs_half_row_index(const vs_arch *arch, vs_half_row row, size_t block);
 vs_half_row vs_half_row_at(const vs_arch *arch, size_t index, int *block);
 /* The index of the row that gives the model's output (what a study compares there), the last of a pass. */
 size_t vs_half_output_index(const vs_arch *arch);
+/* Row `part` (VS_UP_CONV1, ...) of an upscale block. */
+vs_half_row vs_half_up_row(size_t upscale, size_t part);
 /* The first row of the norm, or of the GELU, that a row belongs to; VS_ROW_COUNT: of none. */
 vs_half_row vs_half_norm_of(vs_half_row row);
 vs_half_row vs_half_gelu_of(vs_half_row row);
-/* "blocks.3.norm1.square". A fused GELU's only row is "mlp.gelu", a fused SiLU's "mlp.silu". */
+/* "blocks.3.norm1.square". A fused GELU's only row is "mlp.gelu", a fused SiLU's "mlp.silu", a softmax's with float32 inside
+ * "attn.softmax". */
 void vs_half_row_name(const vs_arch *arch, const vs_policy_config *policy, size_t index, char *text, size_t size);
 /* Row `row` of an image's matrix at `index` in words: "cls", "patch(3,7)", "query2", "pixel(1,1)". tokens: vs_session_tokens. */
 void vs_half_place_name(const vs_arch *arch, size_t index, size_t row, size_t grid_w, size_t tokens, char *text, size_t size);
@@ -162,14 +167,17 @@ typedef struct vs_half_seen {
  * only. A softmax that is not stored has no VS_KIND_P. */
 typedef vs_status (*vs_half_tap_fn)(void *context, const vs_tap *tap, vs_mat x, vs_error *err);
 
+typedef struct vs_half_real vs_half_real; /* real.h */
+
 /* A policy at work on a model. */
 typedef struct vs_half_model {
     const vs_half_weights *weights;
     const vs_policy_config *policy;
-    const bool *float32; /* [vs_half_row_count]: further rows in float32; NULL: none */
-    bool counts_only;    /* `seen` gets counts and no comparison: no float run beside it */
-    double largest;      /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
-    vs_half_tap_fn tap;  /* NULL: nobody looks */
+    const vs_half_real *real; /* half kernels instead of the emulation (real.h); NULL: none */
+    const bool *float32;      /* [vs_half_row_count]: further rows in float32; NULL: none */
+    bool counts_only;         /* `seen` gets counts and no comparison: no float run beside it */
+    double largest;     /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+    vs_half_tap_fn tap; /* of the emulation; NULL: nobody looks */
     void *tap_context;
 } vs_half_model;
 

@@ -56,16 +56,33 @@ static size_t largest_place(const vs_arch *a, size_t images, size_t tokens) {
 /* Vectors of the processor begin at whole lines. */
 static size_t padded(size_t count) { return (count + 15) / 16 * 16; }
 
+/* Of cosines, and as many of sines. */
+static size_t table_reals(const vs_arch *a, size_t tokens) {
+    return a->position == VS_POSITION_ROPE ? (tokens - 1 - a->registers - a->queries) * (a->width / a->heads / 2) : 0;
+}
+
 size_t vs_half_scratch(const vs_arch *a, size_t tokens, size_t images) {
     size_t lane = padded(tokens * a->width);
     for (int p = 0; p < VS_PLACE_COUNT; p++) lane += padded(capacity(a, (vs_half_place)p, images, tokens));
-    return VS_HALF_LANES * lane + VS_HALF_INPUTS * padded(largest_place(a, images, tokens));
+    return VS_HALF_LANES * lane + VS_HALF_INPUTS * padded(largest_place(a, images, tokens)) + 2 * padded(table_reals(a, tokens));
 }
 
 static void *take(char **at, const vs_backend *be, size_t count) {
     void *p = *at;
     *at += padded(count) * (size_t)be->real;
     return p;
+}
+
+static void round_tables(vs_half_run *r, char **at, size_t tokens) {
+    const vs_backend *be = r->backend;
+    const vs_mat cosines = vs_session_cosines(r->session), sines = vs_session_sines(r->session);
+    r->tables = r->arch->position == VS_POSITION_ROPE && r->model->policy->tables == VS_TABLES_HALF;
+    if (!r->tables) return;
+    const size_t reals = table_reals(r->arch, tokens);
+    r->cosines = (vs_mat){ take(at, be, reals), cosines.rows, cosines.cols, cosines.cols };
+    r->sines = (vs_mat){ take(at, be, reals), sines.rows, sines.cols, sines.cols };
+    be->ops->round_half(be, cosines, r->model->weights->format, r->cosines, 1, NULL);
+    be->ops->round_half(be, sines, r->model->weights->format, r->sines, 1, NULL);
 }
 
 void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs_half_seen *const *seen) {
@@ -85,6 +102,7 @@ void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs
         for (int p = 0; p < VS_PLACE_COUNT; p++) lane->at[p].x.p = take(&at, be, capacity(a, (vs_half_place)p, r->images, most));
     }
     for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, largest_place(a, r->images, most));
+    round_tables(r, &at, most);
     const size_t rows = vs_half_row_count(a);
     for (size_t i = 0; seen && i < r->images; i++)
         for (size_t k = 0; k < rows; k++) seen[i][k] = (vs_half_seen){ 0 };
@@ -170,7 +188,7 @@ void vs_half_compare_part(const vs_half_run *r, vs_half_row row, size_t part, vs
     r->backend->ops->error_sums(r->backend, x, y, r->images, sums);
 }
 
-/* Scores count without their rows' means, which softmax does not see. */
+/* Scores, and their differences to the largest, count without their rows' means, which softmax does not see. */
 static vs_mat centred(const vs_half_run *r, const vs_half_lane *lane, vs_mat x, void *room) {
     const vs_backend *be = r->backend;
     const vs_mat mean = { lane->at[VS_PLACE_SUMS].x.p, x.rows, 1, 1 }, out = { room, x.rows, x.cols, x.cols };
@@ -185,7 +203,7 @@ void vs_half_compare(vs_half_run *r, vs_half_row row, vs_half_place place) {
     if (r->lane_count < VS_HALF_LANES) return;
     vs_mat y = r->lanes[0].at[place].x, x = r->lanes[1].at[place].x;
     const size_t c = r->arch->width;
-    if (row == VS_ROW_SCORES || row == VS_ROW_SCALE) {
+    if (row == VS_ROW_SCORES || row == VS_ROW_SCALE || row == VS_ROW_SOFTMAX_SUB) {
         x = centred(r, &r->lanes[1], x, r->casts[0]);
         y = centred(r, &r->lanes[0], y, r->casts[1]);
     }

@@ -71,6 +71,8 @@ typedef struct vs_half_run {
     vs_status status; /* of taps; the rest of the run shows nothing once one has failed */
     vs_error *err;
     void *casts[VS_HALF_INPUTS]; /* room for an input as a half row reads it */
+    bool tables;                 /* half rows of the rotation take rounded tables, */
+    vs_mat cosines, sines;       /* these [N, D/2] */
 } vs_half_run;
 
 /* The second operand of a single operation: a tensor, or stored numbers [1, cols] (1 column: one number). */

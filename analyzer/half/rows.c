@@ -28,6 +28,8 @@ size_t vs_half_output_index(const vs_arch *a) {
     }
 }
 
+vs_half_row vs_half_up_row(size_t upscale, size_t part) { return (vs_half_row)(VS_ROW_UP + upscale * VS_UP_ROWS + part); }
+
 /* ---- names ---- */
 
 /* Rows that belong to one operation and begin with `first`. */
@@ -97,7 +99,9 @@ static const char *plain_name(const vs_arch *a, const vs_policy_config *policy, 
     case VS_ROW_KSCALE: return "attn.kscale";
     case VS_ROW_SCORES: return "attn.scores";
     case VS_ROW_SCALE: return "attn.scale";
-    case VS_ROW_SOFTMAX: return "attn.softmax";
+    case VS_ROW_SOFTMAX_SUB: return "attn.softmax.sub";
+    case VS_ROW_SOFTMAX_EXP: return "attn.softmax.exp";
+    case VS_ROW_SOFTMAX: return policy->softmax == VS_SOFTMAX_HALF ? "attn.softmax.out" : "attn.softmax";
     case VS_ROW_PV: return "attn.pv";
     case VS_ROW_PROJ: return "attn.proj";
     case VS_ROW_LS1: return "ls1";
@@ -175,7 +179,7 @@ void vs_half_place_name(const vs_arch *a, size_t index, size_t row, size_t grid_
     const vs_half_row r = vs_half_row_at(a, index, &block), norm = vs_half_norm_of(r);
     const size_t queries = block >= 0 ? vs_arch_queries_at(a, (size_t)block) : norm == VS_ROW_NORM ? a->queries : 0;
     if (name_head_place(a, r, row, grid_w, text, size)) return;
-    if (r == VS_ROW_SCORES || r == VS_ROW_SCALE || r == VS_ROW_SOFTMAX) row %= tokens - a->queries + queries; /* head by head */
+    if (r >= VS_ROW_SCORES && r <= VS_ROW_SOFTMAX) row %= tokens - a->queries + queries; /* head by head */
     if (is_of_patches(a, r, norm)) row += 1 + a->registers;
     if (r == VS_ROW_HEAD_MEAN)
         snprintf(text, size, "mean of patches");

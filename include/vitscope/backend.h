@@ -87,7 +87,7 @@ typedef struct vs_half_counts {
     size_t max_row, max_col, first_row, first_col; /* first: the first overflow, where inf is not 0 */
 } vs_half_counts;
 
-/* What `elementwise` does; u is absent from SQRT on. SIGMOID: 1 / (1 + e^-x). */
+/* What `elementwise` does; u is absent from SQRT on. SIGMOID: 1 / (1 + e^-x), EXP: e^x. */
 typedef enum vs_element {
     VS_ELEMENT_ADD,
     VS_ELEMENT_SUB,
@@ -95,7 +95,8 @@ typedef enum vs_element {
     VS_ELEMENT_DIV,
     VS_ELEMENT_SQRT,
     VS_ELEMENT_ERF,
-    VS_ELEMENT_SIGMOID
+    VS_ELEMENT_SIGMOID,
+    VS_ELEMENT_EXP
 } vs_element;
 
 /* Bytes of device memory that `alloc` and `alloc_counts` have given: held now, and the most so far. Zero where reals live in host
@@ -107,6 +108,7 @@ typedef struct vs_memory_use {
 enum { VS_MAX_I8_TERMS = INT32_MAX / (255 * 128) }; /* K of linear_i8 */
 
 typedef struct vs_backend vs_backend;
+typedef struct vs_half_ops vs_half_ops;
 
 /* Slots hold arithmetic only: shapes are checked once by the caller that plans the run. `self` is the backend.
  * Unless said otherwise outputs must not overlap inputs, except that out == in (same p and ld) is allowed for
@@ -177,6 +179,9 @@ typedef struct vs_backend_ops {
     void (*elementwise)(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y);
     /* y[r] = sum_c x[r,c] / cols; y [rows, 1]. */
     void (*row_mean)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* y[r] = sum_c x[r,c], and the largest of x[r,c] that is no NaN (-inf where there is none); y [rows, 1]. */
+    void (*row_sum)(const vs_backend *self, vs_mat x, vs_mat y);
+    void (*row_max)(const vs_backend *self, vs_mat x, vs_mat y);
     /* A softmax before its division: y[r,c] = e^(scale x[r,c] - max_r), sums[r] = sum_c y[r,c]; sums [rows, 1]. y may be x. */
     void (*exp_rows)(const vs_backend *self, vs_mat x, double scale, vs_mat y, vs_mat sums);
 
@@ -247,7 +252,8 @@ struct vs_backend {
     vs_real real;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */
     const vs_backend_ops *ops;
-    void *context; /* owned by the backend, opaque */
+    const vs_half_ops *half; /* real half arithmetic (vitscope/half_ops.h); NULL: none */
+    void *context;           /* owned by the backend, opaque */
 };
 
 /* What products are made of. Every other operation has the backend's own arithmetic always. */

@@ -20,7 +20,9 @@ import oracle
 C, HEADS, DEPTH, PATCH, GRID, F_HIDDEN = 128, 2, 5, 16, 4, 256
 CLOSE, LOOSE, FEW = 1.0, 3.0, 6.0  # dB; the last for rows of fewer than 1000 numbers
 IMAGES = 3
-POLICIES = {"fused": dict(norm="fused", attention="fused", scale="after", gelu="fused"), "strict": dict(norm="decomposed", attention="decomposed", scale="after", gelu="decomposed")}
+PLAIN = dict(norm="fused", attention="fused", scale="after", gelu="fused", softmax="float", tables="float", probs="exp")
+POLICIES = {"fused": PLAIN, "strict": PLAIN | dict(norm="decomposed", attention="decomposed", gelu="decomposed"),
+            "softmax_half": PLAIN | dict(attention="decomposed", softmax="half", tables="half"), "probs": PLAIN | dict(probs="softmax")}
 
 
 def half(x):
@@ -71,7 +73,7 @@ class Emulation:
         return self.row(name + ".out", e * 0.5)
 
     def rotate(self, name, x, prefix):
-        sin, cos = (t.to(self.type) for t in self.m.rotation())
+        sin, cos = (self.h(t.to(self.type)) if self.p["tables"] == "half" else t.to(self.type) for t in self.m.rotation())
         head = x[prefix:].reshape(-1, HEADS, C // HEADS)
         a, b = head.chunk(2, -1)
         out = head * cos[:, None] + torch.cat([-b, a], -1) * sin[:, None]
@@ -87,11 +89,16 @@ class Emulation:
         if self.p["attention"] == "fused":
             s = q @ k.transpose(1, 2) * scale
             e = torch.exp(s - s.amax(-1, keepdim=True))
-            out = self.h(e) @ v / e.sum(-1, keepdim=True)
+            total = e.sum(-1, keepdim=True)
+            out = self.h(e / total) @ v if self.p["probs"] == "softmax" else self.h(e) @ v / total
         else:
             s = self.row(at + "attn.scores", q @ k.transpose(1, 2))
             s = self.row(at + "attn.scale", s * self.one(scale))
-            out = self.row(at + "attn.softmax", s.softmax(-1)) @ v
+            if self.p["softmax"] == "half":
+                e = self.row(at + "attn.softmax.exp", torch.exp(self.row(at + "attn.softmax.sub", s - s.amax(-1, keepdim=True))))
+                out = self.row(at + "attn.softmax.out", e / e.sum(-1, keepdim=True)) @ v
+            else:
+                out = self.row(at + "attn.softmax", s.softmax(-1)) @ v
         return self.row(at + "attn.pv", out.transpose(0, 1).reshape(-1, C))
 
     def feed_forward(self, at, x):
@@ -278,9 +285,10 @@ class Model:
 def vitscope_rows(model, folder, backend):
     path, head = model.save(folder)
     config = folder / f"{model.name}.yaml"
+    policies = ", ".join("{name: " + name + "".join(f", {k}: {v}" for k, v in p.items()) + "}" for name, p in POLICIES.items())
     config.write_text(f"version: 1\nname: {model.name}\nmodel: {{checkpoint: {path}, heads: {HEADS}{f', head: {head}' if head else ''}}}\n"
                       f"data: {{analysis: {{scenes: {{seed: 3, count: {IMAGES}, size: {GRID * PATCH}}}}}}}\nstates: [fp32]\nanalyze: {{recipes: []}}\n"
-                      f"fp16: {{policies: [{', '.join(POLICIES)}], scale: after}}\n")
+                      f"fp16: {{policies: [{policies}]}}\n")
     out = folder / f"{model.name}_{backend}"
     done = subprocess.run([oracle.vitscope(), "fp16", str(config), "--backend", backend, "--out", str(out)], capture_output=True, text=True)
     if done.returncode:
@@ -292,7 +300,7 @@ def noise(name, x, y, rope):
     """Signal and noise of a row's parts as fp16.md section 4 counts them: scores without their rows' means, keys without their mean
     over tokens, q, k and v apart."""
     x, y = x.double(), y.double()
-    if name.endswith((".attn.scores", ".attn.scale")):
+    if name.endswith((".attn.scores", ".attn.scale", ".softmax.sub")):
         x, y = (t - t.mean(-1, keepdim=True) for t in (x, y))
     pairs = list(zip(x.chunk(3, -1), y.chunk(3, -1))) if name.endswith(".attn.qkv") else [(x, y)]
     if len(pairs) == 3 and not rope:

@@ -8,7 +8,7 @@
 #include "half.h"
 #include "util.h"
 
-enum { DEPTH = 5, IMAGES = 2, SIDE = 2, CLASSES = 7, NAME = 64 };
+enum { DEPTH = 4, IMAGES = 2, SIDE = 2, CLASSES = 7, NAME = 64 };
 
 typedef enum ffn { GELU, PACKED, APART } ffn;
 
@@ -33,7 +33,7 @@ static const variant variants[] = {
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
-static char fused[] = "fused", strict[] = "strict";
+static char fused[] = "fused", strict[] = "strict", options[] = "options", probs[] = "probs";
 static const vs_policy_config policies[] = {
     { .name = fused, .scale = VS_SCALE_AFTER },
     { .name = strict,
@@ -41,6 +41,13 @@ static const vs_policy_config policies[] = {
       .attention = VS_OPERATION_DECOMPOSED,
       .gelu = VS_OPERATION_DECOMPOSED,
       .scale = VS_SCALE_BOTH },
+    { .name = options,
+      .norm = VS_OPERATION_FLOAT32,
+      .attention = VS_OPERATION_DECOMPOSED,
+      .scale = VS_SCALE_BEFORE,
+      .softmax = VS_SOFTMAX_HALF,
+      .tables = VS_TABLES_HALF },
+    { .name = probs, .scale = VS_SCALE_AFTER, .probs = VS_PROBS_SOFTMAX },
 };
 
 static char folder[256];
