@@ -29,6 +29,8 @@
     X(affine)                                                                                                                    \
     X(elementwise)                                                                                                               \
     X(row_mean)                                                                                                                  \
+    X(row_sum)                                                                                                                   \
+    X(row_max)                                                                                                                   \
     X(exp_rows)                                                                                                                  \
     X(round_half)                                                                                                                \
     X(div_channels)                                                                                                              \
@@ -122,6 +124,8 @@ TIMED(mask_scores, product_flops((double)y.rows, (double)y.cols, (double)m.cols)
 TIMED(affine, 0, (to, x, scale, shift, y), vs_mat x, const void *scale, const void *shift, vs_mat y)
 TIMED(elementwise, 0, (to, op, x, u, y), vs_element op, vs_mat x, vs_mat u, vs_mat y)
 TIMED(row_mean, 0, (to, x, y), vs_mat x, vs_mat y)
+TIMED(row_sum, 0, (to, x, y), vs_mat x, vs_mat y)
+TIMED(row_max, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(exp_rows, 0, (to, x, scale, y, sums), vs_mat x, double scale, vs_mat y, vs_mat sums)
 TIMED(round_half, 0, (to, x, format, y, images, counts), vs_mat x, vs_half_format format, vs_mat y, size_t images,
       vs_half_counts *const *counts)

@@ -47,10 +47,17 @@ static kind kind_of(const vs_fp16_row *r) {
     return r->sqnr.nonfinite && !overflows(r) ? SPOILT : of[vs_half_class_of(r->name)];
 }
 
-/* 0 before the blocks, N + 1, depth + 1 behind them. */
-static size_t place_of(const vs_results *r, const vs_fp16_policy *p, size_t row) {
+/* N + 1 of "blocks.N."; 0 of a row outside. */
+static size_t block_place(const vs_fp16_policy *p, size_t row) {
     unsigned block = 0;
-    if (sscanf(p->rows[row].name, "blocks.%u.", &block) == 1) return block + 1;
+    return row < p->row_count && sscanf(p->rows[row].name, "blocks.%u.", &block) == 1 ? block + 1 : 0;
+}
+
+/* 0 before the blocks, N + 1, depth + 1 behind them; EoMT's queries join in front of a block, and stand in it. */
+static size_t place_of(const vs_results *r, const vs_fp16_policy *p, size_t row) {
+    const size_t own = block_place(p, row);
+    if (own) return own;
+    if (row && block_place(p, row - 1) && block_place(p, row + 1)) return block_place(p, row + 1);
     return 2 * row < p->row_count ? 0 : r->arch->depth + 1;
 }
 

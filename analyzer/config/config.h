@@ -138,10 +138,17 @@ typedef struct vs_analyze_config {
 typedef enum vs_operation { VS_OPERATION_FUSED, VS_OPERATION_DECOMPOSED, VS_OPERATION_FLOAT32 } vs_operation;
 /* Where D^-0.5 stands in a decomposed attention; AUTO: all three are run. */
 typedef enum vs_half_scale { VS_SCALE_AUTO, VS_SCALE_AFTER, VS_SCALE_BEFORE, VS_SCALE_BOTH } vs_half_scale;
+/* What a decomposed softmax stores besides its result; whether RoPE's tables are; what a fused attention rounds before P V. */
+typedef enum vs_half_softmax { VS_SOFTMAX_FLOAT, VS_SOFTMAX_HALF } vs_half_softmax;
+typedef enum vs_half_tables { VS_TABLES_FLOAT, VS_TABLES_HALF } vs_half_tables;
+typedef enum vs_half_probs { VS_PROBS_EXP, VS_PROBS_SOFTMAX } vs_half_probs;
 typedef struct vs_policy_config {
     char *name; /* the key in results and files */
     vs_operation norm, attention, gelu;
     vs_half_scale scale;
+    vs_half_softmax softmax;
+    vs_half_tables tables;
+    vs_half_probs probs;
     vs_mark mark;
 } vs_policy_config;
 typedef enum vs_fp16_format { VS_FP16_FORMAT_FP16, VS_FP16_FORMAT_BF16 } vs_fp16_format; /* in the order of vs_half_format */

@@ -36,6 +36,8 @@ static const char *const formats[] = { "png", "svg", NULL };
 static const char *const operations[] = { "fused", "decomposed", "float32", NULL };
 static const char *const gelus[] = { "fused", "decomposed", NULL };
 static const char *const half_scales[] = { "auto", "after", "before", "both", NULL };
+static const char *const float_or_half[] = { "float", "half", NULL };
+static const char *const half_probs[] = { "exp", "softmax", NULL };
 static const char *const half_formats[] = { "fp16", "bf16", NULL };
 static const char *const z_scales[] = { "linear", "log", NULL };
 
@@ -140,7 +142,25 @@ const vs_field vs_policy_fields[] = {
       .offset = IN(vs_policy_config, gelu),
       .names = gelus,
       .fallback = "fused",
-      .doc = "GELU as one operation or taken apart" },
+      .doc = "GELU, or SiLU, as one operation or taken apart" },
+    { .key = "softmax",
+      .type = VS_FIELD_ENUM,
+      .offset = IN(vs_policy_config, softmax),
+      .names = float_or_half,
+      .fallback = "float",
+      .doc = "decomposed attention: half stores the softmax's differences and exponentials too" },
+    { .key = "tables",
+      .type = VS_FIELD_ENUM,
+      .offset = IN(vs_policy_config, tables),
+      .names = float_or_half,
+      .fallback = "float",
+      .doc = "cosines and sines of rotary positions" },
+    { .key = "probs",
+      .type = VS_FIELD_ENUM,
+      .offset = IN(vs_policy_config, probs),
+      .names = half_probs,
+      .fallback = "exp",
+      .doc = "fused attention: what is rounded in front of v, exponentials or probabilities" },
     { .key = NULL },
 };
 

@@ -23,7 +23,7 @@ vs_half_class vs_half_class_of(const char *row);
  * scores; any other row is a unit of its own. */
 void vs_half_unit_of(const char *row, char *text, size_t size);
 
-enum { VS_HALF_READS = 2 };
+enum { VS_HALF_READS = 5 }; /* a head on four blocks and the mean of the last one's patches */
 /* Rows that the row at an index reads, of those that are present [vs_half_row_count]: where a row is missing, what it would have
  * read. Returns how many. */
 size_t vs_half_reads(const vs_arch *arch, const bool *present, size_t index, size_t out[VS_HALF_READS]);

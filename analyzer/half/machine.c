@@ -2,48 +2,53 @@
 
 #include "util.h"
 
-/* Reals of a place for B images of T tokens, N of them patches. */
-static void shape_of(const vs_arch *a, vs_half_place place, size_t images, size_t tokens, size_t *rows, size_t *cols) {
-    const size_t patches = tokens - 1 - a->registers - a->queries, c = a->width;
-    *rows = images * tokens;
-    *cols = c;
+/* Reals of EoMT's head for B images of N patches, M pixels each. */
+static size_t eomt_capacity(const vs_arch *a, vs_half_place place, size_t images, size_t pixels) {
+    const size_t c = a->width, queries = images * a->queries;
+    if (a->head != VS_HEAD_EOMT) return 0;
     switch (place) {
-    case VS_PLACE_PATCHES:
-        *rows = images * patches;
-        *cols = 3 * a->patch * a->patch;
-        break;
-    case VS_PLACE_EMBEDDED:
-    case VS_PLACE_FEATURES: *rows = images * patches; break;
+    case VS_PLACE_CLASSES: return queries * (a->classes + 1);
+    case VS_PLACE_PIXELS:
+    case VS_PLACE_PIXELS_OUT:
+    case VS_PLACE_PIXELS_WORK: return images * pixels * c;
+    case VS_PLACE_MASKS: return images * pixels * a->queries;
+    default: return queries * c;
+    }
+}
+
+/* Reals of a place for B images of T tokens, queries among them. */
+static size_t capacity(const vs_arch *a, vs_half_place place, size_t images, size_t tokens) {
+    const size_t patches = tokens - 1 - a->registers - a->queries, c = a->width, rows = images * tokens;
+    const size_t pixels = patches << 2 * a->upscales;
+    const size_t head_rows = images * (a->head == VS_HEAD_CLASSIFIER ? 1 : patches);
+    switch (place) {
+    case VS_PLACE_PATCHES: return images * patches * 3 * a->patch * a->patch;
+    case VS_PLACE_EMBEDDED: return images * patches * c;
     case VS_PLACE_STATISTIC:
-    case VS_PLACE_MEAN: *cols = 1; break;
-    case VS_PLACE_QKV: *cols = 3 * c; break;
+    case VS_PLACE_MEAN: return images * (pixels > tokens ? pixels : tokens);
+    case VS_PLACE_QKV: return rows * 3 * c;
     case VS_PLACE_Q:
     case VS_PLACE_K:
-    case VS_PLACE_V: *cols = 0; break; /* views */
+    case VS_PLACE_V:
+    case VS_PLACE_X1:
+    case VS_PLACE_X2: return 0; /* views */
     case VS_PLACE_SCORES:
-    case VS_PLACE_PROBS:
-        *rows = images * a->heads * tokens;
-        *cols = tokens;
-        break;
-    case VS_PLACE_SUMS:
-        *rows = images * a->heads * tokens;
-        *cols = 1;
-        break;
-    case VS_PLACE_HIDDEN:
-    case VS_PLACE_ACTIVE: *cols = a->hidden; break;
-    case VS_PLACE_LOGITS:
-        *rows = images * patches;
-        *cols = a->classes;
-        break;
-    default: break;
+    case VS_PLACE_PROBS: return rows * a->heads * tokens;
+    case VS_PLACE_SUMS: return rows * a->heads;
+    case VS_PLACE_HIDDEN: return rows * vs_arch_fc1_width(a);
+    case VS_PLACE_ACTIVE: return rows * a->hidden;
+    case VS_PLACE_MAPS: return a->head_maps > 1 ? head_rows * (a->head_maps - 1) * c : 0;
+    case VS_PLACE_FEATURES: return head_rows * a->head_width;
+    case VS_PLACE_LOGITS: return (a->head == VS_HEAD_EOMT ? images * pixels : head_rows) * a->classes;
+    default: return place >= VS_PLACE_QUERIES ? eomt_capacity(a, place, images, pixels) : rows * c;
     }
 }
 
 static size_t largest_place(const vs_arch *a, size_t images, size_t tokens) {
-    size_t largest = 0, rows = 0, cols = 0;
+    size_t largest = 0;
     for (int p = 0; p < VS_PLACE_COUNT; p++) {
-        shape_of(a, (vs_half_place)p, images, tokens, &rows, &cols);
-        if (rows * cols > largest) largest = rows * cols;
+        const size_t reals = capacity(a, (vs_half_place)p, images, tokens);
+        if (reals > largest) largest = reals;
     }
     return largest;
 }
@@ -51,13 +56,15 @@ static size_t largest_place(const vs_arch *a, size_t images, size_t tokens) {
 /* Vectors of the processor begin at whole lines. */
 static size_t padded(size_t count) { return (count + 15) / 16 * 16; }
 
+/* Of cosines, and as many of sines. */
+static size_t table_reals(const vs_arch *a, size_t tokens) {
+    return a->position == VS_POSITION_ROPE ? (tokens - 1 - a->registers - a->queries) * (a->width / a->heads / 2) : 0;
+}
+
 size_t vs_half_scratch(const vs_arch *a, size_t tokens, size_t images) {
-    size_t lane = padded(tokens * a->width), rows = 0, cols = 0;
-    for (int p = 0; p < VS_PLACE_COUNT; p++) {
-        shape_of(a, (vs_half_place)p, images, tokens, &rows, &cols);
-        lane += padded(rows * cols);
-    }
-    return VS_HALF_LANES * lane + VS_HALF_INPUTS * padded(largest_place(a, images, tokens));
+    size_t lane = padded(tokens * a->width);
+    for (int p = 0; p < VS_PLACE_COUNT; p++) lane += padded(capacity(a, (vs_half_place)p, images, tokens));
+    return VS_HALF_LANES * lane + VS_HALF_INPUTS * padded(largest_place(a, images, tokens)) + 2 * padded(table_reals(a, tokens));
 }
 
 static void *take(char **at, const vs_backend *be, size_t count) {
@@ -66,10 +73,22 @@ static void *take(char **at, const vs_backend *be, size_t count) {
     return p;
 }
 
+static void round_tables(vs_half_run *r, char **at, size_t tokens) {
+    const vs_backend *be = r->backend;
+    const vs_mat cosines = vs_session_cosines(r->session), sines = vs_session_sines(r->session);
+    r->tables = r->arch->position == VS_POSITION_ROPE && r->model->policy->tables == VS_TABLES_HALF;
+    if (!r->tables) return;
+    const size_t reals = table_reals(r->arch, tokens);
+    r->cosines = (vs_mat){ take(at, be, reals), cosines.rows, cosines.cols, cosines.cols };
+    r->sines = (vs_mat){ take(at, be, reals), sines.rows, sines.cols, sines.cols };
+    be->ops->round_half(be, cosines, r->model->weights->format, r->cosines, 1, NULL);
+    be->ops->round_half(be, sines, r->model->weights->format, r->sines, 1, NULL);
+}
+
 void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs_half_seen *const *seen) {
     const vs_backend *be = model->weights->backend;
     const vs_arch *a = &model->weights->wide.w.model->arch;
-    const size_t t = vs_session_tokens(s), n = vs_session_grid_h(s) * vs_session_grid_w(s);
+    const size_t most = vs_session_tokens(s), t = most - a->queries, n = vs_session_grid_h(s) * vs_session_grid_w(s);
     *r = (vs_half_run){ .session = s, .backend = be, .arch = a, .model = model, .seen = seen };
     r->tokens = t;
     r->patches = n;
@@ -80,13 +99,10 @@ void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs
         vs_half_lane *lane = &r->lanes[l];
         lane->reference = l > 0;
         lane->positions = (vs_mat){ take(&at, be, t * a->width), t, a->width, a->width };
-        for (int p = 0; p < VS_PLACE_COUNT; p++) {
-            size_t rows = 0, cols = 0;
-            shape_of(a, (vs_half_place)p, r->images, t, &rows, &cols);
-            lane->at[p].x = (vs_mat){ take(&at, be, rows * cols), rows, cols, cols };
-        }
+        for (int p = 0; p < VS_PLACE_COUNT; p++) lane->at[p].x.p = take(&at, be, capacity(a, (vs_half_place)p, r->images, most));
     }
-    for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, largest_place(a, r->images, t));
+    for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, largest_place(a, r->images, most));
+    round_tables(r, &at, most);
     const size_t rows = vs_half_row_count(a);
     for (size_t i = 0; seen && i < r->images; i++)
         for (size_t k = 0; k < rows; k++) seen[i][k] = (vs_half_seen){ 0 };
@@ -94,12 +110,14 @@ void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs
 
 static size_t index_of(const vs_half_run *r, vs_half_row row) { return vs_half_row_index(r->arch, row, r->block); }
 
-/* A norm, an attention or a GELU in float32 has one row. */
+/* A norm, an attention or a GELU in float32 has one row; EoMT's class scores stand behind a resize, which is outside. */
 static bool policy_is_wide(const vs_policy_config *p, vs_half_row row) {
-    if (row == VS_ROW_NORM1 + VS_NORM_OUT || row == VS_ROW_NORM2 + VS_NORM_OUT || row == VS_ROW_NORM + VS_NORM_OUT)
-        return p->norm == VS_OPERATION_FLOAT32;
+    const vs_half_row norm = vs_half_norm_of(row), gelu = vs_half_gelu_of(row);
+    if (row == VS_ROW_NORM_CAT || (norm != VS_ROW_COUNT && row - norm == VS_NORM_OUT)) return p->norm == VS_OPERATION_FLOAT32;
     if (row == VS_ROW_PV) return p->attention == VS_OPERATION_FLOAT32;
-    return row == VS_ROW_GELU_OUT && p->gelu == VS_OPERATION_FLOAT32;
+    if (row == VS_ROW_SILU || row == VS_ROW_GATE || (gelu != VS_ROW_COUNT && row - gelu == VS_GELU_OUT))
+        return p->gelu == VS_OPERATION_FLOAT32;
+    return row == VS_ROW_CLASS_SCORES;
 }
 
 bool vs_half_is_wide(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
@@ -110,6 +128,39 @@ bool vs_half_is_wide(const vs_half_run *r, const vs_half_lane *lane, vs_half_row
 const vs_half_set *vs_half_set_of(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
     return vs_half_is_wide(r, lane, row) ? &r->model->weights->wide : &r->model->weights->half;
 }
+
+/* ---- places ---- */
+
+static vs_mat shape(vs_half_lane *lane, vs_half_place place, size_t rows, size_t cols) {
+    vs_half_tensor *t = &lane->at[place];
+    *t = (vs_half_tensor){ { t->x.p, rows, cols, cols }, false };
+    return t->x;
+}
+
+void vs_half_shape(vs_half_run *r, vs_half_place place, size_t rows, size_t cols) {
+    for (size_t l = 0; l < r->lane_count; l++) (void)shape(&r->lanes[l], place, rows, cols);
+}
+
+void vs_half_swap(vs_half_run *r, vs_half_place a, vs_half_place b) {
+    for (size_t l = 0; l < r->lane_count; l++) {
+        vs_half_tensor *at = r->lanes[l].at, kept = at[a];
+        at[a] = at[b];
+        at[b] = kept;
+    }
+}
+
+void vs_half_move(vs_half_run *r, vs_half_rows from, size_t count, size_t cols, vs_half_rows to) {
+    const vs_backend *be = r->backend;
+    for (size_t l = 0; l < r->lane_count; l++) {
+        vs_half_tensor *at = r->lanes[l].at;
+        for (size_t i = 0; i < r->images; i++)
+            be->ops->copy(be, vs_mat_view(be, at[from.place].x, i * from.each + from.first, count, from.col, cols),
+                          vs_mat_view(be, at[to.place].x, i * to.each + to.first, count, to.col, cols));
+        at[to.place].wide |= at[from.place].wide;
+    }
+}
+
+/* ---- reading and storing ---- */
 
 vs_mat vs_half_read(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row, size_t input, vs_half_place place) {
     const vs_half_tensor *t = &lane->at[place];
@@ -136,10 +187,10 @@ void vs_half_compare_part(const vs_half_run *r, vs_half_row row, size_t part, vs
     r->backend->ops->error_sums(r->backend, x, y, r->images, sums);
 }
 
-/* Scores count without their rows' means, which softmax does not see. */
+/* Scores, and their differences to the largest, count without their rows' means, which softmax does not see. */
 static vs_mat centred(const vs_half_run *r, const vs_half_lane *lane, vs_mat x, void *room) {
     const vs_backend *be = r->backend;
-    const vs_mat mean = lane->at[VS_PLACE_SUMS].x, out = { room, x.rows, x.cols, x.cols };
+    const vs_mat mean = { lane->at[VS_PLACE_SUMS].x.p, x.rows, 1, 1 }, out = { room, x.rows, x.cols, x.cols };
     be->ops->row_mean(be, x, mean);
     be->ops->elementwise(be, VS_ELEMENT_SUB, x, mean, out);
     return out;
@@ -151,7 +202,7 @@ void vs_half_compare(vs_half_run *r, vs_half_row row, vs_half_place place) {
     if (r->lane_count < VS_HALF_LANES) return;
     vs_mat y = r->lanes[0].at[place].x, x = r->lanes[1].at[place].x;
     const size_t c = r->arch->width;
-    if (row == VS_ROW_SCORES || row == VS_ROW_SCALE) {
+    if (row == VS_ROW_SCORES || row == VS_ROW_SCALE || row == VS_ROW_SOFTMAX_SUB) {
         x = centred(r, &r->lanes[1], x, r->casts[0]);
         y = centred(r, &r->lanes[0], y, r->casts[1]);
     }
@@ -199,6 +250,7 @@ void vs_half_element(vs_half_run *r, vs_half_row row, vs_element op, vs_half_pla
             second = vs_half_read(r, lane, row, 1, u.place);
         else if (u.half)
             second = vector(wide ? u.wide : u.half, u.cols);
+        if (y != x && !(u.is_place && y == u.place)) (void)shape(lane, y, first.rows, first.cols);
         be->ops->elementwise(be, op, first, second, lane->at[y].x);
         vs_half_store(r, lane, row, y);
     }
@@ -207,17 +259,30 @@ void vs_half_element(vs_half_run *r, vs_half_row row, vs_element op, vs_half_pla
 
 void vs_half_mean(vs_half_run *r, vs_half_row row, vs_half_place x, vs_half_place y) {
     for (size_t l = 0; l < r->lane_count; l++) {
-        r->backend->ops->row_mean(r->backend, vs_half_read(r, &r->lanes[l], row, 0, x), r->lanes[l].at[y].x);
+        const vs_mat from = vs_half_read(r, &r->lanes[l], row, 0, x);
+        r->backend->ops->row_mean(r->backend, from, shape(&r->lanes[l], y, from.rows, 1));
         vs_half_store(r, &r->lanes[l], row, y);
     }
     vs_half_compare(r, row, y);
 }
 
+void vs_half_multiply(const vs_half_run *r, const vs_linear_weights *w, size_t first, vs_mat x, vs_mat y) {
+    const char *bias = w->b;
+    r->backend->ops->linear(r->backend, x, vs_mat_view(r->backend, w->w, first, y.cols, 0, w->w.cols),
+                            bias ? bias + first * (size_t)r->backend->real : NULL, y);
+}
+
 void vs_half_linear(vs_half_run *r, vs_half_row row, vs_kind kind, vs_half_place x, vs_half_place y) {
+    /* image by image in heads of few rows: a product of these may depend on their number in its last bits */
+    const size_t parts = vs_kind_is_head(kind) && r->arch->head != VS_HEAD_SEGMENTATION ? r->images : 1;
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const vs_linear_weights *w = vs_weights_linear(&vs_half_set_of(r, lane, row)->w, kind, (int)r->block);
-        r->backend->ops->linear(r->backend, vs_half_read(r, lane, row, 0, x), w->w, w->b, lane->at[y].x);
+        const vs_mat from = vs_half_read(r, lane, row, 0, x), to = shape(lane, y, from.rows, w->w.rows);
+        const size_t rows = from.rows / parts;
+        for (size_t i = 0; i < parts; i++)
+            vs_half_multiply(r, w, 0, vs_mat_view(r->backend, from, i * rows, rows, 0, from.cols),
+                             vs_mat_view(r->backend, to, i * rows, rows, 0, to.cols));
         vs_half_store(r, lane, row, y);
     }
     vs_half_compare(r, row, y);

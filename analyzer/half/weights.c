@@ -77,10 +77,13 @@ static void make_prefix(maker *m, vs_half_set *set) {
 static void make_constants(maker *m, vs_half_set *set) {
     const vs_arch *a = &set->w.model->arch;
     const double head = (double)(a->width / a->heads);
-    const double values[VS_CONSTANTS] = {
-        [VS_CONSTANT_EPS] = a->eps, [VS_CONSTANT_SQRT2] = sqrt(2),        [VS_CONSTANT_ONE] = 1,
-        [VS_CONSTANT_HALF] = 0.5,   [VS_CONSTANT_SCALE] = 1 / sqrt(head), [VS_CONSTANT_ROOT] = 1 / sqrt(sqrt(head))
-    };
+    const double values[VS_CONSTANTS] = { [VS_CONSTANT_EPS] = a->eps,
+                                          [VS_CONSTANT_HEAD_EPS] = 1e-5,
+                                          [VS_CONSTANT_SQRT2] = sqrt(2),
+                                          [VS_CONSTANT_ONE] = 1,
+                                          [VS_CONSTANT_HALF] = 0.5,
+                                          [VS_CONSTANT_SCALE] = 1 / sqrt(head),
+                                          [VS_CONSTANT_ROOT] = 1 / sqrt(sqrt(head)) };
     set->constants = (vs_mat){ upload(m, values, VS_CONSTANTS), 1, VS_CONSTANTS, VS_CONSTANTS };
 }
 
@@ -126,6 +129,18 @@ static void store_block(maker *m, const vs_block_weights *from, vs_block_weights
                               .ls2 = store(m, from->ls2, 1, c) };
 }
 
+static void store_eomt(maker *m, const vs_weights *from, vs_weights *to) {
+    const size_t c = from->model->arch.width;
+    to->queries.p = store(m, from->queries.p, from->queries.rows, c);
+    for (size_t i = 0; i < VS_MASK_LINEARS; i++) to->mask[i] = store_linear(m, from->mask[i]);
+    for (size_t u = 0; u < from->model->arch.upscales; u++) {
+        to->up[u] = store_linear(m, from->up[u]);
+        to->depthwise[u] = store(m, from->depthwise[u], 9, c);
+        to->up_norm_g[u] = store(m, from->up_norm_g[u], 1, c);
+        to->up_norm_b[u] = store(m, from->up_norm_b[u], 1, c);
+    }
+}
+
 static void store_all(maker *m) {
     const vs_half_set *wide = &m->weights->wide;
     vs_half_set *half = &m->weights->half;
@@ -140,6 +155,9 @@ static void store_all(maker *m) {
     for (size_t i = 0; i < from->model->arch.depth; i++) store_block(m, &from->blocks[i], &half->w.blocks[i], c);
     half->w.norm_g = store(m, from->norm_g, 1, c);
     half->w.norm_b = store(m, from->norm_b, 1, c);
+    half->w.prefix_norm_g = store(m, from->prefix_norm_g, 1, c);
+    half->w.prefix_norm_b = store(m, from->prefix_norm_b, 1, c);
+    if (from->queries.p) store_eomt(m, from, &half->w);
     if (from->head.w.p) half->w.head = store_linear(m, from->head);
     if (from->head_scale) store_batchnorm(m);
 }

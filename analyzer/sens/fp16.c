@@ -55,13 +55,9 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
 
 /* Row and column of an image's matrix in words. */
 static vs_half_place_result place_of(const context *c, size_t index, size_t image, size_t row, size_t col) {
-    int block = -1;
-    const vs_half_shape shape = vs_half_row_shape(vs_half_row_at(c->arch, index, &block));
-    const size_t grid_w = c->grid_w[image % c->runner->wave], prefix = 1 + c->arch->registers;
+    const size_t slot = image % c->runner->wave;
     vs_half_place_result p = { .present = true, .image = image, .channel = col };
-    const size_t token =
-        shape == VS_SHAPE_PATCHES ? row + prefix : row % c->tokens[image % c->runner->wave]; /* scores: head by head */
-    vs_token_name(c->arch, token, grid_w, p.token, sizeof p.token);
+    vs_half_place_name(c->arch, index, row, c->grid_w[slot], c->tokens[slot], p.token, sizeof p.token);
     return p;
 }
 
@@ -221,10 +217,10 @@ static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_
     runner->progress.note(runner->progress.context, text);
 }
 
-/* First bad row, chain, cause and keep list of every policy. They measure the logits of a linear segmentation head. */
+/* First bad row, chain, cause and keep list of every policy. */
 static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const variant *variants, const vs_fp16_options *options,
                          vs_error *err) {
-    if (!options->analysis || runner->weights->model->arch.head == VS_HEAD_NONE || out->policy_count == 0) return VS_OK;
+    if (!options->analysis || out->policy_count == 0) return VS_OK;
     const vs_half_format format = variants[0].model.weights->format;
     vs_half_weights *wide = NULL;
     vs_half_prober prober = { 0 };

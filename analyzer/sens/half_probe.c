@@ -25,8 +25,8 @@ static vs_status is_interrupted(const vs_runner *runner, vs_error *err) {
 
 /* ---- the float run ---- */
 
-static vs_mat logits_of(const vs_job *job, const vs_backend *be, size_t image) {
-    const vs_mat all = vs_session_logits(job->session);
+static vs_mat output_of(const vs_job *job, const vs_backend *be, size_t image) {
+    const vs_mat all = vs_session_output(job->session);
     const size_t rows = all.rows / job->images;
     return vs_mat_view(be, all, image * rows, rows, 0, all.cols);
 }
@@ -38,7 +38,7 @@ static vs_status keep_floats(void *ctx, const vs_job *job, vs_error *err) {
     vs_status status = is_interrupted(p->runner, err);
     if (status == VS_OK) status = vs_forward(job->session, p->runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
-        const vs_mat from = logits_of(job, be, i);
+        const vs_mat from = output_of(job, be, i);
         void *to = p->floats[job->first + i] = be->ops->alloc(be, from.rows * from.cols);
         if (!to) return vs_fail(err, VS_ERR_NOMEM, "no memory for the float model's output");
         be->ops->copy(be, from, (vs_mat){ to, from.rows, from.cols, from.cols });
@@ -155,7 +155,7 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     status = vs_half_forward(job->session, c->model, job->pixels, seen, err);
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
         vs_error_sums *sums = &c->outputs[(job->first + i) % p->runner->wave];
-        const vs_mat y = logits_of(job, be, i), x = { p->floats[job->first + i], y.rows, y.cols, y.cols };
+        const vs_mat y = output_of(job, be, i), x = { p->floats[job->first + i], y.rows, y.cols, y.cols };
         be->ops->error_sums(be, x, y, 1, &sums);
     }
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
@@ -184,7 +184,7 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
             vs_sqnr_pool_add(&c->errors[i][k], &seen[i].error[k]);
     }
     vs_sqnr_pool_add(&c->output, &c->outputs[slot]);
-    c->stopped |= !seen[vs_half_row_index(&c->prober->runner->weights->model->arch, VS_ROW_HEAD_CONV, 0)].seen;
+    c->stopped |= !seen[vs_half_output_index(&c->prober->runner->weights->model->arch)].seen;
     return VS_OK;
 }
 

@@ -29,7 +29,7 @@ typedef struct vs_half_prober {
     const vs_imageset *set;
     size_t images, rows;
     size_t tokens;       /* of the first image */
-    void **floats;       /* [images]: the float run's logits, in the backend's memory */
+    void **floats;       /* [images]: the float run's output, in the backend's memory */
     vs_float_maps *maps; /* the float run's, of the images; NULL until a task is asked for */
     size_t runs;         /* so far, the float run not among them */
 } vs_half_prober;

@@ -213,6 +213,7 @@ static vs_status detect_blocks(vs_layout *l, const vs_tensorfile *file, vs_error
                        name);
     if (gated) {
         a->ffn = VS_FFN_SWIGLU;
+        a->gate_apart = true;
         a->hidden = first->shape[0];
         return VS_OK;
     }

@@ -87,14 +87,16 @@ typedef struct vs_half_counts {
     size_t max_row, max_col, first_row, first_col; /* first: the first overflow, where inf is not 0 */
 } vs_half_counts;
 
-/* What `elementwise` does; u is absent in the last two. */
+/* What `elementwise` does; u is absent from SQRT on. SIGMOID: 1 / (1 + e^-x), EXP: e^x. */
 typedef enum vs_element {
     VS_ELEMENT_ADD,
     VS_ELEMENT_SUB,
     VS_ELEMENT_MUL,
     VS_ELEMENT_DIV,
     VS_ELEMENT_SQRT,
-    VS_ELEMENT_ERF
+    VS_ELEMENT_ERF,
+    VS_ELEMENT_SIGMOID,
+    VS_ELEMENT_EXP
 } vs_element;
 
 /* Bytes of device memory that `alloc` and `alloc_counts` have given: held now, and the most so far. Zero where reals live in host
@@ -176,6 +178,9 @@ typedef struct vs_backend_ops {
     void (*elementwise)(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y);
     /* y[r] = sum_c x[r,c] / cols; y [rows, 1]. */
     void (*row_mean)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* y[r] = sum_c x[r,c], and the largest of x[r,c] that is no NaN (-inf where there is none); y [rows, 1]. */
+    void (*row_sum)(const vs_backend *self, vs_mat x, vs_mat y);
+    void (*row_max)(const vs_backend *self, vs_mat x, vs_mat y);
     /* A softmax before its division: y[r,c] = e^(scale x[r,c] - max_r), sums[r] = sum_c y[r,c]; sums [rows, 1]. y may be x. */
     void (*exp_rows)(const vs_backend *self, vs_mat x, double scale, vs_mat y, vs_mat sums);
 

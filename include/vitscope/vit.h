@@ -53,6 +53,7 @@ typedef struct vs_arch {
     size_t prefix_positions;                              /* stored positions of class and distillation token: 0, 1 or 2 */
     bool distilled;                                       /* the one register is DeiT's distillation token */
     vs_ffn ffn;
+    bool gate_apart; /* SwiGLU: gate and linear half are modules of their own (w1, w2), not one w12 */
     bool layer_scale;
     bool prefix_norm; /* class and register tokens have a final norm of their own */
     vs_position_mode position;

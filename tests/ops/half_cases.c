@@ -51,11 +51,19 @@ void test_round_half(void **state) {
         }
 }
 
-/* One operation, one rounding; erf has a relative error of its own. */
+/* One operation, one rounding; erf has a relative error of its own, sigmoid and e^x that of expf, which has float32's smallest
+ * numbers too. */
 static void element_case(ops_context *c, vs_element op, shape s, size_t u_rows, size_t u_cols, ops_values v) {
-    begin(c, OP_AFFINE, v, "element %d, [%zu,%zu] with [%zu,%zu]", (int)op, s.rows, s.cols, u_rows, u_cols);
-    tensor *x = input(c, s.rows, s.cols, v), *u = input(c, u_rows, u_cols, VALUES_NORMAL), *y = output(c, s.rows, s.cols);
-    const bool unary = op == VS_ELEMENT_SQRT || op == VS_ELEMENT_ERF;
+    begin(c, op >= VS_ELEMENT_SIGMOID ? OP_SILU_MUL : OP_AFFINE, v, "element %d, [%zu,%zu] with [%zu,%zu]", (int)op, s.rows,
+          s.cols, u_rows, u_cols);
+    float *values = vs_calloc(s.rows * s.cols, sizeof *values);
+    for (size_t i = 0; i < s.rows * s.cols; i++) {
+        values[i] = random_value(c, v, i % s.cols);
+        if (op == VS_ELEMENT_EXP) values[i] = -fabsf(values[i]); /* float32 ends at e^88; softmax asks for none above 1 */
+    }
+    tensor *x = input_from(c, s.rows, s.cols, values), *u = input(c, u_rows, u_cols, VALUES_NORMAL),
+           *y = output(c, s.rows, s.cols);
+    const bool unary = op >= VS_ELEMENT_SQRT;
     c->ref->ops->elementwise(c->ref, op, x->ref, unary ? (vs_mat){ 0 } : u->ref, y->ref);
     c->dut->ops->elementwise(c->dut, op, x->dut, unary ? (vs_mat){ 0 } : u->dut, y->dut);
     fetch(c, y);
@@ -63,13 +71,14 @@ static void element_case(ops_context *c, vs_element op, shape s, size_t u_rows, 
     for (size_t j = 0; j < s.rows * s.cols; j++) bound[j] = isfinite(y->want[j]) ? fabs(y->want[j]) + 0x1p-126 / 0x1p-24 : 0;
     compare(c, y, bound);
     free(bound);
+    free(values);
     finish(c);
 }
 
 void test_single_operations(void **state) {
     ops_context *c = *state;
     for (size_t i = 0; i < SHAPE_COUNT; i += stride())
-        for (vs_element op = VS_ELEMENT_ADD; op <= VS_ELEMENT_ERF; op++) {
+        for (vs_element op = VS_ELEMENT_ADD; op <= VS_ELEMENT_EXP; op++) {
             const shape s = SHAPES[i];
             element_case(c, op, s, s.rows, s.cols, VALUES_NORMAL);
             element_case(c, op, s, 1, s.cols, VALUES_OUTLIERS);
@@ -78,16 +87,36 @@ void test_single_operations(void **state) {
         }
 }
 
-static void mean_case(ops_context *c, shape s, ops_values v) {
-    begin(c, OP_DIV, v, "row_mean [%zu,%zu]", s.rows, s.cols);
+static void sum_case(ops_context *c, shape s, ops_values v, bool mean) {
+    begin(c, OP_DIV, v, "row_%s [%zu,%zu]", mean ? "mean" : "sum", s.rows, s.cols);
     tensor *x = input(c, s.rows, s.cols, v), *y = output(c, s.rows, 1);
-    c->ref->ops->row_mean(c->ref, x->ref, y->ref);
-    c->dut->ops->row_mean(c->dut, x->dut, y->dut);
+    if (mean) {
+        c->ref->ops->row_mean(c->ref, x->ref, y->ref);
+        c->dut->ops->row_mean(c->dut, x->dut, y->dut);
+    } else {
+        c->ref->ops->row_sum(c->ref, x->ref, y->ref);
+        c->dut->ops->row_sum(c->dut, x->dut, y->dut);
+    }
     double *bound = doubles(s.rows); /* a float64 sum, rounded to float32 once */
     for (size_t r = 0; r < s.rows; r++)
-        for (size_t j = 0; j < s.cols; j++) bound[r] += fabs((double)value_at(x, r, j)) / (double)s.cols;
+        for (size_t j = 0; j < s.cols; j++) bound[r] += fabs((double)value_at(x, r, j)) / (mean ? (double)s.cols : 1);
     compare(c, y, bound);
     free(bound);
+    finish(c);
+}
+
+/* The last row has no number at all, others NaN among numbers. */
+static void max_case(ops_context *c, shape s, ops_values v) {
+    begin(c, OP_EXACT, v, "row_max [%zu,%zu]", s.rows, s.cols);
+    float *values = vs_calloc(s.rows * s.cols, sizeof *values);
+    for (size_t i = 0; i < s.rows * s.cols; i++)
+        values[i] = i / s.cols + 1 == s.rows || i % 7 == 3 ? NAN : random_value(c, v, i % s.cols);
+    tensor *x = input_from(c, s.rows, s.cols, values), *y = output(c, s.rows, 1);
+    c->ref->ops->row_max(c->ref, x->ref, y->ref);
+    c->dut->ops->row_max(c->dut, x->dut, y->dut);
+    settle(c);
+    compare_exact(c, y);
+    free(values);
     finish(c);
 }
 
@@ -118,7 +147,9 @@ void test_row_sums(void **state) {
     ops_context *c = *state;
     for (size_t i = 0; i < SHAPE_COUNT; i += stride())
         for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
-            mean_case(c, SHAPES[i], v);
+            sum_case(c, SHAPES[i], v, true);
+            sum_case(c, SHAPES[i], v, false);
+            max_case(c, SHAPES[i], v);
             exp_case(c, SHAPES[i], 0.125, v);
         }
 }

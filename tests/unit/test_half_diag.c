@@ -137,6 +137,15 @@ static void rows_have_classes_and_units(void **state) {
                   { "blocks.10.mlp.fc2", VS_CLASS_LINEAR, "blocks.10.mlp.fc2" },
                   { "head.bn", VS_CLASS_NORM, "head.bn" },
                   { "head.conv_seg", VS_CLASS_LINEAR, "head.conv_seg" },
+                  { "blocks.8.norm.square", VS_CLASS_NORM, "blocks.8.norm" },
+                  { "cls_norm.square", VS_CLASS_NORM, "cls_norm" },
+                  { "norm.cat", VS_CLASS_NORM, "norm" },
+                  { "head.queries", VS_CLASS_RESIDUAL, "head.queries" },
+                  { "head.mask_head.1.gelu.erf", VS_CLASS_GELU, "head.mask_head.1.gelu" },
+                  { "head.mask_head.2", VS_CLASS_LINEAR, "head.mask_head.2" },
+                  { "head.upscale.0.act", VS_CLASS_GELU, "head.upscale.0.act" },
+                  { "head.upscale.0.norm.square", VS_CLASS_NORM, "head.upscale.0.norm" },
+                  { "head.einsum", VS_CLASS_LINEAR, "head.einsum" },
                   { "head.fusion.add", VS_CLASS_RESIDUAL, "head.fusion.add" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char unit[64];
@@ -146,7 +155,17 @@ static void rows_have_classes_and_units(void **state) {
     }
 }
 
-static const vs_arch arch = { .width = 8, .heads = 2, .depth = 2, .hidden = 32, .patch = 4, .registers = 1, .classes = 3 };
+static const vs_arch arch = { .width = 8,
+                              .heads = 2,
+                              .depth = 2,
+                              .hidden = 32,
+                              .patch = 4,
+                              .registers = 1,
+                              .classes = 3,
+                              .head = VS_HEAD_SEGMENTATION,
+                              .head_maps = 1,
+                              .head_width = 8,
+                              .head_norm = true };
 
 static void expect_reads(const bool *present, size_t row, size_t a, size_t b) {
     size_t from[VS_HALF_READS];

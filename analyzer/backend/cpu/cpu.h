@@ -26,6 +26,8 @@ void vs_cpu_fill_operations(vs_backend_ops *ops);
 /* half.c */
 void vs_cpu_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y);
 void vs_cpu_row_mean(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_cpu_row_sum(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_cpu_row_max(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_cpu_exp_rows(const vs_backend *self, vs_mat x, double scale, vs_mat y, vs_mat sums);
 void vs_cpu_round_half(const vs_backend *self, vs_mat x, vs_half_format format, vs_mat y, size_t images,
                        vs_half_counts *const *counts);

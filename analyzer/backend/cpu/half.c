@@ -53,6 +53,12 @@ void vs_cpu_round_half(const vs_backend *self, vs_mat x, vs_half_format format, 
     }
 }
 
+/* e^-|x| never overflows; both signs share it. */
+static float sigmoid(float x) {
+    const float e = expf(-fabsf(x));
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
 /* One loop an operation; `step` is 1 where u has a value a column, 0 where one serves the row. */
 static void element_row(vs_element op, const float *x, const float *u, size_t step, float *y, size_t n) {
     switch (op) {
@@ -74,23 +80,45 @@ static void element_row(vs_element op, const float *x, const float *u, size_t st
     case VS_ELEMENT_ERF:
         for (size_t c = 0; c < n; c++) y[c] = erff(x[c]);
         break;
+    case VS_ELEMENT_SIGMOID:
+        for (size_t c = 0; c < n; c++) y[c] = sigmoid(x[c]);
+        break;
+    case VS_ELEMENT_EXP:
+        for (size_t c = 0; c < n; c++) y[c] = expf(x[c]);
+        break;
     }
 }
 
 void vs_cpu_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y) {
     (void)self;
     for (size_t r = 0; r < x.rows; r++)
-        element_row(op, vs_cpu_row(x, r), u.p ? vs_cpu_row(u, u.rows == 1 ? 0 : r) : NULL, u.cols == 1 ? 0 : 1, vs_cpu_row(y, r),
-                    x.cols);
+        element_row(op, vs_cpu_row(x, r), u.p ? vs_cpu_row(u, u.rows == 1 ? 0 : r) : vs_cpu_row(x, r) /* is not read */,
+                    u.cols == 1 ? 0 : 1, vs_cpu_row(y, r), x.cols);
+}
+
+static double sum_of(const float *x, size_t n) {
+    double sum = 0;
+    for (size_t c = 0; c < n; c++) sum += (double)x[c];
+    return sum;
 }
 
 void vs_cpu_row_mean(const vs_backend *self, vs_mat x, vs_mat y) {
     (void)self;
+    for (size_t r = 0; r < x.rows; r++) *vs_cpu_row(y, r) = (float)(sum_of(vs_cpu_row(x, r), x.cols) / (double)x.cols);
+}
+
+void vs_cpu_row_sum(const vs_backend *self, vs_mat x, vs_mat y) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++) *vs_cpu_row(y, r) = (float)sum_of(vs_cpu_row(x, r), x.cols);
+}
+
+void vs_cpu_row_max(const vs_backend *self, vs_mat x, vs_mat y) {
+    (void)self;
     for (size_t r = 0; r < x.rows; r++) {
         const float *row = vs_cpu_row(x, r);
-        double sum = 0;
-        for (size_t c = 0; c < x.cols; c++) sum += (double)row[c];
-        *vs_cpu_row(y, r) = (float)(sum / (double)x.cols);
+        float largest = -INFINITY;
+        for (size_t c = 0; c < x.cols; c++) largest = row[c] > largest ? row[c] : largest;
+        *vs_cpu_row(y, r) = largest;
     }
 }
 

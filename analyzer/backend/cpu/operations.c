@@ -351,6 +351,8 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->mask_scores = mask_scores;
     o->elementwise = vs_cpu_elementwise;
     o->row_mean = vs_cpu_row_mean;
+    o->row_sum = vs_cpu_row_sum;
+    o->row_max = vs_cpu_row_max;
     o->exp_rows = vs_cpu_exp_rows;
     o->round_half = vs_cpu_round_half;
     o->div_channels = div_channels;

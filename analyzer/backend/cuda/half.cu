@@ -129,9 +129,12 @@ struct element_of {
         case VS_ELEMENT_MUL: return x_ * u_;
         case VS_ELEMENT_DIV: return x_ / u_;
         case VS_ELEMENT_SQRT: return sqrtf(x_);
-        case VS_ELEMENT_ERF: break;
+        case VS_ELEMENT_ERF: return erff(x_);
+        case VS_ELEMENT_EXP: return expf(x_);
+        case VS_ELEMENT_SIGMOID: break;
         }
-        return erff(x_);
+        const float e = expf(-fabsf(x_)); /* never overflows; both signs share it */
+        return (x_ < 0.0f ? e : 1.0f) / (1.0f + e);
     }
     template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
         float w[4] = { 0, 0, 0, 0 };
@@ -150,18 +153,38 @@ static void single_operation(const vs_backend *self, vs_element op, vs_mat x, vs
     if (t) vs_elementwise(t, y, element_of{ op, x, u });
 }
 
-static __global__ void row_mean_kernel(vs_mat x, vs_mat y) {
+static __global__ void row_sum_kernel(vs_mat x, double over, vs_mat y) {
     const float *in = vs_row(x, blockIdx.x);
     double sum = 0;
     for (size_t c = threadIdx.x; c < x.cols; c += blockDim.x) sum += static_cast<double>(in[c]);
     sum = block_sum(sum);
-    if (threadIdx.x == 0) *vs_row(y, blockIdx.x) = static_cast<float>(sum / static_cast<double>(x.cols));
+    if (threadIdx.x == 0) *vs_row(y, blockIdx.x) = static_cast<float>(sum / over);
+}
+
+static void sum_over(const vs_backend *self, const char *name, vs_mat x, double over, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, name);
+    if (!t || x.rows == 0 || x.cols == 0) return;
+    row_sum_kernel<<<vs_dim(x.rows), vs_row_threads(x.cols), 0, t->stream>>>(x, over, y);
+    vs_cuda_end(t);
 }
 
 static void row_mean(const vs_backend *self, vs_mat x, vs_mat y) {
-    vs_cuda_thread *t = vs_cuda_begin(self, "row_mean");
+    sum_over(self, "row_mean", x, static_cast<double>(x.cols), y);
+}
+static void row_sum(const vs_backend *self, vs_mat x, vs_mat y) { sum_over(self, "row_sum", x, 1, y); }
+
+static __global__ void row_max_kernel(vs_mat x, vs_mat y) {
+    const float *in = vs_row(x, blockIdx.x);
+    float largest = -INFINITY;
+    for (size_t c = threadIdx.x; c < x.cols; c += blockDim.x) largest = fmaxf(largest, in[c]);
+    largest = block_reduce(largest, -INFINITY, [](float a, float b) { return fmaxf(a, b); });
+    if (threadIdx.x == 0) *vs_row(y, blockIdx.x) = largest;
+}
+
+static void row_max(const vs_backend *self, vs_mat x, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "row_max");
     if (!t || x.rows == 0 || x.cols == 0) return;
-    row_mean_kernel<<<vs_dim(x.rows), vs_row_threads(x.cols), 0, t->stream>>>(x, y);
+    row_max_kernel<<<vs_dim(x.rows), vs_row_threads(x.cols), 0, t->stream>>>(x, y);
     vs_cuda_end(t);
 }
 
@@ -191,6 +214,8 @@ static void exp_rows(const vs_backend *self, vs_mat x, double scale, vs_mat y, v
 void vs_cuda_fill_half(vs_backend_ops *o) {
     o->elementwise = single_operation;
     o->row_mean = row_mean;
+    o->row_sum = row_sum;
+    o->row_max = row_max;
     o->exp_rows = exp_rows;
     o->round_half = round_half;
 }

@@ -57,9 +57,11 @@ static double element(vs_element op, double x, double u) {
     case VS_ELEMENT_MUL: return x * u;
     case VS_ELEMENT_DIV: return x / u;
     case VS_ELEMENT_SQRT: return sqrt(x);
-    case VS_ELEMENT_ERF: break;
+    case VS_ELEMENT_ERF: return erf(x);
+    case VS_ELEMENT_SIGMOID: return 1 / (1 + exp(-x));
+    case VS_ELEMENT_EXP: break;
     }
-    return erf(x);
+    return exp(x);
 }
 
 void vs_ref_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y) {
@@ -71,12 +73,28 @@ void vs_ref_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat 
         }
 }
 
+static double sum_of(const double *x, size_t n) {
+    double sum = 0;
+    for (size_t c = 0; c < n; c++) sum += x[c];
+    return sum;
+}
+
 void vs_ref_row_mean(const vs_backend *self, vs_mat x, vs_mat y) {
     (void)self;
+    for (size_t r = 0; r < x.rows; r++) *vs_ref_row(y, r) = sum_of(vs_ref_row(x, r), x.cols) / (double)x.cols;
+}
+
+void vs_ref_row_sum(const vs_backend *self, vs_mat x, vs_mat y) {
+    (void)self;
+    for (size_t r = 0; r < x.rows; r++) *vs_ref_row(y, r) = sum_of(vs_ref_row(x, r), x.cols);
+}
+
+void vs_ref_row_max(const vs_backend *self, vs_mat x, vs_mat y) {
+    (void)self;
     for (size_t r = 0; r < x.rows; r++) {
-        double sum = 0;
-        for (size_t c = 0; c < x.cols; c++) sum += vs_ref_row(x, r)[c];
-        *vs_ref_row(y, r) = sum / (double)x.cols;
+        double largest = -HUGE_VAL;
+        for (size_t c = 0; c < x.cols; c++) largest = fmax(largest, vs_ref_row(x, r)[c]);
+        *vs_ref_row(y, r) = largest;
     }
 }
 

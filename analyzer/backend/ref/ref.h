@@ -31,6 +31,8 @@ void vs_ref_mask_scores(const vs_backend *self, vs_mat m, vs_mat c, size_t image
 /* half.c */
 void vs_ref_elementwise(const vs_backend *self, vs_element op, vs_mat x, vs_mat u, vs_mat y);
 void vs_ref_row_mean(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_ref_row_sum(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_ref_row_max(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_exp_rows(const vs_backend *self, vs_mat x, double scale, vs_mat y, vs_mat sums);
 void vs_ref_round_half(const vs_backend *self, vs_mat x, vs_half_format format, vs_mat y, size_t images,
                        vs_half_counts *const *counts);
