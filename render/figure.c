@@ -79,6 +79,7 @@ double vs_round_step(double top) {
 void vs_script_decades(vs_text *o, double low, double top, bool named) {
     const int first = (int)ceil(log10(low) - 1e-9), last = (int)floor(log10(top) + 1e-9);
     const int step = 1 + (last - first) / 8;
+    const bool powers = first < -3 || last > 4; /* one notation an axis */
     vs_text_add(o, "(");
     for (int e = first; e <= last; e += step) {
         const double v = pow(10, e);
@@ -86,7 +87,7 @@ void vs_script_decades(vs_text *o, double low, double top, bool named) {
         if (!named)
             vs_text_add(o, "'' %.17g", v);
         else
-            vs_text_add(o, e < -3 || e > 3 ? "'%.0e' %.17g" : "'%g' %.17g", v, v);
+            vs_text_add(o, powers ? "'%.0e' %.17g" : "'%g' %.17g", v, v);
     }
     vs_text_add(o, ")");
 }

@@ -185,6 +185,7 @@ vs_status vs_timed_open(vs_backend **out, const vs_backend *inner, vs_error *err
     if (!t) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
     t->base = *inner;
     t->base.ops = &operations;
+    t->base.half = NULL; /* its slots are not timed, and would find the wrong context */
     t->base.context = t;
     t->inner = inner;
     vs_timed_reset(&t->base);

@@ -18,6 +18,7 @@ static const struct {
 };
 enum { NOTES = 2, BUCKETS = 2 * KINDS }; /* of each kind the rows that hold, then those that overflow */
 static const double highest = 18;        /* bits: what lies above is in no danger */
+static const double NOTE_BITS = 5;       /* below the lowest point, for its name */
 
 /* One policy. */
 typedef struct panel {
@@ -181,7 +182,7 @@ static vs_status draw(vs_chart_job *job, const sheet *s, vs_error *err) {
                              .columns = 1,
                              .panel_width = 760,
                              .panel_height = 210,
-                             .y_low = fmin(s->low, 0) - 2,
+                             .y_low = fmin(s->low, 0) - NOTE_BITS,
                              .y_high = half ? highest : 128,
                              .dots = true };
     const vs_status status = heading && caption ? vs_chart_emit(job, "fp16.headroom", &chart, NULL, err)

@@ -109,7 +109,7 @@ int vs_cli_run(const vs_command_line *line) {
 /* The float model alone beside it; the section fp16 comes into being where the file has none. */
 int vs_cli_fp16(const vs_command_line *line) {
     static const char *const made[] = { "states=[fp32]", "analyze.recipes=[]", "analyze.output=false", "analyze.spared=false",
-                                        "fp16.real=false" };
+                                        "fp16={}" };
     vs_command_line only = *line;
     vs_error err = { 0 };
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {

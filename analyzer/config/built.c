@@ -9,7 +9,6 @@ static vs_status unbuilt(const vs_config *c, vs_mark at, vs_error *err, const ch
 }
 
 vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
-    if (c->fp16.real) return unbuilt(c, vs_config_mark(c, "fp16.real"), err, "fp16.real:", "true");
     for (size_t i = 0; i < c->state_count; i++) {
         const vs_state_config *s = &c->states[i];
         if (s->kind == VS_STATE_SQPH || s->kind == VS_STATE_FP16)

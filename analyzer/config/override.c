@@ -100,7 +100,11 @@ vs_status vs_node_override(vs_node *root, const char *text, vs_mark mark, vs_err
             status = vs_fail(err, VS_ERR_CONFIG, "--set %s: '%s' is no map", text, key);
         at = child;
     }
-    if (status == VS_OK) status = vs_node_set(at, rest, mark, value, err);
+    const vs_node *there = status == VS_OK ? vs_node_get(at, rest) : NULL;
+    const bool section =
+        status == VS_OK && value->kind == VS_NODE_MAP && value->count == 0 && there && there->kind == VS_NODE_MAP;
+    if (section || status != VS_OK) goto out; /* KEY={} makes a section where there is none */
+    status = vs_node_set(at, rest, mark, value, err);
     if (status == VS_OK) value = NULL;
 out:
     vs_node_free(value);

@@ -596,7 +596,7 @@ static const vs_field fp16_fields[] = {
       .type = VS_FIELD_BOOL,
       .offset = AT(fp16.real),
       .fallback = "false",
-      .doc = "half kernels of a GPU beside the emulation (not built yet)" },
+      .doc = "the same policies on half kernels of a GPU (backend cuda) beside the emulation" },
     { .key = NULL },
 };
 

@@ -151,6 +151,8 @@ typedef struct vs_half_seen {
     vs_error_sums error[VS_HALF_PARTS];  /* against the float run; attn.qkv: of q, k and v */
 } vs_half_seen;
 
+typedef struct vs_half_real vs_half_real; /* real.h */
+
 /* The stream in front of blocks, as a pass keeps it and others begin with it. */
 typedef struct vs_half_streams {
     void *const *at; /* [images * depth]: backend memory, [T, C] each; NULL: that one is not kept */
@@ -162,6 +164,7 @@ typedef struct vs_half_streams {
 typedef struct vs_half_model {
     const vs_half_weights *weights;
     const vs_policy_config *policy;
+    const vs_half_real *real;       /* half kernels instead of the emulation (real.h); NULL: none */
     const bool *float32;            /* [vs_half_row_count]: further rows in float32; NULL: none */
     bool counts_only;               /* `seen` gets counts and no comparison: no float run beside it */
     const vs_half_streams *streams; /* NULL: none; else counts_only and vs_half_can_resume */

@@ -76,7 +76,8 @@ static void make_prefix(maker *m, vs_half_set *set) {
 
 static void make_constants(maker *m, vs_half_set *set) {
     const vs_arch *a = &set->w.model->arch;
-    const double head = (double)(a->width / a->heads);
+    const size_t channels = a->width / a->heads;
+    const double head = (double)channels;
     const double values[VS_CONSTANTS] = { [VS_CONSTANT_EPS] = a->eps,
                                           [VS_CONSTANT_HEAD_EPS] = 1e-5,
                                           [VS_CONSTANT_SQRT2] = sqrt(2),

@@ -266,6 +266,33 @@ static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p,
                 worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
 }
 
+/* One sentence a policy. */
+static void add_real(vs_text *t, const vs_fp16_policy *p) {
+    const vs_fp16_real *real = &p->real;
+    char text[256];
+    if (!real->present) return;
+    flow f = flow_begin(t);
+    snprintf(text, sizeof text, "%s on the GPU's half kernels:", p->name);
+    flow_add(&f, text);
+    if (real->block_count && isfinite(real->largest_difference)) {
+        snprintf(text, sizeof text, "noise of block outputs within %.2f dB of the emulation's (most at %s)",
+                 real->largest_difference, real->blocks[real->largest_block].row);
+        flow_add(&f, text);
+    } else if (real->block_count) {
+        snprintf(text, sizeof text, "%s is finite there or in the emulation, not in both", real->blocks[real->largest_block].row);
+        flow_add(&f, text);
+    }
+    if (real->has_task && real->task.has_labels)
+        snprintf(text, sizeof text, "mIoU %.2f (emulated %.2f)", real->task.miou, p->task.miou);
+    else if (real->has_task)
+        snprintf(text, sizeof text, "agreement %.2f %% (emulated %.2f)", real->task.agreement, p->task.agreement);
+    if (real->has_task) {
+        if (real->block_count) vs_text_add(t, ";");
+        flow_add(&f, text);
+    }
+    vs_text_add(t, ".\n");
+}
+
 void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
     int width = 12;
     if (!r->fp16.policy_count) return;
@@ -287,6 +314,7 @@ void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
             vs_text_add(t, "  %s, with what is bad before it in float32: %s at %s\n", r->fp16.policies[i].name,
                         strcmp(g->chain[k].why, "nan") == 0 ? "NaN" : g->chain[k].why, g->chain[k].row);
     }
+    for (size_t i = 0; i < r->fp16.policy_count; i++) add_real(t, &r->fp16.policies[i]);
     if (r->fp16.weights_flushed)
         vs_text_add(t, "  %llu weights became 0 when they were stored in half.\n", (unsigned long long)r->fp16.weights_flushed);
     if (r->fp16.weights_inf)

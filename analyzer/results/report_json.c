@@ -423,6 +423,25 @@ static void fp16_diagnosis(document *d, const vs_fp16_diagnosis *g, json_t *o) {
     put(d, o, "runs", integer(g->runs));
 }
 
+static json_t *fp16_real(document *d, const vs_fp16_real *r) {
+    json_t *o = json_object(), *blocks = json_array();
+    for (size_t i = 0; i < r->block_count; i++) {
+        json_t *one = json_object();
+        put(d, one, "row", json_string(r->blocks[i].row));
+        put(d, one, "sqnr", number(r->blocks[i].sqnr));
+        put(d, one, "emulated", number(r->blocks[i].emulated));
+        append(d, blocks, one);
+    }
+    put(d, o, "sqnr", pooled(&r->sqnr));
+    put(d, o, "task", r->has_task ? task_values(d, &r->task) : json_null());
+    put(d, o, "classes_predicted", r->has_task ? integer(r->classes_predicted) : json_null());
+    put(d, o, "finite", r->block_count ? json_boolean(r->finite) : json_null());
+    put(d, o, "blocks", blocks);
+    put(d, o, "largest_difference_db", r->block_count ? number(r->largest_difference) : json_null());
+    put(d, o, "output_difference_db", r->block_count ? number(r->output_difference) : json_null());
+    return o;
+}
+
 static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
     json_t *o = json_object(), *rows = json_array();
     for (size_t i = 0; i < p->row_count; i++) append(d, rows, fp16_row(d, &p->rows[i]));
@@ -434,6 +453,7 @@ static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
     put(d, o, "rows", rows);
     put(d, o, "first_bad", fp16_first_bad(d, p));
     if (p->diagnosis.present) fp16_diagnosis(d, &p->diagnosis, o);
+    if (p->real.present) put(d, o, "real", fp16_real(d, &p->real));
     return o;
 }
 

@@ -223,6 +223,26 @@ typedef struct vs_fp16_diagnosis {
     size_t runs;       /* emulated runs over the analysis images, the policy's own among them */
 } vs_fp16_diagnosis;
 
+/* The policy on the backend's half kernels, beside its emulation. SQNR in dB; -HUGE_VAL: not finite. */
+typedef struct vs_fp16_real_row {
+    char row[64]; /* "blocks.3.add2" */
+    double sqnr, emulated;
+} vs_fp16_real_row;
+
+typedef struct vs_fp16_real {
+    bool present, finite;
+    vs_sqnr sqnr;             /* of the output, against the float run */
+    vs_fp16_real_row *blocks; /* the stream after each block */
+    size_t block_count;
+    /* dB between kernels and emulation: the largest of the blocks, and of the output, whose noise few tokens decide and which
+       therefore scatters more. HUGE_VAL: finite on one side alone. */
+    double largest_difference, output_difference;
+    size_t largest_block;
+    bool has_task;
+    vs_task task;
+    size_t classes_predicted;
+} vs_fp16_real;
+
 typedef struct vs_fp16_policy {
     char name[128];
     const char *scale; /* "after", ...; NULL where no scale is stored */
@@ -237,6 +257,7 @@ typedef struct vs_fp16_policy {
     bool has_task;
     vs_task task;
     size_t classes_predicted;
+    vs_fp16_real real; /* where it was asked for */
 } vs_fp16_policy;
 
 typedef struct vs_fp16_results {

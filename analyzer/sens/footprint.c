@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analysis_run.h"
+#include "half.h"
 
 static bool is_state(const vs_config *c, const char *name) {
     for (size_t i = 0; i < c->state_count; i++)
@@ -20,9 +21,26 @@ static size_t count_variants(const vs_config *c) {
     return n;
 }
 
+/* Rounded to the format, and to its digits alone (fp16.md section 4, item 3). Both are kept as reals. */
+static const double HALF_SETS = 2;
+
 static double linear_weights(const vs_arch *a) {
     const double c = (double)a->width, hidden = (double)a->hidden;
     return (double)a->depth * (4 * c * c + (double)vs_arch_fc1_width(a) * c + hidden * c);
+}
+
+/* A session of the half-precision diagnosis: all rows twice. */
+static vs_status half_session_bytes(size_t *bytes, const vs_footprint_options *o, const vs_weights *weights, size_t tokens,
+                                    vs_error *err) {
+    *bytes = 0;
+    if (!o->config->fp16.set) return VS_OK;
+    const vs_session_options session = { .images = o->batch,
+                                         .height = o->height,
+                                         .width = o->width,
+                                         .workspaces = 1,
+                                         .streams = 1,
+                                         .scratch = vs_half_scratch(&o->model->arch, tokens, o->batch) };
+    return vs_session_bytes(bytes, weights, &session, err);
 }
 
 vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, vs_error *err) {
@@ -40,9 +58,11 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
                                          .scratch = probabilities ? vs_analysis_scratch_reals_with_probs(a, tokens, o->batch)
                                                                   : vs_analysis_scratch_reals(a, tokens, o->batch),
                                          .probabilities = probabilities };
-    size_t bytes = 0;
-    const vs_status status = vs_session_bytes(&bytes, &weights, &session, err);
+    size_t bytes = 0, half = 0;
+    vs_status status = vs_session_bytes(&bytes, &weights, &session, err);
+    if (status == VS_OK) status = half_session_bytes(&half, o, &weights, tokens, err);
     if (status != VS_OK) return status;
+    if (half > bytes) bytes = half;
     const double parameters = (double)o->model->parameters;
     *f = (vs_footprint){ .model = parameters * sizeof(float),
                          .weights = be->host_memory && be->real == VS_REAL_F32 ? 0 : parameters * real,
@@ -51,10 +71,13 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
                          .sessions = (double)bytes * (double)o->threads,
                          .counters = (double)(o->rows * o->config->state_count * VS_TENSOR_COUNT) * VS_HIST_BINS * 8 };
     f->states = (double)f->state_count * linear_weights(a) * real;
+    if (o->config->fp16.set) f->half_weights = HALF_SETS * parameters * real;
     return VS_OK;
 }
 
-double vs_footprint_total(const vs_footprint *f) { return f->model + f->weights + f->states + f->sessions + f->counters; }
+double vs_footprint_total(const vs_footprint *f) {
+    return f->model + f->weights + f->states + f->half_weights + f->sessions + f->counters;
+}
 
 void vs_footprint_text(const vs_footprint *f, const vs_backend *be, char *text, size_t size) {
     const double giga = 1e9, total = vs_footprint_total(f), there = be->host_memory ? total : total - f->model;
@@ -65,6 +88,7 @@ void vs_footprint_text(const vs_footprint *f, const vs_backend *be, char *text, 
         double bytes;
     } parts[] = { { "its weights on the backend", 0, f->weights },
                   { "quantized states", f->state_count, f->states },
+                  { "weights in half precision", 0, f->half_weights },
                   { "sessions", f->session_count, f->sessions },
                   { "counters", 0, f->counters } };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {

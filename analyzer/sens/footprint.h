@@ -16,10 +16,11 @@ typedef struct vs_footprint_options {
 
 /* Bytes. */
 typedef struct vs_footprint {
-    double model;    /* float32, on the host */
-    double weights;  /* the backend's copy; 0 where it reads the model's own */
-    double states;   /* quantized weights */
-    double sessions; /* of the analysis, which has the largest */
+    double model;        /* float32, on the host */
+    double weights;      /* the backend's copy; 0 where it reads the model's own */
+    double states;       /* quantized weights */
+    double half_weights; /* of the half-precision diagnosis */
+    double sessions;     /* of the analysis or of the half-precision diagnosis, whichever has the larger */
     double counters;
     size_t state_count, session_count;
 } vs_footprint;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fp16_real.h"
 #include "half_diag.h"
 #include "record.h"
 #include "util.h"
@@ -176,6 +177,33 @@ static vs_status evaluate(vs_fp16_results *out, vs_evaluation *maps, const vs_ru
     return status;
 }
 
+/* ---- half kernels ---- */
+
+/* Beside the emulation, which has run. Models are copies: those of `variants` stay emulated. */
+static vs_status run_real(vs_fp16_results *out, const vs_runner *runner, const variant *variants, const vs_half_weights *weights,
+                          const vs_fp16_options *options, vs_error *err) {
+    vs_half_real *real = NULL;
+    size_t count = 0;
+    vs_half_model *models = vs_calloc(out->policy_count, sizeof *models);
+    vs_fp16_policy **policies = vs_calloc(out->policy_count, sizeof *policies);
+    vs_status status =
+        models && policies ? vs_half_real_create(&real, weights, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for half kernels");
+    for (size_t i = 0; i < out->policy_count && status == VS_OK; i++) {
+        if (!vs_half_real_runs(&variants[i].policy)) continue;
+        models[count] = variants[i].model;
+        models[count].real = real;
+        policies[count] = &out->policies[i];
+        if (options->analysis) status = vs_fp16_real_analyze(policies[count], runner, &models[count], options, err);
+        count++;
+    }
+    if (status == VS_OK && options->evaluation && count)
+        status = vs_fp16_real_evaluate(policies, models, count, runner, options, err);
+    vs_half_real_free(real);
+    free(models);
+    free(policies);
+    return status;
+}
+
 /* ---- policies ---- */
 
 static const char *const scale_names[] = {
@@ -253,6 +281,7 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
     vs_status status =
         variants && out->policies ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the half-precision diagnosis");
     if (status == VS_OK) status = vs_half_check(runner->weights->model, be->name, be->ops, err);
+    if (status == VS_OK && config->real) status = vs_half_real_check(runner->weights->model, be, format, err);
     if (status == VS_OK) status = vs_half_weights_create(&weights, runner->weights, format, err);
     if (status == VS_OK) {
         out->weights_inf = weights->inf;
@@ -266,6 +295,7 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
         if (options->analysis) status = analyze(&out->policies[i], runner, &variants[i], options, err);
     }
     if (status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
+    if (status == VS_OK && config->real) status = run_real(out, runner, variants, weights, options, err);
     if (status == VS_OK) status = explain(out, runner, variants, options, err);
     vs_half_weights_free(weights);
     free(variants);
@@ -276,6 +306,7 @@ void vs_fp16_release(vs_fp16_results *r) {
     for (size_t i = 0; r->policies && i < r->policy_count; i++) {
         free(r->policies[i].rows);
         free(r->policies[i].task.iou);
+        vs_fp16_real_release(&r->policies[i].real);
         vs_half_diagnosis_release(&r->policies[i].diagnosis);
     }
     free(r->policies);

@@ -194,8 +194,8 @@ static size_t first_block(const vs_half_prober *p, const vs_half_model *model) {
     const vs_arch *a = &p->runner->weights->model->arch;
     const vs_half_kept *k = &p->kept;
     size_t row = 0;
-    if (!k->streams || k->weights != model->weights || k->policy != model->policy || !model->counts_only || !model->float32)
-        return 0;
+    if (!k->streams || k->weights != model->weights || k->policy != model->policy || model->real) return 0;
+    if (!model->counts_only || !model->float32) return 0;
     while (row < p->rows && k->float32[row] == model->float32[row]) row++;
     for (size_t block = a->depth; block-- > 1;)
         if (k->streams[block] && vs_half_row_index(a, VS_ROW_BLOCK_FIRST, block) <= row) return block;
@@ -206,7 +206,7 @@ static size_t first_block(const vs_half_prober *p, const vs_half_model *model) {
 static vs_status begin_streams(context *c, bool keep, vs_error *err) {
     vs_half_prober *p = c->prober;
     const vs_arch *a = &p->runner->weights->model->arch;
-    c->keep = keep && vs_half_can_resume(a) && c->model->counts_only && !(c->model->largest > 0);
+    c->keep = keep && vs_half_can_resume(a) && c->model->counts_only && !c->model->real && !(c->model->largest > 0);
     const vs_status status = c->keep ? begin_keep(p, c->model, err) : VS_OK;
     if (!c->keep) c->first = first_block(p, c->model);
     if (c->keep || c->first) c->streams = p->kept.streams;

@@ -8,8 +8,9 @@
 
 static const double GOOD = 40, WORSE = 6, OVERFLOWS = 65520; /* dB; dB; what rounds to infinity */
 
-/* Below 40 dB, and more than 6 dB under the worst of what it reads. */
+/* Below 40 dB, and more than 6 dB under the worst of what it reads. EoMT's class scores are made outside, in float32. */
 static bool is_bad(const vs_arch *a, const vs_half_probe *probe, const bool *present, size_t row) {
+    if (row == vs_half_row_index(a, VS_ROW_CLASS_SCORES, 0)) return false;
     if (!present[row] || !(probe->rows[row].sqnr < GOOD)) return false;
     size_t from[VS_HALF_READS];
     const size_t count = vs_half_reads(a, present, row, from);

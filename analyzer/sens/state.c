@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "real.h"
 #include "util.h"
 
 static bool is_smooth(vs_state_kind kind) { return kind == VS_STATE_SQ; }
@@ -133,13 +134,18 @@ size_t vs_states_first_alike(const vs_states *s, size_t recipe, vs_kind kind, in
 }
 
 vs_status vs_state_forward(const vs_state *state, vs_session *session, const float *pixels, vs_error *err) {
+    if (state->half && state->half->real) return vs_half_real_forward(session, state->half, pixels, NULL, NULL, err);
     if (state->half) return vs_half_forward(session, state->half, pixels, NULL, err);
     vs_state_tap tap = { state, state->weights->backend };
     return vs_forward(session, state->weights, pixels, vs_state_tapper(&tap), err);
 }
 
 size_t (*vs_states_scratch(const vs_states *states))(const vs_arch *arch, size_t tokens, size_t images) {
-    for (size_t i = 0; i < states->state_count; i++)
-        if (states->states[i].half) return vs_half_scratch;
-    return NULL;
+    size_t (*scratch)(const vs_arch *arch, size_t tokens, size_t images) = NULL;
+    for (size_t i = 0; i < states->state_count; i++) {
+        const vs_half_model *half = states->states[i].half;
+        if (half && !half->real) return vs_half_scratch; /* half kernels take less */
+        if (half) scratch = vs_half_real_scratch;
+    }
+    return scratch;
 }

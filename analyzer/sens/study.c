@@ -10,6 +10,7 @@
 #include "calibrate.h"
 #include "footprint.h"
 #include "fp16.h"
+#include "real.h"
 #include "sweep.h"
 #include "util.h"
 
@@ -277,6 +278,8 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
         status = vs_fail(err, VS_ERR_UNSUPPORTED,
                          "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", config->path);
     if (status == VS_OK && config->fp16.set) status = vs_half_check(s->model, s->backend->name, s->backend->ops, err);
+    if (status == VS_OK && config->fp16.set && config->fp16.real)
+        status = vs_half_real_check(s->model, s->backend, (vs_half_format)config->fp16.format, err);
     if (status == VS_OK) status = open_sets(s, err);
     if (status == VS_OK) status = measure_geometry(s, err);
     if (status == VS_OK) status = check_globs(s, &config->analyze.layers, err);

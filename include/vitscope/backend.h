@@ -108,6 +108,7 @@ typedef struct vs_memory_use {
 enum { VS_MAX_I8_TERMS = INT32_MAX / (255 * 128) }; /* K of linear_i8 */
 
 typedef struct vs_backend vs_backend;
+typedef struct vs_half_ops vs_half_ops;
 
 /* Slots hold arithmetic only: shapes are checked once by the caller that plans the run. `self` is the backend.
  * Unless said otherwise outputs must not overlap inputs, except that out == in (same p and ld) is allowed for
@@ -251,7 +252,8 @@ struct vs_backend {
     vs_real real;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */
     const vs_backend_ops *ops;
-    void *context; /* owned by the backend, opaque */
+    const vs_half_ops *half; /* real half arithmetic (vitscope/half_ops.h); NULL: none */
+    void *context;           /* owned by the backend, opaque */
 };
 
 /* What products are made of. Every other operation has the backend's own arithmetic always. */

@@ -30,6 +30,8 @@ expect 4 "use --backend cpu" env CUDA_VISIBLE_DEVICES= "$vitscope" run "$dir/goo
 expect 4 "backend cpu computes in f32, not in tf32; use --backend cuda" "$vitscope" run "$dir/good.yaml" --arithmetic tf32 --out "$dir/o"
 one_line
 expect 4 "backend ref computes in f64, not in f32" "$vitscope" run "$dir/good.yaml" --backend ref --arithmetic f32 --out "$dir/o"
+expect 4 "fp16.real: backend cpu has no half kernels; use --backend cuda, or real: false" "$vitscope" fp16 "$dir/good.yaml" --set fp16.real=true --out "$dir/o"
+one_line
 expect 2 "--arithmetic: there is no arithmetic 'bf16'; known: f32, tf32" "$vitscope" run "$dir/good.yaml" --arithmetic bf16 --out "$dir/o"
 expect 2 "--set analyze.images=many" "$vitscope" run "$dir/good.yaml" --set analyze.images=many --out "$dir/o"
 expect 3 "m.safetensors" "$vitscope" run "$dir/good.yaml" --set "model.checkpoint=$dir/m.safetensors" --out "$dir/o"

@@ -120,6 +120,11 @@ void test_round_half(void **state);
 void test_single_operations(void **state);
 void test_row_sums(void **state);
 
+void test_half_elements(void **state);
+void test_half_linear(void **state);
+void test_half_attention(void **state);
+void test_half_rows(void **state);
+
 void test_fake_quant(void **state);
 void test_fake_quant_rows(void **state);
 void test_fake_quant_tokens(void **state);

@@ -1,6 +1,7 @@
 #include "harness.h"
 
 #include "cmocka_all.h"
+#include "host_half.h"
 
 /* test_ops_matrix [BACKEND] */
 int main(int argc, char **argv) {
@@ -16,6 +17,7 @@ int main(int argc, char **argv) {
         vs_backend_close(context.ref);
         return status == VS_ERR_BACKEND ? 77 : 1;
     }
+    if (!context.dut->half && context.dut->host_memory && context.dut->real == VS_REAL_F32) context.dut->half = &vs_host_half_ops;
 #define CASE(name) cmocka_unit_test_prestate(name, &context)
     const struct CMUnitTest tests[] = {
         CASE(test_linear),
@@ -34,6 +36,10 @@ int main(int argc, char **argv) {
         CASE(test_round_half),
         CASE(test_single_operations),
         CASE(test_row_sums),
+        CASE(test_half_elements),
+        CASE(test_half_linear),
+        CASE(test_half_attention),
+        CASE(test_half_rows),
         CASE(test_fake_quant),
         CASE(test_fake_quant_rows),
         CASE(test_fake_quant_tokens),

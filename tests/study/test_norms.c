@@ -115,8 +115,37 @@ static void memory_is_planned(void **state) {
     vs_config_free(config);
 }
 
+/* Twice the rows of a run, and its weights; at 518 px the scores alone are more than the study's session. */
+static void half_precision_is_planned(void **state) {
+    (void)state;
+    static const char text[] = "version: 1\nname: t\nmodel: {checkpoint: m}\n"
+                               "data: {analysis: {scenes: {seed: 2, count: 2}}}\nstates: [fp32]\n"
+                               "analyze: {recipes: []}\nfp16: {policies: [fused]}\n";
+    vs_error err = { 0 };
+    vs_config *config = NULL;
+    vs_model *m = NULL;
+    vs_backend *be = NULL;
+    vs_footprint with, without;
+    assert_int_equal(vs_config_parse(&config, text, strlen(text), "t.yaml", NULL, 0, &err), VS_OK);
+    assert_int_equal(vs_model_random(&m, "vitti14", 518, 1, &err), VS_OK);
+    assert_int_equal(vs_backend_open(&be, "cpu", &err), VS_OK);
+    const vs_footprint_options o = {
+        .config = config, .backend = be, .model = m, .height = 518, .width = 518, .threads = 2, .batch = 1, .rows = 84
+    };
+    assert_int_equal(vs_footprint_estimate(&with, &o, &err), VS_OK);
+    config->fp16.set = false;
+    assert_int_equal(vs_footprint_estimate(&without, &o, &err), VS_OK);
+    check_close(with.half_weights, 2 * 4 * (double)m->parameters, 0);
+    check_close(without.half_weights, 0, 0);
+    const double tokens = 37 * 37 + 1, scores = 4 * 3 * tokens * tokens;
+    assert_true(with.sessions > 2 * 4 * scores && with.sessions > without.sessions);
+    vs_backend_close(be);
+    vs_model_free(m);
+    vs_config_free(config);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(high_patches_are_listed), cmocka_unit_test(the_list_is_short),
-                                        cmocka_unit_test(memory_is_planned) };
+                                        cmocka_unit_test(memory_is_planned), cmocka_unit_test(half_precision_is_planned) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,9 @@
 
 #include "check.h"
 #include "classes.h"
+#include "half_diag_inside.h"
 #include "half_shrink.h"
+#include "util.h"
 
 enum { ENTRIES = 12 };
 
@@ -196,12 +198,12 @@ static void rows_read_what_is_there(void **state) {
     expect_reads(all, at(VS_ROW_HEAD_CONV, 0), at(VS_ROW_HEAD_BN, 0), SIZE_MAX);
     /* fused, without positions, rotation and LayerScale */
     for (size_t block = 0; block < 2; block++) {
-        for (size_t k = 0; k < VS_NORM_OUT; k++) some[at(VS_ROW_NORM1 + k, block)] = some[at(VS_ROW_NORM2 + k, block)] = false;
+        for (unsigned k = 0; k < VS_NORM_OUT; k++) some[at(VS_ROW_NORM1 + k, block)] = some[at(VS_ROW_NORM2 + k, block)] = false;
         for (vs_half_row r = VS_ROW_ROPE_Q; r <= VS_ROW_SOFTMAX; r++) some[at(r, block)] = false;
         for (vs_half_row r = VS_ROW_GELU_DIV; r < VS_ROW_GELU_OUT; r++) some[at(r, block)] = false;
         some[at(VS_ROW_LS1, block)] = some[at(VS_ROW_LS2, block)] = false;
     }
-    for (size_t k = 0; k < VS_NORM_OUT; k++) some[at(VS_ROW_NORM + k, 0)] = false;
+    for (unsigned k = 0; k < VS_NORM_OUT; k++) some[at(VS_ROW_NORM + k, 0)] = false;
     some[at(VS_ROW_POS_ADD, 0)] = some[at(VS_ROW_HEAD_BN, 0)] = false;
     expect_reads(some, at(VS_ROW_NORM1 + VS_NORM_OUT, 0), at(VS_ROW_TOKENS, 0), SIZE_MAX);
     expect_reads(some, at(VS_ROW_NORM2 + VS_NORM_OUT, 1), at(VS_ROW_ADD1, 1), SIZE_MAX);
@@ -209,6 +211,28 @@ static void rows_read_what_is_there(void **state) {
     expect_reads(some, at(VS_ROW_ADD2, 1), at(VS_ROW_ADD1, 1), at(VS_ROW_FC2, 1));
     expect_reads(some, at(VS_ROW_GELU_OUT, 0), at(VS_ROW_FC1, 0), SIZE_MAX);
     expect_reads(some, at(VS_ROW_HEAD_CONV, 0), at(VS_ROW_NORM + VS_NORM_OUT, 0), SIZE_MAX);
+}
+
+/* By SQNR alone: mask logits that lose 20 dB are to blame, scores that are made of them outside are not. */
+static void scores_outside_are_not_to_blame(void **state) {
+    (void)state;
+    static const vs_arch eomt = {
+        .depth = 1, .head = VS_HEAD_EOMT, .head_maps = 1, .queries = 2, .joint_blocks = 1, .upscales = 1
+    };
+    const size_t n = vs_half_row_count(&eomt), scores = vs_half_output_index(&eomt), masks = scores - 1;
+    vs_half_probe probe = { .rows = vs_calloc(n, sizeof *probe.rows), .output = { .present = true, .pooled = 20 } };
+    vs_error err = { 0 };
+    vs_diag_bad bad;
+    assert_non_null(probe.rows);
+    for (size_t i = 0; i < n; i++) probe.rows[i] = (vs_half_probe_row){ .seen = true, .max = 1, .sqnr = 50 };
+    probe.rows[scores].sqnr = 20;
+    assert_int_equal(vs_diag_first_bad(&bad, &eomt, &probe, &err), VS_OK);
+    assert_true(bad.row == SIZE_MAX);
+    probe.rows[masks].sqnr = 30;
+    assert_int_equal(vs_diag_first_bad(&bad, &eomt, &probe, &err), VS_OK);
+    assert_true(bad.row == masks);
+    assert_string_equal(bad.why, "sqnr");
+    free(probe.rows);
 }
 
 /* A model of 2 blocks and 18 tokens, counted by hand. */
@@ -227,6 +251,7 @@ int main(void) {
         cmocka_unit_test(errors_end_it),
         cmocka_unit_test(rows_have_classes_and_units),
         cmocka_unit_test(rows_read_what_is_there),
+        cmocka_unit_test(scores_outside_are_not_to_blame),
         cmocka_unit_test(products_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

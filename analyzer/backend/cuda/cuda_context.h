@@ -13,7 +13,7 @@
 #include <cuda_runtime.h>
 #include <pthread.h>
 
-#include "vitscope/backend.h"
+#include "vitscope/half_ops.h"
 
 extern "C" {
 #include "util.h"
@@ -65,6 +65,7 @@ struct vs_cuda_piece {
 struct vs_cuda_context {
     vs_backend base;
     vs_backend_ops ops;
+    vs_half_ops half;
     char isa[16];
     int device;
     bool synchronous, tf32;
@@ -107,6 +108,8 @@ struct vs_batched {
     bool w_rows_are_k;
 };
 void vs_cuda_products(vs_cuda_thread *t, const vs_batched *b);
+/* Halves by cuBLASLt, sums and the bias in float32. False: it has no kernel for these. */
+bool vs_cuda_half_product(vs_cuda_thread *t, vs_half_mat x, vs_half_mat w, const void *b, vs_half_mat y);
 
 /* attention_fused.cu. False: not this way (too wide a head, too little shared memory). */
 bool vs_cuda_attention_fused(vs_cuda_thread *t, vs_mat q, vs_mat k, vs_mat v, size_t images, size_t heads, float scale,
@@ -119,5 +122,9 @@ void vs_cuda_fill_forward(vs_backend_ops *ops);
 void vs_cuda_fill_half(vs_backend_ops *ops);
 void vs_cuda_fill_quantize(vs_backend_ops *ops);
 void vs_cuda_fill_statistics(vs_backend_ops *ops);
+/* Real half arithmetic: real_half.cu, real_half_product.cu, real_half_attention.cu. */
+void vs_cuda_fill_real_half(vs_half_ops *ops);
+void vs_cuda_fill_real_products(vs_half_ops *ops);
+void vs_cuda_fill_real_attention(vs_half_ops *ops);
 
 #endif

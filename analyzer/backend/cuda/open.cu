@@ -53,6 +53,9 @@ static void fill(vs_cuda_context *c) {
     vs_cuda_fill_half(&c->ops);
     vs_cuda_fill_quantize(&c->ops);
     vs_cuda_fill_statistics(&c->ops);
+    vs_cuda_fill_real_half(&c->half);
+    vs_cuda_fill_real_products(&c->half);
+    vs_cuda_fill_real_attention(&c->half);
     c->ops.linear = vs_cuda_linear;
     c->ops.linear_i8 = vs_cuda_linear_i8;
     c->base.name = "cuda";
@@ -61,6 +64,7 @@ static void fill(vs_cuda_context *c) {
     c->base.real = VS_REAL_F32;
     c->base.host_memory = false;
     c->base.ops = &c->ops;
+    c->base.half = &c->half;
     c->base.context = c;
 }
 

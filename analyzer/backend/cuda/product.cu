@@ -1,6 +1,6 @@
 /* Matrix products. float32 ones by cuBLAS in CUBLAS_COMPUTE_32F; only `linear`, and only when it was asked for,
- * in CUBLAS_COMPUTE_32F_FAST_TF32, where cuBLASLt has a kernel for it. cuBLAS counts by columns, so a row-major
- * y [M,N] = x [M,K] w [N,K]^T is its y^T [N,M] = w x^T. */
+ * in CUBLAS_COMPUTE_32F_FAST_TF32, where cuBLASLt has a kernel for it. Plans serve half factors too (real_half_product.cu).
+ * cuBLAS counts by columns, so a row-major y [M,N] = x [M,K] w [N,K]^T is its y^T [N,M] = w x^T. */
 #include <stdlib.h>
 
 #include "device.cuh"
@@ -9,7 +9,7 @@
 struct plan_key {
     size_t m, n, k, ldx, ldw, ldy;
     unsigned align_x, align_w, align_y;
-    bool bias;
+    bool bias, half; /* half: factors, bias and result */
 };
 
 struct vs_product_plan {
@@ -42,14 +42,14 @@ static cublasLtHandle_t lt_of(const vs_cuda_thread *t) { return reinterpret_cast
 
 /* Up to 16: kernels ask for no more, and a plan is not made anew for every place in an arena. */
 static unsigned alignment_of(const void *p) {
-    unsigned a = sizeof(float);
+    unsigned a = sizeof(uint16_t);
     while (a < 16 && reinterpret_cast<uintptr_t>(p) % (2 * a) == 0) a *= 2;
     return a;
 }
 
 static bool same_key(const plan_key &a, const plan_key &b) {
     return a.m == b.m && a.n == b.n && a.k == b.k && a.ldx == b.ldx && a.ldw == b.ldw && a.ldy == b.ldy && a.bias == b.bias &&
-           a.align_x == b.align_x && a.align_w == b.align_w && a.align_y == b.align_y;
+           a.half == b.half && a.align_x == b.align_x && a.align_w == b.align_w && a.align_y == b.align_y;
 }
 
 static bool ok(cublasStatus_t s) { return s == CUBLAS_STATUS_SUCCESS; }
@@ -58,13 +58,14 @@ static bool describe(const vs_cuda_thread *t, vs_product_plan *p) {
     const plan_key &k = p->key;
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue = k.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    const cublasComputeType_t type = t->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    const cublasComputeType_t type = t->tf32 && !k.half ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    const cudaDataType_t data = k.half ? CUDA_R_16F : CUDA_R_32F; /* a bias has the result's type */
     return ok(cublasLtMatmulDescCreate(&p->product, type, CUDA_R_32F)) &&
            ok(cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed)) &&
            ok(cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue)) &&
-           ok(cublasLtMatrixLayoutCreate(&p->w, CUDA_R_32F, k.k, k.n, static_cast<int64_t>(k.ldw))) &&
-           ok(cublasLtMatrixLayoutCreate(&p->x, CUDA_R_32F, k.k, k.m, static_cast<int64_t>(k.ldx))) &&
-           ok(cublasLtMatrixLayoutCreate(&p->y, CUDA_R_32F, k.n, k.m, static_cast<int64_t>(k.ldy)));
+           ok(cublasLtMatrixLayoutCreate(&p->w, data, k.k, k.n, static_cast<int64_t>(k.ldw))) &&
+           ok(cublasLtMatrixLayoutCreate(&p->x, data, k.k, k.m, static_cast<int64_t>(k.ldx))) &&
+           ok(cublasLtMatrixLayoutCreate(&p->y, data, k.n, k.m, static_cast<int64_t>(k.ldy)));
 }
 
 static bool set_preference(cublasLtMatmulPreference_t preference, const vs_cuda_thread *t, const plan_key &k) {
@@ -78,6 +79,11 @@ static bool set_preference(cublasLtMatmulPreference_t preference, const vs_cuda_
     const uint64_t workspace = t->workspace_bytes;
     bool good = ok(
         cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace));
+    /* sums of a split K stay float32 */
+    const uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    if (k.half)
+        good = good && ok(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction,
+                                                               sizeof reduction));
     for (const auto &a : alignments)
         good = good && ok(cublasLtMatmulPreferenceSetAttribute(preference, a.name, &a.value, sizeof a.value));
     return good;
@@ -110,16 +116,34 @@ static vs_product_plan *plan_for(vs_cuda_thread *t, const plan_key &key) {
 }
 
 /* With the bias added where the sum is written. False: not this way. */
-static bool planned_product(vs_cuda_thread *t, vs_mat x, vs_mat w, const void *b, vs_mat y) {
-    if (b && !vs_aligned(b)) return false;
-    const plan_key key = { x.rows,   w.rows, x.cols, x.ld, w.ld, y.ld, alignment_of(x.p), alignment_of(w.p), alignment_of(y.p),
-                           b != NULL };
+static bool run_plan(vs_cuda_thread *t, const plan_key &key, const void *x, const void *w, const void *b, void *y) {
     const vs_product_plan *p = plan_for(t, key);
     if (!p || !p->usable) return false;
     if (b && !ok(cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &b, sizeof b))) return false;
     const float one = 1, zero = 0;
-    return vs_cuda_check_blas(t, cublasLtMatmul(lt_of(t), p->product, &one, w.p, p->w, x.p, p->x, &zero, y.p, p->y, y.p, p->y,
-                                                &p->algo, t->workspace, t->workspace_bytes, t->stream));
+    const cublasStatus_t status = cublasLtMatmul(lt_of(t), p->product, &one, w, p->w, x, p->x, &zero, y, p->y, y, p->y, &p->algo,
+                                                 t->workspace, t->workspace_bytes, t->stream);
+    return key.half ? ok(status) : vs_cuda_check_blas(t, status); /* halves have another way */
+}
+
+static bool planned_product(vs_cuda_thread *t, vs_mat x, vs_mat w, const void *b, vs_mat y) {
+    if (b && !vs_aligned(b)) return false;
+    const plan_key key = { x.rows,    w.rows, x.cols, x.ld, w.ld, y.ld, alignment_of(x.p), alignment_of(w.p), alignment_of(y.p),
+                           b != NULL, false };
+    return run_plan(t, key, x.p, w.p, b, y.p);
+}
+
+/* Of every row. */
+static unsigned alignment_of(vs_half_mat m) {
+    const unsigned first = alignment_of(m.p), second = alignment_of(static_cast<const char *>(m.p) + m.ld * VS_HALF_BYTES);
+    return first < second ? first : second;
+}
+
+bool vs_cuda_half_product(vs_cuda_thread *t, vs_half_mat x, vs_half_mat w, const void *b, vs_half_mat y) {
+    if (b && !vs_aligned(b)) return false;
+    const plan_key key = { x.rows,          w.rows,          x.cols,          x.ld,      w.ld, y.ld,
+                           alignment_of(x), alignment_of(w), alignment_of(y), b != NULL, true };
+    return run_plan(t, key, x.p, w.p, b, y.p);
 }
 
 struct with_bias {

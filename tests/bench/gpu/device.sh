@@ -3,7 +3,7 @@
 # measures beside PyTorch. Run from the repository's root:
 #
 #   sh tests/bench/gpu/device.sh [STEP...]      steps: build ops golden study memcheck racecheck initcheck
-#                                               kernels tf32 bench; default all
+#                                               taps kernels tf32 bench whole real half table; default all
 #
 # $OUT: where the logs go (build/gpu). .prefix.tar.xz in the root: the build's libraries for a machine without them, unpacked to
 # $PREFIX. PYTHON: one with PyTorch. A step that fails or runs too long is reported and the next one begins; the last line counts.
@@ -42,7 +42,7 @@ set -e
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv
 cap=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=Release -DVS_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$cap-real"
-cmake --build "$1" -j "$(nproc)" --target vitscope test_ops_matrix test_golden bench_model bench_kernels
+cmake --build "$1" -j "$(nproc)" --target vitscope test_ops_matrix test_golden bench_model bench_kernels bench_half half_plantings
 BUILD
 
 # The same study on cpu and cuda, and how far their decibels and mIoU are apart.
@@ -64,12 +64,30 @@ set -e
 "$2" tests/bench/gpu/study_vs_torch.py "$1/analyzer/cli/vitscope" --models S,B --images 2 --batch 1 --extra "--batch 1"
 WHOLE
 
+# Emulated half-precision runs of a ViT-B/16 at 512 px beside its float32 forward pass; 6 times is the most.
+cat >"$out/half.sh" <<'HALF'
+set -e
+model=$(mktemp)
+"$2" tests/bench/gpu/half_model.py "$model"
+"$1/tests/bench/bench_half" cuda "$model" 512 8 10
+rm -f "$model"
+HALF
+
+# The half-precision table of docs/fp16.md.
+cat >"$out/table.sh" <<'TABLE'
+set -e
+start=$(date +%s)
+"$1/analyzer/cli/vitscope" run configs/fp16_table.yaml --backend cuda --out "$2"
+echo "table: $(($(date +%s) - start)) s"
+"$3" tests/oracle/fp16_table.py "$2/fp16_table"
+TABLE
+
 # compute-sanitizer over a reduced set of cases
 sanitize() { # TOOL SECONDS
     step "$1" "$2" env VS_OPS_QUICK=1 compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$dir/tests/ops/test_ops_matrix" cuda
 }
 
-wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole} "
+wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole real half table} "
 unpack
 step build 300 sh "$out/build.sh" "$dir"
 step ops 240 env VS_CUDA_SYNC=1 "$dir/tests/ops/test_ops_matrix" cuda
@@ -79,10 +97,13 @@ sanitize memcheck 240
 sanitize racecheck 300
 sanitize initcheck 240
 step taps 420 "$python" tests/bench/gpu/taps_vs_ref.py "$dir/analyzer/cli/vitscope"
+step real 420 sh tests/bench/gpu/real_half.sh "$dir/analyzer/cli/vitscope" "$(mktemp -d)" "$python"
 step kernels 120 "$dir/tests/bench/bench_kernels" cuda
 step tf32 120 "$dir/tests/bench/bench_kernels" cuda 0.05 tf32
 step bench 420 "$python" tests/bench/gpu/model_vs_torch.py "$dir/tests/bench/bench_model"
 step whole 420 sh "$out/whole.sh" "$dir" "$python"
-rm -f "$out/build.sh" "$out/study.sh" "$out/whole.sh"
+step half 120 sh "$out/half.sh" "$dir" "$python"
+step table 300 sh "$out/table.sh" "$dir" "$(mktemp -d)" "$python"
+rm -f "$out/build.sh" "$out/half.sh" "$out/table.sh" "$out/study.sh" "$out/whole.sh"
 echo "$passed steps passed, $failed failed"
 [ "$failed" = 0 ]

@@ -8,7 +8,7 @@
 #include "half.h"
 #include "util.h"
 
-enum { DEPTH = 5, IMAGES = 2, SIDE = 2, CLASSES = 7, NAME = 64 };
+enum { DEPTH = 4, IMAGES = 2, SIDE = 2, CLASSES = 7, NAME = 64 };
 
 typedef enum ffn { GELU, PACKED, APART } ffn;
 

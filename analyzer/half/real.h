@@ -1,0 +1,50 @@
+/* The model on real half kernels (vitscope/half_ops.h), to compare the half machine with: weights and everything between two
+ * operations are halves in the backend's memory. Operations are one or taken apart as a policy says; no row is looked into. */
+#ifndef VS_HALF_REAL_H
+#define VS_HALF_REAL_H
+
+#include "half.h"
+#include "vitscope/half_ops.h"
+
+typedef struct vs_real_linear {
+    vs_half_mat w;
+    const void *b; /* halves [rows of w], or NULL */
+} vs_real_linear;
+
+typedef struct vs_real_block {
+    const void *norm1_g, *norm1_b, *ls1, *norm2_g, *norm2_b, *ls2; /* halves [C]; ls1, ls2 may be NULL */
+    vs_real_linear qkv, proj, fc1, fc2;
+} vs_real_block;
+
+/* Weights, stored once. */
+struct vs_half_real {
+    const vs_half_weights *from;
+    vs_real_linear patch, head;
+    vs_half_mat prefix, positions; /* class token and registers, and what is added to them: [P, C] */
+    vs_half_mat constants;         /* [1, VS_CONSTANTS] */
+    vs_real_block *blocks;
+    const void *norm_g, *norm_b;
+    void *memory; /* of all of them, on the backend */
+};
+
+/* VS_ERR_BACKEND for a backend without half kernels, VS_ERR_UNSUPPORTED for a format other than fp16 and for a model that this
+ * does not run, with what it is. */
+VS_NODISCARD vs_status vs_half_real_check(const vs_model *model, const vs_backend *backend, vs_half_format format, vs_error *err);
+/* A policy that keeps something in float32, or has a softmax, tables or probabilities of its own, is not run. */
+bool vs_half_real_runs(const vs_policy_config *policy);
+
+/* From the emulation's stored weights, which must outlive them. */
+VS_NODISCARD vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights, vs_error *err);
+void vs_half_real_free(vs_half_real *real);
+
+/* Reals of session scratch that a pass takes. */
+size_t vs_half_real_scratch(const vs_arch *arch, size_t tokens, size_t images);
+/* How many results `seen` gets of an image: the stream after each block, then the output. */
+size_t vs_half_real_seen(const vs_arch *arch);
+/* model->real and model->policy at work on pixels as of vs_forward. With `seen` [images][vs_half_real_seen] the float model
+ * `floats` runs beside it block by block in stream 0 and workspace 0; error sums against it are there after sync, and the
+ * session's output is the float model's. With NULL for both the session's output is that of the half kernels, in float32. */
+VS_NODISCARD vs_status vs_half_real_forward(vs_session *session, const vs_half_model *model, const float *pixels,
+                                            const vs_weights *floats, vs_error_sums *const *seen, vs_error *err);
+
+#endif

@@ -1,0 +1,93 @@
+#include <stdlib.h>
+
+#include "real.h"
+#include "util.h"
+
+/* Two passes over the same weights: without memory it only counts, then it stores. */
+typedef struct maker {
+    const vs_backend *backend;
+    char *base;
+    size_t used; /* bytes */
+    bool overflow;
+} maker;
+
+enum { ALIGNED = 128 }; /* bytes: more than any product asks for */
+
+static vs_half_mat put(maker *m, vs_mat x) {
+    size_t bytes = 0;
+    const vs_half_mat y = { m->base ? m->base + m->used : NULL, x.rows, x.cols, x.cols };
+    if (!vs_size_mul(&bytes, x.rows, x.cols) || !vs_size_mul(&bytes, bytes, VS_HALF_BYTES) ||
+        !vs_size_add(&bytes, bytes, ALIGNED - 1) || !vs_size_add(&m->used, m->used, bytes - bytes % ALIGNED))
+        m->overflow = true;
+    if (m->base) m->backend->half->store(m->backend, x, y);
+    return y;
+}
+
+static const void *put_vector(maker *m, const void *p, size_t cols) {
+    union {
+        const void *in;
+        void *out;
+    } pun = { p }; /* a matrix's pointer is not const because views of activations share the type */
+    return p ? put(m, (vs_mat){ pun.out, 1, cols, cols }).p : NULL;
+}
+
+static vs_real_linear put_linear(maker *m, vs_linear_weights l) {
+    return (vs_real_linear){ put(m, l.w), put_vector(m, l.b, l.w.rows) };
+}
+
+static vs_real_block put_block(maker *m, const vs_block_weights *b, size_t c) {
+    return (vs_real_block){ .norm1_g = put_vector(m, b->norm1_g, c),
+                            .norm1_b = put_vector(m, b->norm1_b, c),
+                            .ls1 = put_vector(m, b->ls1, c),
+                            .norm2_g = put_vector(m, b->norm2_g, c),
+                            .norm2_b = put_vector(m, b->norm2_b, c),
+                            .ls2 = put_vector(m, b->ls2, c),
+                            .qkv = put_linear(m, b->qkv),
+                            .proj = put_linear(m, b->proj),
+                            .fc1 = put_linear(m, b->fc1),
+                            .fc2 = put_linear(m, b->fc2) };
+}
+
+static void put_all(maker *m, vs_half_real *r) {
+    const vs_half_set *half = &r->from->half;
+    const vs_arch *a = &half->w.model->arch;
+    r->patch = put_linear(m, half->w.patch);
+    r->prefix = put(m, half->w.prefix);
+    r->positions = put(m, half->positions);
+    r->constants = put(m, half->constants);
+    for (size_t i = 0; i < a->depth; i++) r->blocks[i] = put_block(m, &half->w.blocks[i], a->width);
+    r->norm_g = put_vector(m, half->w.norm_g, a->width);
+    r->norm_b = put_vector(m, half->w.norm_b, a->width);
+    if (half->w.head.w.p) r->head = put_linear(m, half->w.head);
+}
+
+vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights, vs_error *err) {
+    const vs_backend *be = weights->backend;
+    vs_half_real *r = vs_calloc(1, sizeof *r);
+    *out = NULL;
+    if (!r) return vs_fail(err, VS_ERR_NOMEM, "no memory for weights in half");
+    r->from = weights;
+    r->blocks = vs_calloc(weights->half.w.model->arch.depth, sizeof *r->blocks);
+    maker m = { be, NULL, 0, false };
+    if (r->blocks) put_all(&m, r);
+    if (r->blocks && !m.overflow) r->memory = be->ops->alloc(be, m.used / (size_t)be->real + 1);
+    vs_status status = r->memory ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for weights in half");
+    if (status == VS_OK) {
+        m = (maker){ be, r->memory, 0, false };
+        put_all(&m, r);
+        status = be->ops->sync(be, err);
+    }
+    if (status != VS_OK) {
+        vs_half_real_free(r);
+        return status;
+    }
+    *out = r;
+    return VS_OK;
+}
+
+void vs_half_real_free(vs_half_real *r) {
+    if (!r) return;
+    if (r->memory) r->from->backend->ops->free(r->from->backend, r->memory);
+    free(r->blocks);
+    free(r);
+}
