@@ -20,19 +20,27 @@
 /* Of a policy's diagnosis (issue 8). */
 enum { MOST_RUNS = 60 };
 
-/* `evaluation`: "evaluation: {...}" or nothing. */
-static vs_config *make_config(const char *model, const char *plant, const char *policy, const char *images,
+/* `fp16`: policies and scale; `evaluation`: "evaluation: {...}" or nothing. */
+static vs_config *make_scaled(const char *model, const char *plant, const char *fp16, const char *images,
                               const char *evaluation) {
-    char *text =
-        vs_format("version: 1\nname: half\nmodel: {checkpoint: " VS_SOURCE_DIR "/data/%s.safetensors, plant: [%s]}\n"
-                  "data:\n  calibration: {scenes: {seed: 2, count: 1, size: 56}}\n  analysis: {scenes: {seed: 3, %s}}\n"
-                  "  %s\nstates: [fp32]\nanalyze: {recipes: [], cumulative: false}\nfp16: {policies: [%s], scale: after}\n",
-                  model, plant, images, evaluation, policy);
+    char *text = vs_format("version: 1\nname: half\nmodel: {checkpoint: " VS_SOURCE_DIR "/data/%s.safetensors, plant: [%s]}\n"
+                           "data:\n  calibration: {scenes: {seed: 2, count: 1, size: 56}}\n  analysis: {scenes: {seed: 3, %s}}\n"
+                           "  %s\nstates: [fp32]\nanalyze: {recipes: [], cumulative: false}\nfp16: {%s}\n",
+                           model, plant, images, evaluation, fp16);
     vs_error err = { 0 };
     vs_config *config = NULL;
     assert_non_null(text);
     if (vs_config_parse(&config, text, strlen(text), "half.yaml", NULL, 0, &err) != VS_OK) fail_msg("%s", err.message);
     free(text);
+    return config;
+}
+
+static vs_config *make_config(const char *model, const char *plant, const char *policy, const char *images,
+                              const char *evaluation) {
+    char *fp16 = vs_format("policies: [%s], scale: after", policy);
+    assert_non_null(fp16);
+    vs_config *config = make_scaled(model, plant, fp16, images, evaluation);
+    free(fp16);
     return config;
 }
 
@@ -54,6 +62,8 @@ static void check_diagnosis(const vs_fp16_policy *p) {
     assert_true(g->present);
     assert_true(g->reached);
     assert_true(g->runs <= MOST_RUNS);
+    assert_true(g->minimal); /* they were enough */
+    for (size_t i = 0; i < g->keep_count; i++) assert_true(g->keep[i].has_without);
     assert_true(g->keep_sqnr >= g->target && g->cause_sqnr >= g->target);
     assert_true(g->target <= 40);
     for (size_t i = 0; i < g->keep_count; i++) assert_int_equal(g->keep[i].needed, !(g->keep[i].without_sqnr >= g->target));
@@ -241,11 +251,35 @@ static void first_bad_rows(void **state) {
     }
 }
 
+/* Lists of many entries that nothing but runs can tell apart: scores and softmax of every block, each scale, both norms. */
+static void key_lists_take_few_runs(void **state) {
+    (void)state;
+    static const char *const gains[] = { "2048", "4096", "8192", "16384" };
+    for (size_t i = 0; i < sizeof gains / sizeof *gains; i++) {
+        char *plant = vs_format("{kind: key, gain: %s}", gains[i]);
+        assert_non_null(plant);
+        vs_config *config =
+            make_scaled(V2, plant, "policies: [decomposed, strict, {name: key, norm: fused, attention: decomposed}], scale: auto",
+                        "count: 4, size: 224", "");
+        vs_study s = { 0 };
+        run(&s, config, 0, 1);
+        assert_int_equal(s.results.fp16.policy_count, 9);
+        for (size_t p = 0; p < s.results.fp16.policy_count; p++) {
+            const vs_fp16_diagnosis *g = &s.results.fp16.policies[p].diagnosis;
+            printf("key %s, %s: %zu entries, %zu runs\n", gains[i], s.results.fp16.policies[p].name, g->keep_count, g->runs);
+            check_diagnosis(&s.results.fp16.policies[p]);
+        }
+        vs_study_release(&s);
+        vs_config_free(config);
+        free(plant);
+    }
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest quick[] = { cmocka_unit_test(threads_and_batches_do_not_show),
                                         cmocka_unit_test(entries_are_as_said) };
     const struct CMUnitTest all[] = { cmocka_unit_test(first_bad_rows), cmocka_unit_test(list_of_a_stream_that_overflows),
-                                      cmocka_unit_test(list_of_every_norm) };
+                                      cmocka_unit_test(list_of_every_norm), cmocka_unit_test(key_lists_take_few_runs) };
     if (argc > 1 && strcmp(argv[1], "all") == 0) return cmocka_run_group_tests(all, NULL, NULL);
     return cmocka_run_group_tests(quick, NULL, NULL);
 }
