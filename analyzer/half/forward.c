@@ -88,6 +88,27 @@ vs_status vs_half_check(const vs_model *m, const char *backend, const vs_backend
     return VS_OK;
 }
 
+bool vs_half_can_resume(const vs_arch *a) { return a->queries == 0 && a->head_maps < 2; }
+
+/* Of every image, in front of the block at work; where a stream is not kept nothing is done. */
+static void hand_over(const vs_half_run *r, bool keep) {
+    const vs_mat all = r->lanes[0].at[VS_PLACE_STREAM].x;
+    for (size_t i = 0; i < r->images; i++) {
+        void *at = r->model->streams->at[i * r->arch->depth + r->block];
+        const vs_mat own = vs_mat_view(r->backend, all, i * r->tokens, r->tokens, 0, all.cols);
+        const vs_mat kept = { at, r->tokens, all.cols, all.cols };
+        if (at) r->backend->ops->copy(r->backend, keep ? own : kept, keep ? kept : own);
+    }
+}
+
+static void resume(vs_half_run *r, size_t first) {
+    vs_half_shape(r, VS_PLACE_STREAM, r->images * r->tokens, r->arch->width);
+    r->block = first - 1;
+    r->lanes[0].at[VS_PLACE_STREAM].wide = vs_half_is_wide(r, &r->lanes[0], VS_ROW_ADD2);
+    r->block = first;
+    hand_over(r, false);
+}
+
 /* Whether a block has shown what the caller wanted to know: counts are brought over first. */
 static vs_status has_enough(const vs_half_run *r, bool *enough, vs_error *err) {
     *enough = false;
@@ -111,9 +132,13 @@ vs_status vs_half_forward(vs_session *s, const vs_half_model *model, const float
     if (status != VS_OK) return status;
     vs_half_begin(r, s, model, seen);
     r->err = err;
-    embed(r);
+    if (model->streams && model->streams->first)
+        resume(r, model->streams->first);
+    else
+        embed(r);
     bool enough = false;
-    for (r->block = 0; r->block < r->arch->depth && status == VS_OK && !enough; r->block++) {
+    for (; r->block < r->arch->depth && status == VS_OK && !enough; r->block++) {
+        if (model->streams && model->streams->keep) hand_over(r, true);
         block(r);
         status = r->status;
         if (status == VS_OK) status = has_enough(r, &enough, err);

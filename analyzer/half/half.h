@@ -163,23 +163,34 @@ typedef struct vs_half_seen {
     vs_error_sums error[VS_HALF_PARTS];  /* against the float run; attn.qkv: of q, k and v */
 } vs_half_seen;
 
-typedef struct vs_half_real vs_half_real; /* real.h */
 /* A named tensor of the policy's run, as of vs_tap, and the float run's; x.p is NULL where no float run is beside it. For looking
  * only. A softmax that is not stored has no VS_KIND_P. */
 typedef vs_status (*vs_half_tap_fn)(void *context, const vs_tap *tap, vs_mat x, vs_error *err);
+
+typedef struct vs_half_real vs_half_real; /* real.h */
+
+/* The stream in front of blocks, as a pass keeps it and others begin with it. */
+typedef struct vs_half_streams {
+    void *const *at; /* [images * depth]: backend memory, [T, C] each; NULL: that one is not kept */
+    bool keep;       /* the pass writes them */
+    size_t first; /* the block that the pass begins with, all rows in front of it being those of the pass that kept; 0: pixels */
+} vs_half_streams;
 
 /* A policy at work on a model. */
 typedef struct vs_half_model {
     const vs_half_weights *weights;
     const vs_policy_config *policy;
-    const vs_half_real *real; /* half kernels instead of the emulation (real.h); NULL: none */
-    const bool *float32;      /* [vs_half_row_count]: further rows in float32; NULL: none */
-    bool counts_only;         /* `seen` gets counts and no comparison: no float run beside it */
+    const vs_half_real *real;       /* half kernels instead of the emulation (real.h); NULL: none */
+    const bool *float32;            /* [vs_half_row_count]: further rows in float32; NULL: none */
+    bool counts_only;               /* `seen` gets counts and no comparison: no float run beside it */
+    const vs_half_streams *streams; /* NULL: none; else counts_only and vs_half_can_resume */
     double largest;     /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
-    vs_half_tap_fn tap; /* NULL: nobody looks */
+    vs_half_tap_fn tap; /* of the emulation; NULL: nobody looks */
     void *tap_context;
 } vs_half_model;
 
+/* Blocks hand over their stream and nothing else: no queries that join on the way, a head on the last block alone. */
+bool vs_half_can_resume(const vs_arch *arch);
 /* Reals of session scratch that a forward pass takes (the float run's rows included). */
 size_t vs_half_scratch(const vs_arch *arch, size_t tokens, size_t images);
 /* pixels as of vs_forward. The output (in float32 what half stores) goes to where vs_session_output and, for EoMT,

@@ -307,33 +307,6 @@ static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p,
                 worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
 }
 
-/* One sentence a policy. */
-static void add_real(vs_text *t, const vs_fp16_policy *p) {
-    const vs_fp16_real *real = &p->real;
-    char text[256];
-    if (!real->present) return;
-    flow f = flow_begin(t);
-    snprintf(text, sizeof text, "%s on the GPU's half kernels:", p->name);
-    flow_add(&f, text);
-    if (real->block_count && isfinite(real->largest_difference)) {
-        snprintf(text, sizeof text, "noise of block outputs within %.2f dB of the emulation's (most at %s)",
-                 real->largest_difference, real->blocks[real->largest_block].row);
-        flow_add(&f, text);
-    } else if (real->block_count) {
-        snprintf(text, sizeof text, "%s is finite there or in the emulation, not in both", real->blocks[real->largest_block].row);
-        flow_add(&f, text);
-    }
-    if (real->has_task && real->task.has_labels)
-        snprintf(text, sizeof text, "mIoU %.2f (emulated %.2f)", real->task.miou, p->task.miou);
-    else if (real->has_task)
-        snprintf(text, sizeof text, "agreement %.2f %% (emulated %.2f)", real->task.agreement, p->task.agreement);
-    if (real->has_task) {
-        if (real->block_count) vs_text_add(t, ";");
-        flow_add(&f, text);
-    }
-    vs_text_add(t, ".\n");
-}
-
 /* Everything that was tried. */
 static void list_advice(vs_text *t, const vs_results *r, const vs_fp16_advice *a) {
     vs_text_add(t, "  tried under %s, nothing in FP32: %s:", r->fp16.policies[a->policy].name, a->what);
@@ -378,6 +351,33 @@ static void list_weights(vs_text *t, const vs_results *r) {
     if (flushed)
         vs_text_add(t, "  %llu weights of %zu%s tensors became 0 when they were stored in half.\n", flushed, tensors,
                     told ? " other" : "");
+}
+
+/* One sentence a policy. */
+static void add_real(vs_text *t, const vs_fp16_policy *p) {
+    const vs_fp16_real *real = &p->real;
+    char text[256];
+    if (!real->present) return;
+    flow f = flow_begin(t);
+    snprintf(text, sizeof text, "%s on the GPU's half kernels:", p->name);
+    flow_add(&f, text);
+    if (real->block_count && isfinite(real->largest_difference)) {
+        snprintf(text, sizeof text, "noise of block outputs within %.2f dB of the emulation's (most at %s)",
+                 real->largest_difference, real->blocks[real->largest_block].row);
+        flow_add(&f, text);
+    } else if (real->block_count) {
+        snprintf(text, sizeof text, "%s is finite there or in the emulation, not in both", real->blocks[real->largest_block].row);
+        flow_add(&f, text);
+    }
+    if (real->has_task && real->task.has_labels)
+        snprintf(text, sizeof text, "mIoU %.2f (emulated %.2f)", real->task.miou, p->task.miou);
+    else if (real->has_task)
+        snprintf(text, sizeof text, "agreement %.2f %% (emulated %.2f)", real->task.agreement, p->task.agreement);
+    if (real->has_task) {
+        if (real->block_count) vs_text_add(t, ";");
+        flow_add(&f, text);
+    }
+    vs_text_add(t, ".\n");
 }
 
 void vs_report_fp16_policies(vs_text *t, const vs_results *r) {

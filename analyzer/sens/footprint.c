@@ -20,14 +20,14 @@ static size_t count_variants(const vs_config *c) {
     return n;
 }
 
-/* Rounded to the format, and to its digits alone (fp16.md section 4, item 3). Both are kept as reals. */
-static const double HALF_SETS = 2;
-
 static bool has_half(const vs_config *c) {
     for (size_t i = 0; i < c->state_count; i++)
         if (c->states[i].kind == VS_STATE_FP16) return true;
     return false;
 }
+
+/* Rounded to the format, and to its digits alone (fp16.md section 4, item 3). Both are kept as reals. */
+static const double HALF_SETS = 2;
 
 static double linear_weights(const vs_arch *a) {
     const double c = (double)a->width, hidden = (double)a->hidden;

@@ -70,10 +70,13 @@ static vs_status choose_exponent(trial *t, vs_error *err) {
 
 /* ---- what may be tried ---- */
 
-static bool overflows(const vs_fp16_policy *p) {
+/* Nothing overflows, and it is the stream or a norm that loses precision first: small numbers, perhaps. */
+static bool is_lost_below(const vs_fp16_policy *p) {
     for (size_t i = 0; i < p->row_count; i++)
-        if (p->rows[i].inf || p->rows[i].cast_inf) return true;
-    return false;
+        if (p->rows[i].inf || p->rows[i].cast_inf) return false;
+    if (p->first_bad >= p->row_count) return false;
+    const vs_half_class is = vs_half_class_of(p->rows[p->first_bad].name);
+    return is == VS_CLASS_NORM || is == VS_CLASS_RESIDUAL;
 }
 
 /* What arithmetic permits and could matter here. */
@@ -84,7 +87,7 @@ static vs_status list_changes(trial *t, unsigned *changes, vs_error *err) {
     vs_status status = choose_exponent(t, err);
     *changes = a->layer_scale ? FOLD : 0;
     /* a stream that has room is scaled up only against what is lost at the lower end, which bfloat16 does not have */
-    const bool up = t->model->weights->format == VS_HALF_FP16 && !overflows(&t->results->policies[t->policy]);
+    const bool up = t->model->weights->format == VS_HALF_FP16 && is_lost_below(&t->results->policies[t->policy]);
     if (t->exponent < 0 || (t->exponent > 0 && up)) *changes |= STREAM;
     if (policy->attention == VS_OPERATION_DECOMPOSED && policy->scale == VS_SCALE_AFTER) *changes |= SCALE_Q;
     if (a->position == VS_POSITION_ROPE || status != VS_OK) return status;

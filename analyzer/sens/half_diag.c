@@ -38,11 +38,11 @@ vs_status vs_diag_run(vs_half_probe *out, const vs_diag *d, bool compare, double
     return vs_half_probe_run(out, d->options->prober, &model, err);
 }
 
-vs_status vs_diag_run_task(vs_half_probe *out, const vs_diag *d, vs_error *err) {
+vs_status vs_diag_run_task(vs_half_probe *out, const vs_diag *d, bool keep, vs_error *err) {
     vs_half_model model = *d->options->model;
     model.float32 = d->mask;
     model.counts_only = true;
-    return vs_half_probe_task(out, d->options->prober, &model, err);
+    return (keep ? vs_half_probe_keep : vs_half_probe_task)(out, d->options->prober, &model, err);
 }
 
 /* ---- the policy's own run ---- */

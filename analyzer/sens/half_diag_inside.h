@@ -38,8 +38,8 @@ double vs_diag_sqnr(const vs_half_probe *probe);
 /* A run with d->mask in float32; `compare`: rows too; largest: as of vs_half_model. */
 VS_NODISCARD vs_status vs_diag_run(vs_half_probe *out, const vs_diag *d, bool compare, double largest, vs_error *err);
 
-/* The same to its end, with the task metric and without a comparison of rows. */
-VS_NODISCARD vs_status vs_diag_run_task(vs_half_probe *out, const vs_diag *d, vs_error *err);
+/* The same to its end, with the task metric and without a comparison of rows; `keep`: as of vs_half_probe_keep. */
+VS_NODISCARD vs_status vs_diag_run_task(vs_half_probe *out, const vs_diag *d, bool keep, vs_error *err);
 
 /* ---- half_rule.c ---- */
 

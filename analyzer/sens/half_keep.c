@@ -59,6 +59,7 @@ static vs_status add_trial(keeper *k, const bool *on, vs_half_probe *probe, bool
         k->trial_count++;
         memcpy(t->on, on, k->count * sizeof *on);
     }
+    free(t->task.iou);
     t->whole = task;
     t->reaches = vs_half_probe_reaches(probe, k->d->out->target);
     t->sqnr = vs_diag_sqnr(probe);
@@ -85,17 +86,21 @@ static vs_status mask_candidates(const keeper *k, const bool *on, vs_error *err)
     return VS_OK;
 }
 
-/* `whole`: to the end even where it is lost, and with the task metric, for the damage at the output. *out: NULL where no run is
- * left beyond those that are kept back. */
-static vs_status run_list(keeper *k, const bool *on, size_t reserve, bool whole, const trial **out, vs_error *err) {
+/* SERVES: until it is lost. WHOLE: to the end, and with the task metric, for the damage at the output. KEEP: whole, and lists
+ * that differ from it in little are run from there. */
+typedef enum run_extent { SERVES, WHOLE, KEEP } run_extent;
+
+/* *out: NULL where no run is left beyond those that are kept back. */
+static vs_status run_list(keeper *k, const bool *on, size_t reserve, run_extent extent, const trial **out, vs_error *err) {
+    const bool whole = extent != SERVES;
     vs_half_probe probe = { 0 };
     *out = find_trial(k, on);
-    if (*out && (!whole || (*out)->whole)) return VS_OK;
+    if (*out && extent != KEEP && (!whole || (*out)->whole)) return VS_OK;
     *out = NULL;
     if (vs_diag_left(k->d) <= reserve) return VS_OK;
     vs_status status = mask_candidates(k, on, err);
     if (status == VS_OK && whole)
-        status = vs_diag_run_task(&probe, k->d, err);
+        status = vs_diag_run_task(&probe, k->d, extent == KEEP, err);
     else if (status == VS_OK)
         status = vs_diag_run(&probe, k->d, false, vs_diag_limit(k->d) / MARGIN, err);
     if (status == VS_OK) status = add_trial(k, on, &probe, whole, err);
@@ -109,7 +114,7 @@ static vs_status list_serves(void *context, const bool *on, size_t reserve, bool
     const trial *t = NULL;
     /* an end run for each entry and for the list; what is long is to become short first */
     const size_t kept = reserve == 0 ? 0 : reserve + 1 < FOR_THE_END ? reserve + 1 : FOR_THE_END;
-    const vs_status status = run_list(context, on, kept, single, &t, err);
+    const vs_status status = run_list(context, on, kept, single ? WHOLE : SERVES, &t, err);
     *answer = !t ? VS_SHRINK_UNKNOWN : t->serves ? VS_SHRINK_SERVES : VS_SHRINK_FAILS;
     return status;
 }
@@ -211,7 +216,7 @@ static vs_status write_entry(keeper *k, bool *on, size_t i, vs_error *err) {
     const trial *t = NULL;
     snprintf(entry->row, sizeof entry->row, "%s", k->d->names[k->units[i]]);
     on[i] = false;
-    const vs_status status = run_list(k, on, 0, true, &t, err);
+    const vs_status status = run_list(k, on, 0, WHOLE, &t, err);
     on[i] = true;
     entry->needed = t ? !t->reaches : overflows(k->d, k->units[i]);
     if (!t) return status;
@@ -226,7 +231,7 @@ static vs_status write_list(keeper *k, bool *on, vs_error *err) {
     const trial *t = NULL;
     o->keep = vs_calloc(count_on(on, k->count) + 1, sizeof *o->keep);
     if (!o->keep) return vs_fail(err, VS_ERR_NOMEM, "no memory for a keep list");
-    vs_status status = count_on(on, k->count) ? run_list(k, on, 0, true, &t, err) : VS_OK;
+    vs_status status = count_on(on, k->count) ? run_list(k, on, 0, WHOLE, &t, err) : VS_OK;
     if (status == VS_OK && !t) t = find_trial(k, on); /* the policy's own, or what is known where no run is left */
     o->keep_sqnr = t ? t->sqnr : (double)NAN;
     if (status == VS_OK && t && t->has_task) {
@@ -311,6 +316,14 @@ static void release(keeper *k) {
     free(k->units);
 }
 
+static vs_status shrink(keeper *k, bool *on, const bool *fixed, vs_error *err) {
+    const trial *t = NULL;
+    vs_status status = vs_shrink(on, fixed, k->count, list_serves, k, err);
+    if (status == VS_OK && count_on(on, k->count) > 1) status = run_list(k, on, 0, KEEP, &t, err);
+    if (status == VS_OK) status = vs_shrink_singly(on, fixed, k->count, list_serves, k, &k->d->out->minimal, err);
+    return status;
+}
+
 vs_status vs_diag_keep(vs_diag *d, unsigned set, vs_error *err) {
     keeper k = { .d = d,
                  .candidate = vs_calloc(d->unit_count + 1, sizeof *k.candidate),
@@ -333,7 +346,7 @@ vs_status vs_diag_keep(vs_diag *d, unsigned set, vs_error *err) {
         fixed[i] = k.certain[k.units[i]];
     }
     if (status == VS_OK) status = add_own(&k, err);
-    if (status == VS_OK && d->out->reached) status = vs_shrink(on, fixed, k.count, list_serves, &k, &d->out->minimal, err);
+    if (status == VS_OK && d->out->reached) status = shrink(&k, on, fixed, err);
     if (status == VS_OK) status = write_list(&k, on, err);
     if (status == VS_OK) {
         mask_list(d, d->mask);

@@ -15,6 +15,9 @@ typedef struct context {
     vs_half_probe *out;
     vs_sqnr_pool output, (*errors)[VS_HALF_PARTS]; /* [rows] */
     bool stopped;
+    bool keep;
+    void **streams; /* written where `keep`, else the run begins with those of block `first`; NULL: none */
+    size_t first;
     vs_confusion *counts; /* [threads]; NULL: no task is asked for */
     bool *unlabelled;     /* [threads]: an image has no labels */
 } context;
@@ -43,6 +46,7 @@ static vs_status keep_floats(void *ctx, const vs_job *job, vs_error *err) {
         if (!to) return vs_fail(err, VS_ERR_NOMEM, "no memory for the float model's output");
         be->ops->copy(be, from, (vs_mat){ to, from.rows, from.cols, from.cols });
         if (job->first + i == 0) p->tokens = vs_session_tokens(job->session);
+        p->image_tokens[job->first + i] = vs_session_tokens(job->session);
     }
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
     return status == VS_OK ? synced : status;
@@ -54,16 +58,30 @@ vs_status vs_half_prober_create(vs_half_prober *p, const vs_runner *runner, cons
                            .set = set,
                            .images = images,
                            .rows = vs_half_row_count(&runner->weights->model->arch),
-                           .floats = vs_calloc(images, sizeof *p->floats) };
-    if (!p->floats) return vs_fail(err, VS_ERR_NOMEM, "no memory for the float model's output");
+                           .floats = vs_calloc(images, sizeof *p->floats),
+                           .image_tokens = vs_calloc(images, sizeof *p->image_tokens) };
+    if (!p->floats || !p->image_tokens) return vs_fail(err, VS_ERR_NOMEM, "no memory for the float model's output");
     context c = { .prober = p };
     return vs_run_images(runner, set, images, "fp16", (vs_session_needs){ 1, 1, NULL }, keep_floats, NULL, &c, err);
+}
+
+static void drop_kept(vs_half_prober *p) {
+    const vs_backend *be = p->runner ? p->runner->weights->backend : NULL;
+    const size_t count = p->kept.streams ? p->images * p->runner->weights->model->arch.depth : 0;
+    for (size_t i = 0; i < count; i++)
+        if (p->kept.streams[i]) be->ops->free(be, p->kept.streams[i]);
+    free(p->kept.streams);
+    free(p->kept.float32);
+    free(p->kept.rows);
+    p->kept = (vs_half_kept){ 0 };
 }
 
 void vs_half_prober_release(vs_half_prober *p) {
     for (size_t i = 0; p->floats && i < p->images; i++)
         if (p->floats[i]) p->runner->weights->backend->ops->free(p->runner->weights->backend, p->floats[i]);
     free(p->floats);
+    free(p->image_tokens);
+    drop_kept(p);
     vs_float_maps_free(p->maps);
     *p = (vs_half_prober){ 0 };
 }
@@ -142,6 +160,66 @@ static void release_task(context *c) {
     free(c->unlabelled);
 }
 
+/* ---- streams ---- */
+
+static const size_t streams_limit = (size_t)512 << 20; /* bytes */
+
+/* Room for the streams in front of every block but the first, or of every second, third, ... where that is too much. */
+static vs_status begin_keep(vs_half_prober *p, const vs_half_model *model, vs_error *err) {
+    const vs_backend *be = p->runner->weights->backend;
+    const vs_arch *a = &p->runner->weights->model->arch;
+    size_t tokens = 0;
+    drop_kept(p);
+    for (size_t i = 0; i < p->images; i++) tokens += p->image_tokens[i];
+    const size_t stride = tokens * a->width * (size_t)be->real * a->depth / streams_limit + 1;
+    p->kept = (vs_half_kept){ .streams = vs_calloc(p->images * a->depth, sizeof *p->kept.streams),
+                              .weights = model->weights,
+                              .policy = model->policy,
+                              .float32 = vs_calloc(p->rows, sizeof *p->kept.float32),
+                              .rows = vs_calloc(p->rows, sizeof *p->kept.rows) };
+    if (!p->kept.streams || !p->kept.float32 || !p->kept.rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for kept streams");
+    memcpy(p->kept.float32, model->float32, p->rows * sizeof *p->kept.float32);
+    for (size_t i = 0; i < p->images; i++)
+        for (size_t b = stride; b < a->depth; b += stride) {
+            void *at = p->kept.streams[i * a->depth + b] = be->ops->alloc(be, p->image_tokens[i] * a->width);
+            if (at) continue;
+            drop_kept(p); /* the device is full: runs begin at the pixels */
+            return VS_OK;
+        }
+    return VS_OK;
+}
+
+/* The block that a run may begin with; 0: the pixels. */
+static size_t first_block(const vs_half_prober *p, const vs_half_model *model) {
+    const vs_arch *a = &p->runner->weights->model->arch;
+    const vs_half_kept *k = &p->kept;
+    size_t row = 0;
+    if (!k->streams || k->weights != model->weights || k->policy != model->policy || model->real) return 0;
+    if (!model->counts_only || !model->float32) return 0;
+    while (row < p->rows && k->float32[row] == model->float32[row]) row++;
+    for (size_t block = a->depth; block-- > 1;)
+        if (k->streams[block] && vs_half_row_index(a, VS_ROW_BLOCK_FIRST, block) <= row) return block;
+    return 0;
+}
+
+/* What a run shares with the kept one, or keeps itself. */
+static vs_status begin_streams(context *c, bool keep, vs_error *err) {
+    vs_half_prober *p = c->prober;
+    const vs_arch *a = &p->runner->weights->model->arch;
+    c->keep = keep && vs_half_can_resume(a) && c->model->counts_only && !c->model->real && !(c->model->largest > 0);
+    const vs_status status = c->keep ? begin_keep(p, c->model, err) : VS_OK;
+    if (!c->keep) c->first = first_block(p, c->model);
+    if (c->keep || c->first) c->streams = p->kept.streams;
+    for (size_t i = 0; c->first && i < vs_half_row_index(a, VS_ROW_BLOCK_FIRST, c->first); i++) c->out->rows[i] = p->kept.rows[i];
+    return status;
+}
+
+static void end_streams(const context *c, bool good) {
+    vs_half_prober *p = c->prober;
+    if (c->keep && good && p->kept.streams) memcpy(p->kept.rows, c->out->rows, p->rows * sizeof *p->kept.rows);
+    if (c->keep && !good) drop_kept(p);
+}
+
 /* ---- a run ---- */
 
 static void compare_output(const context *c, const vs_job *job) {
@@ -161,7 +239,12 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     vs_status status = is_interrupted(p->runner, err);
     if (status != VS_OK) return status;
     for (size_t i = 0; i < job->images; i++) seen[i] = &c->slots[(job->first + i) % p->runner->wave * p->rows];
-    status = vs_half_forward(job->session, c->model, job->pixels, seen, err);
+    const vs_half_streams streams = { .at = c->streams ? &c->streams[job->first * p->runner->weights->model->arch.depth] : NULL,
+                                      .keep = c->keep,
+                                      .first = c->first };
+    vs_half_model model = *c->model;
+    model.streams = c->streams ? &streams : NULL;
+    status = vs_half_forward(job->session, &model, job->pixels, seen, err);
     if (status == VS_OK) compare_output(c, job);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
     if (status == VS_OK) status = synced;
@@ -200,7 +283,7 @@ static double worst_of(const vs_sqnr_pool *parts) {
     return worst;
 }
 
-static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, bool task, vs_error *err) {
+static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, bool task, bool keep, vs_error *err) {
     *out = (vs_half_probe){ .rows = vs_calloc(p->rows, sizeof *out->rows) };
     context c = { .prober = p,
                   .model = model,
@@ -212,6 +295,7 @@ static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model 
         out->rows && c.slots && c.outputs && c.errors ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
     task &= has_task(p) && !(model->largest > 0);
     if (status == VS_OK && task) status = begin_task(&c, err);
+    if (status == VS_OK) status = begin_streams(&c, keep, err);
     if (status == VS_OK)
         status = vs_run_images(p->runner, p->set, p->images, model->policy->name, (vs_session_needs){ 1, 1, vs_half_scratch },
                                observe, pool, &c, err);
@@ -219,6 +303,7 @@ static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model 
     if (status == VS_OK && !c.stopped) out->output = vs_sqnr_pool_result(&c.output);
     for (size_t i = 0; i < p->rows && status == VS_OK; i++)
         out->rows[i].sqnr = out->rows[i].seen && !model->counts_only ? worst_of(c.errors[i]) : (double)NAN;
+    end_streams(&c, status == VS_OK);
     if (status == VS_OK && task) status = end_task(&c, err);
     release_task(&c);
     free(c.slots);
@@ -228,11 +313,15 @@ static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model 
 }
 
 vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, vs_error *err) {
-    return run(out, p, model, false, err);
+    return run(out, p, model, false, false, err);
 }
 
 vs_status vs_half_probe_task(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, vs_error *err) {
-    return run(out, p, model, true, err);
+    return run(out, p, model, true, false, err);
+}
+
+vs_status vs_half_probe_keep(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, vs_error *err) {
+    return run(out, p, model, true, true, err);
 }
 
 /* ---- another float model ---- */

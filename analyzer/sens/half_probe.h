@@ -24,12 +24,23 @@ typedef struct vs_half_probe {
     vs_task task; /* of vs_half_probe_task */
 } vs_half_probe;
 
+/* A run whose streams are kept: one of the same policy begins where its rows in float32 first differ. */
+typedef struct vs_half_kept {
+    void **streams; /* [images * depth], as of vs_half_streams; NULL: none are kept */
+    const vs_half_weights *weights;
+    const vs_policy_config *policy;
+    bool *float32;           /* [rows] */
+    vs_half_probe_row *rows; /* [rows] */
+} vs_half_kept;
+
 typedef struct vs_half_prober {
     const vs_runner *runner;
     const vs_imageset *set;
     size_t images, rows;
-    size_t tokens;       /* of the first image */
-    void **floats;       /* [images]: the float run's output, in the backend's memory */
+    size_t tokens;        /* of the first image */
+    void **floats;        /* [images]: the float run's output, in the backend's memory */
+    size_t *image_tokens; /* [images] */
+    vs_half_kept kept;
     vs_float_maps *maps; /* the float run's, of the images; NULL until a task is asked for */
     size_t runs;         /* so far, the float run not among them */
 } vs_half_prober;
@@ -44,6 +55,8 @@ void vs_half_prober_release(vs_half_prober *prober);
 VS_NODISCARD vs_status vs_half_probe_run(vs_half_probe *out, vs_half_prober *prober, const vs_half_model *model, vs_error *err);
 /* The same, and the task metric on the same images, where the model has a head and the pass does not end early. */
 VS_NODISCARD vs_status vs_half_probe_task(vs_half_probe *out, vs_half_prober *prober, const vs_half_model *model, vs_error *err);
+/* The same, and until the next such run others of the policy begin in its middle (model->float32 must be set). */
+VS_NODISCARD vs_status vs_half_probe_keep(vs_half_probe *out, vs_half_prober *prober, const vs_half_model *model, vs_error *err);
 void vs_half_probe_release(vs_half_probe *probe);
 /* SQNR of another float model's output, its weights and sessions those of `runner`, against the prober's. */
 VS_NODISCARD vs_status vs_half_probe_float(vs_sqnr *out, vs_half_prober *prober, const vs_runner *runner, vs_error *err);

@@ -75,35 +75,46 @@ static vs_status drop_group(shrinker *s, size_t first, size_t last) { // NOLINT(
     return status == VS_OK ? drop_group(s, first, middle) : status;
 }
 
-/* Each entry by itself, from the last, those first of which it is not known that they stay. */
-static vs_status drop_singly(shrinker *s, bool *dropped, bool *minimal) {
-    vs_status status = VS_OK;
-    *dropped = false;
-    *minimal = true;
-    for (int fixed = 0; fixed < 2; fixed++)
-        for (size_t i = s->count; i-- > 0 && status == VS_OK;) {
-            vs_shrink_answer answer = VS_SHRINK_FAILS;
-            if (!s->on[i] || s->fixed[i] != (fixed == 1)) continue;
-            s->on[i] = false;
-            status = s->serves(s->context, s->on, 0, true, &answer, s->err);
-            s->on[i] = answer != VS_SHRINK_SERVES;
-            *dropped |= answer == VS_SHRINK_SERVES;
-            *minimal &= fixed || answer != VS_SHRINK_UNKNOWN;
-        }
-    return status;
-}
-
-vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, bool *minimal, vs_error *err) {
-    *minimal = true;
+vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, vs_error *err) {
     if (count == 0) return VS_OK;
     shrinker s = { on, vs_calloc(count, sizeof *s.trial), fixed, count, serves, context, err };
     if (!s.trial) return vs_fail(err, VS_ERR_NOMEM, "no memory for a list of layers");
-    bool good = false, dropped = true;
+    bool good = false;
     vs_status status = try_without(&s, 0, count, &good);
     if (status == VS_OK) status = drop_end(&s, false);
     if (status == VS_OK) status = drop_end(&s, true);
     if (status == VS_OK) status = drop_group(&s, 0, count);
-    while (status == VS_OK && dropped) status = drop_singly(&s, &dropped, minimal);
     free(s.trial);
+    return status;
+}
+
+/* ---- singly ---- */
+
+/* Entries that are fixed, or those that are not. */
+static vs_status drop_each(shrinker *s, bool fixed, bool *dropped, bool *minimal) {
+    vs_status status = VS_OK;
+    for (size_t i = s->count; i-- > 0 && status == VS_OK;) {
+        vs_shrink_answer answer = VS_SHRINK_FAILS;
+        if (!s->on[i] || s->fixed[i] != fixed) continue;
+        s->on[i] = false;
+        status = s->serves(s->context, s->on, 0, true, &answer, s->err);
+        s->on[i] = answer != VS_SHRINK_SERVES;
+        *dropped |= answer == VS_SHRINK_SERVES;
+        *minimal &= fixed || answer != VS_SHRINK_UNKNOWN;
+    }
+    return status;
+}
+
+vs_status vs_shrink_singly(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, bool *minimal,
+                           vs_error *err) {
+    shrinker s = { on, NULL, fixed, count, serves, context, err };
+    vs_status status = VS_OK;
+    *minimal = true;
+    for (bool dropped = true; dropped && status == VS_OK;) {
+        dropped = false;
+        *minimal = true;
+        status = drop_each(&s, false, &dropped, minimal);
+        if (status == VS_OK) status = drop_each(&s, true, &dropped, minimal);
+    }
     return status;
 }

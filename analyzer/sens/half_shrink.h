@@ -17,11 +17,12 @@ typedef vs_status (*vs_shrink_fn)(void *context, const bool *on, size_t reserve,
                                   vs_error *err);
 
 /* Turns entries of on [count] off. Where the fixed ones alone serve, all others; else the longest prefix that can go, then the
- * longest suffix (both by bisection), then from the last those between, in groups that are halved where they cannot go. In the
- * end every entry is tried once more by itself, again and again until none can go, so that what stays is 1-minimal; *minimal is
- * false where tests ran out before. `fixed` [count]: entries known to be needed, tried in the end alone. `on` serves as it comes
- * in. */
-VS_NODISCARD vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, bool *minimal,
-                                 vs_error *err);
+ * longest suffix (both by bisection), then from the last those between, in groups that are halved where they cannot go.
+ * `fixed` [count]: entries known to be needed. `on` serves as it comes in, and as it goes out. */
+VS_NODISCARD vs_status vs_shrink(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context, vs_error *err);
+/* Then every entry once more by itself, from the last, again and again until none can go, so that what stays is 1-minimal;
+ * *minimal is false where tests ran out before. The fixed ones come last. */
+VS_NODISCARD vs_status vs_shrink_singly(bool *on, const bool *fixed, size_t count, vs_shrink_fn serves, void *context,
+                                        bool *minimal, vs_error *err);
 
 #endif

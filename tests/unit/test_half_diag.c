@@ -39,7 +39,8 @@ static vs_status serves_rule(void *context, const bool *on, size_t reserve, bool
 static void shrink(rule *r, bool *on) {
     vs_error err = { 0 };
     for (size_t i = 0; i < ENTRIES; i++) on[i] = true;
-    assert_int_equal(vs_shrink(on, r->fixed, ENTRIES, serves_rule, r, &r->minimal, &err), VS_OK);
+    assert_int_equal(vs_shrink(on, r->fixed, ENTRIES, serves_rule, r, &err), VS_OK);
+    assert_int_equal(vs_shrink_singly(on, r->fixed, ENTRIES, serves_rule, r, &r->minimal, &err), VS_OK);
 }
 
 static void lists_shrink_to_what_is_needed(void **state) {
@@ -108,8 +109,10 @@ static void errors_end_it(void **state) {
     bool on[2] = { true, true };
     const bool fixed[2] = { false, false };
     bool minimal = false;
-    assert_int_equal(vs_shrink(on, fixed, 2, fails, NULL, &minimal, &err), VS_ERR_INTERRUPTED);
-    assert_int_equal(vs_shrink(on, fixed, 0, fails, NULL, &minimal, &err), VS_OK);
+    assert_int_equal(vs_shrink(on, fixed, 2, fails, NULL, &err), VS_ERR_INTERRUPTED);
+    assert_int_equal(vs_shrink_singly(on, fixed, 2, fails, NULL, &minimal, &err), VS_ERR_INTERRUPTED);
+    assert_int_equal(vs_shrink(on, fixed, 0, fails, NULL, &err), VS_OK);
+    assert_int_equal(vs_shrink_singly(on, fixed, 0, fails, NULL, &minimal, &err), VS_OK);
     assert_true(minimal);
 }
 
