@@ -1,0 +1,120 @@
+/* The half-precision diagnosis of models with every kind of output: a residual stream that half cannot hold is found, and the
+ * list that restores the output holds what its entries say. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "eomt_file.h"
+#include "study.h"
+#include "util.h"
+
+enum { CLASSES = 7, SIZE = 112 };
+
+static char folder[256];
+
+typedef struct variant {
+    const char *geometry; /* NULL: EoMT, from a file */
+    vs_head_kind head;
+    size_t maps;
+    bool mean;
+} variant;
+
+static float *random_values(vs_rng *rng, size_t count, double scale) {
+    float *v = vs_calloc(count, sizeof *v);
+    assert_non_null(v);
+    for (size_t i = 0; i < count; i++) v[i] = (float)(scale * vs_rng_normal(rng));
+    return v;
+}
+
+static void scale_values(float *v, size_t count, float factor) {
+    for (size_t i = 0; v && i < count; i++) v[i] *= factor;
+}
+
+/* What a block adds, from the middle of the model on: weights stay within half's range, their products do not. */
+static void scale_stream(vs_model *m) {
+    for (size_t b = m->arch.depth / 2; b < m->arch.depth; b++) {
+        vs_block *block = &m->blocks[b];
+        const float factor = block->ls2 ? 64 : 1 << 20;
+        scale_values(block->fc2.w, block->fc2.out * block->fc2.in, factor);
+        scale_values(block->fc2.b, block->fc2.out, factor);
+        for (size_t i = 0; block->ls2 && i < m->arch.width; i++) block->ls2[i] = 1 << 15;
+    }
+}
+
+static vs_model *make_model(const variant *v) {
+    vs_error err = { 0 };
+    vs_model *m = NULL;
+    vs_rng rng = { 4 };
+    if (!v->geometry) {
+        char *path = vs_path_join(folder, "eomt.safetensors");
+        write_eomt(path, NULL, NULL);
+        assert_int_equal(vs_model_load(&m, path, &(vs_model_options){ .check_values = true }, &err), VS_OK);
+        (void)remove(path);
+        free(path);
+        return m;
+    }
+    assert_int_equal(vs_model_random(&m, v->geometry, SIZE, 5, &err), VS_OK);
+    vs_arch *a = &m->arch;
+    a->head = v->head;
+    a->head_maps = v->maps;
+    a->head_mean = v->mean;
+    a->head_width = (v->maps + v->mean) * a->width;
+    if (v->head == VS_HEAD_NONE) return m;
+    a->classes = CLASSES;
+    m->head = (vs_linear){ .w = random_values(&rng, CLASSES * a->head_width, 0.1),
+                           .b = random_values(&rng, CLASSES, 0.1),
+                           .out = CLASSES,
+                           .in = a->head_width };
+    return m;
+}
+
+static void check_model(const variant *v) {
+    char *text = vs_format("version: 1\nname: heads\nmodel: {checkpoint: none.safetensors}\n"
+                           "data: {calibration: {scenes: {seed: 2, count: 1, size: %d}}, "
+                           "analysis: {scenes: {seed: 3, count: 2, size: %d}}}\n"
+                           "states: [fp32]\nanalyze: {recipes: [], cumulative: false}\n"
+                           "fp16: {policies: [fused], scale: after}\n",
+                           SIZE, SIZE);
+    vs_error err = { 0 };
+    vs_config *config = NULL;
+    vs_study s = { 0 };
+    assert_non_null(text);
+    assert_int_equal(vs_config_parse(&config, text, strlen(text), "heads.yaml", NULL, 0, &err), VS_OK);
+    free(text);
+    vs_model *model = make_model(v);
+    scale_stream(model);
+    const vs_study_options options = { .backend = "cpu", .threads = 2, .batch = 1, .model = model };
+    if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
+    const vs_fp16_policy *p = &s.results.fp16.policies[0];
+    const vs_fp16_diagnosis *g = &p->diagnosis;
+    assert_true(g->present && g->reached && g->minimal && g->runs <= 60);
+    assert_true(g->chain_count > 0 && g->keep_count > 0);
+    if (strcmp(g->chain[0].why, "overflow") != 0) fail_msg("%s at %s", g->chain[0].why, g->chain[0].row);
+    assert_string_equal(g->chain[0].class_name, model->arch.layer_scale ? "residual" : "linear");
+    assert_int_equal(g->has_whole_task, v->head != VS_HEAD_NONE);
+    for (size_t i = 0; i < g->keep_count; i++) {
+        assert_true(g->keep[i].has_without && g->keep[i].needed == !(g->keep[i].without_sqnr >= g->target));
+        assert_int_equal(g->keep[i].has_task, v->head != VS_HEAD_NONE);
+    }
+    vs_study_release(&s);
+    vs_config_free(config);
+}
+
+static void every_output_is_explained(void **state) {
+    (void)state;
+    static const variant variants[] = { { "dinov3_vits16", VS_HEAD_NONE, 0, false },
+                                        { "vitti14", VS_HEAD_NONE, 0, false },
+                                        { "vitti14", VS_HEAD_SEGMENTATION, 4, false },
+                                        { "vitti14", VS_HEAD_CLASSIFIER, 1, true },
+                                        { NULL, VS_HEAD_EOMT, 1, false } };
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) check_model(&variants[i]);
+}
+
+int main(void) {
+    make_temp_dir(folder, sizeof folder);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_output_is_explained) };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    (void)rmdir(folder);
+    return failed;
+}
