@@ -86,7 +86,7 @@ static void update(void *context, const char *stage, double done, size_t total) 
     const double elapsed = now - p->start, rate = elapsed > 0 ? (done - p->first) / elapsed : 0;
     char left[32];
     format_time(rate > 0 ? ((double)total - done) / rate : 0, left, sizeof left);
-    const char *unit = strstr(stage, "crops") ? "" : " images"; /* crops say so themselves */
+    const char *unit = strstr(stage, "crops") || strstr(stage, ": runs") ? "" : " images"; /* these say so themselves */
     const int decimals = done == floor(done) ? 0 : 1;
     if (p->terminal)
         fprintf(stderr, "\r%-12s %.*f/%zu%s, %.1f/s, %s left \033[K", stage, decimals, done, total, unit, rate, left);

@@ -155,6 +155,13 @@ static void release(vs_diag *d) {
     free(d->mask);
 }
 
+static void note_runs(const vs_runner *runner, const vs_fp16_policy *policy) {
+    char text[128];
+    if (!runner->progress.note) return;
+    snprintf(text, sizeof text, "%.64s: diagnosed in %zu runs", policy->name, policy->diagnosis.runs);
+    runner->progress.note(runner->progress.context, text);
+}
+
 vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *options, vs_error *err) {
     const vs_arch *a = &options->prober->runner->weights->model->arch;
     vs_half_probe own = { 0 };
@@ -168,6 +175,9 @@ vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *option
     vs_diag_bad bad = { .row = SIZE_MAX };
     unsigned set = 0;
     *d.out = (vs_fp16_diagnosis){ 0 };
+    snprintf(options->prober->stage, sizeof options->prober->stage, "%.48s: runs", policy->name);
+    options->prober->stage_first = options->prober->runs;
+    options->prober->stage_most = VS_DIAG_MOST_RUNS - 1; /* its own is there */
     vs_status status = prepare(&d, err);
     if (status == VS_OK) status = read_policy(&own, &d, err);
     if (status == VS_OK) status = find_first_bad(&d, &own, &bad, err);
@@ -187,6 +197,8 @@ vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *option
     if (measurable && status == VS_OK) status = vs_diag_keep(&d, set, err);
     d.out->present = status == VS_OK;
     d.out->runs = VS_DIAG_MOST_RUNS - vs_diag_left(&d);
+    *options->prober->stage = 0;
+    if (status == VS_OK) note_runs(options->prober->runner, policy);
     vs_half_probe_release(&own);
     release(&d);
     return status;

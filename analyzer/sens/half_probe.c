@@ -283,6 +283,12 @@ static double worst_of(const vs_sqnr_pool *parts) {
     return worst;
 }
 
+static void tell_run(const vs_half_prober *p) {
+    const vs_progress *progress = &p->runner->progress;
+    if (*p->stage && progress->update)
+        progress->update(progress->context, p->stage, (double)(p->runs - p->stage_first), p->stage_most);
+}
+
 static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, bool task, bool keep, vs_error *err) {
     *out = (vs_half_probe){ .rows = vs_calloc(p->rows, sizeof *out->rows) };
     context c = { .prober = p,
@@ -291,15 +297,18 @@ static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model 
                   .outputs = vs_calloc(p->runner->wave, sizeof *c.outputs),
                   .out = out,
                   .errors = vs_calloc(p->rows, sizeof *c.errors) };
+    vs_runner runner = *p->runner;
+    if (*p->stage) runner.progress.update = NULL;
     vs_status status =
         out->rows && c.slots && c.outputs && c.errors ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
     task &= has_task(p) && !(model->largest > 0);
     if (status == VS_OK && task) status = begin_task(&c, err);
     if (status == VS_OK) status = begin_streams(&c, keep, err);
     if (status == VS_OK)
-        status = vs_run_images(p->runner, p->set, p->images, model->policy->name, (vs_session_needs){ 1, 1, vs_half_scratch },
+        status = vs_run_images(&runner, p->set, p->images, model->policy->name, (vs_session_needs){ 1, 1, vs_half_scratch },
                                observe, pool, &c, err);
     p->runs++;
+    tell_run(p);
     if (status == VS_OK && !c.stopped) out->output = vs_sqnr_pool_result(&c.output);
     for (size_t i = 0; i < p->rows && status == VS_OK; i++)
         out->rows[i].sqnr = out->rows[i].seen && !model->counts_only ? worst_of(c.errors[i]) : (double)NAN;

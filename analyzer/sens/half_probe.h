@@ -43,6 +43,9 @@ typedef struct vs_half_prober {
     vs_half_kept kept;
     vs_float_maps *maps; /* the float run's, of the images; NULL until a task is asked for */
     size_t runs;         /* so far, the float run not among them */
+    /* Progress counts runs instead of a run's images, where these have a name: those before, and how many there may be. */
+    char stage[64];
+    size_t stage_first, stage_most;
 } vs_half_prober;
 
 /* Runs the float model on the first `images` of the set. */
