@@ -32,9 +32,13 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
 static vs_status sit(seat *s, const vs_bench *b, const vs_weights *weights, vs_error *err) {
     const vs_arch *a = &weights->model->arch;
     const size_t widest = vs_arch_fc1_width(a) > 3 * a->width ? vs_arch_fc1_width(a) : 3 * a->width;
-    const vs_session_options options = {
-        .images = b->at_once, .height = b->height, .width = b->width, .workspaces = 1, .streams = 1
-    };
+    const size_t tokens = a->queries + vs_arch_tokens(a, b->height / a->patch, b->width / a->patch);
+    const vs_session_options options = { .images = b->at_once,
+                                         .height = b->height,
+                                         .width = b->width,
+                                         .workspaces = 1,
+                                         .streams = 1,
+                                         .scratch = b->study->states.half ? vs_half_scratch(a, tokens, b->at_once) : 0 };
     *s = (seat){ .backend = weights->backend,
                  .images = b->at_once,
                  .hist = weights->backend->ops->alloc_counts(weights->backend, VS_HIST_BINS),
@@ -60,7 +64,12 @@ static vs_status one_forward(const vs_bench *b, const vs_bench_pass *p, seat *s,
         s->tap = (vs_state_tap){ p->state, s->backend };
         tapper = vs_state_tapper(&s->tap);
     }
-    vs_status status = vs_forward(s->session, p->weights, b->pixels + first * 3 * b->height * b->width, tapper, err);
+    const float *pixels = b->pixels + first * 3 * b->height * b->width;
+    if (p->state && p->state->half) {
+        const vs_status half = vs_state_forward(p->state, s->session, pixels, err);
+        return half == VS_OK ? s->backend->ops->sync(s->backend, err) : half;
+    }
+    vs_status status = vs_forward(s->session, p->weights, pixels, tapper, err);
     return status == VS_OK ? s->backend->ops->sync(s->backend, err) : status;
 }
 

@@ -85,9 +85,21 @@ static vs_status on_tap(void *context, const vs_tap *tap, vs_error *err) {
     return status;
 }
 
+static vs_status on_half_tap(void *context, const vs_tap *tap, vs_mat x, vs_error *err) {
+    (void)x;
+    return on_tap(context, tap, err);
+}
+
 static vs_status work(void *context, const vs_job *job, vs_error *err) {
     capture *c = context;
     c->at_once = job->images;
+    if (c->state->half) {
+        vs_half_model model = *c->state->half;
+        model.counts_only = true;
+        model.tap = on_half_tap;
+        model.tap_context = c;
+        return vs_half_forward(job->session, &model, job->pixels, NULL, err);
+    }
     return vs_forward(job->session, c->state->weights, job->pixels, (vs_tapper){ on_tap, c }, err);
 }
 
@@ -200,8 +212,8 @@ static vs_status capture_config(const vs_command_line *line, const vs_config *co
         runner.threads = 1; /* images are appended in order */
         status = vs_make_dirs(c.dir, err);
         if (status == VS_OK)
-            status = vs_run_images(&runner, &study.analysis_set, c.images, "capture", (vs_session_needs){ 1, 1, NULL }, work,
-                                   NULL, &c, err);
+            status = vs_run_images(&runner, &study.analysis_set, c.images, "capture",
+                                   (vs_session_needs){ 1, 1, c.state->half ? vs_half_scratch : NULL }, work, NULL, &c, err);
     }
     vs_cli_progress_end(&progress);
     const size_t files = c.sink_count;

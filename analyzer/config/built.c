@@ -11,8 +11,7 @@ static vs_status unbuilt(const vs_config *c, vs_mark at, vs_error *err, const ch
 vs_status vs_config_check_built(const vs_config *c, vs_error *err) {
     for (size_t i = 0; i < c->state_count; i++) {
         const vs_state_config *s = &c->states[i];
-        if (s->kind == VS_STATE_SQPH || s->kind == VS_STATE_FP16)
-            return unbuilt(c, s->mark, err, "state", vs_state_kind_name(s->kind));
+        if (s->kind == VS_STATE_SQPH) return unbuilt(c, s->mark, err, "state", vs_state_kind_name(s->kind));
     }
     return VS_OK;
 }

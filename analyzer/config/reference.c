@@ -66,7 +66,7 @@ vs_status vs_config_write_reference(FILE *out, vs_error *err) {
     write_rows(out, vs_plant_fields, "");
     fputs("\n## Items of `states`\n\nKinds: ", out);
     for (size_t i = 0; vs_state_names[i]; i++) fprintf(out, "%s`%s`", i ? ", " : "", vs_state_names[i]);
-    fputs(" (`sqph` and `fp16` are not built yet). Options of a state:\n\n", out);
+    fputs(" (`sqph` is not built yet; `fp16` is policy `fused`). Options of a state:\n\n", out);
     fputs(table_head, out);
     write_rows(out, vs_state_fields, "");
     fputs("\n## Items of `fp16.policies`\n\n", out);

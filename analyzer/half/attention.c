@@ -179,6 +179,8 @@ void vs_half_attention(vs_half_run *r) {
         rotate(r, VS_ROW_ROPE_Q, VS_PLACE_Q, VS_PLACE_Q_OUT);
         rotate(r, VS_ROW_ROPE_K, VS_PLACE_K, VS_PLACE_K_OUT);
     }
+    for (size_t i = 0; i < 2 * VS_HALF_PARTS; i++) /* before and behind a quantizer that is not there */
+        vs_half_show(r, (vs_kind)(VS_KIND_Q + i / 2), i % 2 == 0, (vs_half_place)(VS_PLACE_Q + i / 2));
     scale_operands(r);
     attend(r);
 }

@@ -34,11 +34,24 @@ static void mask_head(vs_half_run *r) {
     vs_half_linear(r, VS_ROW_MASK3, VS_KIND_MASK3, VS_PLACE_MASK_ACTIVE, VS_PLACE_MASK);
 }
 
+/* Its product as other states have it, four pixels a row, which stands unrounded in PIXELS_WORK. */
+static void show_product(vs_half_run *r, vs_half_row row, size_t u, size_t rows) {
+    if (!r->model->tap) return;
+    vs_half_shape(r, VS_PLACE_PIXELS_WORK, rows, 4 * r->arch->width);
+    for (size_t l = 0; l < r->lane_count; l++) {
+        const vs_mat x = r->lanes[l].at[VS_PLACE_PIXELS_WORK].x;
+        if (!vs_half_is_wide(r, &r->lanes[l], row))
+            r->backend->ops->round_half(r->backend, x, r->model->weights->format, x, 1, NULL);
+    }
+    vs_half_show(r, (vs_kind)(VS_KIND_UP1 + u), false, VS_PLACE_PIXELS_WORK);
+}
+
 /* A transposed convolution: a product, and four pixels placed for one. From PIXELS to PIXELS_OUT. */
 static void enlarge(vs_half_run *r, vs_half_row row, size_t u, size_t h, size_t w) {
     const vs_backend *be = r->backend;
     const size_t n = h * w, c = r->arch->width;
     vs_half_shape(r, VS_PLACE_PIXELS_OUT, r->images * 4 * n, c);
+    vs_half_show(r, (vs_kind)(VS_KIND_UP1 + u), true, VS_PLACE_PIXELS);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const vs_mat x = vs_half_read(r, lane, row, 0, VS_PLACE_PIXELS);
@@ -50,6 +63,7 @@ static void enlarge(vs_half_run *r, vs_half_row row, size_t u, size_t h, size_t 
         vs_half_store(r, lane, row, VS_PLACE_PIXELS_OUT);
     }
     vs_half_compare(r, row, VS_PLACE_PIXELS_OUT);
+    show_product(r, row, u, r->images * n);
 }
 
 /* From PIXELS_WORK to PIXELS. */
@@ -105,6 +119,7 @@ static void mask_product(vs_half_run *r) {
         vs_half_store(r, lane, VS_ROW_EINSUM, VS_PLACE_MASKS);
     }
     vs_half_compare(r, VS_ROW_EINSUM, VS_PLACE_MASKS);
+    vs_half_show(r, VS_KIND_MASKS, false, VS_PLACE_MASKS);
 }
 
 /* Of stored mask logits and classes, as the study compares them. */

@@ -69,8 +69,10 @@ static void swiglu(vs_half_run *r) {
     if (!r->arch->gate_apart) vs_half_linear(r, VS_ROW_FC1, VS_KIND_FC1, VS_PLACE_NORMED, VS_PLACE_HIDDEN);
     view_halves(r);
     if (r->arch->gate_apart) {
+        vs_half_show(r, VS_KIND_FC1, true, VS_PLACE_NORMED);
         multiply_half(r, VS_ROW_FC1, VS_PLACE_X1);
         multiply_half(r, VS_ROW_W2, VS_PLACE_X2);
+        vs_half_show(r, VS_KIND_FC1, false, VS_PLACE_HIDDEN);
     }
     if (r->model->policy->gelu == VS_OPERATION_DECOMPOSED) {
         vs_half_element(r, VS_ROW_SIGMOID, VS_ELEMENT_SIGMOID, VS_PLACE_X1, none, active);

@@ -54,6 +54,7 @@ static void embed(vs_half_run *r) {
     vs_half_linear(r, VS_ROW_PATCH_EMBED, VS_KIND_PATCH_EMBED, VS_PLACE_PATCHES, VS_PLACE_EMBEDDED);
     put_tokens(r);
     if (r->arch->position != VS_POSITION_ROPE) add_positions(r);
+    vs_half_show(r, VS_KIND_EMBED, false, VS_PLACE_STREAM);
 }
 
 /* ---- blocks ---- */
@@ -76,6 +77,7 @@ static void block(vs_half_run *r) {
     vs_half_feed_forward(r);
     vs_half_linear(r, VS_ROW_FC2, VS_KIND_FC2, VS_PLACE_ACTIVE, VS_PLACE_WORK);
     add_branch(r, VS_ROW_LS2, VS_ROW_ADD2, VS_PLACE_WORK, half->ls2, wide->ls2);
+    vs_half_show(r, VS_KIND_BLOCK, false, VS_PLACE_STREAM);
     vs_half_collect(r);
 }
 
@@ -129,6 +131,7 @@ vs_status vs_half_forward(vs_session *s, const vs_half_model *model, const float
     vs_status status = vs_forward_embed(s, &model->weights->wide.w, pixels, 0, (vs_tapper){ NULL, NULL }, err);
     if (status != VS_OK) return status;
     vs_half_begin(r, s, model, seen);
+    r->err = err;
     if (model->streams && model->streams->first)
         resume(r, model->streams->first);
     else
@@ -137,10 +140,12 @@ vs_status vs_half_forward(vs_session *s, const vs_half_model *model, const float
     for (; r->block < r->arch->depth && status == VS_OK && !enough; r->block++) {
         if (model->streams && model->streams->keep) hand_over(r, true);
         block(r);
-        status = has_enough(r, &enough, err);
+        status = r->status;
+        if (status == VS_OK) status = has_enough(r, &enough, err);
         if (enough) return status;
     }
     r->block = 0;
-    if (status == VS_OK) vs_half_head(r);
-    return status;
+    if (status != VS_OK) return status;
+    vs_half_head(r);
+    return r->status;
 }

@@ -139,6 +139,18 @@ VS_NODISCARD vs_status vs_half_weights_create(vs_half_weights **out, const vs_we
                                               vs_error *err);
 void vs_half_weights_free(vs_half_weights *weights);
 
+/* A tensor with weights that the format cannot hold. */
+typedef struct vs_half_weight_note {
+    char tensor[64];       /* "blocks.0.attn.qkv.weight", "blocks.3.ls1" */
+    uint64_t inf, flushed; /* too large; non-zero and stored as 0 */
+    size_t of;             /* numbers in it */
+    double max;            /* max |w| of all of it */
+} vs_half_weight_note;
+
+/* Those of a model, in its order; the caller frees *notes, after an error too. */
+VS_NODISCARD vs_status vs_half_note_weights(vs_half_weight_note **notes, size_t *count, const vs_model *model,
+                                            vs_half_format format, vs_error *err);
+
 /* ---- forward ---- */
 
 enum { VS_HALF_INPUTS = 2, VS_HALF_PARTS = 3 };
@@ -150,6 +162,10 @@ typedef struct vs_half_seen {
     vs_half_counts cast[VS_HALF_INPUTS]; /* inputs that were stored in float32, rounded by this row */
     vs_error_sums error[VS_HALF_PARTS];  /* against the float run; attn.qkv: of q, k and v */
 } vs_half_seen;
+
+/* A named tensor of the policy's run, as of vs_tap, and the float run's; x.p is NULL where no float run is beside it. For looking
+ * only. A softmax that is not stored has no VS_KIND_P. */
+typedef vs_status (*vs_half_tap_fn)(void *context, const vs_tap *tap, vs_mat x, vs_error *err);
 
 typedef struct vs_half_real vs_half_real; /* real.h */
 
@@ -168,7 +184,9 @@ typedef struct vs_half_model {
     const bool *float32;            /* [vs_half_row_count]: further rows in float32; NULL: none */
     bool counts_only;               /* `seen` gets counts and no comparison: no float run beside it */
     const vs_half_streams *streams; /* NULL: none; else counts_only and vs_half_can_resume */
-    double largest; /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+    double largest;     /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
+    vs_half_tap_fn tap; /* of the emulation; NULL: nobody looks */
+    void *tap_context;
 } vs_half_model;
 
 /* Blocks hand over their stream and nothing else: no queries that join on the way, a head on the last block alone. */

@@ -129,6 +129,7 @@ void vs_half_head(vs_half_run *r) {
     const vs_arch *a = r->arch;
     const vs_half_place out = a->head == VS_HEAD_NONE ? VS_PLACE_NORMED : VS_PLACE_LOGITS;
     normalize(r, VS_ROW_PREFIX_NORM, VS_ROW_NORM);
+    if (a->head != VS_HEAD_NONE) vs_half_show(r, VS_KIND_NORM, false, VS_PLACE_NORMED);
     if (a->head == VS_HEAD_EOMT) {
         vs_half_eomt(r);
     } else if (a->head != VS_HEAD_NONE) {
@@ -138,5 +139,6 @@ void vs_half_head(vs_half_run *r) {
     } else if (is_split(a)) {
         join_norms(r);
     }
+    vs_half_show(r, a->head == VS_HEAD_NONE ? VS_KIND_NORM : VS_KIND_LOGITS, false, out);
     r->backend->ops->copy(r->backend, r->lanes[0].at[out].x, vs_session_output(r->session));
 }

@@ -93,7 +93,7 @@ void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs
     r->tokens = t;
     r->patches = n;
     r->images = vs_session_patches(s).rows / n;
-    r->lane_count = seen && !model->counts_only ? VS_HALF_LANES : 1;
+    r->lane_count = (seen || model->tap) && !model->counts_only ? VS_HALF_LANES : 1;
     char *at = vs_session_scratch(s);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
@@ -183,6 +183,7 @@ void vs_half_store(const vs_half_run *r, vs_half_lane *lane, vs_half_row row, vs
 
 void vs_half_compare_part(const vs_half_run *r, vs_half_row row, size_t part, vs_mat x, vs_mat y) {
     vs_error_sums *sums[VS_MAX_SESSION_IMAGES];
+    if (!r->seen) return;
     for (size_t i = 0; i < r->images; i++) sums[i] = &r->seen[i][index_of(r, row)].error[part];
     r->backend->ops->error_sums(r->backend, x, y, r->images, sums);
 }
@@ -211,6 +212,14 @@ void vs_half_compare(vs_half_run *r, vs_half_row row, vs_half_place place) {
             vs_half_compare_part(r, row, part, vs_mat_view(r->backend, x, 0, x.rows, part * c, c),
                                  vs_mat_view(r->backend, y, 0, y.rows, part * c, c));
     if (row != VS_ROW_QKV) vs_half_compare_part(r, row, 0, x, y);
+}
+
+void vs_half_show(vs_half_run *r, vs_kind kind, bool input, vs_half_place place) {
+    const vs_half_model *m = r->model;
+    const bool in_block = (kind >= VS_KIND_QKV && kind <= VS_KIND_BLOCK);
+    if (!m->tap || r->status != VS_OK) return;
+    const vs_tap tap = { kind, in_block ? (int)r->block : -1, input, r->lanes[0].at[place].x };
+    r->status = m->tap(m->tap_context, &tap, r->lane_count > 1 ? r->lanes[1].at[place].x : (vs_mat){ 0 }, r->err);
 }
 
 /* ---- rows that are one operation ---- */
@@ -275,6 +284,7 @@ void vs_half_multiply(const vs_half_run *r, const vs_linear_weights *w, size_t f
 void vs_half_linear(vs_half_run *r, vs_half_row row, vs_kind kind, vs_half_place x, vs_half_place y) {
     /* image by image in heads of few rows: a product of these may depend on their number in its last bits */
     const size_t parts = vs_kind_is_head(kind) && r->arch->head != VS_HEAD_SEGMENTATION ? r->images : 1;
+    vs_half_show(r, kind, true, x);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const vs_linear_weights *w = vs_weights_linear(&vs_half_set_of(r, lane, row)->w, kind, (int)r->block);
@@ -286,4 +296,5 @@ void vs_half_linear(vs_half_run *r, vs_half_row row, vs_kind kind, vs_half_place
         vs_half_store(r, lane, row, y);
     }
     vs_half_compare(r, row, y);
+    vs_half_show(r, kind, false, y);
 }

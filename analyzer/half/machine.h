@@ -68,6 +68,8 @@ typedef struct vs_half_run {
     size_t block;                   /* at work */
     vs_half_lane lanes[VS_HALF_LANES];
     size_t lane_count;
+    vs_status status; /* of taps; the rest of the run shows nothing once one has failed */
+    vs_error *err;
     void *casts[VS_HALF_INPUTS]; /* room for an input as a half row reads it */
     bool tables;                 /* half rows of the rotation take rounded tables, */
     vs_mat cosines, sines;       /* these [N, D/2] */
@@ -107,6 +109,9 @@ vs_mat vs_half_read(const vs_half_run *run, const vs_half_lane *lane, vs_half_ro
 void vs_half_store(const vs_half_run *run, vs_half_lane *lane, vs_half_row row, vs_half_place place);
 /* Once all lanes have stored it. */
 void vs_half_compare(vs_half_run *run, vs_half_row row, vs_half_place place);
+
+/* Shows what stands at a place to the model's tap. */
+void vs_half_show(vs_half_run *run, vs_kind kind, bool input, vs_half_place place);
 
 /* Part of a row, for what `vs_half_compare` leaves out: x of the float run. */
 void vs_half_compare_part(const vs_half_run *run, vs_half_row row, size_t part, vs_mat x, vs_mat y);

@@ -10,6 +10,7 @@
 
 enum { NAMED = 12, COLUMNS = 128, NUMBER = 48 };
 static const double same_task = 0.5; /* points of mIoU or agreement that count as kept */
+static const double exact = 80;      /* dB: a change of the model that the float run does not show */
 static const double clean = 40;      /* dB: fp16.md section 4 */
 
 static const char *format_of(const vs_results *r) { return strcmp(r->fp16.format, "bf16") == 0 ? "BF16" : "FP16"; }
@@ -223,7 +224,46 @@ static void add_cause(flow *f, const vs_fp16_policy *p) {
     vs_text_add(f->t, ".");
 }
 
+static void add_result(flow *f, const vs_fp16_advice *a) {
+    char text[96];
+    if (a->has_task && a->task.has_labels)
+        snprintf(text, sizeof text, "gives mIoU %.2f", a->task.miou);
+    else if (a->has_task && a->task.has_agreement)
+        snprintf(text, sizeof text, "gives agreement %.2f %%", a->task.agreement);
+    else
+        snprintf(text, sizeof text, "gives an output SQNR of %.1f dB", a->sqnr);
+    flow_add(f, text);
+}
+
+/* What helps with nothing in float32, or that nothing tried did. */
+static void add_advice(flow *f, const vs_results *r, size_t policy) {
+    size_t tried = 0, helped = 0;
+    for (size_t i = 0; i < r->fp16.advice_count; i++) {
+        const vs_fp16_advice *a = &r->fp16.advice[i];
+        if (a->policy != policy) continue;
+        tried++;
+        if (!a->reaches) continue;
+        flow_add(f, helped++ ? "or" : "With nothing in FP32:");
+        flow_add(f, a->what);
+        add_result(f, a);
+        vs_text_add(f->t, ";");
+    }
+    if (helped)
+        flow_add(f, "the float output stays as it is.");
+    else if (tried)
+        flow_add(f, "No change to the weights alone is enough.");
+}
+
+static void answer_not_run(vs_text *t, const vs_results *r) {
+    flow f = flow_begin(t);
+    flow_add(&f, format_of(r));
+    flow_add(&f, "was not looked at:");
+    flow_add(&f, r->fp16.not_run);
+    vs_text_add(t, ".\n");
+}
+
 void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
+    if (*r->fp16.not_run) answer_not_run(t, r);
     if (!r->fp16.policy_count) return;
     answer_holds(t, r);
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
@@ -237,6 +277,7 @@ void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
             add_kept(&f, &p->diagnosis);
         else if (p->row_count)
             add_overflows(&f, p);
+        add_advice(&f, r, i);
         vs_text_add(t, "\n");
     }
 }
@@ -264,6 +305,52 @@ static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p,
         snprintf(room, sizeof room, "%.2f%s", p->rows[worst].headroom, fabs(p->rows[worst].headroom) < 0.05 ? "~" : "");
     vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, p->name, n, change, classes, sqnr, rows, room,
                 worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
+}
+
+/* Everything that was tried. */
+static void list_advice(vs_text *t, const vs_results *r, const vs_fp16_advice *a) {
+    vs_text_add(t, "  tried under %s, nothing in FP32: %s:", r->fp16.policies[a->policy].name, a->what);
+    if (isfinite(a->sqnr) || a->sqnr > 0)
+        vs_text_add(t, " output %.1f dB", a->sqnr);
+    else
+        vs_text_add(t, " output inf or NaN");
+    if (a->has_task && a->task.has_labels) vs_text_add(t, ", mIoU %.2f", a->task.miou);
+    vs_text_add(t, "%s", a->reaches ? "" : " (not enough)");
+    if (a->float_sqnr < exact) vs_text_add(t, "; float32 run %.0f dB from the unchanged one's", a->float_sqnr);
+    vs_text_add(t, "\n");
+}
+
+/* Whether a tensor is told by itself: too large a weight, a LayerScale that is gone; of small weights there are always a few. */
+static bool is_told(const vs_half_weight_note *w) {
+    const char *last = strrchr(w->tensor, '.');
+    return w->inf || (last && strncmp(last, ".ls", 3) == 0);
+}
+
+static void tell_weight(vs_text *t, const vs_results *r, const vs_half_weight_note *w) {
+    vs_text_add(t, "  %s:", w->tensor);
+    if (w->inf)
+        vs_text_add(t, " %llu of %zu weights are above the largest %s and were stored as infinities (largest |w| %.6g)%s",
+                    (unsigned long long)w->inf, w->of, format_of(r), w->max, w->flushed ? ";" : "");
+    if (w->flushed)
+        vs_text_add(t, " %llu of %zu %s became 0 when they were stored in half", (unsigned long long)w->flushed, w->of,
+                    strrchr(w->tensor, '.') && strncmp(strrchr(w->tensor, '.'), ".ls", 3) == 0 ? "channels" : "weights");
+    vs_text_add(t, "\n");
+}
+
+static void list_weights(vs_text *t, const vs_results *r) {
+    size_t told = 0, tensors = 0;
+    unsigned long long flushed = 0;
+    for (size_t i = 0; i < r->fp16.weight_count; i++) {
+        const vs_half_weight_note *w = &r->fp16.weights[i];
+        if (is_told(w) && told++ < NAMED) tell_weight(t, r, w);
+        if (is_told(w)) continue;
+        flushed += w->flushed;
+        tensors++;
+    }
+    if (told > NAMED) vs_text_add(t, "  and %zu more tensors: fp16.weights in results.json\n", told - NAMED);
+    if (flushed)
+        vs_text_add(t, "  %llu weights of %zu%s tensors became 0 when they were stored in half.\n", flushed, tensors,
+                    told ? " other" : "");
 }
 
 /* One sentence a policy. */
@@ -295,6 +382,10 @@ static void add_real(vs_text *t, const vs_fp16_policy *p) {
 
 void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
     int width = 12;
+    if (*r->fp16.not_run) {
+        vs_text_add(t, "\nHALF PRECISION, %s: not run\n", format_of(r));
+        list_weights(t, r);
+    }
     if (!r->fp16.policy_count) return;
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
         const size_t n = strlen(r->fp16.policies[i].name);
@@ -315,9 +406,6 @@ void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
                         strcmp(g->chain[k].why, "nan") == 0 ? "NaN" : g->chain[k].why, g->chain[k].row);
     }
     for (size_t i = 0; i < r->fp16.policy_count; i++) add_real(t, &r->fp16.policies[i]);
-    if (r->fp16.weights_flushed)
-        vs_text_add(t, "  %llu weights became 0 when they were stored in half.\n", (unsigned long long)r->fp16.weights_flushed);
-    if (r->fp16.weights_inf)
-        vs_text_add(t, "  %llu weights are above the largest %s and were stored as infinities.\n",
-                    (unsigned long long)r->fp16.weights_inf, format_of(r));
+    for (size_t i = 0; i < r->fp16.advice_count; i++) list_advice(t, r, &r->fp16.advice[i]);
+    list_weights(t, r);
 }

@@ -457,15 +457,47 @@ static json_t *fp16_policy(document *d, const vs_fp16_policy *p) {
     return o;
 }
 
+static json_t *fp16_weights(document *d, const vs_fp16_results *r) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < r->weight_count; i++) {
+        const vs_half_weight_note *w = &r->weights[i];
+        json_t *o = json_object();
+        put(d, o, "tensor", json_string(w->tensor));
+        put(d, o, "inf", integer((size_t)w->inf));
+        put(d, o, "flushed", integer((size_t)w->flushed));
+        put(d, o, "of", integer(w->of));
+        put(d, o, "max", number(w->max));
+        append(d, a, o);
+    }
+    return a;
+}
+
+static json_t *fp16_advice(document *d, const vs_fp16_results *r) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < r->advice_count; i++) {
+        const vs_fp16_advice *v = &r->advice[i];
+        json_t *o = json_object();
+        put(d, o, "policy", json_string(r->policies[v->policy].name));
+        put(d, o, "what", json_string(v->what));
+        put(d, o, "sqnr", number(v->sqnr));
+        put(d, o, "task", v->has_task ? task_values(d, &v->task) : json_null());
+        put(d, o, "reaches", json_boolean(v->reaches));
+        put(d, o, "float_sqnr", number(v->float_sqnr));
+        append(d, a, o);
+    }
+    return a;
+}
+
 static json_t *fp16(document *d) {
     const vs_fp16_results *r = &d->results->fp16;
-    json_t *o = json_object(), *policies = json_object(), *weights = json_object();
+    json_t *o = json_object(), *policies = json_object();
     for (size_t i = 0; i < r->policy_count; i++) put(d, policies, r->policies[i].name, fp16_policy(d, &r->policies[i]));
-    put(d, weights, "inf", integer((size_t)r->weights_inf));
-    put(d, weights, "flushed", integer((size_t)r->weights_flushed));
     put(d, o, "format", json_string(r->format));
-    put(d, o, "weights", weights);
+    if (*r->not_run) put(d, o, "not_run", string(r->not_run));
+    put(d, o, "weights", fp16_weights(d, r));
     put(d, o, "policies", policies);
+    put(d, o, "advice", fp16_advice(d, r));
+    put(d, o, "advice_runs", integer(r->advice_runs));
     return o;
 }
 
@@ -495,7 +527,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     put(d, o, "classes", classes(d));
     put(d, o, "task", task(d));
     put(d, o, "planted", planted(d));
-    if (r->fp16.policy_count) put(d, o, "fp16", fp16(d));
+    if (r->fp16.policy_count || *r->fp16.not_run) put(d, o, "fp16", fp16(d));
     char *text = doc.failed ? NULL : vs_json_text(o, JSON_INDENT(1) | JSON_REAL_PRECISION((size_t)vs_report_digits(r)));
     json_decref(o);
     if (!text) return vs_fail(err, VS_ERR_NOMEM, "no memory for results.json");

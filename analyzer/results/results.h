@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "half.h"
 #include "vitscope/status.h"
 #include "vitscope/vit.h"
 
@@ -219,8 +220,8 @@ typedef struct vs_fp16_diagnosis {
     vs_task verified_task;
     bool has_whole_task;
     vs_task whole_task; /* with the list, analysis images, to hold against without_task */
-    double macs_share; /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
-    size_t runs;       /* emulated runs over the analysis images, the policy's own among them */
+    double macs_share;  /* of the model's multiply-accumulates that leave FP16, 0 to 1 */
+    size_t runs;        /* emulated runs over the analysis images, the policy's own among them */
 } vs_fp16_diagnosis;
 
 /* The policy on the backend's half kernels, beside its emulation. SQNR in dB; -HUGE_VAL: not finite. */
@@ -260,11 +261,27 @@ typedef struct vs_fp16_policy {
     vs_fp16_real real; /* where it was asked for */
 } vs_fp16_policy;
 
+/* A change to the model or its graph that leaves the float output as it is, tried under a policy. */
+typedef struct vs_fp16_advice {
+    size_t policy;
+    char what[160];
+    double float_sqnr; /* of the changed float model's output against the unchanged one's, dB */
+    double sqnr;       /* of the output under the policy, analysis images; -HUGE_VAL: not finite */
+    bool reaches;      /* the policy's target */
+    bool has_task;
+    vs_task task; /* evaluation images */
+} vs_fp16_advice;
+
 typedef struct vs_fp16_results {
     vs_fp16_policy *policies;
     size_t policy_count;
+    vs_fp16_advice *advice; /* policy by policy */
+    size_t advice_count, advice_capacity;
+    size_t advice_runs; /* emulated runs over the analysis images that it took, of all policies */
     const char *format;
-    uint64_t weights_inf, weights_flushed; /* stored weights: overflows, non-zero values that became 0 */
+    vs_half_weight_note *weights; /* tensors that the format cannot hold */
+    size_t weight_count;
+    char not_run[256]; /* why there are no policies; "": there are */
 } vs_fp16_results;
 
 typedef struct vs_results {

@@ -77,6 +77,51 @@ static vs_status state_tap(void *context, const vs_tap *tap, vs_error *err) {
     return vs_analysis_observe(r, row, VS_TENSOR_OUT, tap->x, err);
 }
 
+/* ------------------------------------------------------------------ a half-precision state */
+
+static void compare_half(const vs_analysis_run *r, size_t row, vs_mat x, vs_mat y) {
+    if (row != SIZE_MAX && !r->a->second_pass && r->a->options->cumulative)
+        vs_analysis_compare(r, vs_cumulative_index(r->a, row, r->state), x, y);
+}
+
+static bool is_output(const vs_arch *a, vs_kind kind) {
+    return kind == (a->head == VS_HEAD_NONE ? VS_KIND_NORM : VS_KIND_LOGITS);
+}
+
+/* Its run has the float run beside it, whose tensors are x. */
+static vs_status half_tap(void *context, const vs_tap *tap, vs_mat x, vs_error *err) {
+    const vs_analysis_run *r = context;
+    const vs_analysis *a = r->a;
+    const size_t row = vs_row_of(a, tap->kind, tap->block);
+    if (tap->kind == VS_KIND_BLOCK && !a->second_pass && a->options->cumulative)
+        vs_analysis_compare(r, vs_stream_index(a, r->state, (size_t)tap->block), x, tap->x);
+    if (is_output(&a->model->arch, tap->kind) && !a->second_pass) vs_analysis_compare(r, vs_output_index(a, r->state), x, tap->x);
+    if (tap->input && tap->kind == VS_KIND_PROJ) /* the attention output, where operands are compared */
+        for (vs_kind k = VS_KIND_Q; k <= VS_KIND_V; k++) compare_half(r, vs_row_of(a, k, tap->block), x, tap->x);
+    if (row == SIZE_MAX) return VS_OK;
+    if (tap->input) return vs_analysis_observe(r, row, VS_TENSOR_IN, tap->x, err);
+    if (vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_TENSOR_OUT, tap->x, err);
+    compare_half(r, row, x, tap->x);
+    return vs_analysis_observe(r, row, VS_TENSOR_OUT, tap->x, err);
+}
+
+static bool is_half(const vs_analysis *a, size_t state) { return a->states->states[state].half != NULL; }
+
+/* Whole models, before all others: they take the session for themselves. */
+static vs_status run_halves(vs_analysis_run *r, vs_error *err) {
+    const vs_analysis *a = r->a;
+    vs_status status = VS_OK;
+    for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
+        if (!is_half(a, s)) continue;
+        vs_half_model model = *a->states->states[s].half;
+        model.tap = half_tap;
+        model.tap_context = r;
+        r->state = s;
+        status = vs_half_forward(r->job->session, &model, r->job->pixels, NULL, err);
+    }
+    return status;
+}
+
 /* ------------------------------------------------------------------ images through the model, all states side by side */
 
 static bool interrupted(const vs_analysis *a) { return a->runner->stop && *a->runner->stop; }
@@ -98,6 +143,7 @@ static vs_status finish_images(vs_analysis_run *r, vs_error *err) {
     const vs_mat out = vs_session_output(r->job->session), reference = kept_float(r, out, false);
     be->ops->copy(be, out, reference);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
+        if (is_half(a, s)) continue;
         r->state = s;
         status = vs_forward_head(r->job->session, a->states->states[s].weights, s, (vs_tapper){ state_tap, r }, err);
         if (!a->second_pass) vs_analysis_compare(r, vs_output_index(a, s), reference, out);
@@ -120,6 +166,7 @@ static vs_status embed(vs_analysis_run *r, vs_error *err) {
         be->ops->copy(be, vs_session_embedded(session), kept_float(r, vs_session_embedded(session), true));
     }
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
+        if (is_half(a, s)) continue;
         r->state = s;
         if (quantized)
             status = vs_forward_embed(session, a->states->states[s].weights, pixels, s, (vs_tapper){ state_tap, r }, err);
@@ -159,6 +206,7 @@ static vs_status through_block(vs_analysis_run *r, size_t b, vs_error *err) {
     if (status == VS_OK && !a->second_pass) vs_analysis_local_block(r, b);
     if (status == VS_OK && !a->second_pass) status = measure_norms(r, b, err);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
+        if (is_half(a, s)) continue;
         r->state = s;
         status =
             vs_forward_block(session, a->states->states[s].weights, VS_ANALYSIS_STATE, s, b, (vs_tapper){ state_tap, r }, err);
@@ -177,7 +225,8 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
                        vs_session_tokens(job->session), a->results->tokens);
     if (!a->second_pass) vs_sums_reset(&a->sums, job);
     for (size_t i = 0; !a->second_pass && i < job->images; i++) reset_slot(a, vs_analysis_slot(&r, i));
-    vs_status status = embed(&r, err);
+    vs_status status = run_halves(&r, err);
+    if (status == VS_OK) status = embed(&r, err);
     for (size_t b = 0; b < a->model->arch.depth && status == VS_OK; b++) status = through_block(&r, b, err);
     bool ends_early = a->second_pass;
     for (vs_kind kind = VS_KIND_HEAD; vs_kind_is_head(kind); kind++) ends_early &= vs_row_of(a, kind, -1) == SIZE_MAX;
@@ -366,6 +415,21 @@ static vs_status fill_charts(const vs_analysis *a, vs_error *err) {
     return status;
 }
 
+static size_t largest(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t scratch_with_half(const vs_arch *a, size_t t, size_t images) {
+    return largest(vs_analysis_scratch_reals(a, t, images), vs_half_scratch(a, t, images));
+}
+
+static size_t scratch_with_half_and_probs(const vs_arch *a, size_t t, size_t images) {
+    return largest(vs_analysis_scratch_reals_with_probs(a, t, images), vs_half_scratch(a, t, images));
+}
+
+vs_scratch_fn vs_analysis_scratch_of(bool probabilities, bool half) {
+    if (half) return probabilities ? scratch_with_half_and_probs : scratch_with_half;
+    return probabilities ? vs_analysis_scratch_reals_with_probs : vs_analysis_scratch_reals;
+}
+
 vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
                      const vs_analysis_options *options, vs_error *err) {
     vs_analysis a = { .results = results,
@@ -379,7 +443,7 @@ vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imag
                       .recipe_count = states->recipe_count };
     vs_status status = create(&a, err);
     const vs_session_needs needs = { VS_ANALYSIS_WORKSPACES, states->state_count,
-                                     runner->probabilities ? vs_analysis_scratch_reals_with_probs : vs_analysis_scratch_reals };
+                                     vs_analysis_scratch_of(runner->probabilities, states->half != NULL) };
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "analysis", needs, work, pool_image, &a, err);
     a.second_pass = true;
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "structure", needs, work, NULL, &a, err);

@@ -15,10 +15,15 @@ static bool is_state(const vs_config *c, const char *name) {
 /* States and recipes with quantized weights of their own. */
 static size_t count_variants(const vs_config *c) {
     size_t n = 0;
-    for (size_t i = 0; i < c->state_count; i++)
-        n += c->states[i].kind != VS_STATE_FP32 && c->states[i].kind != VS_STATE_ACTS && c->states[i].kind != VS_STATE_FP16;
+    for (size_t i = 0; i < c->state_count; i++) n += c->states[i].kind != VS_STATE_FP32 && c->states[i].kind != VS_STATE_ACTS;
     for (size_t i = 0; c->data.analysis.set && i < c->analyze.recipes.count; i++) n += !is_state(c, c->analyze.recipes.items[i]);
     return n;
+}
+
+static bool has_half(const vs_config *c) {
+    for (size_t i = 0; i < c->state_count; i++)
+        if (c->states[i].kind == VS_STATE_FP16) return true;
+    return false;
 }
 
 /* Rounded to the format, and to its digits alone (fp16.md section 4, item 3). Both are kept as reals. */
@@ -55,8 +60,8 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
                                          .width = o->width,
                                          .workspaces = VS_ANALYSIS_WORKSPACES,
                                          .streams = o->config->state_count,
-                                         .scratch = probabilities ? vs_analysis_scratch_reals_with_probs(a, tokens, o->batch)
-                                                                  : vs_analysis_scratch_reals(a, tokens, o->batch),
+                                         .scratch =
+                                             vs_analysis_scratch_of(probabilities, has_half(o->config))(a, tokens, o->batch),
                                          .probabilities = probabilities };
     size_t bytes = 0, half = 0;
     vs_status status = vs_session_bytes(&bytes, &weights, &session, err);
@@ -71,7 +76,7 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
                          .sessions = (double)bytes * (double)o->threads,
                          .counters = (double)(o->rows * o->config->state_count * VS_TENSOR_COUNT) * VS_HIST_BINS * 8 };
     f->states = (double)f->state_count * linear_weights(a) * real;
-    if (o->config->fp16.set) f->half_weights = HALF_SETS * parameters * real;
+    if (o->config->fp16.set || has_half(o->config)) f->half_weights = HALF_SETS * parameters * real;
     return VS_OK;
 }
 

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "fp16_real.h"
+#include "half_advice.h"
 #include "half_diag.h"
+#include "half_finite.h"
 #include "record.h"
 #include "util.h"
 
@@ -240,12 +242,12 @@ static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_
     snprintf(
         text, sizeof text,
         "fp16: %zu policies; a diagnosis takes at most %d emulated runs over %zu analysis images (3 where nothing is wrong), "
-        "the list's verification one more over the evaluation images",
+        "the list's verification one more over the evaluation images; advice at most 6 and 5 where a policy fails",
         out->policy_count, VS_DIAG_MOST_RUNS, images);
     runner->progress.note(runner->progress.context, text);
 }
 
-/* First bad row, chain, cause and keep list of every policy. */
+/* First bad row, chain, cause, keep list and advice of every policy. */
 static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const variant *variants, const vs_fp16_options *options,
                          vs_error *err) {
     if (!options->analysis || out->policy_count == 0) return VS_OK;
@@ -264,8 +266,28 @@ static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const va
                                                       .evaluation = options->evaluation,
                                                       .floats = options->floats },
                                   err);
+    vs_adviser adviser = { .prober = &prober, .wide = wide, .evaluation = options->evaluation, .floats = options->floats };
+    for (size_t i = 0; i < out->policy_count && status == VS_OK; i++)
+        status = vs_half_advise(out, i, &variants[i].model, &adviser, err);
+    vs_adviser_release(&adviser);
     vs_half_prober_release(&prober);
     vs_half_weights_free(wide);
+    return status;
+}
+
+/* A float model that is not finite has nothing that half precision could be held against. */
+static vs_status check_float(vs_fp16_results *out, const vs_runner *runner, const vs_fp16_options *options, vs_error *err) {
+    enum { OF_EVALUATION = 8 };
+    const vs_imageset *set = options->analysis ? options->analysis : options->evaluation;
+    size_t images = options->images;
+    if (!set) return VS_OK;
+    if (!options->analysis) images = set->count < OF_EVALUATION ? set->count : OF_EVALUATION;
+    const vs_status status = vs_half_check_float(out->not_run, sizeof out->not_run, runner, set, images, err);
+    if (status == VS_OK && *out->not_run && runner->progress.note) {
+        char text[300];
+        snprintf(text, sizeof text, "fp16: not run: %s", out->not_run);
+        runner->progress.note(runner->progress.context, text);
+    }
     return status;
 }
 
@@ -282,10 +304,11 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
         variants && out->policies ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the half-precision diagnosis");
     if (status == VS_OK) status = vs_half_check(runner->weights->model, be->name, be->ops, err);
     if (status == VS_OK && config->real) status = vs_half_real_check(runner->weights->model, be, format, err);
-    if (status == VS_OK) status = vs_half_weights_create(&weights, runner->weights, format, err);
-    if (status == VS_OK) {
-        out->weights_inf = weights->inf;
-        out->weights_flushed = weights->flushed;
+    if (status == VS_OK) status = vs_half_note_weights(&out->weights, &out->weight_count, runner->weights->model, format, err);
+    if (status == VS_OK) status = check_float(out, runner, options, err);
+    const bool goes_on = status == VS_OK && !*out->not_run;
+    if (goes_on) status = vs_half_weights_create(&weights, runner->weights, format, err);
+    if (goes_on && status == VS_OK) {
         for (size_t i = 0; i < config->policy_count; i++)
             out->policy_count +=
                 expand(&config->policies[i], config->scale, &variants[out->policy_count], &out->policies[out->policy_count]);
@@ -294,9 +317,9 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
         variants[i].model = (vs_half_model){ .weights = weights, .policy = &variants[i].policy };
         if (options->analysis) status = analyze(&out->policies[i], runner, &variants[i], options, err);
     }
-    if (status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
-    if (status == VS_OK && config->real) status = run_real(out, runner, variants, weights, options, err);
-    if (status == VS_OK) status = explain(out, runner, variants, options, err);
+    if (goes_on && status == VS_OK && options->evaluation) status = evaluate(out, maps, runner, variants, options, err);
+    if (goes_on && status == VS_OK && config->real) status = run_real(out, runner, variants, weights, options, err);
+    if (goes_on && status == VS_OK) status = explain(out, runner, variants, options, err);
     vs_half_weights_free(weights);
     free(variants);
     return status;
@@ -309,6 +332,9 @@ void vs_fp16_release(vs_fp16_results *r) {
         vs_fp16_real_release(&r->policies[i].real);
         vs_half_diagnosis_release(&r->policies[i].diagnosis);
     }
+    for (size_t i = 0; i < r->advice_count; i++) free(r->advice[i].task.iou);
+    free(r->advice);
+    free(r->weights);
     free(r->policies);
     *r = (vs_fp16_results){ 0 };
 }

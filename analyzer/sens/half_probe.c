@@ -222,6 +222,15 @@ static void end_streams(const context *c, bool good) {
 
 /* ---- a run ---- */
 
+static void compare_output(const context *c, const vs_job *job) {
+    const vs_backend *be = c->prober->runner->weights->backend;
+    for (size_t i = 0; i < job->images; i++) {
+        vs_error_sums *sums = &c->outputs[(job->first + i) % c->prober->runner->wave];
+        const vs_mat y = output_of(job, be, i), x = { c->prober->floats[job->first + i], y.rows, y.cols, y.cols };
+        be->ops->error_sums(be, x, y, 1, &sums);
+    }
+}
+
 static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
     const vs_half_prober *p = c->prober;
@@ -236,11 +245,7 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     vs_half_model model = *c->model;
     model.streams = c->streams ? &streams : NULL;
     status = vs_half_forward(job->session, &model, job->pixels, seen, err);
-    for (size_t i = 0; i < job->images && status == VS_OK; i++) {
-        vs_error_sums *sums = &c->outputs[(job->first + i) % p->runner->wave];
-        const vs_mat y = output_of(job, be, i), x = { p->floats[job->first + i], y.rows, y.cols, y.cols };
-        be->ops->error_sums(be, x, y, 1, &sums);
-    }
+    if (status == VS_OK) compare_output(c, job);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
     if (status == VS_OK) status = synced;
     return status == VS_OK && c->counts ? count_task(c, job, err) : status;
@@ -317,6 +322,40 @@ vs_status vs_half_probe_task(vs_half_probe *out, vs_half_prober *p, const vs_hal
 
 vs_status vs_half_probe_keep(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, vs_error *err) {
     return run(out, p, model, true, true, err);
+}
+
+/* ---- another float model ---- */
+
+typedef struct float_context {
+    context c;
+    const vs_runner *runner;
+} float_context;
+
+static vs_status observe_float(void *ctx, const vs_job *job, vs_error *err) {
+    const float_context *f = ctx;
+    const vs_backend *be = f->runner->weights->backend;
+    vs_status status = is_interrupted(f->runner, err);
+    if (status == VS_OK) status = vs_forward(job->session, f->runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
+    if (status == VS_OK) compare_output(&f->c, job);
+    const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
+    return status == VS_OK ? synced : status;
+}
+
+static vs_status pool_float(void *ctx, size_t image, vs_error *err) {
+    float_context *f = ctx;
+    (void)err;
+    vs_sqnr_pool_add(&f->c.output, &f->c.outputs[image % f->runner->wave]);
+    return VS_OK;
+}
+
+vs_status vs_half_probe_float(vs_sqnr *out, vs_half_prober *p, const vs_runner *runner, vs_error *err) {
+    float_context f = { .c = { .prober = p, .outputs = vs_calloc(runner->wave, sizeof(vs_error_sums)) }, .runner = runner };
+    if (!f.c.outputs) return vs_fail(err, VS_ERR_NOMEM, "no memory for a float model's output");
+    const vs_status status =
+        vs_run_images(runner, p->set, p->images, "fp16", (vs_session_needs){ 1, 1, NULL }, observe_float, pool_float, &f, err);
+    if (status == VS_OK) *out = vs_sqnr_pool_result(&f.c.output);
+    free(f.c.outputs);
+    return status;
 }
 
 void vs_half_probe_release(vs_half_probe *probe) {

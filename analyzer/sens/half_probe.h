@@ -58,6 +58,8 @@ VS_NODISCARD vs_status vs_half_probe_task(vs_half_probe *out, vs_half_prober *pr
 /* The same, and until the next such run others of the policy begin in its middle (model->float32 must be set). */
 VS_NODISCARD vs_status vs_half_probe_keep(vs_half_probe *out, vs_half_prober *prober, const vs_half_model *model, vs_error *err);
 void vs_half_probe_release(vs_half_probe *probe);
+/* SQNR of another float model's output, its weights and sessions those of `runner`, against the prober's. */
+VS_NODISCARD vs_status vs_half_probe_float(vs_sqnr *out, vs_half_prober *prober, const vs_runner *runner, vs_error *err);
 /* Finite, and at least `target` dB. */
 bool vs_half_probe_reaches(const vs_half_probe *probe, double target);
 

@@ -172,6 +172,7 @@ void vs_plant_residual(vs_model *m, double g) {
     scale(m->cls, a->width, g);
     scale(m->registers, a->registers * a->width, g);
     scale(m->pos, (a->prefix_positions + a->grid * a->grid) * a->width, g);
+    scale(m->eomt.queries, a->queries * a->width, g);
     for (size_t i = 0; i < a->depth; i++) {
         scale_branch(m->blocks[i].ls1, &m->blocks[i].proj, g);
         scale_branch(m->blocks[i].ls2, &m->blocks[i].fc2, g);

@@ -29,6 +29,19 @@ static vs_status variant_for(vs_states *s, const vs_state_config *sc, const vs_r
     return VS_OK;
 }
 
+/* Policy fused: how an engine in half precision is expected to run it (fp16.md sections 3 and 6). */
+static vs_status make_half(vs_states *s, const vs_weights *base, vs_error *err) {
+    static char name[] = "fused";
+    static const vs_policy_config fused = { .name = name, .scale = VS_SCALE_AFTER };
+    if (s->half) return VS_OK;
+    const vs_status status = vs_half_weights_create(&s->half, base, VS_HALF_FP16, err);
+    if (status != VS_OK) return status;
+    s->half_model = vs_calloc(1, sizeof *s->half_model);
+    if (!s->half_model) return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
+    *s->half_model = (vs_half_model){ .weights = s->half, .policy = &fused };
+    return VS_OK;
+}
+
 static vs_state make_state(const vs_state_config *sc, const vs_weights *base, const vs_variant *v) {
     const bool weights = sc->kind == VS_STATE_PTQ || sc->kind == VS_STATE_SQ || sc->kind == VS_STATE_WEIGHTS;
     const bool inputs = sc->kind == VS_STATE_PTQ || sc->kind == VS_STATE_SQ || sc->kind == VS_STATE_ACTS;
@@ -85,6 +98,11 @@ vs_status vs_states_create(vs_states *s, const vs_config *config, const vs_weigh
             s->states[0].name = sc->name;
             continue;
         }
+        if (sc->kind == VS_STATE_FP16) {
+            status = make_half(s, base, err);
+            s->states[s->state_count++] = (vs_state){ sc->name, sc->kind, base, NULL, s->half_model };
+            continue;
+        }
         const vs_variant *v = NULL;
         status = variant_for(s, sc, &config->recipe, base, calibration, &plain, &v, err);
         if (status == VS_OK) s->states[s->state_count++] = make_state(sc, base, v);
@@ -98,6 +116,8 @@ out:
 
 void vs_states_release(vs_states *s) {
     for (size_t i = 0; s->variants && i < s->variant_count; i++) vs_variant_free(s->variants[i]);
+    vs_half_weights_free(s->half);
+    free(s->half_model);
     free(s->variants);
     free(s->states);
     free(s->recipes);

@@ -24,6 +24,8 @@ typedef struct vs_states {
     size_t recipe_count;
     vs_variant **variants;
     size_t variant_count;
+    vs_half_weights *half;     /* of a state fp16; else NULL */
+    vs_half_model *half_model; /* policy fused on them */
 } vs_states;
 
 VS_NODISCARD vs_status vs_states_create(vs_states *out, const vs_config *config, const vs_weights *base,

@@ -503,7 +503,11 @@ static void policies_in_sentences(void **state) {
         policies[i].classes_predicted = policies[i].task.shown;
     }
     s.tasks[0].shown = 2;
-    s.results.fp16 = (vs_fp16_results){ .policies = policies, .policy_count = 3, .format = "fp16", .weights_inf = 3 };
+    vs_half_weight_note notes[] = { { "blocks.0.attn.qkv.weight", 3, 0, 48, 70000 },
+                                    { "blocks.0.ls1", 0, 2, 4, 1e-3 },
+                                    { "blocks.1.mlp.fc1.weight", 0, 5, 64, 1 } };
+    s.results.fp16 =
+        (vs_fp16_results){ .policies = policies, .policy_count = 3, .format = "fp16", .weights = notes, .weight_count = 3 };
     char *text = summary_of(&s);
     holds(text, "FP16 holds under fused, mine.\n");
     says(text, "FP16 fails under decomposed.after (mIoU 80.00 -> 3.00, 1 of 2 classes predicted)");
@@ -511,7 +515,10 @@ static void policies_in_sentences(void **state) {
     says(text, "1023.5 at patch(0,1), channel 3).");
     says(text, "squares inside LayerNorm");
     says(text, "blocks.0.norm1, blocks.1.attn.scores.");
-    holds(text, "3 weights are above the largest FP16");
+    holds(text, "blocks.0.attn.qkv.weight: 3 of 48 weights are above the largest FP16");
+    holds(text, "(largest |w| 70000)");
+    holds(text, "blocks.0.ls1: 2 of 4 channels became 0 when they were stored in half\n");
+    holds(text, "5 weights of 1 other tensors became 0");
     holds(text, "3 of 5    -2.00  blocks.0.norm1.square  blocks.0.norm1.square\n");
     free(text);
     policies[1].why = "nan"; /* without an overflow, and without labels */
@@ -523,6 +530,35 @@ static void policies_in_sentences(void **state) {
     says(text, "BF16 fails under decomposed.after (agreement 12.00 %, 1 class predicted)");
     says(text, "(NaN, first at cls");
     says(text, "Nothing overflows");
+    free(text);
+    release(&s);
+}
+
+/* What helps with nothing in float32; all that was tried below; a part that was not run says why. */
+static void advice_in_sentences(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    rank_rows(&s);
+    vs_fp16_policy policies[2] = { { .name = "fused", .analyzed = true, .first_bad = SIZE_MAX },
+                                   { .name = "mine", .analyzed = true, .first_bad = SIZE_MAX } };
+    vs_fp16_advice advice[3] = { { .what = "fold it", .float_sqnr = 120, .sqnr = -HUGE_VAL },
+                                 { .what = "scale it", .float_sqnr = HUGE_VAL, .sqnr = 58.25, .reaches = true, .has_task = true },
+                                 { .policy = 1, .what = "fold it", .float_sqnr = 70, .sqnr = 3 } };
+    advice[1].task = (vs_task){ .has_labels = true, .miou = 79.9 };
+    s.results.fp16 =
+        (vs_fp16_results){ .policies = policies, .policy_count = 2, .format = "fp16", .advice = advice, .advice_count = 3 };
+    char *text = summary_of(&s);
+    says(text, "With nothing in FP32: scale it gives mIoU 79.90; the float output stays as it is.");
+    says(text, "No change to the weights alone is enough.");
+    holds(text, "tried under fused, nothing in FP32: fold it: output inf or NaN (not enough)\n");
+    holds(text, "tried under fused, nothing in FP32: scale it: output 58.2 dB, mIoU 79.90\n");
+    holds(text, "tried under mine, nothing in FP32: fold it: output 3.0 dB (not enough); float32 run 70 dB from the");
+    free(text);
+    s.results.fp16 = (vs_fp16_results){ .format = "fp16", .not_run = "the float32 run itself is not finite" };
+    text = summary_of(&s);
+    says(text, "FP16 was not looked at: the float32 run itself is not finite.");
+    holds(text, "HALF PRECISION, FP16: not run");
     free(text);
     release(&s);
 }
@@ -542,6 +578,7 @@ static void a_keep_list_in_a_sentence(void **state) {
     policy.diagnosis.keep = keep;
     policy.diagnosis.keep_count = 3;
     policy.diagnosis.macs_share = 0.0896;
+    policy.diagnosis.minimal = true;
     policy.diagnosis.verified = true;
     policy.diagnosis.verified_sqnr = 51.25;
     s.results.fp16 = (vs_fp16_results){ .policies = &policy, .policy_count = 1, .format = "fp16" };
@@ -588,6 +625,7 @@ int main(void) {
         cmocka_unit_test(a_layer_that_breaks_either_way),
         cmocka_unit_test(many_culprits_fit_the_page),
         cmocka_unit_test(policies_in_sentences),
+        cmocka_unit_test(advice_in_sentences),
         cmocka_unit_test(a_keep_list_in_a_sentence),
         cmocka_unit_test(a_folder_that_is_not_there),
     };

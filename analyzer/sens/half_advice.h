@@ -1,0 +1,23 @@
+/* Advice (fp16.md section 4, item 5): changes that arithmetic permits, each tried under a policy that misses its target. */
+#ifndef VS_HALF_ADVICE_H
+#define VS_HALF_ADVICE_H
+
+#include "evaluate.h"
+#include "half_probe.h"
+
+typedef struct vs_adviser {
+    vs_half_prober *prober;
+    const vs_half_weights *wide;   /* of the same digits, nothing overflows */
+    const vs_imageset *evaluation; /* NULL: no task metric */
+    vs_float_maps *floats;         /* of the unchanged float model, as for vs_evaluate */
+    double *key_means;             /* [depth * C] of the analysis images, once they are measured */
+    bool keys_are_shifted;         /* of some block the mean outweighs what differs from token to token */
+} vs_adviser;
+
+/* Appends to results->advice what was tried for one policy whose diagnosis is there; a policy that reaches its target needs none.
+ * model: the policy, no further rows in float32. */
+VS_NODISCARD vs_status vs_half_advise(vs_fp16_results *results, size_t policy, const vs_half_model *model, vs_adviser *adviser,
+                                      vs_error *err);
+void vs_adviser_release(vs_adviser *adviser);
+
+#endif
