@@ -66,11 +66,11 @@ vs_status vs_half_prober_create(vs_half_prober *p, const vs_runner *runner, cons
 }
 
 static void drop_kept(vs_half_prober *p) {
-    const vs_backend *be = p->runner ? p->runner->weights->backend : NULL;
-    const size_t count = p->kept.streams ? p->images * p->runner->weights->model->arch.depth : 0;
-    for (size_t i = 0; i < count; i++)
-        if (p->kept.streams[i]) be->ops->free(be, p->kept.streams[i]);
-    free(p->kept.streams);
+    void **streams = p->kept.streams;
+    const vs_weights *w = streams ? p->runner->weights : NULL;
+    for (size_t i = 0; streams && i < p->images * w->model->arch.depth; i++)
+        if (streams[i]) w->backend->ops->free(w->backend, streams[i]);
+    free(streams);
     free(p->kept.float32);
     free(p->kept.rows);
     p->kept = (vs_half_kept){ 0 };

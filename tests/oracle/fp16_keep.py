@@ -22,5 +22,6 @@ for path in sorted(pathlib.Path(sys.argv[1]).rglob("results.json"), key=lambda p
         print(f"  keep ({'reaches' if p['keep_reaches'] else 'MISSES'}, {short(p['keep_sqnr'])} dB, MACs {p['macs_share']:.3f}), verified"
               f" {short(verified['sqnr'])} dB mIoU {short(verified['task']['miou'])} (float {short(r['task']['fp32']['miou']) if r['task'].get('fp32') else None}):")
         for k in p["keep"]:
-            task = k["without"]["task"]
-            print(f"    {k['row']}: {k['why']}; without it {short(k['without']['sqnr'])} dB, mIoU {short(task['miou']) if task else None}")
+            without = k["without"] or {"sqnr": None, "task": None}
+            task = without["task"]
+            print(f"    {k['row']}: {k['why']}; without it {short(without['sqnr'])} dB, mIoU {short(task['miou']) if task else None}")
