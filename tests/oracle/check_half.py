@@ -7,7 +7,7 @@ dB, largest values within 5 %. Two emulations differ in the last bits of sums, s
 it is another draw of the same noise; a row of few numbers (and class scores, which hang on EoMT's few queries) knows its level only
 roughly. Where sums agree to the bit (cpu, strict: the same float32 library functions) so do the levels.
 
-Run: python tests/oracle/check_half.py   (VITSCOPE=path of the program)"""
+Run: python tests/oracle/check_half.py [MODEL...]   (VITSCOPE=path of the program, BACKENDS="ref cpu")"""
 import collections, json, math, os, pathlib, subprocess, sys, tempfile
 
 import numpy as np
@@ -350,9 +350,9 @@ def main():
              Model("linear", head="segmentation"), Model("ms", head="segmentation", maps=4), Model("class_hub1", head="classifier", mean=True),
              Model("class_hub4", ffn="packed", registers=4, head="classifier", maps=4, mean=True), Model("v3_split_class", rope=True, registers=4, split=True, head="classifier"),
              Model("eomt", head="eomt"), Model("v3_eomt", rope=True, registers=4, ffn="apart", head="eomt")]
-    wanted = sys.argv[1:]
+    wanted, backends = sys.argv[1:], os.environ.get("BACKENDS", "ref cpu").split()
     with tempfile.TemporaryDirectory() as d:
-        good = [check(m, pathlib.Path(d), b) for m in cases if not wanted or m.name in wanted for b in ("ref", "cpu")]
+        good = [check(m, pathlib.Path(d), b) for m in cases if not wanted or m.name in wanted for b in backends]
     sys.exit(not all(good))
 
 

@@ -87,7 +87,7 @@ sanitize() { # TOOL SECONDS
     step "$1" "$2" env VS_OPS_QUICK=1 compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$dir/tests/ops/test_ops_matrix" cuda
 }
 
-wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole real half table} "
+wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole real models plantings half table} "
 unpack
 step build 300 sh "$out/build.sh" "$dir"
 step ops 240 env VS_CUDA_SYNC=1 "$dir/tests/ops/test_ops_matrix" cuda
@@ -102,6 +102,8 @@ step kernels 120 "$dir/tests/bench/bench_kernels" cuda
 step tf32 120 "$dir/tests/bench/bench_kernels" cuda 0.05 tf32
 step bench 420 "$python" tests/bench/gpu/model_vs_torch.py "$dir/tests/bench/bench_model"
 step whole 420 sh "$out/whole.sh" "$dir" "$python"
+step models 240 env BACKENDS=cuda VITSCOPE="$dir/analyzer/cli/vitscope" "$python" tests/oracle/check_half.py
+step plantings 420 "$dir/tests/study/half_plantings" 200 cuda 1
 step half 120 sh "$out/half.sh" "$dir" "$python"
 step table 300 sh "$out/table.sh" "$dir" "$(mktemp -d)" "$python"
 rm -f "$out/build.sh" "$out/half.sh" "$out/table.sh" "$out/study.sh" "$out/whole.sh"
