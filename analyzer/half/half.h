@@ -129,8 +129,7 @@ typedef struct vs_half_weights {
     const vs_backend *backend;
     vs_half_format format;
     vs_half_set wide, half;
-    uint64_t inf, flushed; /* of stored weights: overflows, and non-zero values that became zero */
-    void **owned;          /* backend memory */
+    void **owned; /* backend memory */
     size_t owned_count, capacity;
 } vs_half_weights;
 

@@ -101,12 +101,12 @@ static vs_status list_changes(trial *t, unsigned *changes, vs_error *err) {
 static void describe(const trial *t, unsigned changes, char *text, size_t size) {
     const vs_arch *a = &model_of(t)->arch;
     const bool gated = a->ffn == VS_FFN_SWIGLU;
+    const size_t head = a->width / a->heads;
     char parts[CHANGES][80];
     size_t used = 0;
     snprintf(parts[0], sizeof parts[0], "fold LayerScale into attn.proj and mlp.%s", gated ? "w3" : "fc2");
     snprintf(parts[1], sizeof parts[1], "scale the residual stream by 2^%d", t->exponent);
-    snprintf(parts[2], sizeof parts[2], "scale Q before the product (D^-0.5 = %.4g into W_q and b_q)",
-             1 / sqrt((double)(a->width / a->heads)));
+    snprintf(parts[2], sizeof parts[2], "scale Q before the product (D^-0.5 = %.4g into W_q and b_q)", 1 / sqrt((double)head));
     snprintf(parts[3], sizeof parts[3], "undo the shift of K (b_k less the mean key)");
     text[0] = 0;
     for (size_t i = 0; i < CHANGES && used < size; i++)
