@@ -3,6 +3,14 @@
 
 #include "histogram.h"
 
+vs_mat vs_mat_of(const void *p, size_t rows, size_t cols) {
+    union {
+        const void *in;
+        void *out;
+    } pun = { p };
+    return (vs_mat){ pun.out, rows, cols, cols };
+}
+
 vs_mat vs_mat_view(const vs_backend *backend, vs_mat m, size_t row, size_t rows, size_t col, size_t cols) {
     return (vs_mat){ (char *)m.p + (row * m.ld + col) * (size_t)backend->real, rows, cols, m.ld };
 }

@@ -81,13 +81,6 @@ static void block(vs_half_run *r) {
     vs_half_collect(r);
 }
 
-vs_status vs_half_check(const vs_model *m, const char *backend, const vs_backend_ops *ops, vs_error *err) {
-    (void)m;
-    if (!ops->round_half || !ops->elementwise || !ops->row_mean || !ops->row_sum || !ops->row_max || !ops->exp_rows)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "the half-precision diagnosis is not built for backend %s yet", backend);
-    return VS_OK;
-}
-
 bool vs_half_can_resume(const vs_arch *a) { return a->queries == 0 && a->head_maps < 2; }
 
 /* Of every image, in front of the block at work; where a stream is not kept nothing is done. */

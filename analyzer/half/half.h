@@ -102,9 +102,6 @@ void vs_half_row_name(const vs_arch *arch, const vs_policy_config *policy, size_
 /* Row `row` of an image's matrix at `index` in words: "cls", "patch(3,7)", "query2", "pixel(1,1)". tokens: vs_session_tokens. */
 void vs_half_place_name(const vs_arch *arch, size_t index, size_t row, size_t grid_w, size_t tokens, char *text, size_t size);
 
-/* VS_ERR_UNSUPPORTED, with what it is, where the backend has not what the machine takes. */
-VS_NODISCARD vs_status vs_half_check(const vs_model *model, const char *backend, const vs_backend_ops *ops, vs_error *err);
-
 /* ---- weights ---- */
 
 /* Of rows of one kind: the model's own for float32 rows, or stored in half. */
@@ -132,6 +129,9 @@ typedef struct vs_half_weights {
     void **owned; /* backend memory */
     size_t owned_count, capacity;
 } vs_half_weights;
+
+/* The largest finite number of fp16 or bf16. */
+double vs_half_largest(vs_half_format format);
 
 /* From bound weights, which must outlive them. */
 VS_NODISCARD vs_status vs_half_weights_create(vs_half_weights **out, const vs_weights *base, vs_half_format format,
@@ -161,6 +161,9 @@ typedef struct vs_half_seen {
     vs_half_counts cast[VS_HALF_INPUTS]; /* inputs that were stored in float32, rounded by this row */
     vs_error_sums error[VS_HALF_PARTS];  /* against the float run; attn.qkv: of q, k and v */
 } vs_half_seen;
+
+/* How many of `error` count. */
+size_t vs_half_seen_parts(const vs_half_seen *seen);
 
 /* A named tensor of the policy's run, as of vs_tap, and the float run's; x.p is NULL where no float run is beside it. For looking
  * only. A softmax that is not stored has no VS_KIND_P. */

@@ -188,6 +188,8 @@ void vs_half_compare_part(const vs_half_run *r, vs_half_row row, size_t part, vs
     r->backend->ops->error_sums(r->backend, x, y, r->images, sums);
 }
 
+size_t vs_half_seen_parts(const vs_half_seen *s) { return s->error[1].signal > 0 || s->error[2].signal > 0 ? VS_HALF_PARTS : 1; }
+
 /* Scores, and their differences to the largest, count without their rows' means, which softmax does not see. */
 static vs_mat centred(const vs_half_run *r, const vs_half_lane *lane, vs_mat x, void *room) {
     const vs_backend *be = r->backend;
@@ -208,7 +210,7 @@ void vs_half_compare(vs_half_run *r, vs_half_row row, vs_half_place place) {
         y = centred(r, &r->lanes[0], y, r->casts[1]);
     }
     for (size_t part = 0; row == VS_ROW_QKV && part < VS_HALF_PARTS; part++)
-        if (part != VS_PART_K || r->arch->position == VS_POSITION_ROPE) /* else forward.c compares it */
+        if (part != VS_PART_K || r->arch->position == VS_POSITION_ROPE) /* else attention.c compares it */
             vs_half_compare_part(r, row, part, vs_mat_view(r->backend, x, 0, x.rows, part * c, c),
                                  vs_mat_view(r->backend, y, 0, y.rows, part * c, c));
     if (row != VS_ROW_QKV) vs_half_compare_part(r, row, 0, x, y);
@@ -237,15 +239,6 @@ vs_half_operand vs_half_of_constant(const vs_half_run *r, size_t constant) {
         vs_half_operand){ .half = (char *)w->half.constants.p + offset, .wide = (char *)w->wide.constants.p + offset, .cols = 1 };
 }
 
-/* A matrix's pointer is not const because views of activations share the type. */
-static vs_mat vector(const void *p, size_t cols) {
-    union {
-        const void *in;
-        void *out;
-    } pun = { p };
-    return (vs_mat){ pun.out, 1, cols, cols };
-}
-
 void vs_half_element(vs_half_run *r, vs_half_row row, vs_element op, vs_half_place x, vs_half_operand u, vs_half_place y) {
     const vs_backend *be = r->backend;
     for (size_t l = 0; l < r->lane_count; l++) {
@@ -258,7 +251,7 @@ void vs_half_element(vs_half_run *r, vs_half_row row, vs_element op, vs_half_pla
         else if (u.is_place)
             second = vs_half_read(r, lane, row, 1, u.place);
         else if (u.half)
-            second = vector(wide ? u.wide : u.half, u.cols);
+            second = vs_mat_of(wide ? u.wide : u.half, 1, u.cols);
         if (y != x && !(u.is_place && y == u.place)) (void)shape(lane, y, first.rows, first.cols);
         be->ops->elementwise(be, op, first, second, lane->at[y].x);
         vs_half_store(r, lane, row, y);

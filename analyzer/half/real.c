@@ -98,13 +98,7 @@ static void element(const real_run *r, vs_element op, vs_half_mat x, vs_half_mat
     r->ops->elementwise(r->backend, op, x, u, y);
 }
 
-static vs_half_mat vector(const void *p, size_t cols) {
-    union {
-        const void *in;
-        void *out;
-    } pun = { p }; /* as in real_weights.c */
-    return (vs_half_mat){ pun.out, 1, cols, cols };
-}
+static vs_half_mat vector(const void *p, size_t cols) { return (vs_half_mat){ vs_mat_of(p, 1, cols).p, 1, cols, cols }; }
 
 static vs_half_mat constant(const real_run *r, size_t which) { return vs_half_mat_view(r->weights->constants, 0, 1, which, 1); }
 
@@ -178,7 +172,7 @@ static void attend_apart(const real_run *r, vs_half_mat q, vs_half_mat k, vs_hal
 }
 
 static void attend(const real_run *r) {
-    const size_t rows = r->qkv.rows, c = r->arch->width, heads = r->arch->heads;
+    const size_t rows = r->qkv.rows, c = r->arch->width, heads = r->arch->heads, d = c / heads;
     vs_half_mat q = vs_half_mat_view(r->qkv, 0, rows, 0, c), k = vs_half_mat_view(r->qkv, 0, rows, c, c);
     const vs_half_mat v = vs_half_mat_view(r->qkv, 0, rows, 2 * c, c);
     if (r->arch->position == VS_POSITION_ROPE) {
@@ -191,7 +185,7 @@ static void attend(const real_run *r) {
     if (r->policy->attention == VS_OPERATION_DECOMPOSED)
         attend_apart(r, q, k, v);
     else
-        r->ops->attention(r->backend, q, k, v, r->images, heads, 1 / sqrt((double)(c / heads)), r->branch);
+        r->ops->attention(r->backend, q, k, v, r->images, heads, 1 / sqrt((double)d), r->branch);
 }
 
 /* ---- feed-forward ---- */

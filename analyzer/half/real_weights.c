@@ -23,13 +23,7 @@ static vs_half_mat put(maker *m, vs_mat x) {
     return y;
 }
 
-static const void *put_vector(maker *m, const void *p, size_t cols) {
-    union {
-        const void *in;
-        void *out;
-    } pun = { p }; /* a matrix's pointer is not const because views of activations share the type */
-    return p ? put(m, (vs_mat){ pun.out, 1, cols, cols }).p : NULL;
-}
+static const void *put_vector(maker *m, const void *p, size_t cols) { return p ? put(m, vs_mat_of(p, 1, cols)).p : NULL; }
 
 static vs_real_linear put_linear(maker *m, vs_linear_weights l) {
     return (vs_real_linear){ put(m, l.w), put_vector(m, l.b, l.w.rows) };
@@ -69,13 +63,18 @@ vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights
     r->from = weights;
     r->blocks = vs_calloc(weights->half.w.model->arch.depth, sizeof *r->blocks);
     maker m = { be, NULL, 0, false };
-    if (r->blocks) put_all(&m, r);
-    if (r->blocks && !m.overflow) r->memory = be->ops->alloc(be, m.used / (size_t)be->real + 1);
-    vs_status status = r->memory ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for weights in half");
+    vs_status status = r->blocks ? VS_OK : VS_ERR_NOMEM;
+    if (status == VS_OK) {
+        put_all(&m, r);
+        if (!m.overflow) r->memory = be->ops->alloc(be, m.used / (size_t)be->real + 1);
+        if (!r->memory) status = VS_ERR_NOMEM;
+    }
     if (status == VS_OK) {
         m = (maker){ be, r->memory, 0, false };
         put_all(&m, r);
         status = be->ops->sync(be, err);
+    } else {
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for weights in half");
     }
     if (status != VS_OK) {
         vs_half_real_free(r);

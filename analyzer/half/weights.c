@@ -4,6 +4,8 @@
 #include "half.h"
 #include "util.h"
 
+double vs_half_largest(vs_half_format format) { return format == VS_HALF_FP16 ? 65504 : 0x1.fep127; }
+
 typedef struct maker {
     vs_half_weights *weights;
     vs_status status;
@@ -23,14 +25,6 @@ static void *take(maker *m, size_t count) {
     return p;
 }
 
-static void *unconst(const void *p) {
-    union {
-        const void *in;
-        void *out;
-    } pun = { p };
-    return pun.out;
-}
-
 /* What is stored of it. */
 static void *store(maker *m, const void *p, size_t rows, size_t cols) {
     if (!p) return NULL;
@@ -38,7 +32,7 @@ static void *store(maker *m, const void *p, size_t rows, size_t cols) {
     const vs_backend *be = w->backend;
     void *out = take(m, rows * cols);
     if (!out) return NULL;
-    be->ops->round_half(be, (vs_mat){ unconst(p), rows, cols, cols }, w->format, (vs_mat){ out, rows, cols, cols }, 1, NULL);
+    be->ops->round_half(be, vs_mat_of(p, rows, cols), w->format, (vs_mat){ out, rows, cols, cols }, 1, NULL);
     m->status = be->ops->sync(be, m->err);
     return out;
 }

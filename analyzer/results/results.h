@@ -204,6 +204,7 @@ typedef struct vs_fp16_keep {
 typedef struct vs_fp16_diagnosis {
     bool present;
     double wide, lin, target;
+    double *healthy;     /* [vs_half_row_count]: the largest that half rows hold where nothing overflows; 0: not half */
     vs_fp16_link *chain; /* the first is the policy's first bad row */
     size_t chain_count;
     const char *classes[6]; /* the smallest set in float32 that reaches the target */

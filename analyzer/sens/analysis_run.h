@@ -89,7 +89,6 @@ typedef struct vs_analysis_room {
 size_t vs_analysis_scratch_reals(const vs_arch *arch, size_t t, size_t images);
 size_t vs_analysis_scratch_reals_with_probs(const vs_arch *arch, size_t t, size_t images);
 /* The one for a study, with a half-precision state's whole run in it or not. */
-typedef size_t (*vs_scratch_fn)(const vs_arch *arch, size_t tokens, size_t images);
 vs_scratch_fn vs_analysis_scratch_of(bool probabilities, bool half);
 /* EoMT: where a head linear's float output waits for the states' (no probabilities beside it). */
 vs_mat vs_analysis_kept_head(const vs_analysis_run *r, vs_kind kind);

@@ -85,14 +85,12 @@ static bool have_floats(const vs_float_maps *f, const vs_job *job, size_t pixels
     return true;
 }
 
-static vs_status keep_float(vs_float_maps *f, size_t image, const uint16_t *map, size_t pixels, vs_error *err) {
-    const size_t size = pixels * sizeof *map;
-    if (!f || size > float_maps_limit / f->images) return VS_OK;
+vs_status vs_float_maps_put(vs_float_maps *f, size_t image, const uint16_t *map, size_t pixels, vs_error *err) {
     free(f->maps[image]);
     f->pixels[image] = pixels;
     f->maps[image] = vs_calloc(pixels, sizeof *map);
     if (!f->maps[image]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
-    memcpy(f->maps[image], map, size);
+    memcpy(f->maps[image], map, pixels * sizeof *map);
     return VS_OK;
 }
 
@@ -104,8 +102,9 @@ static vs_status predict_float(const context *c, const vs_job *job, uint16_t *ma
         return VS_OK;
     }
     vs_status status = predict(c, job, &c->states->states[0], maps, err);
-    for (size_t i = 0; i < job->images && status == VS_OK; i++)
-        status = keep_float(f, job->first + i, maps + i * pixels, pixels, err);
+    const bool keeps = f && pixels * sizeof *maps <= float_maps_limit / f->images;
+    for (size_t i = 0; i < job->images && keeps && status == VS_OK; i++)
+        status = vs_float_maps_put(f, job->first + i, maps + i * pixels, pixels, err);
     return status;
 }
 

@@ -22,6 +22,8 @@ typedef struct vs_float_maps {
     uint16_t **maps; /* [images]: NULL where it is not kept */
 } vs_float_maps;
 VS_NODISCARD vs_status vs_float_maps_create(vs_float_maps **out, size_t images, vs_error *err);
+/* Keeps a copy of an image's map in place of what was there. */
+VS_NODISCARD vs_status vs_float_maps_put(vs_float_maps *maps, size_t image, const uint16_t *map, size_t pixels, vs_error *err);
 void vs_float_maps_free(vs_float_maps *maps);
 
 /* Segmentation heads give maps; a classifier gives one class an image (agreement, and accuracy where labels exist).

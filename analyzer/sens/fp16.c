@@ -9,6 +9,7 @@
 #include "half_advice.h"
 #include "half_diag.h"
 #include "half_finite.h"
+#include "half_tasks.h"
 #include "record.h"
 #include "util.h"
 
@@ -44,7 +45,6 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
     const vs_backend *be = c->runner->weights->backend;
     vs_half_seen *seen[VS_MAX_BATCH];
-    if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < job->images; i++) {
         const size_t slot = (job->first + i) % c->runner->wave;
         seen[i] = &c->slots[slot * c->rows];
@@ -67,7 +67,7 @@ static vs_half_place_result place_of(const context *c, size_t index, size_t imag
 static void pool_row(const context *c, size_t index, size_t image, const vs_half_seen *seen) {
     row_pool *p = &c->pools[index];
     const vs_half_counts *k = &seen->stored;
-    const size_t parts = seen->error[1].signal > 0 || seen->error[2].signal > 0 ? VS_HALF_PARTS : 1;
+    const size_t parts = vs_half_seen_parts(seen);
     p->seen = true;
     if (k->inf && !p->first.present) p->first = place_of(c, index, image, k->first_row, k->first_col);
     if (k->max > p->counts.max) p->largest = place_of(c, index, image, k->max_row, k->max_col);
@@ -92,19 +92,7 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
     return VS_OK;
 }
 
-static vs_sqnr worst_of(const row_pool *p) {
-    vs_sqnr worst = vs_sqnr_pool_result(&p->error[0]);
-    for (size_t i = 1; i < VS_HALF_PARTS && p->error[i].images; i++) {
-        const vs_sqnr one = vs_sqnr_pool_result(&p->error[i]);
-        if (one.pooled < worst.pooled) worst = one;
-    }
-    return worst;
-}
-
-static double headroom(vs_half_format format, double max) {
-    const double limit = format == VS_HALF_FP16 ? 65504 : 0x1.fep127;
-    return max > 0 ? log2(limit / max) : HUGE_VAL;
-}
+static double headroom(vs_half_format format, double max) { return max > 0 ? log2(vs_half_largest(format) / max) : HUGE_VAL; }
 
 static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
     p->rows = vs_calloc(c->rows, sizeof *p->rows);
@@ -123,7 +111,7 @@ static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
                               .flushed = from->counts.flushed,
                               .first = from->first,
                               .largest = from->largest,
-                              .sqnr = worst_of(from) };
+                              .sqnr = vs_sqnr_pool_worst(from->error, VS_HALF_PARTS) };
         vs_half_row_name(c->arch, c->model->policy, i, row->name, sizeof row->name);
     }
     p->sqnr = p->rows[p->row_count - 1].sqnr;
@@ -162,20 +150,20 @@ static vs_status analyze(vs_fp16_policy *p, const vs_runner *runner, const varia
 static vs_status evaluate(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner, const variant *variants,
                           const vs_fp16_options *options, vs_error *err) {
     const size_t n = out->policy_count;
-    vs_states states = { .states = vs_calloc(n + 1, sizeof(vs_state)), .state_count = n + 1 };
-    if (!states.states) return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
-    states.states[0] = (vs_state){ "fp32", VS_STATE_FP32, runner->weights, NULL, NULL };
-    for (size_t i = 0; i < n; i++)
-        states.states[i + 1] = (vs_state){ variants[i].policy.name, VS_STATE_FP16, runner->weights, NULL, &variants[i].model };
-    vs_status status = vs_evaluate(maps, runner, options->evaluation, &states, options->keep, options->floats, err);
+    vs_half_model *models = vs_calloc(n + 1, sizeof *models);
+    vs_task *tasks = vs_calloc(n + 1, sizeof *tasks);
+    for (size_t i = 0; models && i < n; i++) models[i] = variants[i].model;
+    const vs_status status =
+        models && tasks ? vs_half_tasks(tasks, maps, runner, options->evaluation, models, n, options->keep, options->floats, err)
+                        : vs_fail(err, VS_ERR_NOMEM, "no memory for task metrics");
     for (size_t i = 0; i < n && status == VS_OK; i++) {
         vs_fp16_policy *p = &out->policies[i];
-        p->task = maps->tasks[i + 1];
-        maps->tasks[i + 1].iou = NULL; /* the policy's from here on */
+        p->task = tasks[i];
         p->has_task = true;
         p->classes_predicted = p->task.shown;
     }
-    free(states.states);
+    free(models);
+    free(tasks);
     return status;
 }
 
@@ -242,7 +230,7 @@ static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_
     snprintf(
         text, sizeof text,
         "fp16: %zu policies; a diagnosis takes at most %d emulated runs over %zu analysis images (3 where nothing is wrong), "
-        "the list's verification one more over the evaluation images; advice at most 6 and 5 where a policy fails",
+        "the list's verification one more over the evaluation images; advice at most 5 of each where a policy fails",
         out->policy_count, VS_DIAG_MOST_RUNS, images);
     runner->progress.note(runner->progress.context, text);
 }
@@ -266,7 +254,7 @@ static vs_status explain(vs_fp16_results *out, const vs_runner *runner, const va
                                                       .evaluation = options->evaluation,
                                                       .floats = options->floats },
                                   err);
-    vs_adviser adviser = { .prober = &prober, .wide = wide, .evaluation = options->evaluation, .floats = options->floats };
+    vs_adviser adviser = { .prober = &prober, .evaluation = options->evaluation, .floats = options->floats };
     for (size_t i = 0; i < out->policy_count && status == VS_OK; i++)
         status = vs_half_advise(out, i, &variants[i].model, &adviser, err);
     vs_adviser_release(&adviser);
@@ -302,7 +290,6 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
                               .policies = vs_calloc(config->policy_count * SCALES, sizeof *out->policies) };
     vs_status status =
         variants && out->policies ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the half-precision diagnosis");
-    if (status == VS_OK) status = vs_half_check(runner->weights->model, be->name, be->ops, err);
     if (status == VS_OK && config->real) status = vs_half_real_check(runner->weights->model, be, format, err);
     if (status == VS_OK) status = vs_half_note_weights(&out->weights, &out->weight_count, runner->weights->model, format, err);
     if (status == VS_OK) status = check_float(out, runner, options, err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "half_tasks.h"
 #include "record.h"
 #include "util.h"
 
@@ -20,7 +21,6 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
     const vs_backend *be = c->runner->weights->backend;
     vs_error_sums *seen[VS_MAX_BATCH];
-    if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < job->images; i++) seen[i] = &c->slots[(job->first + i) % c->runner->wave * c->count];
     const vs_status status = vs_half_real_forward(job->session, c->model, job->pixels, c->runner->weights, seen, err);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL); /* sums must not arrive later */
@@ -84,22 +84,16 @@ vs_status vs_fp16_real_analyze(vs_fp16_policy *policy, const vs_runner *runner, 
 
 vs_status vs_fp16_real_evaluate(vs_fp16_policy *const *policies, const vs_half_model *models, size_t count,
                                 const vs_runner *runner, const vs_fp16_options *options, vs_error *err) {
-    vs_evaluation maps = { 0 };
-    vs_states states = { .states = vs_calloc(count + 1, sizeof(vs_state)), .state_count = count + 1 };
-    if (!states.states) return vs_fail(err, VS_ERR_NOMEM, "no memory for states");
-    states.states[0] = (vs_state){ "fp32", VS_STATE_FP32, runner->weights, NULL, NULL };
-    for (size_t i = 0; i < count; i++)
-        states.states[i + 1] = (vs_state){ policies[i]->name, VS_STATE_FP16, runner->weights, NULL, &models[i] };
-    vs_status status = vs_evaluate(&maps, runner, options->evaluation, &states, 0, options->floats, err);
+    vs_task *tasks = vs_calloc(count, sizeof *tasks);
+    if (!tasks) return vs_fail(err, VS_ERR_NOMEM, "no memory for task metrics");
+    const vs_status status = vs_half_tasks(tasks, NULL, runner, options->evaluation, models, count, 0, options->floats, err);
     for (size_t i = 0; i < count && status == VS_OK; i++) {
         vs_fp16_real *r = &policies[i]->real;
         r->present = r->has_task = true;
-        r->task = maps.tasks[i + 1];
-        maps.tasks[i + 1].iou = NULL; /* the policy's from here on */
+        r->task = tasks[i];
         r->classes_predicted = r->task.shown;
     }
-    vs_evaluation_release(&maps);
-    free(states.states);
+    free(tasks);
     return status;
 }
 

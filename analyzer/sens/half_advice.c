@@ -8,6 +8,7 @@
 #include "classes.h"
 #include "half_change.h"
 #include "half_keys.h"
+#include "half_tasks.h"
 #include "util.h"
 
 enum { FOLD = 1, STREAM = 2, SCALE_Q = 4, SHIFT_K = 8, CHANGES = 4 };
@@ -48,24 +49,18 @@ static int power_of(const char *row, bool layer_scale) {
 
 /* The smallest k for which 2^-k leaves every row of the stream and its squares a bit of headroom: smaller numbers would only come
  * nearer to where half ends below. Measured where nothing overflows. */
-static vs_status choose_exponent(trial *t, vs_error *err) {
-    const double room = log2(t->model->weights->format == VS_HALF_FP16 ? 65504 : 0x1.fep127) - 1;
+static int choose_exponent(const trial *t) {
+    const double room = log2(vs_half_largest(t->model->weights->format)) - 1;
+    const double *healthy = t->results->policies[t->policy].diagnosis.healthy;
     const vs_arch *a = &model_of(t)->arch;
-    vs_half_model wide = *t->model;
-    vs_half_probe probe;
     char name[64];
     double least = -HUGE_VAL;
-    wide.weights = t->adviser->wide;
-    wide.counts_only = true;
-    const vs_status status = vs_half_probe_run(&probe, t->adviser->prober, &wide, err);
-    for (size_t i = 0; i < t->adviser->prober->rows && status == VS_OK; i++) {
+    for (size_t i = 0; i < t->adviser->prober->rows; i++) {
         vs_half_row_name(a, t->model->policy, i, name, sizeof name);
         const int power = power_of(name, a->layer_scale);
-        if (power && probe.rows[i].max > 0) least = fmax(least, ceil((log2(probe.rows[i].max) - room) / power));
+        if (power && healthy[i] > 0) least = fmax(least, ceil((log2(healthy[i]) - room) / power));
     }
-    t->exponent = isfinite(least) ? -(int)least : 0;
-    vs_half_probe_release(&probe);
-    return status;
+    return isfinite(least) ? -(int)least : 0;
 }
 
 /* ---- what may be tried ---- */
@@ -80,17 +75,17 @@ static bool is_lost_below(const vs_fp16_policy *p) {
 }
 
 /* What arithmetic permits and could matter here. */
-static vs_status list_changes(trial *t, unsigned *changes, vs_error *err) {
+static vs_status list_changes(const trial *t, unsigned *changes, vs_error *err) {
     const vs_policy_config *policy = t->model->policy;
     const vs_arch *a = &model_of(t)->arch;
     vs_adviser *adviser = t->adviser;
-    vs_status status = choose_exponent(t, err);
     *changes = a->layer_scale ? FOLD : 0;
     /* a stream that has room is scaled up only against what is lost at the lower end, which bfloat16 does not have */
     const bool up = t->model->weights->format == VS_HALF_FP16 && is_lost_below(&t->results->policies[t->policy]);
     if (t->exponent < 0 || (t->exponent > 0 && up)) *changes |= STREAM;
     if (policy->attention == VS_OPERATION_DECOMPOSED && policy->scale == VS_SCALE_AFTER) *changes |= SCALE_Q;
-    if (a->position == VS_POSITION_ROPE || status != VS_OK) return status;
+    if (a->position == VS_POSITION_ROPE) return VS_OK;
+    vs_status status = VS_OK;
     if (!adviser->key_means)
         status = vs_half_key_means(&adviser->key_means, &adviser->keys_are_shifted, adviser->prober->runner, adviser->prober->set,
                                    adviser->prober->images, err);
@@ -123,22 +118,6 @@ static vs_status change_model(vs_changed_model *c, const trial *t, unsigned chan
     return status;
 }
 
-static vs_status evaluate(vs_fp16_advice *out, const trial *t, const vs_runner *runner, const vs_half_model *model,
-                          vs_error *err) {
-    vs_state states[] = { { "fp32", VS_STATE_FP32, runner->weights, NULL, NULL },
-                          { model->policy->name, VS_STATE_FP16, runner->weights, NULL, model } };
-    const vs_states both = { .states = states, .state_count = 2 };
-    vs_evaluation evaluation = { 0 };
-    const vs_status status = vs_evaluate(&evaluation, runner, t->adviser->evaluation, &both, 0, t->adviser->floats, err);
-    if (status == VS_OK) {
-        out->task = evaluation.tasks[1];
-        evaluation.tasks[1].iou = NULL; /* the advice's from here on */
-        out->has_task = true;
-    }
-    vs_evaluation_release(&evaluation);
-    return status;
-}
-
 /* Under the policy, on the analysis and the evaluation images. */
 static vs_status run_half(vs_fp16_advice *out, const trial *t, const vs_runner *runner, const vs_policy_config *policy,
                           vs_error *err) {
@@ -152,7 +131,10 @@ static vs_status run_half(vs_fp16_advice *out, const trial *t, const vs_runner *
     t->adviser->prober->runs = prober.runs;
     out->sqnr = vs_half_probe_reaches(&probe, -HUGE_VAL) ? probe.output.pooled : -HUGE_VAL;
     out->reaches = out->sqnr >= t->results->policies[t->policy].diagnosis.target;
-    if (status == VS_OK && t->adviser->evaluation) status = evaluate(out, t, runner, &model, err);
+    if (status == VS_OK && t->adviser->evaluation) {
+        status = vs_half_tasks(&out->task, NULL, runner, t->adviser->evaluation, &model, 1, 0, t->adviser->floats, err);
+        out->has_task = status == VS_OK;
+    }
     vs_half_probe_release(&probe);
     vs_half_weights_free(weights);
     return status;
@@ -203,6 +185,7 @@ vs_status vs_half_advise(vs_fp16_results *r, size_t policy, const vs_half_model 
     bool reached = false;
     if (!p->diagnosis.present || !(p->diagnosis.lin > -HUGE_VAL)) return VS_OK;
     if (p->finite && p->sqnr.pooled >= p->diagnosis.target) return VS_OK;
+    t.exponent = choose_exponent(&t);
     vs_status status = list_changes(&t, &changes, err);
     for (unsigned i = 0; i < CHANGES && status == VS_OK; i++)
         if (changes >> i & 1u) status = try_changes(&t, 1u << i, err);

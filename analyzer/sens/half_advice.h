@@ -7,7 +7,6 @@
 
 typedef struct vs_adviser {
     vs_half_prober *prober;
-    const vs_half_weights *wide;   /* of the same digits, nothing overflows */
     const vs_imageset *evaluation; /* NULL: no task metric */
     vs_float_maps *floats;         /* of the unchanged float model, as for vs_evaluate */
     double *key_means;             /* [depth * C] of the analysis images, once they are measured */

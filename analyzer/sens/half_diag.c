@@ -8,7 +8,7 @@
 #include "half_diag_inside.h"
 #include "util.h"
 
-double vs_diag_limit(const vs_diag *d) { return d->options->model->weights->format == VS_HALF_FP16 ? 65504 : 0x1.fep127; }
+double vs_diag_limit(const vs_diag *d) { return vs_half_largest(d->options->model->weights->format); }
 
 void vs_diag_row_name(const vs_diag *d, size_t row, char *text, size_t size) {
     vs_half_row_name(d->arch, d->options->model->policy, row, text, size);
@@ -130,7 +130,7 @@ static vs_status prepare(vs_diag *d, vs_error *err) {
     char row[VS_UNIT_NAME];
     d->classes = vs_calloc(d->rows, sizeof *d->classes);
     d->half = vs_calloc(d->rows, sizeof *d->half);
-    d->healthy = vs_calloc(d->rows, sizeof *d->healthy);
+    d->healthy = d->out->healthy = vs_calloc(d->rows, sizeof *d->healthy);
     d->max = vs_calloc(d->rows, sizeof *d->max);
     d->units = vs_calloc(d->rows, sizeof *d->units);
     d->names = vs_calloc(d->rows, sizeof *d->names);
@@ -148,7 +148,6 @@ static vs_status prepare(vs_diag *d, vs_error *err) {
 static void release(vs_diag *d) {
     free(d->classes);
     free(d->half);
-    free(d->healthy);
     free(d->max);
     free(d->units);
     free(d->names);
@@ -208,6 +207,7 @@ void vs_half_diagnosis_release(vs_fp16_diagnosis *o) {
     for (size_t i = 0; i < o->keep_count; i++) free(o->keep[i].without_task.iou);
     free(o->keep);
     free(o->chain);
+    free(o->healthy);
     free(o->verified_task.iou);
     free(o->whole_task.iou);
     *o = (vs_fp16_diagnosis){ 0 };

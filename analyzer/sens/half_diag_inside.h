@@ -18,7 +18,7 @@ typedef struct vs_diag {
     size_t rows;                 /* vs_half_row_count; the arrays' length */
     vs_half_class *classes;      /* of rows */
     bool *half;                  /* the policy stores the row in half */
-    double *healthy;             /* the largest that half rows hold where nothing overflows */
+    double *healthy;             /* the diagnosis's */
     double *max;                 /* the same, or in the policy's run */
     size_t *units;               /* of half rows: index below; else SIZE_MAX */
     char (*names)[VS_UNIT_NAME]; /* units, in execution order */

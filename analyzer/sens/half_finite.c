@@ -49,7 +49,6 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
     const vs_weights *w = c->runner->weights;
     observer o = { c, job };
-    if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < job->images; i++) c->counts[(job->first + i) % c->runner->wave] = 0;
     const vs_status status = vs_forward(job->session, w, job->pixels, (vs_tapper){ observe, &o }, err);
     const vs_status synced = w->backend->ops->sync(w->backend, status == VS_OK ? err : NULL);

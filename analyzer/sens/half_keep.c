@@ -6,6 +6,7 @@
 
 #include "half_diag_inside.h"
 #include "half_shrink.h"
+#include "half_tasks.h"
 #include "util.h"
 
 /* What a list of units did. */
@@ -265,23 +266,6 @@ static void mask_list(const vs_diag *d, bool *mask) {
     }
 }
 
-static vs_status evaluate(const vs_diag *d, vs_error *err) {
-    const vs_runner *runner = d->options->prober->runner;
-    vs_half_model model = *d->options->model;
-    vs_state both[] = { { "fp32", VS_STATE_FP32, runner->weights, NULL, NULL },
-                        { d->policy->name, VS_STATE_FP16, runner->weights, NULL, &model } };
-    const vs_states states = { .states = both, .state_count = 2 };
-    vs_evaluation evaluation = { 0 };
-    model.float32 = d->mask;
-    const vs_status status = vs_evaluate(&evaluation, runner, d->options->evaluation, &states, 0, d->options->floats, err);
-    if (status == VS_OK) {
-        d->out->verified_task = evaluation.tasks[1];
-        evaluation.tasks[1].iou = NULL; /* the list's from here on */
-    }
-    vs_evaluation_release(&evaluation);
-    return status;
-}
-
 /* SQNR of the output on the evaluation images. */
 static vs_status measure(const vs_diag *d, vs_error *err) {
     vs_half_prober prober;
@@ -299,8 +283,12 @@ static vs_status measure(const vs_diag *d, vs_error *err) {
 }
 
 static vs_status verify(const vs_diag *d, vs_error *err) {
+    const vs_diag_options *o = d->options;
+    vs_half_model model = *o->model;
+    model.float32 = d->mask;
     vs_status status = measure(d, err);
-    if (status == VS_OK) status = evaluate(d, err);
+    if (status == VS_OK)
+        status = vs_half_tasks(&d->out->verified_task, NULL, o->prober->runner, o->evaluation, &model, 1, 0, o->floats, err);
     d->out->verified = status == VS_OK;
     return status;
 }

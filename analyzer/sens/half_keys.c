@@ -61,7 +61,6 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const vs_weights *w = c->runner->weights;
     observer o = { c, job, NULL };
     size_t reals = 0;
-    if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     if (!vs_size_mul(&reals, vs_session_tokens(job->session) * job->images, w->model->arch.width) ||
         !(o.host = vs_calloc(reals, (size_t)w->backend->real)))
         return no_memory(err);

@@ -22,10 +22,6 @@ typedef struct context {
     bool *unlabelled;     /* [threads]: an image has no labels */
 } context;
 
-static vs_status is_interrupted(const vs_runner *runner, vs_error *err) {
-    return runner->stop && *runner->stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
-}
-
 /* ---- the float run ---- */
 
 static vs_mat output_of(const vs_job *job, const vs_backend *be, size_t image) {
@@ -38,8 +34,7 @@ static vs_status keep_floats(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
     vs_half_prober *p = c->prober;
     const vs_backend *be = p->runner->weights->backend;
-    vs_status status = is_interrupted(p->runner, err);
-    if (status == VS_OK) status = vs_forward(job->session, p->runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
+    vs_status status = vs_forward(job->session, p->runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
         const vs_mat from = output_of(job, be, i);
         void *to = p->floats[job->first + i] = be->ops->alloc(be, from.rows * from.cols);
@@ -93,20 +88,13 @@ static bool has_task(const vs_half_prober *p) { return p->runner->weights->model
 static vs_status keep_maps(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
     const vs_runner *runner = c->prober->runner;
-    vs_float_maps *f = c->prober->maps;
     const size_t pixels = vs_job_map_pixels(runner, job);
     uint16_t *maps = vs_calloc(job->images * pixels, sizeof *maps);
-    vs_status status = maps ? is_interrupted(runner, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for maps");
+    vs_status status = maps ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for maps");
     if (status == VS_OK) status = vs_forward(job->session, runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
     if (status == VS_OK) status = vs_job_maps(runner, job, maps, err);
-    for (size_t i = job->first; i < job->first + job->images && status == VS_OK; i++) {
-        f->pixels[i] = pixels;
-        f->maps[i] = vs_calloc(pixels, sizeof *maps);
-        if (!f->maps[i])
-            status = vs_fail(err, VS_ERR_NOMEM, "no memory for maps");
-        else
-            memcpy(f->maps[i], maps + (i - job->first) * pixels, pixels * sizeof *maps);
-    }
+    for (size_t i = 0; i < job->images && status == VS_OK; i++)
+        status = vs_float_maps_put(c->prober->maps, job->first + i, maps + i * pixels, pixels, err);
     free(maps);
     return status;
 }
@@ -236,15 +224,13 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     const vs_half_prober *p = c->prober;
     const vs_backend *be = p->runner->weights->backend;
     vs_half_seen *seen[VS_MAX_BATCH];
-    vs_status status = is_interrupted(p->runner, err);
-    if (status != VS_OK) return status;
     for (size_t i = 0; i < job->images; i++) seen[i] = &c->slots[(job->first + i) % p->runner->wave * p->rows];
     const vs_half_streams streams = { .at = c->streams ? &c->streams[job->first * p->runner->weights->model->arch.depth] : NULL,
                                       .keep = c->keep,
                                       .first = c->first };
     vs_half_model model = *c->model;
     model.streams = c->streams ? &streams : NULL;
-    status = vs_half_forward(job->session, &model, job->pixels, seen, err);
+    vs_status status = vs_half_forward(job->session, &model, job->pixels, seen, err);
     if (status == VS_OK) compare_output(c, job);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
     if (status == VS_OK) status = synced;
@@ -267,20 +253,12 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
             row->cast_inf += seen[i].cast[k].inf;
             row->cast_max = fmax(row->cast_max, seen[i].cast[k].max);
         }
-        const bool parts = seen[i].error[1].signal > 0 || seen[i].error[2].signal > 0;
-        for (size_t k = 0; !c->model->counts_only && k < (parts ? VS_HALF_PARTS : 1); k++)
-            vs_sqnr_pool_add(&c->errors[i][k], &seen[i].error[k]);
+        const size_t parts = c->model->counts_only ? 0 : vs_half_seen_parts(&seen[i]);
+        for (size_t k = 0; k < parts; k++) vs_sqnr_pool_add(&c->errors[i][k], &seen[i].error[k]);
     }
     vs_sqnr_pool_add(&c->output, &c->outputs[slot]);
     c->stopped |= !seen[vs_half_output_index(&c->prober->runner->weights->model->arch)].seen;
     return VS_OK;
-}
-
-static double worst_of(const vs_sqnr_pool *parts) {
-    double worst = HUGE_VAL;
-    for (size_t k = 0; k < VS_HALF_PARTS; k++)
-        if (parts[k].images) worst = fmin(worst, vs_sqnr_pool_result(&parts[k]).pooled);
-    return worst;
 }
 
 static void tell_run(const vs_half_prober *p) {
@@ -311,7 +289,8 @@ static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model 
     tell_run(p);
     if (status == VS_OK && !c.stopped) out->output = vs_sqnr_pool_result(&c.output);
     for (size_t i = 0; i < p->rows && status == VS_OK; i++)
-        out->rows[i].sqnr = out->rows[i].seen && !model->counts_only ? worst_of(c.errors[i]) : (double)NAN;
+        out->rows[i].sqnr =
+            out->rows[i].seen && !model->counts_only ? vs_sqnr_pool_worst(c.errors[i], VS_HALF_PARTS).pooled : (double)NAN;
     end_streams(&c, status == VS_OK);
     if (status == VS_OK && task) status = end_task(&c, err);
     release_task(&c);
@@ -343,8 +322,7 @@ typedef struct float_context {
 static vs_status observe_float(void *ctx, const vs_job *job, vs_error *err) {
     const float_context *f = ctx;
     const vs_backend *be = f->runner->weights->backend;
-    vs_status status = is_interrupted(f->runner, err);
-    if (status == VS_OK) status = vs_forward(job->session, f->runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
+    vs_status status = vs_forward(job->session, f->runner->weights, job->pixels, (vs_tapper){ NULL, NULL }, err);
     if (status == VS_OK) compare_output(&f->c, job);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
     return status == VS_OK ? synced : status;

@@ -30,10 +30,12 @@ typedef struct vs_runner {
     bool probabilities;                /* sessions keep them: a recipe quantizes them, and every state must compute alike */
 } vs_runner;
 
+/* Reals of session scratch for some images of T tokens. */
+typedef size_t (*vs_scratch_fn)(const vs_arch *arch, size_t tokens, size_t images);
 /* Memory that the sessions of a stage need besides the forward pass, as a function of T and the images in a session. */
 typedef struct vs_session_needs {
     size_t workspaces, streams;
-    size_t (*scratch)(const vs_arch *arch, size_t tokens, size_t images); /* NULL: none */
+    vs_scratch_fn scratch; /* NULL: none */
 } vs_session_needs;
 
 /* Images at work: `first` and those behind it, all of one size. */
@@ -46,8 +48,8 @@ typedef struct vs_job {
     struct vs_stage *stage; /* where vs_job_progress counts */
 } vs_job;
 
-typedef vs_status (*vs_job_fn)(void *context, const vs_job *job, vs_error *err);
-typedef vs_status (*vs_pool_fn)(void *context, size_t image, vs_error *err); /* called in image order */
+typedef vs_status (*vs_job_fn)(void *context, const vs_job *job, vs_error *err); /* not called once the runner is stopped */
+typedef vs_status (*vs_pool_fn)(void *context, size_t image, vs_error *err);     /* called in image order */
 
 /* Says that `done` of `total` parts of these images are finished. */
 void vs_job_progress(const vs_job *job, size_t done, size_t total);

@@ -34,6 +34,15 @@ vs_sqnr vs_sqnr_pool_result(const vs_sqnr_pool *p) {
     return r;
 }
 
+vs_sqnr vs_sqnr_pool_worst(const vs_sqnr_pool *pools, size_t count) {
+    vs_sqnr worst = vs_sqnr_pool_result(&pools[0]);
+    for (size_t i = 1; i < count; i++) {
+        const vs_sqnr one = vs_sqnr_pool_result(&pools[i]);
+        if (one.present && one.pooled < worst.pooled) worst = one;
+    }
+    return worst;
+}
+
 vs_status vs_dist_pool_create(vs_dist_pool *p, size_t cols, vs_error *err) {
     *p = (vs_dist_pool){ .cols = cols, .energy = vs_calloc(cols, sizeof *p->energy) };
     return p->energy ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for statistics");

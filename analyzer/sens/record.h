@@ -16,6 +16,8 @@ typedef struct vs_sqnr_pool {
 double vs_sqnr_db(const vs_error_sums *sums);
 void vs_sqnr_pool_add(vs_sqnr_pool *pool, const vs_error_sums *image);
 vs_sqnr vs_sqnr_pool_result(const vs_sqnr_pool *pool);
+/* The lowest of the first pool's result and of those behind it that have images. */
+vs_sqnr vs_sqnr_pool_worst(const vs_sqnr_pool *pools, size_t count);
 
 /* ---- distribution of |x| over a set ---- */
 typedef struct vs_dist_slot { /* of one image */

@@ -160,8 +160,8 @@ vs_status vs_state_forward(const vs_state *state, vs_session *session, const flo
     return vs_forward(session, state->weights, pixels, vs_state_tapper(&tap), err);
 }
 
-size_t (*vs_states_scratch(const vs_states *states))(const vs_arch *arch, size_t tokens, size_t images) {
-    size_t (*scratch)(const vs_arch *arch, size_t tokens, size_t images) = NULL;
+vs_scratch_fn vs_states_scratch(const vs_states *states) {
+    vs_scratch_fn scratch = NULL;
     for (size_t i = 0; i < states->state_count; i++) {
         const vs_half_model *half = states->states[i].half;
         if (half && !half->real) return vs_half_scratch; /* half kernels take less */

@@ -3,6 +3,7 @@
 #define VS_STATE_H
 
 #include "half.h"
+#include "pool.h"
 #include "quant.h"
 
 /* A model to run: which weights, and what is done to the inputs of its layers. */
@@ -43,7 +44,7 @@ vs_tapper vs_state_tapper(vs_state_tap *context);
 
 /* The whole model as the state runs it, in a session with the scratch that vs_states_scratch says (NULL: none). */
 VS_NODISCARD vs_status vs_state_forward(const vs_state *state, vs_session *session, const float *pixels, vs_error *err);
-size_t (*vs_states_scratch(const vs_states *states))(const vs_arch *arch, size_t tokens, size_t images);
+vs_scratch_fn vs_states_scratch(const vs_states *states);
 
 /* The first recipe that does the same to a layer as `recipe`, so that one measurement serves both: q, k and v, which SmoothQuant
  * leaves alone, and under scope norm proj and fc2. `recipe` itself where there is none before it. */

@@ -267,12 +267,6 @@ static vs_status choose_width(vs_study *s, vs_error *err) {
     return VS_OK;
 }
 
-static bool has_half_state(const vs_config *c) {
-    for (size_t i = 0; i < c->state_count; i++)
-        if (c->states[i].kind == VS_STATE_FP16) return true;
-    return false;
-}
-
 vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
     *s = (vs_study){ .config = config, .model = options->model, .options = *options };
     vs_results *r = &s->results;
@@ -283,8 +277,6 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK && s->model->arch.head == VS_HEAD_EOMT && config->recipe.p != VS_P_NONE)
         status = vs_fail(err, VS_ERR_UNSUPPORTED,
                          "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", config->path);
-    if (status == VS_OK && (config->fp16.set || has_half_state(config)))
-        status = vs_half_check(s->model, s->backend->name, s->backend->ops, err);
     if (status == VS_OK && config->fp16.set && config->fp16.real)
         status = vs_half_real_check(s->model, s->backend, (vs_half_format)config->fp16.format, err);
     if (status == VS_OK) status = open_sets(s, err);

@@ -41,17 +41,8 @@ static const void *bind_f64(binder *b, const double *host, size_t count) {
     return p;
 }
 
-/* A vs_mat's pointer is not const because views of activations share the type; weights are never written through it. */
-static void *unconst(const void *p) {
-    union {
-        const void *in;
-        void *out;
-    } pun = { p };
-    return pun.out;
-}
-
 static vs_linear_weights bind_linear(binder *b, const vs_linear *l) {
-    vs_linear_weights out = { { unconst(bind(b, l->w, l->out * l->in)), l->out, l->in, l->in }, NULL };
+    vs_linear_weights out = { vs_mat_of(bind(b, l->w, l->out * l->in), l->out, l->in), NULL };
     out.b = bind(b, l->b, l->out);
     return out;
 }
@@ -68,7 +59,7 @@ static void bind_prefix(binder *b, const vs_model *m) {
     for (size_t j = 0; j < c; j++) prefix[j] = (double)m->cls[j];
     for (size_t j = 0; j < m->arch.registers * c; j++) prefix[c + j] = (double)m->registers[j];
     for (size_t j = 0; j < m->arch.prefix_positions * c; j++) prefix[j] += (double)m->pos[j];
-    b->weights->prefix = (vs_mat){ unconst(bind_f64(b, prefix, rows * c)), rows, c, c };
+    b->weights->prefix = vs_mat_of(bind_f64(b, prefix, rows * c), rows, c);
     free(prefix);
 }
 
@@ -93,7 +84,7 @@ static void bind_eomt(binder *b, const vs_model *m) {
     vs_weights *w = b->weights;
     const vs_eomt *e = &m->eomt;
     const size_t c = m->arch.width, q = m->arch.queries;
-    w->queries = (vs_mat){ unconst(bind(b, e->queries, q * c)), q, c, c };
+    w->queries = vs_mat_of(bind(b, e->queries, q * c), q, c);
     for (size_t i = 0; i < VS_MASK_LINEARS; i++) w->mask[i] = bind_linear(b, &e->mask[i]);
     for (size_t u = 0; u < m->arch.upscales; u++) {
         w->up[u] = bind_linear(b, &e->up[u]);

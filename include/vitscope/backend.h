@@ -274,6 +274,8 @@ VS_NODISCARD vs_status vs_backend_open_as(vs_backend **out, const char *name, vs
 VS_NODISCARD vs_status vs_backend_open(vs_backend **out, const char *name, vs_error *err);
 void vs_backend_close(vs_backend *backend);
 
+/* Packed numbers as a matrix, for reading alone: a vs_mat's pointer is not const because views of activations share the type. */
+vs_mat vs_mat_of(const void *p, size_t rows, size_t cols);
 /* Rows [row, row + rows) and columns [col, col + cols) of m, as a view. */
 vs_mat vs_mat_view(const vs_backend *backend, vs_mat m, size_t row, size_t rows, size_t col, size_t cols);
 
