@@ -230,7 +230,7 @@ static void note_runs(const vs_runner *runner, const vs_fp16_results *out, size_
     snprintf(
         text, sizeof text,
         "fp16: %zu policies; a diagnosis takes at most %d emulated runs over %zu analysis images (3 where nothing is wrong), "
-        "the list's verification one more over the evaluation images; advice at most 5 of each where a policy fails",
+        "advice among them; the list's verification and each advice run the evaluation images once",
         out->policy_count, VS_DIAG_MOST_RUNS, images);
     runner->progress.note(runner->progress.context, text);
 }

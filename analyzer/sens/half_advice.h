@@ -14,7 +14,8 @@ typedef struct vs_adviser {
 } vs_adviser;
 
 /* Appends to results->advice what was tried for one policy whose diagnosis is there; a policy that reaches its target needs none.
- * model: the policy, no further rows in float32. */
+ * model: the policy, no further rows in float32. Takes the runs that the diagnosis has left of VS_DIAG_MOST_RUNS, 5 at most; what
+ * they do not reach is not tried. */
 VS_NODISCARD vs_status vs_half_advise(vs_fp16_results *results, size_t policy, const vs_half_model *model, vs_adviser *adviser,
                                       vs_error *err);
 void vs_adviser_release(vs_adviser *adviser);

@@ -6,8 +6,8 @@
 #include "evaluate.h"
 #include "half_probe.h"
 
-/* Emulated runs over the analysis images that one policy's diagnosis may take, the policy's own among them. What has not been
- * tried when they are spent stays in the list, and the results say so. */
+/* Emulated runs over the analysis images that one policy's diagnosis may take, the policy's own among them; what is left of them
+ * is for advice. What has not been tried when they are spent stays in the list, and the results say so. */
 enum { VS_DIAG_MOST_RUNS = 60 };
 
 typedef struct vs_diag_options {

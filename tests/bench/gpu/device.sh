@@ -3,7 +3,8 @@
 # measures beside PyTorch. Run from the repository's root:
 #
 #   sh tests/bench/gpu/device.sh [STEP...]      steps: build ops golden study memcheck racecheck initcheck
-#                                               taps kernels tf32 bench whole real half table; default all
+#                                               taps kernels tf32 bench whole real models plantings half
+#                                               diagnosis table; default all
 #
 # $OUT: where the logs go (build/gpu). .prefix.tar.xz in the root: the build's libraries for a machine without them, unpacked to
 # $PREFIX. PYTHON: one with PyTorch. A step that fails or runs too long is reported and the next one begins; the last line counts.
@@ -73,6 +74,17 @@ model=$(mktemp)
 rm -f "$model"
 HALF
 
+# The whole diagnosis of the same model, both policies.
+cat >"$out/diagnosis.sh" <<'DIAGNOSIS'
+set -e
+model=$(mktemp -d)
+"$2" tests/bench/gpu/half_model.py "$model/b.safetensors"
+start=$(date +%s)
+"$1/analyzer/cli/vitscope" fp16 tests/bench/half_diagnosis.yaml --backend cuda --set "model.checkpoint=$model/b.safetensors" --out "$model/out"
+echo "diagnosis: $(($(date +%s) - start)) s"
+rm -rf "$model"
+DIAGNOSIS
+
 # The half-precision table of docs/fp16.md.
 cat >"$out/table.sh" <<'TABLE'
 set -e
@@ -87,7 +99,7 @@ sanitize() { # TOOL SECONDS
     step "$1" "$2" env VS_OPS_QUICK=1 compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$dir/tests/ops/test_ops_matrix" cuda
 }
 
-wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole real models plantings half table} "
+wanted=" ${*:-build ops golden study memcheck racecheck initcheck taps kernels tf32 bench whole real models plantings half diagnosis table} "
 unpack
 step build 300 sh "$out/build.sh" "$dir"
 step ops 240 env VS_CUDA_SYNC=1 "$dir/tests/ops/test_ops_matrix" cuda
@@ -105,7 +117,8 @@ step whole 420 sh "$out/whole.sh" "$dir" "$python"
 step models 240 env BACKENDS=cuda VITSCOPE="$dir/analyzer/cli/vitscope" "$python" tests/oracle/check_half.py
 step plantings 420 "$dir/tests/study/half_plantings" 200 cuda 1
 step half 120 sh "$out/half.sh" "$dir" "$python"
+step diagnosis 240 sh "$out/diagnosis.sh" "$dir" "$python"
 step table 300 sh "$out/table.sh" "$dir" "$(mktemp -d)" "$python"
-rm -f "$out/build.sh" "$out/half.sh" "$out/table.sh" "$out/study.sh" "$out/whole.sh"
+rm -f "$out/build.sh" "$out/half.sh" "$out/diagnosis.sh" "$out/table.sh" "$out/study.sh" "$out/whole.sh"
 echo "$passed steps passed, $failed failed"
 [ "$failed" = 0 ]
