@@ -85,7 +85,7 @@ echo "diagnosis: $(($(date +%s) - start)) s"
 rm -rf "$model"
 DIAGNOSIS
 
-# The half-precision table of docs/fp16.md.
+# The half-precision table of docs/fp16-reference.md.
 cat >"$out/table.sh" <<'TABLE'
 set -e
 start=$(date +%s)
