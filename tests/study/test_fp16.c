@@ -7,9 +7,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "report.h"
-#include "study.h"
-#include "util.h"
+#include "small_study.h"
 
 static char folder[256];
 
@@ -30,13 +28,6 @@ static vs_config *make_config(const char *model, size_t images, size_t size, con
     return config;
 }
 
-static void run_study(vs_study *s, const vs_config *config, const char *backend, size_t batch) {
-    vs_error err = { 0 };
-    const vs_study_options options = { .backend = backend, .threads = batch == 2 ? 1 : 2, .batch = batch };
-    *s = (vs_study){ 0 };
-    if (vs_study_open(s, config, &options, &err) != VS_OK || vs_study_run(s, &err) != VS_OK) fail_msg("%s", err.message);
-}
-
 static const char *first_bad(const vs_fp16_policy *p) { return p->first_bad < p->row_count ? p->rows[p->first_bad].name : ""; }
 
 /* The residual stream scaled: squares leave the range first where a norm is taken apart, the stream itself where it is not. */
@@ -52,7 +43,7 @@ static void overflows_are_found(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_study s;
         vs_config *config = make_config(cases[i].model, 1, 112, "policies: [fused, decomposed], scale: after");
-        run_study(&s, config, "cpu", 1);
+        run_small_study(&s, config, "cpu", 1);
         const vs_fp16_results *r = &s.results.fp16;
         assert_int_equal(r->policy_count, 2);
         assert_string_equal(first_bad(&r->policies[0]), cases[i].fused);
@@ -68,7 +59,7 @@ static void counts_and_headroom_agree(void **state) {
     (void)state;
     vs_study s;
     vs_config *config = make_config(V3 ", plant: [{kind: residual, gain: 300}]", 1, 64, "policies: [fused, decomposed, strict]");
-    run_study(&s, config, "cpu", 1);
+    run_small_study(&s, config, "cpu", 1);
     assert_int_equal(s.results.fp16.policy_count, 7); /* fused has no scale, the others three */
     assert_string_equal(s.results.fp16.policies[1].name, "decomposed.after");
     for (size_t i = 0; i < s.results.fp16.policy_count; i++) {
@@ -86,19 +77,7 @@ static void counts_and_headroom_agree(void **state) {
 static void batches_do_not_show(void **state) {
     (void)state;
     vs_config *config = make_config(V3 ", plant: [{kind: residual, gain: 100}]", 4, 64, "policies: [fused, strict], scale: both");
-    char first[65] = "", hex[65];
-    for (size_t batch = 1; batch <= 3; batch++) {
-        vs_study s;
-        vs_error err = { 0 };
-        char *path = vs_path_join(folder, "results.json");
-        run_study(&s, config, "cpu", batch);
-        assert_int_equal(vs_report_json(&s.results, folder, &err), VS_OK);
-        assert_int_equal(vs_file_sha256(path, batch == 1 ? first : hex, &err), VS_OK);
-        if (batch > 1) assert_string_equal(hex, first);
-        (void)remove(path);
-        free(path);
-        vs_study_release(&s);
-    }
+    check_batches_do_not_show(config, folder);
     vs_config_free(config);
 }
 
@@ -137,8 +116,8 @@ static void policies_agree(const vs_fp16_policy *p, const vs_fp16_policy *q, siz
 static void ref_agrees(const char *model, size_t size, const char *fp16) {
     vs_study a, b;
     vs_config *config = make_config(model, 1, size, fp16);
-    run_study(&a, config, "cpu", 1);
-    run_study(&b, config, "ref", 1);
+    run_small_study(&a, config, "cpu", 1);
+    run_small_study(&b, config, "ref", 1);
     assert_int_equal(a.results.fp16.policy_count, b.results.fp16.policy_count);
     for (size_t i = 0; i < a.results.fp16.policy_count; i++)
         policies_agree(&a.results.fp16.policies[i], &b.results.fp16.policies[i], a.results.tokens);

@@ -4,9 +4,7 @@
 
 #include "check.h"
 #include "eomt_file.h"
-#include "report.h"
-#include "study.h"
-#include "util.h"
+#include "small_study.h"
 
 static char folder[256];
 
@@ -21,13 +19,6 @@ static vs_config *make_config(const char *model, const char *more) {
     if (vs_config_parse(&config, text, strlen(text), "state.yaml", NULL, 0, &err) != VS_OK) fail_msg("%s", err.message);
     free(text);
     return config;
-}
-
-static void run_study(vs_study *s, const vs_config *config, const char *backend, size_t batch) {
-    vs_error err = { 0 };
-    const vs_study_options options = { .backend = backend, .threads = batch == 2 ? 1 : 2, .batch = batch };
-    *s = (vs_study){ 0 };
-    if (vs_study_open(s, config, &options, &err) != VS_OK || vs_study_run(s, &err) != VS_OK) fail_msg("%s", err.message);
 }
 
 static const vs_fp16_row *find_row(const vs_fp16_policy *p, const char *name) {
@@ -60,7 +51,7 @@ static void check_state(const char *model, const char *recipe) {
     vs_config *config = make_config(model, more);
     vs_study s;
     char name[64];
-    run_study(&s, config, "cpu", 1);
+    run_small_study(&s, config, "cpu", 1);
     const vs_results *r = &s.results;
     const vs_fp16_policy *p = &r->fp16.policies[0];
     assert_string_equal(r->state_names[1], "half");
@@ -86,19 +77,7 @@ static void the_state_is_policy_fused(void **state) {
 static void batches_do_not_show(void **state) {
     (void)state;
     vs_config *config = make_config("vit_ti14_scenes", "states: [fp16]\nanalyze: {recipes: []}\n"); /* no calibration either */
-    char first[65] = "", hex[65];
-    for (size_t batch = 1; batch <= 3; batch++) {
-        vs_study s;
-        vs_error err = { 0 };
-        char *path = vs_path_join(folder, "results.json");
-        run_study(&s, config, "cpu", batch);
-        assert_int_equal(vs_report_json(&s.results, folder, &err), VS_OK);
-        assert_int_equal(vs_file_sha256(path, batch == 1 ? first : hex, &err), VS_OK);
-        if (batch > 1) assert_string_equal(hex, first);
-        (void)remove(path);
-        free(path);
-        vs_study_release(&s);
-    }
+    check_batches_do_not_show(config, folder);
     vs_config_free(config);
 }
 
@@ -116,7 +95,7 @@ static void queries_that_join(void **state) {
     vs_config *config = NULL;
     vs_study s;
     assert_int_equal(vs_config_parse(&config, text, strlen(text), "eomt.yaml", NULL, 0, &err), VS_OK);
-    run_study(&s, config, "cpu", 2);
+    run_small_study(&s, config, "cpu", 2);
     assert_true(s.results.output_sqnr[1].present);
     assert_true(s.results.output_sqnr[1].pooled == s.results.fp16.policies[0].sqnr.pooled);
     for (size_t i = 0; i < s.results.row_count; i++) {

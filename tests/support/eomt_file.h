@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "util.h"
+#include "vitscope/vit.h"
 
 enum { EOMT_C = 64, EOMT_DEPTH = 5, EOMT_HIDDEN = 128, EOMT_PATCH = 8, EOMT_QUERIES = 6, EOMT_CLASSES = 4, EOMT_JOINT = 3 };
 
@@ -107,6 +108,18 @@ static inline void write_eomt(const char *path, const char *meta, const char *wi
     free(bytes);
     free(f.header.bytes);
     free(f.values);
+}
+
+/* The same as a model; the file is made in folder and gone again. */
+static inline vs_model *load_small_eomt(const char *folder) {
+    vs_error err = { 0 };
+    vs_model *m = NULL;
+    char *path = vs_path_join(folder, "eomt.safetensors");
+    write_eomt(path, NULL, NULL);
+    if (vs_model_load(&m, path, &(vs_model_options){ .check_values = true }, &err) != VS_OK) fail_msg("%s", err.message);
+    (void)remove(path);
+    free(path);
+    return m;
 }
 
 #endif

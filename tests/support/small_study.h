@@ -1,0 +1,35 @@
+/* A whole study in small, and that its batch does not show in what it reports. */
+#ifndef VS_SMALL_STUDY_H
+#define VS_SMALL_STUDY_H
+
+#include "check.h"
+#include "report.h"
+#include "study.h"
+#include "util.h"
+
+/* Batches of two on one thread, others on two. */
+static inline void run_small_study(vs_study *s, const vs_config *config, const char *backend, size_t batch) {
+    vs_error err = { 0 };
+    const vs_study_options options = { .backend = backend, .threads = batch == 2 ? 1 : 2, .batch = batch };
+    *s = (vs_study){ 0 };
+    if (vs_study_open(s, config, &options, &err) != VS_OK || vs_study_run(s, &err) != VS_OK) fail_msg("%s", err.message);
+}
+
+/* The same bytes of results.json for batches of 1, 2 and 3; folder: for the file. */
+static inline void check_batches_do_not_show(const vs_config *config, const char *folder) {
+    char first[65] = "", hex[65];
+    for (size_t batch = 1; batch <= 3; batch++) {
+        vs_study s;
+        vs_error err = { 0 };
+        char *path = vs_path_join(folder, "results.json");
+        run_small_study(&s, config, "cpu", batch);
+        assert_int_equal(vs_report_json(&s.results, folder, &err), VS_OK);
+        assert_int_equal(vs_file_sha256(path, batch == 1 ? first : hex, &err), VS_OK);
+        if (batch > 1) assert_string_equal(hex, first);
+        (void)remove(path);
+        free(path);
+        vs_study_release(&s);
+    }
+}
+
+#endif
