@@ -1,5 +1,4 @@
 /* A batch: runs one after the other, what they share computed once, a table of them all. */
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +20,6 @@ typedef struct batch {
 
 static char *run_folder(const batch *b, size_t run) { return vs_path_join(b->dir, b->file->runs[run]->name); }
 
-static void add_column(vs_table *t, const char *state) {
-    if (vs_table_column(t, state) == SIZE_MAX) t->states[t->state_count++] = state;
-}
-
 /* fp32 runs first, whether it is listed or not. */
 static const char *float_name(const vs_config *c) {
     for (size_t i = 0; i < c->state_count; i++)
@@ -33,24 +28,21 @@ static const char *float_name(const vs_config *c) {
 }
 
 static vs_status make_table(batch *b, vs_error *err) {
-    size_t most = 0;
-    for (size_t i = 0; i < b->file->run_count; i++) most += b->file->runs[i]->state_count + 1;
     vs_table *t = &b->table;
-    vs_status status = vs_table_create(t, b->file->file->name, b->file->run_count, most, err);
-    if (status != VS_OK) return status;
+    vs_status status = vs_table_create(t, b->file->file->name, b->file->run_count, err);
     if (strcmp(b->line->backend, "ref") == 0) t->digits = 17;
-    for (size_t i = 0; i < b->file->run_count; i++) {
+    for (size_t i = 0; i < b->file->run_count && status == VS_OK; i++) {
         const vs_config *c = b->file->runs[i];
         t->rows[i].run = c->name;
-        add_column(t, float_name(c));
-        for (size_t k = 0; k < c->state_count; k++) add_column(t, c->states[k].name);
-        for (size_t k = 0; k < c->published_count; k++) {
+        status = vs_table_add_column(t, float_name(c), err);
+        for (size_t k = 0; k < c->state_count && status == VS_OK; k++) status = vs_table_add_column(t, c->states[k].name, err);
+        for (size_t k = 0; k < c->published_count && status == VS_OK; k++) {
             vs_cell *cell = &t->rows[i].cells[vs_table_column(t, c->published[k].state)];
             cell->has_published = true;
             cell->published = c->published[k].value;
         }
     }
-    return VS_OK;
+    return status;
 }
 
 /* Runs that are already there go into the table, the others are planned. */

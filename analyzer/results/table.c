@@ -16,17 +16,13 @@ static const size_t largest_results = (size_t)1 << 28; /* bytes of a results.jso
 static const char *const metric_names[] = { "", "miou", "agreement", "sqnr" };
 static const char *const fates[] = { "not run", "done", "failed" };
 
-vs_status vs_table_create(vs_table *t, const char *name, size_t runs, size_t states, vs_error *err) {
-    *t = (vs_table){ .name = name, .digits = 9 };
-    t->states = vs_calloc(states + 1, sizeof *t->states);
-    t->rows = vs_calloc(runs + 1, sizeof *t->rows);
-    if (!t->states || !t->rows) goto nomem;
-    for (; t->row_count < runs; t->row_count++)
-        if (!(t->rows[t->row_count].cells = vs_calloc(states + 1, sizeof *t->rows->cells))) goto nomem;
+static vs_status out_of_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for the table"); }
+
+vs_status vs_table_create(vs_table *t, const char *name, size_t runs, vs_error *err) {
+    *t = (vs_table){ .name = name, .digits = 9, .rows = vs_calloc(runs + 1, sizeof *t->rows) };
+    if (!t->rows) return out_of_memory(err);
+    t->row_count = runs;
     return VS_OK;
-nomem:
-    vs_table_release(t);
-    return vs_fail(err, VS_ERR_NOMEM, "no memory for the table");
 }
 
 void vs_table_release(vs_table *t) {
@@ -34,6 +30,7 @@ void vs_table_release(vs_table *t) {
         free(t->rows[i].error);
         free(t->rows[i].cells);
     }
+    for (size_t i = 0; i < t->state_count; i++) free(t->states[i]);
     free(t->rows);
     free(t->states);
     *t = (vs_table){ 0 };
@@ -45,7 +42,24 @@ size_t vs_table_column(const vs_table *t, const char *state) {
     return SIZE_MAX;
 }
 
+vs_status vs_table_add_column(vs_table *t, const char *state, vs_error *err) {
+    const size_t count = t->state_count + 1;
+    if (vs_table_column(t, state) != SIZE_MAX) return VS_OK;
+    if (!vs_grow((void **)&t->states, &t->capacity, count, sizeof *t->states)) return out_of_memory(err);
+    for (size_t i = 0; i < t->row_count; i++) {
+        if (!vs_grow((void **)&t->rows[i].cells, &t->rows[i].capacity, count, sizeof *t->rows[i].cells))
+            return out_of_memory(err);
+        t->rows[i].cells[count - 1] = (vs_cell){ 0 };
+    }
+    char *name = vs_strdup(state);
+    if (!name) return out_of_memory(err);
+    t->states[t->state_count++] = name;
+    return VS_OK;
+}
+
 /* ---- results.json */
+
+static const char of_policy[] = "fp16.";
 
 /* A number as results.json spells it: infinities are strings. */
 static bool read_number(const json_t *v, double *out) {
@@ -55,8 +69,25 @@ static bool read_number(const json_t *v, double *out) {
     return true;
 }
 
+static json_t *policies_of(const json_t *results) { return json_object_get(json_object_get(results, "fp16"), "policies"); }
+
+static vs_status add_policies(vs_table *t, const json_t *results, vs_error *err) {
+    json_t *policies = policies_of(results);
+    vs_status status = VS_OK;
+    for (void *i = json_object_iter(policies); i && status == VS_OK; i = json_object_iter_next(policies, i)) {
+        char *name = vs_format("%s%s", of_policy, json_object_iter_key(i));
+        status = name ? vs_table_add_column(t, name, err) : out_of_memory(err);
+        free(name);
+    }
+    return status;
+}
+
 static const json_t *value_of(const json_t *results, const char *state, vs_metric m) {
     static const char *const keys[] = { "", "miou", "agreement", "pooled" };
+    if (strncmp(state, of_policy, sizeof of_policy - 1) == 0) {
+        const json_t *policy = json_object_get(policies_of(results), state + sizeof of_policy - 1);
+        return m == VS_METRIC_SQNR ? json_object_get(policy, "sqnr") : json_object_get(json_object_get(policy, "task"), keys[m]);
+    }
     const json_t *of = json_object_get(results, m == VS_METRIC_SQNR ? "output_sqnr" : "task");
     return json_object_get(json_object_get(of, state), keys[m]);
 }
@@ -78,6 +109,7 @@ vs_status vs_table_read(vs_table *t, size_t row, const char *dir, vs_error *err)
     json_error_t broken;
     json_t *results = status == VS_OK ? json_loadb(text, size, 0, &broken) : NULL;
     if (status == VS_OK && !results) status = vs_fail(err, VS_ERR_FORMAT, "%s: %s", path, broken.text);
+    if (status == VS_OK) status = add_policies(t, results, err);
     if (status == VS_OK) {
         read_cells(t, &t->rows[row], results);
         t->rows[row].fate = VS_RUN_DONE;

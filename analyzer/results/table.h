@@ -1,4 +1,5 @@
-/* The table of a batch (study.md section 10): a row per run, a column per state, published numbers beside the measured. */
+/* The table of a batch (study.md section 10): a row per run, a column per state, published numbers beside the measured; behind
+ * the states a column fp16.NAME for each policy of a half-precision diagnosis. */
 #ifndef VS_TABLE_H
 #define VS_TABLE_H
 
@@ -23,22 +24,25 @@ typedef struct vs_table_row {
     char *error; /* of a failed run */
     vs_metric metric;
     vs_cell *cells; /* [state_count] */
+    size_t capacity;
 } vs_table_row;
 
 typedef struct vs_table {
-    const char *name;    /* borrowed, as the names of runs and states */
-    const char **states; /* [state_count]: columns */
-    vs_table_row *rows;  /* [row_count] */
-    size_t state_count, row_count;
+    const char *name;   /* borrowed, as the names of runs */
+    char **states;      /* [state_count]: columns */
+    vs_table_row *rows; /* [row_count] */
+    size_t state_count, row_count, capacity;
     int digits; /* significant, in files */
 } vs_table;
 
-/* All rows pending; the caller names rows and states: `runs` and `states` are how many there is room for. */
-VS_NODISCARD vs_status vs_table_create(vs_table *table, const char *name, size_t runs, size_t states, vs_error *err);
+/* All rows pending, no columns; the caller names the rows. */
+VS_NODISCARD vs_status vs_table_create(vs_table *table, const char *name, size_t runs, vs_error *err);
 void vs_table_release(vs_table *table);
+/* A column for a state, if there is none. */
+VS_NODISCARD vs_status vs_table_add_column(vs_table *table, const char *state, vs_error *err);
 /* The column of a state, SIZE_MAX if there is none. */
 size_t vs_table_column(const vs_table *table, const char *state);
-/* Takes the numbers of a finished run from dir/results.json. */
+/* Takes the numbers of a finished run from dir/results.json; adds the columns of its policies. */
 VS_NODISCARD vs_status vs_table_read(vs_table *table, size_t row, const char *dir, vs_error *err);
 /* The text of table.txt; the caller frees it. */
 VS_NODISCARD vs_status vs_table_text(const vs_table *table, char **text, vs_error *err);

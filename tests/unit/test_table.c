@@ -35,9 +35,9 @@ static void clean(const char *dir) {
 static vs_table make(size_t runs, const char *const *names) {
     vs_table t;
     vs_error err = { 0 };
-    assert_int_equal(vs_table_create(&t, "b", runs, 3, &err), VS_OK);
+    assert_int_equal(vs_table_create(&t, "b", runs, &err), VS_OK);
     static const char *const states[] = { "fp32", "ptq", "sq" };
-    for (size_t i = 0; i < 3; i++) t.states[t.state_count++] = states[i];
+    for (size_t i = 0; i < 3; i++) assert_int_equal(vs_table_add_column(&t, states[i], &err), VS_OK);
     for (size_t i = 0; i < runs; i++) t.rows[i].run = names[i];
     return t;
 }
@@ -136,6 +136,33 @@ static void metrics_may_differ(void **state) {
     clean(dir);
 }
 
+/* Columns behind the states, in the order in which runs bring them. */
+static void policies_are_columns(void **state) {
+    (void)state;
+    static const char *const names[] = { "a", "c", "d" };
+    char dir[200], *text = NULL;
+    vs_error err = { 0 };
+    make_temp_dir(dir, sizeof dir);
+    vs_table t = make(3, names);
+    read_row(&t, 0, dir, "{\"task\": {\"fp32\": {\"miou\": 87}, \"ptq\": {\"miou\": 80}}}");
+    read_row(
+        &t, 1, dir,
+        "{\"task\": {\"fp32\": {\"miou\": 87}}, \"fp16\": {\"policies\": {\"fused\": {\"sqnr\": 60, \"task\": {\"miou\": 86.5}},"
+        " \"mine.after\": {\"sqnr\": \"-inf\", \"task\": {\"miou\": 2.99}}}}}");
+    read_row(&t, 2, dir,
+             "{\"task\": null, \"output_sqnr\": {\"fp32\": {\"pooled\": \"inf\"}}, \"fp16\": {\"policies\": {\"mine.after\":"
+             " {\"sqnr\": \"-inf\", \"task\": null}}}}");
+    assert_int_equal(vs_table_text(&t, &text, &err), VS_OK);
+    assert_string_equal(text, "b\n\n"
+                              "run     metric     fp32      ptq       sq  fp16.fused  fp16.mine.after\n"
+                              "a         miou    87.00    80.00        -           -                -\n"
+                              "c         miou    87.00        -        -       86.50             2.99\n"
+                              "d         sqnr      inf        -        -           -             -inf\n");
+    free(text);
+    vs_table_release(&t);
+    clean(dir);
+}
+
 static void broken_results_are_told(void **state) {
     (void)state;
     static const char *const names[] = { "a" };
@@ -154,6 +181,6 @@ static void broken_results_are_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(published_stand_beside), cmocka_unit_test(metrics_may_differ),
-                                        cmocka_unit_test(broken_results_are_told) };
+                                        cmocka_unit_test(policies_are_columns), cmocka_unit_test(broken_results_are_told) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
