@@ -84,12 +84,11 @@ static vs_status add_policies(vs_table *t, const json_t *results, vs_error *err)
 
 static const json_t *value_of(const json_t *results, const char *state, vs_metric m) {
     static const char *const keys[] = { "", "miou", "agreement", "pooled" };
-    if (strncmp(state, of_policy, sizeof of_policy - 1) == 0) {
-        const json_t *policy = json_object_get(policies_of(results), state + sizeof of_policy - 1);
-        return m == VS_METRIC_SQNR ? json_object_get(policy, "sqnr") : json_object_get(json_object_get(policy, "task"), keys[m]);
-    }
     const json_t *of = json_object_get(results, m == VS_METRIC_SQNR ? "output_sqnr" : "task");
-    return json_object_get(json_object_get(of, state), keys[m]);
+    const json_t *value = json_object_get(json_object_get(of, state), keys[m]);
+    if (value || strncmp(state, of_policy, sizeof of_policy - 1) != 0) return value;
+    const json_t *policy = json_object_get(policies_of(results), state + sizeof of_policy - 1);
+    return m == VS_METRIC_SQNR ? json_object_get(policy, "sqnr") : json_object_get(json_object_get(policy, "task"), keys[m]);
 }
 
 /* The first metric that any state has a number of. */
