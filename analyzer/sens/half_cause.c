@@ -124,6 +124,10 @@ void vs_diag_words(vs_diag *d, unsigned set) {
         snprintf(o->words, sizeof o->words, "nothing goes wrong: rounding alone");
     else if (!o->chain_count)
         snprintf(o->words, sizeof o->words, "rounding piles up, with no row that stands out; restored by %s in float32", classes);
+    else if (set && strcmp(first->why, "sqnr") == 0 && !(set >> vs_half_class_of(first->row) & 1u))
+        snprintf(o->words, sizeof o->words,
+                 "precision is lost by %s; restored by %s in float32 (the first bad row, %s, may stay in half)", classes, classes,
+                 first->row);
     else {
         const char *what = strcmp(first->why, "nan") == 0 ? "NaN" : event(first->row, vs_half_class_of(first->row), first->why);
         snprintf(o->words, sizeof o->words, "%s at %s%s%s%s", what, first->row,

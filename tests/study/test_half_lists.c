@@ -71,6 +71,10 @@ static void check_diagnosis(const vs_fp16_results *r, size_t policy) {
     assert_true(g->target <= 40);
     for (size_t i = 0; i < g->keep_count; i++) assert_int_equal(g->keep[i].needed, !(g->keep[i].without_sqnr >= g->target));
     if (g->chain_count) assert_string_equal(g->chain[0].row, p->rows[p->first_bad].name);
+    for (size_t i = 0; i < g->class_count; i++) assert_non_null(strstr(g->words, g->classes[i]));
+    if (!g->chain_count || !g->class_count || strcmp(g->chain[0].why, "sqnr") != 0) return;
+    const char *first = vs_half_class_names[vs_half_class_of(g->chain[0].row)];
+    assert_int_equal(has_class(g, first), strstr(g->words, "may stay in half") == NULL);
 }
 
 static void hash_results(const vs_study *s, const char *folder, char hex[65]) {
