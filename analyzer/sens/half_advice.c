@@ -177,9 +177,9 @@ static vs_status try_changes(const trial *t, unsigned changes, vs_error *err) {
     return status;
 }
 
-static size_t runs_left(const trial *t, size_t before) {
-    const size_t used = t->results->policies[t->policy].diagnosis.runs + t->adviser->prober->runs - before;
-    return used < VS_DIAG_MOST_RUNS ? VS_DIAG_MOST_RUNS - used : 0;
+/* `before`: the prober's runs when this policy's advice began. */
+static bool may_run(const trial *t, size_t before) {
+    return t->results->policies[t->policy].diagnosis.runs + t->adviser->prober->runs - before < VS_DIAG_MOST_RUNS;
 }
 
 /* Each by itself; all of them together where none is enough. */
@@ -194,10 +194,9 @@ vs_status vs_half_advise(vs_fp16_results *r, size_t policy, const vs_half_model 
     t.exponent = choose_exponent(&t);
     vs_status status = list_changes(&t, &changes, err);
     for (unsigned i = 0; i < CHANGES && status == VS_OK; i++)
-        if ((changes >> i & 1u) && runs_left(&t, before)) status = try_changes(&t, 1u << i, err);
+        if ((changes >> i & 1u) && may_run(&t, before)) status = try_changes(&t, 1u << i, err);
     for (size_t i = first; i < r->advice_count; i++) reached |= r->advice[i].reaches;
-    if (status == VS_OK && !reached && r->advice_count > first + 1 && runs_left(&t, before))
-        status = try_changes(&t, changes, err);
+    if (status == VS_OK && !reached && r->advice_count > first + 1 && may_run(&t, before)) status = try_changes(&t, changes, err);
     r->advice_runs += adviser->prober->runs - before;
     return status;
 }

@@ -43,7 +43,7 @@ static void overflows_are_found(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_study s;
         vs_config *config = make_config(cases[i].model, 1, 112, "policies: [fused, decomposed], scale: after");
-        run_small_study(&s, config, "cpu", 1);
+        run_batches_of(&s, config, "cpu", 1);
         const vs_fp16_results *r = &s.results.fp16;
         assert_int_equal(r->policy_count, 2);
         assert_string_equal(first_bad(&r->policies[0]), cases[i].fused);
@@ -59,7 +59,7 @@ static void counts_and_headroom_agree(void **state) {
     (void)state;
     vs_study s;
     vs_config *config = make_config(V3 ", plant: [{kind: residual, gain: 300}]", 1, 64, "policies: [fused, decomposed, strict]");
-    run_small_study(&s, config, "cpu", 1);
+    run_batches_of(&s, config, "cpu", 1);
     assert_int_equal(s.results.fp16.policy_count, 7); /* fused has no scale, the others three */
     assert_string_equal(s.results.fp16.policies[1].name, "decomposed.after");
     for (size_t i = 0; i < s.results.fp16.policy_count; i++) {
@@ -77,7 +77,7 @@ static void counts_and_headroom_agree(void **state) {
 static void batches_do_not_show(void **state) {
     (void)state;
     vs_config *config = make_config(V3 ", plant: [{kind: residual, gain: 100}]", 4, 64, "policies: [fused, strict], scale: both");
-    check_batches_do_not_show(config, folder);
+    check_batches_do_not_show(config, "cpu", folder);
     vs_config_free(config);
 }
 
@@ -116,8 +116,8 @@ static void policies_agree(const vs_fp16_policy *p, const vs_fp16_policy *q, siz
 static void ref_agrees(const char *model, size_t size, const char *fp16) {
     vs_study a, b;
     vs_config *config = make_config(model, 1, size, fp16);
-    run_small_study(&a, config, "cpu", 1);
-    run_small_study(&b, config, "ref", 1);
+    run_batches_of(&a, config, "cpu", 1);
+    run_batches_of(&b, config, "ref", 1);
     assert_int_equal(a.results.fp16.policy_count, b.results.fp16.policy_count);
     for (size_t i = 0; i < a.results.fp16.policy_count; i++)
         policies_agree(&a.results.fp16.policies[i], &b.results.fp16.policies[i], a.results.tokens);

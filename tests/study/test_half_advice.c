@@ -4,26 +4,22 @@
 
 #include "check.h"
 #include "half_change.h"
-#include "study.h"
-#include "util.h"
+#include "small_study.h"
 
 #define V2 VS_SOURCE_DIR "/data/vit_ti14_scenes.safetensors"
 #define V3 VS_SOURCE_DIR "/data/vit_ti16_dinov3_scenes.safetensors"
 
-static void run_study(vs_study *s, vs_config **config, const char *model, const char *policies) {
+static void run_advice(vs_study *s, vs_config **config, const char *model, const char *policies) {
     char *text = vs_format("version: 1\nname: fp16\nmodel: {checkpoint: %s}\n"
                            "data:\n  calibration: {scenes: {seed: 2, count: 4, size: 224}}\n"
                            "  analysis: {scenes: {seed: 3, count: 1, size: 224}}\n"
                            "  evaluation: {scenes: {seed: 1, count: 8, size: 224}}\n"
                            "states: [fp32]\nanalyze: {recipes: [], cumulative: false}\nfp16: {policies: [%s], scale: after}\n",
                            model, policies);
-    const vs_study_options options = { .backend = "cpu", .threads = 2, .batch = 1 };
     vs_error err = { 0 };
-    *s = (vs_study){ 0 };
     *config = NULL;
-    if (vs_config_parse(config, text, strlen(text), "fp16.yaml", NULL, 0, &err) != VS_OK ||
-        vs_study_open(s, *config, &options, &err) != VS_OK || vs_study_run(s, &err) != VS_OK)
-        fail_msg("%s", err.message);
+    if (vs_config_parse(config, text, strlen(text), "fp16.yaml", NULL, 0, &err) != VS_OK) fail_msg("%s", err.message);
+    run_study(s, *config, &(vs_study_options){ .backend = "cpu", .threads = 2, .batch = 1 });
     free(text);
 }
 
@@ -45,7 +41,7 @@ static void a_scaled_stream_restores(void **state) {
     (void)state;
     vs_study s;
     vs_config *config = NULL;
-    run_study(&s, &config, V3 ", plant: [{kind: residual, gain: 4096}]", "fused");
+    run_advice(&s, &config, V3 ", plant: [{kind: residual, gain: 4096}]", "fused");
     const vs_fp16_results *r = &s.results.fp16;
     const vs_fp16_advice *a = find(r, "scale the residual stream by 2^-");
     assert_true(!r->policies[0].finite);
@@ -62,7 +58,7 @@ static void a_key_without_its_shift_restores(void **state) {
     (void)state;
     vs_study s;
     vs_config *config = NULL;
-    run_study(&s, &config, V2 ", plant: [{kind: key, gain: 4096}]", "{name: keys, norm: fused, attention: decomposed}");
+    run_advice(&s, &config, V2 ", plant: [{kind: key, gain: 4096}]", "{name: keys, norm: fused, attention: decomposed}");
     assert_true(!s.results.fp16.policies[0].finite);
     check_restored(&s, find(&s.results.fp16, "undo the shift of K"));
     vs_study_release(&s);
@@ -73,7 +69,7 @@ static void a_sound_model_needs_none(void **state) {
     (void)state;
     vs_study s;
     vs_config *config = NULL;
-    run_study(&s, &config, V2, "fused, decomposed");
+    run_advice(&s, &config, V2, "fused, decomposed");
     assert_int_equal(s.results.fp16.advice_count, 0);
     vs_study_release(&s);
     vs_config_free(config);

@@ -6,8 +6,7 @@
 
 #include "check.h"
 #include "eomt_file.h"
-#include "study.h"
-#include "util.h"
+#include "small_study.h"
 
 enum { CLASSES = 7, SIZE = 112 };
 
@@ -71,14 +70,13 @@ static void check_model(const variant *v) {
                            SIZE, SIZE);
     vs_error err = { 0 };
     vs_config *config = NULL;
-    vs_study s = { 0 };
+    vs_study s;
     assert_non_null(text);
     assert_int_equal(vs_config_parse(&config, text, strlen(text), "heads.yaml", NULL, 0, &err), VS_OK);
     free(text);
     vs_model *model = make_model(v);
     scale_stream(model);
-    const vs_study_options options = { .backend = "cpu", .threads = 2, .batch = 1, .model = model };
-    if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
+    run_study(&s, config, &(vs_study_options){ .backend = "cpu", .threads = 2, .batch = 1, .model = model });
     const vs_fp16_policy *p = &s.results.fp16.policies[0];
     const vs_fp16_diagnosis *g = &p->diagnosis;
     assert_true(g->present && g->reached && g->minimal && g->runs <= 60);

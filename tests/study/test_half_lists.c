@@ -10,9 +10,7 @@
 #include "check.h"
 #include "classes.h"
 #include "half_probe.h"
-#include "report.h"
-#include "study.h"
-#include "util.h"
+#include "small_study.h"
 
 #define V3 "vit_ti16_dinov3_scenes"
 #define V2 "vit_ti14_scenes"
@@ -44,10 +42,8 @@ static vs_config *make_config(const char *model, const char *plant, const char *
     return config;
 }
 
-static void run(vs_study *s, const vs_config *config, size_t threads, size_t batch) {
-    vs_error err = { 0 };
-    const vs_study_options options = { .backend = "cpu", .threads = threads, .batch = batch };
-    if (vs_study_open(s, config, &options, &err) != VS_OK || vs_study_run(s, &err) != VS_OK) fail_msg("%s", err.message);
+static void run(vs_study *s, const vs_config *config) {
+    run_study(s, config, &(vs_study_options){ .backend = "cpu", .batch = 1 });
 }
 
 static bool has_class(const vs_fp16_diagnosis *g, const char *name) {
@@ -77,24 +73,15 @@ static void check_diagnosis(const vs_fp16_results *r, size_t policy) {
     assert_int_equal(has_class(g, first), strstr(g->words, "may stay in half") == NULL);
 }
 
-static void hash_results(const vs_study *s, const char *folder, char hex[65]) {
-    vs_error err = { 0 };
-    char *path = vs_path_join(folder, "results.json");
-    assert_int_equal(vs_report_json(&s->results, folder, &err), VS_OK);
-    assert_int_equal(vs_file_sha256(path, hex, &err), VS_OK);
-    (void)remove(path);
-    free(path);
-}
-
 static void threads_and_batches_do_not_show(void **state) {
     (void)state;
-    char folder[] = "/tmp/vitscope-half-XXXXXX", first[65] = "", hex[65];
-    assert_non_null(mkdtemp(folder));
+    char folder[256], first[65] = "", hex[65];
+    make_temp_dir(folder, sizeof folder);
     vs_config *config = make_config(V3, "{kind: residual, gain: 4096}", "fused", "count: 3, size: 64",
                                     "evaluation: {scenes: {seed: 1, count: 3, size: 64}}");
     for (size_t batch = 1; batch <= 2; batch++) {
         vs_study s = { 0 };
-        run(&s, config, batch == 2 ? 1 : 2, batch);
+        run_batches_of(&s, config, "cpu", batch);
         const vs_fp16_diagnosis *g = &s.results.fp16.policies[0].diagnosis;
         check_diagnosis(&s.results.fp16, 0);
         assert_string_equal(g->chain[0].why, "overflow");
@@ -149,7 +136,7 @@ static void check_entries(const char *plant, const char *policy) {
     vs_half_weights *weights = NULL;
     vs_half_prober prober = { 0 };
     bool margin = false;
-    run(&s, config, 0, 1);
+    run(&s, config);
     const vs_runner runner = vs_study_runner(&s);
     const vs_policy_config *own = &s.config->fp16.policies[0];
     const vs_fp16_diagnosis *g = &s.results.fp16.policies[0].diagnosis;
@@ -191,7 +178,7 @@ static void check_list(const char *gain, const char *policy, const entry *want, 
     vs_config *config =
         make_config(V3, plant, policy, "count: 4, size: 224", "evaluation: {scenes: {seed: 1, count: 512, size: 224}}");
     vs_study s = { 0 };
-    run(&s, config, 0, 1);
+    run(&s, config);
     const vs_fp16_policy *p = &s.results.fp16.policies[0];
     const vs_fp16_diagnosis *g = &p->diagnosis;
     check_diagnosis(&s.results.fp16, 0);
@@ -247,7 +234,7 @@ static void first_bad_rows(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_config *config = make_config(cases[i].model, cases[i].plant, cases[i].policy, "count: 4, size: 224", "");
         vs_study s = { 0 };
-        run(&s, config, 0, 1);
+        run(&s, config);
         const vs_fp16_policy *p = &s.results.fp16.policies[0];
         check_diagnosis(&s.results.fp16, 0);
         assert_string_equal(p->diagnosis.chain[0].row, cases[i].row);
@@ -269,7 +256,7 @@ static void key_lists_take_few_runs(void **state) {
             make_scaled(V2, plant, "policies: [decomposed, strict, {name: key, norm: fused, attention: decomposed}], scale: auto",
                         "count: 4, size: 224", "");
         vs_study s = { 0 };
-        run(&s, config, 0, 1);
+        run(&s, config);
         assert_int_equal(s.results.fp16.policy_count, 9);
         for (size_t p = 0; p < s.results.fp16.policy_count; p++) {
             const vs_fp16_diagnosis *g = &s.results.fp16.policies[p].diagnosis;

@@ -51,7 +51,7 @@ static void check_state(const char *model, const char *recipe) {
     vs_config *config = make_config(model, more);
     vs_study s;
     char name[64];
-    run_small_study(&s, config, "cpu", 1);
+    run_batches_of(&s, config, "cpu", 1);
     const vs_results *r = &s.results;
     const vs_fp16_policy *p = &r->fp16.policies[0];
     assert_string_equal(r->state_names[1], "half");
@@ -77,7 +77,7 @@ static void the_state_is_policy_fused(void **state) {
 static void batches_do_not_show(void **state) {
     (void)state;
     vs_config *config = make_config("vit_ti14_scenes", "states: [fp16]\nanalyze: {recipes: []}\n"); /* no calibration either */
-    check_batches_do_not_show(config, folder);
+    check_batches_do_not_show(config, "cpu", folder);
     vs_config_free(config);
 }
 
@@ -95,7 +95,7 @@ static void queries_that_join(void **state) {
     vs_config *config = NULL;
     vs_study s;
     assert_int_equal(vs_config_parse(&config, text, strlen(text), "eomt.yaml", NULL, 0, &err), VS_OK);
-    run_small_study(&s, config, "cpu", 2);
+    run_batches_of(&s, config, "cpu", 2);
     assert_true(s.results.output_sqnr[1].present);
     assert_true(s.results.output_sqnr[1].pooled == s.results.fp16.policies[0].sqnr.pooled);
     for (size_t i = 0; i < s.results.row_count; i++) {

@@ -6,9 +6,7 @@
 
 #include "check.h"
 #include "eomt_file.h"
-#include "report.h"
-#include "study.h"
-#include "util.h"
+#include "small_study.h"
 
 enum { IMAGES = 5 };
 
@@ -50,28 +48,9 @@ static vs_config *make_config(const char *analysis, const char *recipe, const ch
     return config;
 }
 
-/* SHA-256 of results.json. */
-static void results_of(const vs_study *s, char hex[65]) {
-    vs_error err = { 0 };
-    char *path = vs_path_join(folder, "results.json");
-    assert_int_equal(vs_report_json(&s->results, folder, &err), VS_OK);
-    assert_int_equal(vs_file_sha256(path, hex, &err), VS_OK);
-    (void)remove(path);
-    free(path);
-}
-
 static void check_batches(const char *backend, const char *analysis, const char *recipe, const char *layers) {
     vs_config *config = make_config(analysis, recipe, layers);
-    char first[65] = "", hex[65];
-    for (size_t batch = 1; batch <= 3; batch++) {
-        vs_study s = { 0 };
-        vs_error err = { 0 };
-        const vs_study_options options = { .backend = backend, .threads = batch == 2 ? 1 : 2, .batch = batch };
-        if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
-        results_of(&s, batch == 1 ? first : hex);
-        if (batch > 1) assert_string_equal(hex, first);
-        vs_study_release(&s);
-    }
+    check_batches_do_not_show(config, backend, folder);
     vs_config_free(config);
 }
 
@@ -152,7 +131,7 @@ static vs_status run_limited(const vs_config *config, size_t batch, size_t most,
     s.backend->ops = &ops;
     s.options.memory = memory;
     const vs_status status = vs_study_run(&s, err);
-    if (status == VS_OK) results_of(&s, hex);
+    if (status == VS_OK) hash_results(&s, folder, hex);
     s.backend->ops = limited.inner;
     vs_study_release(&s);
     return status;
@@ -200,7 +179,7 @@ static void helpers_decode(void **state) {
         if (vs_study_open(&s, config, &options, &err) != VS_OK) fail_msg("%s", err.message);
         s.backend->host_memory = device == 0;
         if (vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
-        results_of(&s, device ? got : want);
+        hash_results(&s, folder, device ? got : want);
         vs_study_release(&s);
     }
     assert_string_equal(got, want);

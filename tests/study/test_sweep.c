@@ -4,8 +4,7 @@
 
 #include "check.h"
 #include "eomt_file.h"
-#include "study.h"
-#include "util.h"
+#include "small_study.h"
 
 static const char config_text[] =
     "version: 1\nname: sweep\nmodel: {checkpoint: %s}\n"
@@ -109,8 +108,7 @@ static void check_study(const demo *model, const char *backend, const char *reci
     vs_config *config = NULL;
     vs_study s = { 0 };
     assert_int_equal(vs_config_parse(&config, text, strlen(text), "sweep.yaml", NULL, 0, &err), VS_OK);
-    const vs_study_options options = { .backend = backend, .threads = 2, .batch = 1 };
-    if (vs_study_open(&s, config, &options, &err) != VS_OK || vs_study_run(&s, &err) != VS_OK) fail_msg("%s", err.message);
+    run_study(&s, config, &(vs_study_options){ .backend = backend, .threads = 2, .batch = 1 });
     const vs_session_options so = { .images = 1,
                                     .height = model->size,
                                     .width = model->size,

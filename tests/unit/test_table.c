@@ -22,7 +22,7 @@ static char *get(const char *dir, const char *name) {
     return text;
 }
 
-static void clean(const char *dir) {
+static void clean(vs_table *t, const char *dir) {
     static const char *const names[] = { "results.json", "table.txt", "table.csv", "table.json" };
     for (size_t i = 0; i < 4; i++) {
         char *path = vs_path_join(dir, names[i]);
@@ -30,11 +30,16 @@ static void clean(const char *dir) {
         free(path);
     }
     rmdir(dir);
+    vs_table_release(t);
 }
 
-static vs_table make(size_t runs, const char *const *names) {
+enum { PATH = 200 };
+
+/* A table of three states, and a fresh folder for its files. */
+static vs_table make(char dir[PATH], size_t runs, const char *const *names) {
     vs_table t;
     vs_error err = { 0 };
+    make_temp_dir(dir, PATH);
     assert_int_equal(vs_table_create(&t, "b", runs, &err), VS_OK);
     static const char *const states[] = { "fp32", "ptq", "sq" };
     for (size_t i = 0; i < 3; i++) assert_int_equal(vs_table_add_column(&t, states[i], &err), VS_OK);
@@ -57,10 +62,9 @@ static void publish(vs_table *t, size_t row, const char *state, double value) {
 static void published_stand_beside(void **state) {
     (void)state;
     static const char *const names[] = { "natural", "x", "broken", "later" };
-    char dir[200];
+    char dir[PATH];
     vs_error err = { 0 };
-    make_temp_dir(dir, sizeof dir);
-    vs_table t = make(4, names);
+    vs_table t = make(dir, 4, names);
     publish(&t, 0, "fp32", 87.251);
     publish(&t, 0, "ptq", 80);
     publish(&t, 2, "ptq", 1);
@@ -102,18 +106,16 @@ static void published_stand_beside(void **state) {
     assert_string_equal(json_string_value(json_object_get(json_array_get(runs, 3), "status")), "not run");
     json_decref(o);
     free(text);
-    vs_table_release(&t);
-    clean(dir);
+    clean(&t, dir);
 }
 
 /* Without labels agreement, without a task SQNR; runs may differ. */
 static void metrics_may_differ(void **state) {
     (void)state;
     static const char *const names[] = { "a", "c", "d" };
-    char dir[200], *text = NULL;
+    char dir[PATH], *text = NULL;
     vs_error err = { 0 };
-    make_temp_dir(dir, sizeof dir);
-    vs_table t = make(3, names);
+    vs_table t = make(dir, 3, names);
     read_row(&t, 0, dir,
              "{\"task\": {\"fp32\": {\"miou\": null, \"agreement\": 100}, \"ptq\": {\"miou\": null, \"agreement\": 55.5}}}");
     assert_int_equal(vs_table_text(&t, &text, &err), VS_OK);
@@ -132,18 +134,16 @@ static void metrics_may_differ(void **state) {
                               "c         sqnr      inf       5.00       -    -3.25        -\n"
                               "d                     -          -       -        -        -\n");
     free(text);
-    vs_table_release(&t);
-    clean(dir);
+    clean(&t, dir);
 }
 
 /* Columns behind the states, in the order in which runs bring them. */
 static void policies_are_columns(void **state) {
     (void)state;
     static const char *const names[] = { "a", "c", "d" };
-    char dir[200], *text = NULL;
+    char dir[PATH], *text = NULL;
     vs_error err = { 0 };
-    make_temp_dir(dir, sizeof dir);
-    vs_table t = make(3, names);
+    vs_table t = make(dir, 3, names);
     read_row(&t, 0, dir, "{\"task\": {\"fp32\": {\"miou\": 87}, \"ptq\": {\"miou\": 80}}}");
     read_row(
         &t, 1, dir,
@@ -159,24 +159,21 @@ static void policies_are_columns(void **state) {
                               "c         miou    87.00        -        -       86.50             2.99\n"
                               "d         sqnr      inf        -        -           -             -inf\n");
     free(text);
-    vs_table_release(&t);
-    clean(dir);
+    clean(&t, dir);
 }
 
 static void broken_results_are_told(void **state) {
     (void)state;
     static const char *const names[] = { "a" };
-    char dir[200];
+    char dir[PATH];
     vs_error err = { 0 };
-    make_temp_dir(dir, sizeof dir);
-    vs_table t = make(1, names);
+    vs_table t = make(dir, 1, names);
     check_error(vs_table_read(&t, 0, dir, &err), &err, VS_ERR_NOTFOUND, "results.json");
     put(dir, "results.json", "{\"task\": ");
     err = (vs_error){ 0 };
     check_error(vs_table_read(&t, 0, dir, &err), &err, VS_ERR_FORMAT, "results.json: ");
     assert_int_equal(t.rows[0].fate, VS_RUN_PENDING);
-    vs_table_release(&t);
-    clean(dir);
+    clean(&t, dir);
 }
 
 int main(void) {
