@@ -19,7 +19,7 @@ vs_status vs_chart_emit(vs_chart_job *job, const char *name, const vs_chart *cha
 }
 
 static vs_status go_on(const vs_chart_job *job, vs_error *err) {
-    return job->stop && *job->stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
+    return vs_stopped(job->stop) ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
 }
 
 static bool first_of_layer(const vs_chart_job *job, size_t index) {

@@ -2,11 +2,10 @@
 #ifndef VS_CHARTS_H
 #define VS_CHARTS_H
 
-#include <signal.h>
-
 #include "analysis.h"
 #include "render.h"
 #include "results.h"
+#include "stop.h"
 
 typedef struct vs_chart_job {
     const vs_results *results;
@@ -14,9 +13,9 @@ typedef struct vs_chart_job {
     size_t capture_count;
     const char *dir; /* exists */
     vs_render_options options;
-    const volatile sig_atomic_t *stop; /* may be NULL */
-    size_t pictures;                   /* files drawn */
-    bool missing;                      /* there is no gnuplot: scripts were left */
+    const vs_stop *stop; /* may be NULL */
+    size_t pictures;     /* files drawn */
+    bool missing;        /* there is no gnuplot: scripts were left */
 } vs_chart_job;
 
 /* All of them; VS_ERR_INTERRUPTED between two where *stop is set. A chart without data has no file. */

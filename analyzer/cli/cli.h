@@ -2,8 +2,6 @@
 #ifndef VS_CLI_H
 #define VS_CLI_H
 
-#include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "study.h"
@@ -74,7 +72,7 @@ int vs_cli_bench(const vs_command_line *line);
 int vs_cli_fail(vs_status status, const vs_error *err);
 void vs_cli_warn(const char *format, ...) VS_PRINTF(1, 2);
 /* Set when the user asked to stop (Ctrl-C, SIGTERM); a second signal ends the program at once. */
-const volatile sig_atomic_t *vs_cli_stop(void);
+const vs_stop *vs_cli_stop(void);
 /* Rate and remaining time on stderr: one moving line on a terminal, a few plain lines otherwise. */
 typedef struct vs_cli_progress {
     const char *stage;

@@ -27,7 +27,7 @@ void vs_cli_warn(const char *format, ...) {
 }
 
 /* Set by the thread below, read by the workers. */
-static volatile sig_atomic_t stop_requested;
+static vs_stop stop_requested;
 
 /* Signals are waited for, not handled: a handler would run on a worker's stack in the middle of the matrix library's generated
  * code, which was seen to corrupt memory. The first signal asks to stop, the second ends the program. */
@@ -38,13 +38,12 @@ static void *wait_for_signals(void *context) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     for (int number = 0; sigwait(&signals, &number) == 0;) {
-        if (stop_requested) _exit(128 + number);
-        stop_requested = 1;
+        if (atomic_exchange(&stop_requested, true)) _exit(128 + number);
     }
     return NULL;
 }
 
-const volatile sig_atomic_t *vs_cli_stop(void) {
+const vs_stop *vs_cli_stop(void) {
     static bool watching; /* one watcher a process */
     if (watching) return &stop_requested;
     watching = true;

@@ -195,7 +195,7 @@ static vs_status draw_charts(const vs_study *s, const char *dir, size_t *picture
 }
 
 static vs_status go_on(const vs_study *s, vs_error *err) {
-    return s->options.stop && *s->options.stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
+    return vs_stopped(s->options.stop) ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
 }
 
 enum { CHARTS, SURFACES, HEATMAPS, MAPS, FOLDERS };

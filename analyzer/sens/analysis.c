@@ -124,7 +124,7 @@ static vs_status run_halves(vs_analysis_run *r, vs_error *err) {
 
 /* ------------------------------------------------------------------ images through the model, all states side by side */
 
-static bool interrupted(const vs_analysis *a) { return a->runner->stop && *a->runner->stop; }
+static bool interrupted(const vs_analysis *a) { return vs_stopped(a->runner->stop); }
 
 static void keep_head(const vs_analysis_run *r) {
     const vs_backend *be = r->a->backend;

@@ -169,7 +169,7 @@ static vs_status gather(worker *w, const vs_sample *samples, size_t images, cons
 static vs_status run_job(pass *p, size_t me, const vs_sample *samples, size_t first, size_t images, vs_error *err) {
     worker *w = &p->workers[me];
     vs_job job = { .samples = samples, .images = images, .first = first, .worker = me, .helpers = p->helpers, .stage = p->stage };
-    if (p->runner->stop && *p->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+    if (vs_stopped(p->runner->stop)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     vs_status status = gather(w, samples, images, &job.pixels, err);
     if (status == VS_OK) status = fit_session(p, w, &samples->image, images, err);
     if (status != VS_OK) return status;
@@ -200,7 +200,7 @@ static void count_done(pass *p, worker *w, size_t first, size_t images) {
 static void run_chunk(pass *p, size_t me, chunk c) {
     worker *w = &p->workers[me];
     outcome *outcomes = &p->outcomes[c.first - p->wave_first];
-    if (p->runner->stop && *p->runner->stop) {
+    if (vs_stopped(p->runner->stop)) {
         (void)vs_fail(&outcomes->error, VS_ERR_INTERRUPTED, "interrupted");
         return;
     }

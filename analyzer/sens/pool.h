@@ -2,9 +2,8 @@
 #ifndef VS_POOL_H
 #define VS_POOL_H
 
-#include <signal.h>
-
 #include "imageset.h"
+#include "stop.h"
 #include "vitscope/vit.h"
 
 /* Told how far a stage is, in images (long work on one image counts in parts); and, once before a long stage, in words what it
@@ -20,14 +19,14 @@ enum { VS_MAX_BATCH = 64 };
 
 /* How work is run; shared by every stage of a study. */
 typedef struct vs_runner {
-    const vs_weights *weights;         /* of the float model */
-    size_t threads;                    /* workers; >= 1 */
-    size_t batch;                      /* images in one session, at most; 1 to VS_MAX_BATCH */
-    size_t wave;                       /* images whose results are held before they are pooled; >= 1 */
-    size_t memory;                     /* bytes that the backend may hold in all; 0: as many as there are */
-    const volatile sig_atomic_t *stop; /* set from outside to stop; may be NULL */
-    vs_progress progress;              /* update may be NULL */
-    bool probabilities;                /* sessions keep them: a recipe quantizes them, and every state must compute alike */
+    const vs_weights *weights; /* of the float model */
+    size_t threads;            /* workers; >= 1 */
+    size_t batch;              /* images in one session, at most; 1 to VS_MAX_BATCH */
+    size_t wave;               /* images whose results are held before they are pooled; >= 1 */
+    size_t memory;             /* bytes that the backend may hold in all; 0: as many as there are */
+    const vs_stop *stop;       /* set from outside to stop; may be NULL */
+    vs_progress progress;      /* update may be NULL */
+    bool probabilities;        /* sessions keep them: a recipe quantizes them, and every state must compute alike */
 } vs_runner;
 
 /* Reals of session scratch for some images of T tokens. */

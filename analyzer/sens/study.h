@@ -16,7 +16,7 @@ typedef struct vs_study_options {
     size_t threads;           /* workers; 0: what suits the backend */
     size_t batch;             /* images in one session, at most VS_MAX_BATCH; 0: what suits the backend */
     size_t memory;            /* bytes of a device that may be used; 0: no limit */
-    const volatile sig_atomic_t *stop;
+    const vs_stop *stop;
     vs_progress progress;
     bool tells_memory; /* what a large study will take, through progress.note, before its weights are read */
     vs_cache *cache;   /* of a batch: what is equal in several of its runs is computed once; NULL: a run of its own */

@@ -456,7 +456,7 @@ static void norms_part_the_tokens(void **state) {
 static void a_stop_ends_drawing(void **state) {
     (void)state;
     study *s = build();
-    const volatile sig_atomic_t stop = 1;
+    vs_stop stop = true;
     vs_chart_job job = job_of(s, "/nonexistent/gnuplot");
     vs_error err = { 0 };
     job.stop = &stop;
