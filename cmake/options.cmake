@@ -3,7 +3,8 @@ add_library(vs_options INTERFACE)
 target_compile_definitions(vs_options INTERFACE _POSIX_C_SOURCE=200809L)
 target_compile_options(vs_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wdouble-promotion -Wfloat-conversion
-  -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef -Wformat=2 -Wcast-qual
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes;-Wmissing-prototypes;-Wold-style-definition>
+  -Wvla -Wundef -Wformat=2 -Wcast-qual
   -Wwrite-strings -Wpointer-arith -Wnull-dereference -Wimplicit-fallthrough
   -ffp-contract=off -fno-math-errno)
 if(VS_WERROR)

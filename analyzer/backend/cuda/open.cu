@@ -45,6 +45,11 @@ static vs_status choose_device(vs_cuda_context *c, vs_error *err) {
     return VS_OK;
 }
 
+static vs_status reserve(const vs_backend *self, vs_mat x, vs_mat w, vs_mat y, vs_error *err) {
+    vs_cuda_linear(self, x, w, NULL, y);
+    return vs_cuda_sync(self, err);
+}
+
 static void fill(vs_cuda_context *c) {
     c->ops.close = close_backend;
     vs_cuda_fill_memory(&c->ops);
@@ -57,6 +62,7 @@ static void fill(vs_cuda_context *c) {
     vs_cuda_fill_real_products(&c->half);
     vs_cuda_fill_real_attention(&c->half);
     c->ops.linear = vs_cuda_linear;
+    c->ops.reserve = reserve;
     c->ops.linear_i8 = vs_cuda_linear_i8;
     c->base.name = "cuda";
     c->base.arithmetic = c->tf32 ? "tf32" : "f32";
