@@ -25,7 +25,6 @@ static vs_status keep_logits(const context *c, const vs_job *job, size_t state, 
     vs_status status = VS_OK;
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
         void **host = &c->logits[(job->first + i) * state_count(c) + state];
-        free(*host); /* of a job that was given up for want of memory */
         status = vs_logits_download(host, w->backend, &w->model->arch, job->session, job->images, i, err);
     }
     return status;

@@ -54,10 +54,12 @@ typedef vs_status (*vs_pool_fn)(void *context, size_t image, vs_error *err);    
 void vs_job_progress(const vs_job *job, size_t done, size_t total);
 
 /* Runs `work` on images 0..count-1 of the set, up to `runner->batch` of one size in a session, `runner->threads` sessions at a
- * time, and `pool` (may be NULL) on each image in order, a wave at a time. The first error in image order wins.
+ * time, and `pool` (may be NULL) on each image in order, a wave at a time. The first error in image order wins; then nothing of
+ * its wave is pooled.
  * `slot` of an image, where its results may be kept until pooled, is image % runner->wave: what is kept image by image does not
  * depend on the number of threads, nor on the batch where the backend computes an image alike in any batch.
- * Where sessions do not fit in memory, the batch is halved, then one thread goes on alone; the progress is told. */
+ * Where sessions do not fit in memory, the batch is halved, then one thread goes on alone; the progress is told. `work` is called
+ * at most once for an image: only images that were waiting for a session are tried again. */
 VS_NODISCARD vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t count, const char *stage,
                                      vs_session_needs needs, vs_job_fn work, vs_pool_fn pool, void *context, vs_error *err);
 
