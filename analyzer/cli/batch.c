@@ -11,6 +11,7 @@ typedef struct batch {
     const vs_command_line *line;
     const vs_batch *file;
     char *dir;       /* <out>/<batch> */
+    vs_lock lock;    /* of dir, whose tables are written after every run */
     size_t *pending; /* runs still to do, in order */
     size_t pending_count;
     vs_cache *cache; /* of the pending runs */
@@ -53,10 +54,12 @@ static vs_status plan(batch *b, vs_error *err) {
     vs_status status = configs && b->pending ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a batch");
     for (size_t i = 0; i < count && status == VS_OK; i++) {
         char *dir = run_folder(b, i);
-        const bool complete = dir && b->line->resume && vs_cli_is_complete(b->line, b->file->runs[i], dir) &&
-                              vs_table_read(&b->table, i, dir, NULL) == VS_OK;
+        bool complete = false;
+        if (!dir) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        if (dir && b->line->resume) status = vs_cli_is_complete(b->line, b->file->runs[i], dir, &complete, err);
+        complete = status == VS_OK && complete && vs_table_read(&b->table, i, dir, NULL) == VS_OK;
         free(dir);
-        if (complete) continue;
+        if (status != VS_OK || complete) continue;
         configs[b->pending_count] = b->file->runs[i];
         b->pending[b->pending_count++] = i;
     }
@@ -106,8 +109,10 @@ static vs_status print_table(const batch *b, vs_error *err) {
 /* The table is written after every run: what is there remains, whatever happens to the next. */
 static vs_status run_all(batch *b, vs_error *err) {
     vs_status status = make_table(b, err);
-    if (status == VS_OK) status = plan(b, err);
     if (status == VS_OK) status = vs_make_dirs(b->dir, err);
+    if (status == VS_OK) status = vs_lock_take(&b->lock, b->dir, err);
+    if (status == VS_OK) status = vs_folder_remove_temporaries(b->dir, err);
+    if (status == VS_OK) status = plan(b, err);
     if (status == VS_OK) status = vs_table_write(&b->table, b->dir, err);
     for (size_t i = 0; i < b->pending_count && status == VS_OK; i++) {
         status = run_pending(b, i, err);
@@ -122,9 +127,10 @@ static vs_status run_all(batch *b, vs_error *err) {
 
 int vs_cli_run_batch(const vs_command_line *line, const vs_batch *file) {
     vs_error err = { 0 };
-    batch b = { .line = line, .file = file, .dir = vs_path_join(line->out, file->file->name) };
+    batch b = { .line = line, .file = file, .lock = { .fd = -1 }, .dir = vs_path_join(line->out, file->file->name) };
     vs_status status = b.dir ? run_all(&b, &err) : vs_fail(&err, VS_ERR_NOMEM, "no memory for a path");
     const int code = status != VS_OK ? vs_cli_fail(status, &err) : b.failures ? 1 : 0;
+    vs_lock_release(&b.lock);
     vs_cache_free(b.cache);
     vs_table_release(&b.table);
     free(b.pending);

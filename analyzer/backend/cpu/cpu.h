@@ -6,6 +6,7 @@
 
 typedef struct vs_cpu_context {
     const vs_kernels *kernels;
+    char library[96];
     bool exact_i8; /* the library's u8 x s8 product does not saturate on this processor */
 } vs_cpu_context;
 
@@ -17,6 +18,8 @@ static inline float *vs_cpu_row(vs_mat m, size_t r) { return (float *)m.p + r * 
 /* product.c: y [M,N] = x [M,K] w^T, or x w with `w_rows_are_k`; one library thread. */
 void vs_cpu_product(vs_mat x, vs_mat w, bool w_rows_are_k, vs_mat y);
 bool vs_cpu_probe_i8(void);
+/* The library's version and the instructions it chose. */
+void vs_cpu_product_library(char *text, size_t size);
 vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
                            vs_error *err);
 

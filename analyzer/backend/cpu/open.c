@@ -69,10 +69,12 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
                                .read_counts = vs_host_read_counts,
                                .zero_counts = vs_host_zero_counts };
     vs_cpu_fill_operations(&b->ops);
-    b->context = (vs_cpu_context){ kernels, vs_cpu_probe_i8() };
+    b->context = (vs_cpu_context){ .kernels = kernels, .exact_i8 = vs_cpu_probe_i8() };
+    vs_cpu_product_library(b->context.library, sizeof b->context.library);
     b->base = (vs_backend){ .name = "cpu",
                             .arithmetic = "f32",
                             .isa = kernels->isa,
+                            .library = b->context.library,
                             .real = VS_REAL_F32,
                             .host_memory = true,
                             .ops = &b->ops,

@@ -1,6 +1,7 @@
 /* Matrix products by oneDNN, each on one thread: the library changes bits when it cuts a product by threads. */
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -41,6 +42,12 @@ bool vs_cpu_probe_i8(void) {
     for (size_t i = 0; i < N * N; i++)
         if (acc[i] != want) return false;
     return true;
+}
+
+void vs_cpu_product_library(char *text, size_t size) {
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, size, "oneDNN %d.%d.%d %.12s, isa %x", v->major, v->minor, v->patch, v->hash,
+             (unsigned)dnnl_get_effective_cpu_isa());
 }
 
 vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
