@@ -52,8 +52,8 @@ static vs_status draw(work *w, vs_error *err) {
                                    .half_dir = w->folder.stages[VS_PART_FP16],
                                    .half_only = is_part(w) };
     const vs_status status = vs_cli_draw(&w->study, &w->drawing, err);
-    if (status == VS_OK || !*w->study.options.stop) return status;
-    if (err) *err = (vs_error){ 0 }; /* what failed was stopped: gnuplot hears of Ctrl-C, too */
+    if (!*w->study.options.stop) return status;
+    if (err) *err = (vs_error){ 0 }; /* what failed was stopped, too */
     return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
 }
 
