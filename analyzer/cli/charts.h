@@ -20,7 +20,8 @@ typedef struct vs_chart_job {
     bool missing;                      /* there is no gnuplot: scripts were left */
 } vs_chart_job;
 
-/* All of them, or that of the half-precision diagnosis alone; VS_ERR_INTERRUPTED between two where *stop is set. A chart without data has no file. */
+/* All of them, or that of the half-precision diagnosis alone; VS_ERR_INTERRUPTED between two where *stop is set. A chart without
+ * data has no file. */
 VS_NODISCARD vs_status vs_charts_draw(vs_chart_job *job, bool half_only, vs_error *err);
 
 /* sqnr and blind_spot of recipe ptq; of the SmoothQuant recipe as <name>.sq. */

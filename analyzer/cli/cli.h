@@ -42,7 +42,7 @@ typedef struct vs_command_line {
     const char *out, *backend, *taps, *state, *only;
     vs_arithmetic arithmetic;
     bool json, help, resume;
-    bool half_only; /* the command fp16 */
+    bool half_only;                                         /* the command fp16 */
     size_t threads, batch, gpu_memory, images, count, size; /* 0: not given; gpu_memory in bytes */
     unsigned long long seed;
     vs_override overrides[VS_MAX_OVERRIDES];
@@ -92,10 +92,14 @@ size_t vs_cli_peak_bytes(void);
 /* Study options from the command line. */
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress);
 
-/* One run into out/<its name>: checks, study, files. `cache` may be NULL; `print`: the summary goes to stdout too, when all files
- * are in place. */
-VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, vs_cache *cache,
-                                         bool print, vs_error *err);
+/* One run into out/<its name>: checks, study, files. `shared`: of a batch, or NULL. `print`: the summary goes to stdout too,
+ * when all files are in place. */
+typedef struct vs_cli_shared {
+    vs_cache *cache;
+    json_t *inputs; /* of vs_fingerprint_agree */
+} vs_cli_shared;
+VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out,
+                                         const vs_cli_shared *shared, bool print, vs_error *err);
 /* The exit code of a batch; has printed its errors and its table. */
 int vs_cli_run_batch(const vs_command_line *line, const vs_batch *batch);
 /* --resume: true if dir holds the whole results of this run. Says on stderr why a finished run there is computed again.

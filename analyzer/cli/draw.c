@@ -158,7 +158,8 @@ static vs_status draw_maps(const vs_study *s, const vs_evaluation *e, const char
     if (status == VS_OK) status = vs_cli_file_names(images, e->capture_count, &files, err);
     for (size_t i = 0; i < e->capture_count && status == VS_OK; i++) {
         char *path = vs_format("%s/%s%s.png", dir, files.items[i], suffix);
-        status = path ? draw_map(s, &e->captures[i], names, count, path, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        status =
+            path ? draw_map(s, &e->captures[i], names, count, path, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
         d->pictures += status == VS_OK;
         free(path);
     }
@@ -205,9 +206,9 @@ enum { CHARTS, SURFACES, HEATMAPS, MAPS, HALF_CHARTS, HALF_MAPS, FOLDERS };
 static vs_status make_folders(const vs_study *s, const vs_cli_drawing *d, char *folders[FOLDERS], vs_error *err) {
     static const char *const names[FOLDERS] = { "charts", "surfaces", "heatmaps", "maps", "charts", "maps" };
     const bool whole = !d->half_only, surfaces = whole && s->capture_count > 0;
-    const bool used[FOLDERS] = {
-        whole, surfaces, surfaces, whole && s->evaluation.capture_count > 0, true, s->half_maps.capture_count > 0
-    };
+    const bool used[FOLDERS] = { whole,    surfaces,
+                                 surfaces, whole && s->evaluation.capture_count > 0,
+                                 true,     s->half_maps.capture_count > 0 };
     vs_status status = VS_OK;
     for (size_t i = 0; i < FOLDERS && status == VS_OK; i++) {
         folders[i] = vs_path_join(i < HALF_CHARTS ? d->dir : d->half_dir, names[i]);
@@ -224,7 +225,8 @@ static vs_status draw_whole(const vs_study *s, char *const folders[FOLDERS], vs_
     for (size_t i = 0; i < s->capture_count && status == VS_OK; i++) {
         status = go_on(s, err);
         if (status == VS_OK)
-            status = draw_surface(s, &s->captures[i], folders[SURFACES], folders[HEATMAPS], &d->pictures, &d->gnuplot_missing, err);
+            status =
+                draw_surface(s, &s->captures[i], folders[SURFACES], folders[HEATMAPS], &d->pictures, &d->gnuplot_missing, err);
     }
     if (status == VS_OK && s->evaluation.capture_count)
         status = draw_maps(s, &s->evaluation, s->results.state_names, s->results.state_count, "", folders[MAPS], d, err);

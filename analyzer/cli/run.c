@@ -11,6 +11,7 @@
 typedef struct work {
     const vs_command_line *line;
     const vs_config *config;
+    const vs_cli_shared *shared; /* NULL: a run of its own */
     vs_study study;
     vs_run_folder folder;
     vs_run_merge merge;
@@ -122,6 +123,8 @@ static vs_status open_work(work *w, const char *out, const vs_study_options *opt
     free(dir);
     if (status != VS_OK) return status;
     w->inputs_status = vs_fingerprint_make(&w->inputs, w->config, &inputs, &w->inputs_error);
+    if (w->shared && w->inputs_status == VS_OK) status = vs_fingerprint_agree(w->shared->inputs, &w->inputs, w->config, err);
+    if (status != VS_OK) return status;
     status = vs_study_open(&w->study, w->config, options, err); /* says better what is wrong with a model */
     if (status == VS_OK && w->inputs_status != VS_OK) status = vs_fail(err, w->inputs_status, "%s", w->inputs_error.message);
     if (status != VS_OK) return status;
@@ -129,12 +132,12 @@ static vs_status open_work(work *w, const char *out, const vs_study_options *opt
     return vs_run_merge_plan(&w->merge, &w->folder, w->config, &w->inputs, err);
 }
 
-vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, vs_cache *cache, bool print,
-                            vs_error *err) {
-    work w = { .line = line, .config = config };
+vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, const vs_cli_shared *shared,
+                            bool print, vs_error *err) {
+    work w = { .line = line, .config = config, .shared = shared };
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
-    options.cache = cache;
+    options.cache = shared ? shared->cache : NULL;
     options.tells_memory = true;
     vs_status status = open_work(&w, out, &options, err);
     if (status == VS_OK) status = vs_study_run(&w.study, err);
@@ -152,7 +155,8 @@ static vs_status run_single(const vs_command_line *line, const vs_config *config
     if (!line->resume) return vs_cli_run_config(line, config, line->out, NULL, true, err);
     char *dir = vs_path_join(line->out, config->name);
     bool complete = false;
-    vs_status status = dir ? vs_cli_is_complete(line, config, dir, &complete, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    vs_status status =
+        dir ? vs_cli_is_complete(line, config, dir, &complete, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK && complete) printf("%s: already complete\n", dir);
     free(dir);
     return status != VS_OK || complete ? status : vs_cli_run_config(line, config, line->out, NULL, true, err);

@@ -43,8 +43,8 @@ static vs_status hash_results(const char *dir, char hex[65], vs_error *err) {
     return status;
 }
 
-vs_status vs_cli_describe_run(json_t **out, const vs_study *s, vs_run_part command, const vs_fingerprint *inputs,
-                              const char *dir, vs_error *err) {
+vs_status vs_cli_describe_run(json_t **out, const vs_study *s, vs_run_part command, const vs_fingerprint *inputs, const char *dir,
+                              vs_error *err) {
     char config_sha[65], results_sha[65];
     static const char *const whole[] = { "" };
     *out = NULL;
@@ -53,15 +53,15 @@ vs_status vs_cli_describe_run(json_t **out, const vs_study *s, vs_run_part comma
     if (status != VS_OK) return status;
     char *dump = vs_config_dump_json(s->config);
     json_t *config = dump ? json_loads(dump, 0, NULL) : NULL, *prints = vs_fingerprint_json(inputs);
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}",
-                             "vitscope", VS_VERSION, "name", s->config->name, "command", vs_run_part_name(command), "backend",
-                             s->backend->name, "arithmetic", s->backend->arithmetic, "isa", s->backend->isa, "library",
-                             s->backend->library ? s->backend->library : "none", "threads", (json_int_t)s->options.threads,
-                             "batch", (json_int_t)s->options.batch, "config", config ? config : json_null(), "config_sha256",
-                             config_sha, "results_sha256", results_sha, "checkpoint", "path", s->model->path, "sha256",
-                             s->model->sha256, "sets", "calibration", describe_set(&s->calibration_set), "analysis",
-                             describe_set(&s->analysis_set), "evaluation", describe_set(&s->evaluation_set), "seconds",
-                             describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}",
+                  "vitscope", VS_VERSION, "name", s->config->name, "command", vs_run_part_name(command), "backend",
+                  s->backend->name, "arithmetic", s->backend->arithmetic, "isa", s->backend->isa, "library",
+                  s->backend->library ? s->backend->library : "none", "threads", (json_int_t)s->options.threads, "batch",
+                  (json_int_t)s->options.batch, "config", config ? config : json_null(), "config_sha256", config_sha,
+                  "results_sha256", results_sha, "checkpoint", "path", s->model->path, "sha256", s->model->sha256, "sets",
+                  "calibration", describe_set(&s->calibration_set), "analysis", describe_set(&s->analysis_set), "evaluation",
+                  describe_set(&s->evaluation_set), "seconds", describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
     const vs_memory_use device = s->backend->ops->memory_use(s->backend);
     if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
     if (!root || !config || !prints || json_object_set(root, "fingerprint", prints) != 0)

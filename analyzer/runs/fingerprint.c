@@ -9,7 +9,9 @@
 #include "tensorfile.h"
 #include "util.h"
 
-static const char *const own_executable = "/proc/self/exe";
+static const char *const own_executable = "/proc/self/exe", *const file_prefix = "file ", *const images_prefix = "images of ";
+
+static bool has_prefix(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
 
 /* Takes both strings, NULL where there was no memory for them. */
 static vs_status add(vs_fingerprint *f, char *name, char *value, vs_error *err) {
@@ -77,8 +79,8 @@ static vs_status add_backend(vs_fingerprint *f, const vs_fingerprint_options *o,
     if (status == VS_OK) status = add_text(f, "instruction set", b->isa, err);
     if (status == VS_OK) status = add_text(f, "library", b->library ? b->library : "none", err);
     if (status == VS_OK && !b->host_memory) /* 0: the backend's own choice */
-        status = add(f, vs_strdup("sessions"),
-                     vs_format("threads %zu, batch %zu, memory %zu", o->threads, o->batch, o->memory), err);
+        status =
+            add(f, vs_strdup("sessions"), vs_format("threads %zu, batch %zu, memory %zu", o->threads, o->batch, o->memory), err);
     if (status == VS_OK && !b->host_memory) status = add_module(f, b, err);
     vs_backend_close(b);
     return status;
@@ -86,10 +88,13 @@ static vs_status add_backend(vs_fingerprint *f, const vs_fingerprint_options *o,
 
 /* ---- files of the model */
 
+/* One part a file: a head may lie in the checkpoint's own. */
 static vs_status add_file(vs_fingerprint *f, const char *path, vs_error *err) {
     char hex[65];
+    for (size_t i = 0; i < f->count; i++)
+        if (has_prefix(f->parts[i].name, file_prefix) && strcmp(f->parts[i].name + strlen(file_prefix), path) == 0) return VS_OK;
     vs_status status = vs_file_sha256(path, hex, err);
-    return status == VS_OK ? add(f, vs_format("file %s", path), vs_strdup(hex), err) : status;
+    return status == VS_OK ? add(f, vs_format("%s%s", file_prefix, path), vs_strdup(hex), err) : status;
 }
 
 static bool is_file(const char *path) {
@@ -102,6 +107,8 @@ static bool is_folder(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+static bool is_there(const char *path) { return path && (is_file(path) || is_folder(path)); }
+
 /* A folder's JSON files say what its tensors mean. The index of shards is the checkpoint itself. */
 typedef struct beside {
     vs_fingerprint *fingerprint;
@@ -111,7 +118,8 @@ typedef struct beside {
 static vs_status add_json(void *context, const char *path, const char *name, bool folder, vs_error *err) {
     const beside *b = context;
     const size_t n = strlen(name);
-    if (folder || strchr(name, '/') || n < 5 || strcmp(name + n - 5, ".json") != 0 || strcmp(path, b->checkpoint) == 0) return VS_OK;
+    if (folder || strchr(name, '/') || n < 5 || strcmp(name + n - 5, ".json") != 0 || strcmp(path, b->checkpoint) == 0)
+        return VS_OK;
     return is_file(path) ? add_file(b->fingerprint, path, err) : VS_OK;
 }
 
@@ -148,12 +156,12 @@ static vs_status add_checkpoint(vs_fingerprint *f, const char *path, vs_error *e
 
 /* ---- images and label maps */
 
-static vs_status hash_file(vs_sha256 *sha, const char *path, vs_error *err) {
+/* A file that cannot be read is part of what there is: whether it is needed, the study finds out. */
+static void hash_file(vs_sha256 *sha, const char *path) {
     char hex[65];
-    vs_status status = vs_file_sha256(path, hex, err);
+    if (vs_file_sha256(path, hex, NULL) != VS_OK) snprintf(hex, sizeof hex, "%64s", "none");
     vs_sha256_update(sha, path, strlen(path) + 1);
     vs_sha256_update(sha, hex, sizeof hex);
-    return status;
 }
 
 static vs_status add_set(vs_fingerprint *f, const vs_config *c, const vs_set_config *of, const char *what, vs_error *err) {
@@ -165,13 +173,13 @@ static vs_status add_set(vs_fingerprint *f, const vs_config *c, const vs_set_con
     uint8_t digest[32];
     char hex[65];
     vs_sha256_init(&sha);
-    for (size_t i = 0; i < set.images && status == VS_OK; i++) {
-        status = hash_file(&sha, vs_imageset_path(&set, i), err);
-        if (status == VS_OK && set.label_paths) status = hash_file(&sha, set.label_paths[i], err);
+    for (size_t i = 0; i < set.images; i++) {
+        hash_file(&sha, vs_imageset_path(&set, i));
+        if (set.label_paths) hash_file(&sha, set.label_paths[i]);
     }
     vs_sha256_final(&sha, digest);
     vs_hex(digest, sizeof digest, hex);
-    if (status == VS_OK) status = add(f, vs_format("images of data.%s", what), vs_strdup(hex), err);
+    status = add(f, vs_format("%sdata.%s", images_prefix, what), vs_strdup(hex), err);
     vs_imageset_release(&set);
     return status;
 }
@@ -182,7 +190,7 @@ vs_status vs_fingerprint_make(vs_fingerprint *f, const vs_config *c, const vs_fi
     if (status == VS_OK) status = add_program(f, err);
     if (status == VS_OK) status = add_backend(f, o, err);
     if (status == VS_OK) status = add_checkpoint(f, c->model.checkpoint, err);
-    if (status == VS_OK && c->model.head && is_file(c->model.head)) status = add_file(f, c->model.head, err);
+    if (status == VS_OK && is_there(c->model.head)) status = add_checkpoint(f, c->model.head, err);
     if (status == VS_OK) status = add_set(f, c, &c->data.calibration, "calibration", err);
     if (status == VS_OK) status = add_set(f, c, &c->data.analysis, "analysis", err);
     if (status == VS_OK) status = add_set(f, c, &c->data.evaluation, "evaluation", err);
@@ -248,4 +256,31 @@ bool vs_fingerprint_equals(const vs_fingerprint *now, json_t *was, bool subject,
         return false;
     }
     return true;
+}
+
+/* A file's part is its own; that of a set means what the configuration calls so. */
+static vs_status key_of(const vs_fingerprint_part *p, const vs_config *c, char **key, vs_error *err) {
+    const char *set = strstr(p->name, "data.");
+    char hex[65] = "";
+    const bool images = has_prefix(p->name, images_prefix) && set;
+    vs_status status = images ? vs_config_digest(c, &set, 1, hex, err) : VS_OK;
+    *key = status == VS_OK ? vs_format("%s%s", p->name, hex) : NULL;
+    return status == VS_OK && !*key ? vs_fail(err, VS_ERR_NOMEM, "no memory for the batch's inputs") : status;
+}
+
+vs_status vs_fingerprint_agree(json_t *seen, const vs_fingerprint *now, const vs_config *c, vs_error *err) {
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < now->count && status == VS_OK; i++) {
+        const vs_fingerprint_part *p = &now->parts[i];
+        char *key = NULL;
+        if (!has_prefix(p->name, file_prefix) && !has_prefix(p->name, images_prefix)) continue;
+        status = key_of(p, c, &key, err);
+        const char *was = key ? json_string_value(json_object_get(seen, key)) : NULL;
+        if (was && strcmp(was, p->value) != 0)
+            status = vs_fail(err, VS_ERR_IO, "%s changed while the batch was at work; run it again", p->name);
+        else if (key && !was && json_object_set_new_nocheck(seen, key, text_of(p->value)) != 0)
+            status = vs_fail(err, VS_ERR_NOMEM, "no memory for the batch's inputs");
+        free(key);
+    }
+    return status;
 }

@@ -9,7 +9,8 @@
 #include "json_text.h"
 
 static const size_t largest_record = (size_t)1 << 26;
-static const char *const staging_prefix = ".vitscope.new.", *const journal_name = ".vitscope.files", *const record_name = "run.json";
+static const char *const staging_prefix = ".vitscope.new.", *const journal_name = ".vitscope.files",
+                         *const record_name = "run.json";
 
 const char *vs_run_part_name(vs_run_part part) { return part == VS_PART_RUN ? "run" : "fp16"; }
 
@@ -40,12 +41,12 @@ static json_t *read_json(const char *dir, const char *name) {
     return NULL;
 }
 
-static vs_status own(vs_run_folder *f, const json_t *record, vs_error *err) {
+vs_status vs_run_outputs(const json_t *record, vs_names *names, vs_error *err) {
     const json_t *outputs = json_object_get(record, "outputs");
     vs_status status = VS_OK;
     for (size_t i = 0; i < json_array_size(outputs) && status == VS_OK; i++) {
         const char *name = json_string_value(json_object_get(json_array_get(outputs, i), "path"));
-        if (is_below(name) && !vs_names_have(&f->owned, name)) status = vs_names_add(&f->owned, name, err);
+        if (is_below(name) && !vs_names_have(names, name)) status = vs_names_add(names, name, err);
     }
     return status;
 }
@@ -53,8 +54,8 @@ static vs_status own(vs_run_folder *f, const json_t *record, vs_error *err) {
 static vs_status remember(vs_run_folder *f, vs_error *err) {
     json_t *journal = read_json(f->dir, journal_name);
     f->record = read_json(f->dir, record_name);
-    vs_status status = own(f, f->record, err);
-    if (status == VS_OK) status = own(f, journal, err);
+    vs_status status = vs_run_outputs(f->record, &f->owned, err);
+    if (status == VS_OK) status = vs_run_outputs(journal, &f->owned, err);
     json_decref(journal);
     return status;
 }
@@ -75,7 +76,8 @@ static vs_status remove_orphans(const char *dir, vs_error *err) {
         char *path = vs_path_join(dir, below[i]);
         struct stat info;
         if (!path) status = no_memory(err);
-        if (path && lstat(path, &info) == 0 && (S_ISDIR(info.st_mode) || i == 0)) status = vs_folder_remove_temporaries(path, err);
+        if (path && lstat(path, &info) == 0 && (S_ISDIR(info.st_mode) || i == 0))
+            status = vs_folder_remove_temporaries(path, err);
         free(path);
     }
     return status;
@@ -137,7 +139,8 @@ const char *vs_run_folder_sum(const vs_run_folder *f, const char *name, vs_run_p
 }
 
 static bool list_output(json_t *outputs, const char *name, vs_run_part part, const char *sum) {
-    return json_array_append_new(outputs, json_pack("{s:s, s:s, s:s}", "path", name, "part", vs_run_part_name(part), "sha256", sum)) == 0;
+    return json_array_append_new(outputs,
+                                 json_pack("{s:s, s:s, s:s}", "path", name, "part", vs_run_part_name(part), "sha256", sum)) == 0;
 }
 
 typedef struct listing {
@@ -185,7 +188,8 @@ static vs_status write_journal(const vs_run_folder *f, const json_t *outputs, vs
     json_t *all = json_deep_copy(outputs), *journal = NULL;
     bool whole = path && all;
     for (size_t i = 0; i < f->owned.count && whole; i++)
-        whole = find_output(all, f->owned.items[i]) || json_array_append_new(all, json_pack("{s:s}", "path", f->owned.items[i])) == 0;
+        whole =
+            find_output(all, f->owned.items[i]) || json_array_append_new(all, json_pack("{s:s}", "path", f->owned.items[i])) == 0;
     if (whole) journal = json_pack("{s:O}", "outputs", all);
     vs_status status = journal ? write_json(path, journal, err) : no_memory(err);
     json_decref(journal);

@@ -1,7 +1,7 @@
-/* The folder of a run. One process at a time works in it. What a run writes lies in a hidden folder inside (.vitscope.new.<process>)
- * until all of it is whole; then the files take their places, those of the run before that have no successor go, and run.json comes
- * last. Files that no run.json lists are never touched. A run that is killed at any moment leaves the run before, or a folder
- * without run.json; what it left behind is removed by the next. */
+/* The folder of a run. One process at a time works in it. What a run writes lies in a hidden folder inside
+ * (.vitscope.new.<process>) until all of it is whole; then the files take their places, those of the run before that have no
+ * successor go, and run.json comes last. Files that no run.json lists are never touched. A run that is killed at any moment
+ * leaves the run before, or a folder without run.json; what it left behind is removed by the next. */
 #ifndef VS_RUN_FOLDER_H
 #define VS_RUN_FOLDER_H
 
@@ -31,6 +31,8 @@ VS_NODISCARD vs_status vs_run_folder_publish(vs_run_folder *folder, json_t *reco
 /* Lets go of the folder; new files that were not published are removed. Safe on a zeroed struct. */
 void vs_run_folder_close(vs_run_folder *folder);
 
+/* Adds the files that a record lists; names that lead out of its folder are none. */
+VS_NODISCARD vs_status vs_run_outputs(const json_t *record, vs_names *names, vs_error *err);
 /* SHA-256 that the record has of an output, its part in *part; NULL: not listed. */
 const char *vs_run_folder_sum(const vs_run_folder *folder, const char *name, vs_run_part *part);
 

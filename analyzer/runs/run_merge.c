@@ -31,10 +31,11 @@ static vs_status compare_sections(vs_run_merge *m, const vs_run_folder *f, const
     vs_status status = mine ? VS_OK : no_memory(err);
     m->other_has_own = mine && json_equal(json_object_get(mine, half_key), section);
     if (mine && !m->other_has_own)
-        status = vs_fail(err, VS_ERR_CONFIG,
-                         "%s: the finished run there has a half-precision diagnosis with other settings, from its own section fp16; "
-                         "give another --out, or run it again with these settings",
-                         f->dir);
+        status =
+            vs_fail(err, VS_ERR_CONFIG,
+                    "%s: the finished run there has a half-precision diagnosis with other settings, from its own section fp16; "
+                    "give another --out, or run it again with these settings",
+                    f->dir);
     json_decref(mine);
     free(dump);
     return status;

@@ -1,6 +1,6 @@
-/* `vitscope run` and `vitscope fp16` of one subject share a folder: each replaces its own part and keeps the other's. results.json
- * has the key fp16 of one and everything else of the other, summary.txt both texts, run.json the other run's document as
- * "beside". */
+/* `vitscope run` and `vitscope fp16` of one subject share a folder: each replaces its own part and keeps the other's.
+ * results.json has the key fp16 of one and everything else of the other, summary.txt both texts, run.json the other run's
+ * document as "beside". */
 #ifndef VS_RUN_MERGE_H
 #define VS_RUN_MERGE_H
 
@@ -8,10 +8,10 @@
 #include "run_record.h"
 
 typedef struct vs_run_merge {
-    vs_run_part command;   /* of the run at work */
-    const json_t *other;   /* document of the other command's run, which is kept; NULL: nothing is. Borrowed from the folder */
-    bool other_has_own;    /* it made the same half-precision diagnosis itself: its summary has it already */
-    char replaced[320];    /* why a finished run of the other command is not kept; "": there is none */
+    vs_run_part command; /* of the run at work */
+    const json_t *other; /* document of the other command's run, which is kept; NULL: nothing is. Borrowed from the folder */
+    bool other_has_own;  /* it made the same half-precision diagnosis itself: its summary has it already */
+    char replaced[320];  /* why a finished run of the other command is not kept; "": there is none */
 } vs_run_merge;
 
 /* VS_ERR_CONFIG: the finished run has a half-precision diagnosis of its own, with other settings. */

@@ -52,9 +52,7 @@ static vs_status cut_windows(vs_imageset *s, vs_error *err) {
     return VS_OK;
 }
 
-const char *vs_imageset_path(const vs_imageset *s, size_t image) {
-    return is_scenes(s) ? NULL : s->files.paths[s->order[image]];
-}
+const char *vs_imageset_path(const vs_imageset *s, size_t image) { return is_scenes(s) ? NULL : s->files.paths[s->order[image]]; }
 
 /* ---- names and label maps: no two images may share one */
 
@@ -99,13 +97,15 @@ static vs_status name_images(vs_imageset *s, place *places, vs_error *err) {
     qsort(places, s->images, sizeof *places, by_text);
     const size_t common = common_folder(s);
     for (size_t i = 1; i < s->images; i++)
-        if (strcmp(places[i - 1].text, places[i].text) == 0) s->name_at[places[i - 1].image] = s->name_at[places[i].image] = common;
+        if (strcmp(places[i - 1].text, places[i].text) == 0)
+            s->name_at[places[i - 1].image] = s->name_at[places[i].image] = common;
     return VS_OK;
 }
 
 static vs_status find_labels(vs_imageset *s, const vs_config *config, const char *what, place *places, vs_error *err) {
     s->label_paths = vs_calloc(s->images, sizeof *s->label_paths);
-    vs_status status = s->label_paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the label maps of %zu images", s->images);
+    vs_status status =
+        s->label_paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the label maps of %zu images", s->images);
     for (size_t i = 0; i < s->images && status == VS_OK; i++) {
         status = vs_label_path(s->labels, vs_imageset_path(s, i), &s->label_paths[i], err);
         places[i] = (place){ s->label_paths[i], i };

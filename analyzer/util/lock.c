@@ -18,8 +18,9 @@ static bool is_still_there(int fd, const char *path) {
 static vs_status refuse(const char *what, int fd, vs_error *err) {
     struct flock other = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     if (fcntl(fd, F_GETLK, &other) == 0 && other.l_type != F_UNLCK && other.l_pid > 0)
-        return vs_fail(err, VS_ERR_IO, "%s: another run (process %ld) is at work in this folder; wait for it, or give another --out",
-                       what, (long)other.l_pid);
+        return vs_fail(err, VS_ERR_IO,
+                       "%s: another run (process %ld) is at work in this folder; wait for it, or give another --out", what,
+                       (long)other.l_pid);
     return vs_fail(err, VS_ERR_IO, "%s: another run is at work in this folder; wait for it, or give another --out", what);
 }
 
@@ -33,8 +34,9 @@ static vs_status try_once(vs_lock *l, const char *dir, bool *again, vs_error *er
     if (l->fd < 0) return vs_fail(err, VS_ERR_IO, "%s: the folder cannot be written: %s", dir, strerror(errno));
     if (fcntl(l->fd, F_SETLK, &whole) != 0 && !cannot_lock(errno)) {
         const int code = errno;
-        vs_status status = code == EACCES || code == EAGAIN ? refuse(dir, l->fd, err)
-                                                            : vs_fail(err, VS_ERR_IO, "%s: cannot lock: %s", l->path, strerror(code));
+        vs_status status = code == EACCES || code == EAGAIN
+                               ? refuse(dir, l->fd, err)
+                               : vs_fail(err, VS_ERR_IO, "%s: cannot lock: %s", l->path, strerror(code));
         (void)close(l->fd);
         l->fd = -1;
         return status;

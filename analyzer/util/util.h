@@ -79,8 +79,8 @@ typedef struct vs_lock {
     int fd;
     char *path; /* <dir>/.vitscope.lock; NULL: nothing is held */
 } vs_lock;
-/* VS_ERR_IO where another process holds it, or the folder cannot be written. A process that ends in any way, kill -9 too, lets go.
- * Where the file system knows no locks, it is taken without. */
+/* VS_ERR_IO where another process holds it, or the folder cannot be written. A process that ends in any way, kill -9 too, lets
+ * go. Where the file system knows no locks, it is taken without. */
 VS_NODISCARD vs_status vs_lock_take(vs_lock *lock, const char *dir, vs_error *err);
 /* Removes the file. Safe on a zeroed lock. */
 void vs_lock_release(vs_lock *lock);

@@ -42,7 +42,8 @@ static vs_status choose_device(vs_cuda_context *c, vs_error *err) {
     if (code != cudaSuccess) return no_device(code, err);
     snprintf(c->isa, sizeof c->isa, "sm_%d%d", properties.major, properties.minor);
     int runtime = 0, driver = 0;
-    if (cudaRuntimeGetVersion(&runtime) != cudaSuccess || cudaDriverGetVersion(&driver) != cudaSuccess) return no_device(code, err);
+    if (cudaRuntimeGetVersion(&runtime) != cudaSuccess || cudaDriverGetVersion(&driver) != cudaSuccess)
+        return no_device(code, err);
     snprintf(c->library, sizeof c->library, "cuBLAS %zu, CUDA %d, driver %d, %.256s", cublasLtGetVersion(), runtime, driver,
              properties.name);
     c->workspace_bytes = properties.major >= 9 ? LARGE_WORKSPACE : SMALL_WORKSPACE;
