@@ -1,4 +1,6 @@
 /* Messages, signals and progress. */
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +26,22 @@ void vs_cli_warn(const char *format, ...) {
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
+}
+
+void vs_cli_begin_output(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", O_RDONLY); /* takes this number; writing to it fails */
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int vs_cli_end_output(int code) {
+    errno = 0;
+    const bool flushed = fflush(stdout) == 0, whole = !ferror(stdout); /* a write that failed earlier left its mark */
+    if (flushed && whole) return code;
+    fprintf(stderr, "vitscope: cannot write to standard output%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
+    return code ? code : 1;
 }
 
 /* Set by the thread below, read by the workers. */

@@ -117,9 +117,33 @@ void vs_filelist_release(vs_filelist *list) {
     *list = (vs_filelist){ 0 };
 }
 
+/* The part of a path behind its last ".." or "." or empty component: what may be looked for below another folder. */
+static const char *plain_part(const char *path) {
+    const char *from = path;
+    for (const char *p = path; *p;) {
+        const size_t n = strcspn(p, "/");
+        if (p[n] && (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))) from = p + n + 1;
+        p += n + (p[n] == '/');
+    }
+    return from;
+}
+
+static char *with_png(const char *folder, const char *below) {
+    const char *slash = strrchr(below, '/'), *dot = strrchr(below, '.');
+    const size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - below) : strlen(below);
+    return vs_format("%s/%.*s.png", folder, (int)stem, below);
+}
+
+static bool is_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
+}
+
 vs_status vs_label_path(const char *folder, const char *image, char **out, vs_error *err) {
-    const char *slash = strrchr(image, '/'), *name = slash ? slash + 1 : image, *dot = strrchr(name, '.');
-    const int stem = dot ? (int)(dot - name) : (int)strlen(name);
-    *out = vs_format("%s/%.*s.png", folder, stem, name);
-    return *out ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    for (const char *below = plain_part(image);; below = strchr(below, '/') + 1) {
+        *out = with_png(folder, below);
+        if (!*out) return vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        if (!strchr(below, '/') || is_file(*out)) return VS_OK;
+        free(*out);
+    }
 }

@@ -16,7 +16,8 @@ typedef struct vs_filelist {
  * duplicates. */
 VS_NODISCARD vs_status vs_filelist_make(vs_filelist *list, const char *source, vs_error *err);
 void vs_filelist_release(vs_filelist *list);
-/* The file in `folder` that has the stem of `image` and ends in .png (label maps). New string in *out. */
+/* The label map of `image`: <stem>.png below `folder`, in the same subfolders as the image where there is such a file
+ * (images/a/b/x.jpg: a/b/x.png, then b/x.png), else in the folder itself. New string in *out; nothing need be there. */
 VS_NODISCARD vs_status vs_label_path(const char *folder, const char *image, char **out, vs_error *err);
 
 #endif

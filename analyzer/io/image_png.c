@@ -1,4 +1,5 @@
 /* libpng; setjmp stays in this file, state that must survive it is in structs. */
+#include <errno.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -129,10 +130,11 @@ vs_status vs_png_write(const char *path, const vs_image *image, vs_error *err) {
         s->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, s, on_error, on_warning);
         if (s->png) s->info = png_create_info_struct(s->png);
     }
+    errno = 0;
     if (!s || !s->info)
         status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", path);
     else if (!encode(s, image))
-        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, s->message);
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, errno ? strerror(errno) : s->message);
     if (s) png_destroy_write_struct(&s->png, &s->info);
     free(s);
     if (status == VS_OK) return vs_outfile_commit(&file, err);

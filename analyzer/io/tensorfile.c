@@ -210,6 +210,8 @@ vs_status vs_tensorfile_add_meta(vs_tensorfile *f, const char *key, const char *
 /* ---- for callers ---- */
 
 const char *vs_tensorfile_path(const vs_tensorfile *f) { return f->path; }
+size_t vs_tensorfile_shard_count(const vs_tensorfile *f) { return f->shard_count; }
+const char *vs_tensorfile_shard_path(const vs_tensorfile *f, size_t i) { return f->shards[i]->path; }
 const char *vs_tensorfile_config(const vs_tensorfile *f) { return f->config; }
 size_t vs_tensorfile_count(const vs_tensorfile *f) { return f->count; }
 const vs_tensor_entry *vs_tensorfile_at(const vs_tensorfile *f, size_t i) { return &f->entries[i]; }

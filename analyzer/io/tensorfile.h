@@ -60,6 +60,9 @@ void vs_tensorfile_close(vs_tensorfile *file);
 
 /* Of a folder: the file that was found in it. */
 const char *vs_tensorfile_path(const vs_tensorfile *file);
+/* The files that an index names, in its order; borrowed. 0: one file holds all. */
+size_t vs_tensorfile_shard_count(const vs_tensorfile *file);
+const char *vs_tensorfile_shard_path(const vs_tensorfile *file, size_t index);
 /* The text of config.json: of the folder that was opened, or of one with a "model_type" beside the file. Borrowed; NULL if none.
  */
 const char *vs_tensorfile_config(const vs_tensorfile *file);

@@ -328,6 +328,8 @@ VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir
 VS_NODISCARD vs_status vs_report_csv(const vs_results *results, const char *dir, vs_error *err);  /* layers.csv */
 VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char *dir,
                                           vs_error *err); /* ranking.<mode>[.sq].txt */
+/* ranking.fp16.<policy>.txt of the half-precision diagnosis. */
+VS_NODISCARD vs_status vs_report_keep_lists(const vs_results *results, const char *dir, vs_error *err);
 /* The text of summary.txt; the caller frees it. */
 VS_NODISCARD vs_status vs_report_summary(const vs_results *results, char **text, vs_error *err);
 

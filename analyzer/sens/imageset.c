@@ -52,18 +52,85 @@ static vs_status cut_windows(vs_imageset *s, vs_error *err) {
     return VS_OK;
 }
 
-vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, size_t patch,
-                           vs_error *err) {
-    *s = (vs_imageset){ .config = of, .preprocess = &config->data.preprocess, .patch = patch };
+const char *vs_imageset_path(const vs_imageset *s, size_t image) { return is_scenes(s) ? NULL : s->files.paths[s->order[image]]; }
+
+/* ---- names and label maps: no two images may share one */
+
+typedef struct place {
+    const char *text; /* compared */
+    size_t image;
+} place;
+
+static int by_text(const void *a, const void *b) {
+    const place *x = a, *y = b;
+    const int order = strcmp(x->text, y->text);
+    return order ? order : (x->image > y->image) - (x->image < y->image);
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Length of the folder, with its slash, that all images lie below. */
+static size_t common_folder(const vs_imageset *s) {
+    const char *first = vs_imageset_path(s, 0);
+    size_t n = (size_t)(base_name(first) - first);
+    for (size_t i = 1; i < s->images && n; i++) {
+        const char *path = vs_imageset_path(s, i);
+        size_t same = 0;
+        while (same < n && path[same] == first[same]) same++;
+        while (same && first[same - 1] != '/') same--;
+        n = same;
+    }
+    return n;
+}
+
+static vs_status name_images(vs_imageset *s, place *places, vs_error *err) {
+    s->name_at = vs_calloc(s->images, sizeof *s->name_at);
+    if (!s->name_at) return vs_fail(err, VS_ERR_NOMEM, "no memory for the names of %zu images", s->images);
+    for (size_t i = 0; i < s->images; i++) {
+        const char *path = vs_imageset_path(s, i);
+        places[i] = (place){ base_name(path), i };
+        s->name_at[i] = (size_t)(places[i].text - path);
+    }
+    qsort(places, s->images, sizeof *places, by_text);
+    const size_t common = common_folder(s);
+    for (size_t i = 1; i < s->images; i++)
+        if (strcmp(places[i - 1].text, places[i].text) == 0)
+            s->name_at[places[i - 1].image] = s->name_at[places[i].image] = common;
+    return VS_OK;
+}
+
+static vs_status find_labels(vs_imageset *s, const vs_config *config, const char *what, place *places, vs_error *err) {
+    s->label_paths = vs_calloc(s->images, sizeof *s->label_paths);
+    vs_status status =
+        s->label_paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the label maps of %zu images", s->images);
+    for (size_t i = 0; i < s->images && status == VS_OK; i++) {
+        status = vs_label_path(s->labels, vs_imageset_path(s, i), &s->label_paths[i], err);
+        places[i] = (place){ s->label_paths[i], i };
+    }
+    if (status != VS_OK) return status;
+    qsort(places, s->images, sizeof *places, by_text);
+    for (size_t i = 1; i < s->images; i++)
+        if (strcmp(places[i - 1].text, places[i].text) == 0)
+            return vs_config_fail(config, s->config->mark, err, "data.%s: images '%s' and '%s' have one label map, %s", what,
+                                  vs_imageset_path(s, places[i - 1].image), vs_imageset_path(s, places[i].image), places[i].text);
+    return VS_OK;
+}
+
+vs_status vs_imageset_list(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, vs_error *err) {
+    *s = (vs_imageset){ .config = of, .preprocess = &config->data.preprocess };
     size_t all = 0;
+    place *places = NULL;
     vs_status status = VS_OK;
     if (of->scenes.set) {
         all = (size_t)of->scenes.count;
     } else {
         status = vs_dataset_list(of, &s->files, &s->labels, err);
         if (status != VS_OK) {
-            char place[1024];
-            vs_error_prefix(err, "%s: data.%s: ", vs_config_place(config, of->mark, place, sizeof place), what);
+            char where[1024];
+            vs_error_prefix(err, "%s: data.%s: ", vs_config_place(config, of->mark, where, sizeof where), what);
             goto out;
         }
         all = s->files.count;
@@ -76,26 +143,42 @@ vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set
         goto out;
     }
     s->order = vs_calloc(s->images, sizeof *s->order);
-    if (!s->order) {
+    places = vs_calloc(s->images, sizeof *places);
+    if (!s->order || !places) {
         status = vs_fail(err, VS_ERR_NOMEM, "no memory for the list of %zu images", s->images);
         goto out;
     }
     for (size_t i = 0; i < s->images; i++) s->order[i] = offset + i;
     if (of->sample.set && (size_t)of->sample.count < s->images) sample_order(s, (size_t)of->sample.count, of->sample.seed);
     s->count = s->images;
+    if (!of->scenes.set) status = name_images(s, places, err);
+    if (status == VS_OK && s->labels && !of->scenes.set) status = find_labels(s, config, what, places, err);
+out:
+    free(places);
+    if (status != VS_OK) vs_imageset_release(s);
+    return status;
+}
+
+vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, size_t patch,
+                           vs_error *err) {
+    vs_status status = vs_imageset_list(s, config, of, what, err);
+    if (status != VS_OK) return status;
+    s->patch = patch;
     const vs_preprocess_config *p = s->preprocess;
     if (p->tiles.set && (size_t)p->tiles.short_side % patch)
         status = vs_config_fail(config, p->mark, err, "data.preprocess.tiles: short %lld is not a multiple of the patch size %zu",
                                 (long long)p->tiles.short_side, patch);
     if (status == VS_OK && (p->mmseg.set || p->tiles.set)) status = cut_windows(s, err);
-out:
     if (status != VS_OK) vs_imageset_release(s);
     return status;
 }
 
 void vs_imageset_release(vs_imageset *s) {
+    for (size_t i = 0; s->label_paths && i < s->images; i++) free(s->label_paths[i]);
     vs_filelist_release(&s->files);
     free(s->labels);
+    free(s->label_paths);
+    free(s->name_at);
     free(s->order);
     free(s->windows);
     free(s->sizes);
@@ -162,16 +245,15 @@ static void classes_of_ids(const vs_imageset *s, uint8_t *labels, size_t pixels)
 }
 
 vs_status vs_imageset_labels(const vs_imageset *s, size_t image, size_t width, size_t height, uint8_t **out, vs_error *err) {
-    char *path = NULL;
     vs_image labels = { 0 };
     *out = NULL;
     if (is_scenes(s)) {
         *out = vs_calloc(width * height, 1);
         return *out ? scene_labels(s, image, *out, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a scene");
     }
-    if (!s->labels) return VS_OK;
-    vs_status status = vs_label_path(s->labels, s->files.paths[s->order[image]], &path, err);
-    if (status == VS_OK) status = vs_label_read(&labels, path, err);
+    if (!s->label_paths) return VS_OK;
+    const char *path = s->label_paths[image];
+    vs_status status = vs_label_read(&labels, path, err);
     if (status == VS_OK && (labels.width != width || labels.height != height))
         status = vs_fail(err, VS_ERR_SHAPE, "%s: the label map is %zux%zu but its image is %zux%zu%s", path, labels.width,
                          labels.height, width, height, s->windows ? "" : " after preprocessing");
@@ -182,7 +264,6 @@ vs_status vs_imageset_labels(const vs_imageset *s, size_t image, size_t width, s
         labels.pixels = NULL;
     }
     vs_image_release(&labels);
-    free(path);
     return status;
 }
 
@@ -249,8 +330,7 @@ void vs_sample_release(vs_sample *sample) {
 
 char *vs_imageset_image_name(const vs_imageset *s, size_t image) {
     if (is_scenes(s)) return vs_format("scene %zu", s->order[image]);
-    const char *path = s->files.paths[s->order[image]], *slash = strrchr(path, '/');
-    return vs_strdup(slash ? slash + 1 : path);
+    return vs_strdup(vs_imageset_path(s, image) + s->name_at[image]);
 }
 
 char *vs_imageset_name(const vs_imageset *s, size_t index) {

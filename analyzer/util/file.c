@@ -53,10 +53,18 @@ vs_status vs_outfile_open(vs_outfile *f, const char *path, vs_error *err) {
     return vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, strerror(code));
 }
 
+bool vs_outfile_write(vs_outfile *f, const void *bytes, size_t size) {
+    if (f->code) return false;
+    errno = 0;
+    if (fwrite(bytes, 1, size, f->stream) == size) return true;
+    f->code = errno ? errno : EIO;
+    return false;
+}
+
 vs_status vs_outfile_commit(vs_outfile *f, vs_error *err) {
     vs_status status = VS_OK;
-    errno = 0;
-    const bool broken = ferror(f->stream) != 0, unflushed = fflush(f->stream) != 0;
+    errno = f->code;
+    const bool broken = ferror(f->stream) != 0 || f->code, unflushed = !broken && fflush(f->stream) != 0;
     const int code = errno;
     const bool unclosed = fclose(f->stream) != 0;
     f->stream = NULL;
@@ -84,7 +92,7 @@ vs_status vs_write_file(const char *path, const void *bytes, size_t size, vs_err
     vs_outfile f;
     vs_status status = vs_outfile_open(&f, path, err);
     if (status != VS_OK) return status;
-    (void)fwrite(bytes, 1, size, f.stream); /* commit looks at the stream's error */
+    (void)vs_outfile_write(&f, bytes, size);
     return vs_outfile_commit(&f, err);
 }
 
@@ -121,10 +129,12 @@ vs_status vs_read_file(const char *path, size_t limit, char **bytes, size_t *siz
 }
 
 vs_status vs_file_sha256(const char *path, char text[65], vs_error *err) {
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return vs_fail(err, VS_ERR_IO, "%s: not a file", path);
     FILE *in = fopen(path, "rb");
     if (!in) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", path, strerror(errno));
     vs_sha256 sha;
-    uint8_t bytes[4096], digest[32];
+    uint8_t bytes[16384], digest[32];
     vs_sha256_init(&sha);
     for (size_t got; (got = fread(bytes, 1, sizeof bytes, in)) > 0;) vs_sha256_update(&sha, bytes, got);
     vs_status status = ferror(in) ? vs_fail(err, VS_ERR_IO, "%s: cannot read: %s", path, strerror(errno)) : VS_OK;
