@@ -242,7 +242,7 @@ VS_NODISCARD vs_status vs_batch_parse(vs_batch *out, const char *text, size_t si
                                       const vs_override *overrides, size_t override_count, vs_error *err);
 void vs_batch_release(vs_batch *batch);
 
-/* VS_ERR_UNSUPPORTED, naming the place, if the configuration asks for something that is not built yet. */
+/* VS_ERR_CONFIG, naming the place, if the configuration asks for something that is not built yet. */
 VS_NODISCARD vs_status vs_config_check_built(const vs_config *config, vs_error *err);
 
 /* "path:line:column", "--set a.b=c" or, for a default, "path"; in `text`, which is returned. */
