@@ -21,7 +21,7 @@ static vs_status write_summary(const vs_study *s, const char *dir, bool print, v
     char *text = NULL, *path = vs_path_join(dir, "summary.txt");
     vs_status status = path ? vs_report_summary(&s->results, &text, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK) status = vs_write_file(path, text, strlen(text), err);
-    if (status == VS_OK && print) fputs(text, stdout);
+    if (status == VS_OK && print) vs_cli_put(text);
     free(text);
     free(path);
     return status;

@@ -69,7 +69,9 @@ typedef struct vs_set_config { /* one of data.calibration, analysis, evaluation 
 
 typedef enum vs_resize_filter { VS_RESIZE_BILINEAR, VS_RESIZE_BICUBIC } vs_resize_filter;
 typedef enum vs_test_mode { VS_TEST_SLIDE, VS_TEST_WHOLE } vs_test_mode; /* mmseg's test_cfg.mode */
+typedef enum vs_orientation { VS_ORIENTATION_AUTO, VS_ORIENTATION_STORED, VS_ORIENTATION_EXIF } vs_orientation;
 typedef struct vs_preprocess_config {
+    vs_orientation orientation;
     double mean[3], std[3]; /* 0-255 scale */
     struct {
         int64_t short_side;
