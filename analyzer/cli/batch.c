@@ -102,7 +102,11 @@ static vs_status run_pending(batch *b, size_t index, vs_error *err) {
 static vs_status print_table(const batch *b, vs_error *err) {
     char *text = NULL;
     vs_status status = vs_table_text(&b->table, &text, err);
-    if (status == VS_OK) printf("\n%s\nResults: %s (table.txt, table.csv, table.json; a folder each run)\n\n", text, b->dir);
+    if (status == VS_OK) {
+        putchar('\n');
+        vs_cli_put(text);
+        printf("\nResults: %s (table.txt, table.csv, table.json; a folder each run)\n\n", b->dir);
+    }
     fflush(stdout);
     free(text);
     return status;

@@ -34,7 +34,7 @@ static size_t count_ignored(const vs_model *m) {
 
 static void print_text(const vs_model *m) {
     const vs_arch *a = &m->arch;
-    printf("%s\n", m->path);
+    vs_cli_name("", m->path);
     printf("  layout        %s\n  architecture  %s\n", a->layout, a->name);
     printf("  geometry      width %zu, %zu blocks, ", a->width, a->depth);
     if (a->heads)
@@ -58,9 +58,9 @@ static void print_text(const vs_model *m) {
     const size_t ignored = count_ignored(m);
     printf("  used          %zu of %zu%s\n", m->tensor_count - ignored, m->tensor_count, ignored ? "; ignored:" : "");
     for (size_t i = 0; i < m->tensor_count; i++)
-        if (!m->tensors[i].used) printf("    %s\n", m->tensors[i].name);
+        if (!m->tensors[i].used) vs_cli_name("    ", m->tensors[i].name);
     if (m->missing_count) printf("  missing       %zu:\n", m->missing_count);
-    for (size_t i = 0; i < m->missing_count; i++) printf("    %s\n", m->missing[i]);
+    for (size_t i = 0; i < m->missing_count; i++) vs_cli_name("    ", m->missing[i]);
 }
 
 static json_t *make_json(const vs_model *m) {
@@ -109,7 +109,7 @@ int vs_cli_inspect(const vs_command_line *line) {
     }
     if (all) {
         char *text = vs_json_text(line->operand_count == 1 && json_array_size(all) == 1 ? json_array_get(all, 0) : all,
-                                  JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+                                  JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
         if (text) puts(text);
         free(text);
         json_decref(all);
@@ -124,9 +124,11 @@ static json_t *layer_json(const vs_point *p, const char *const *names, size_t pa
 }
 
 static void print_layer(const vs_point *p, const char *const *names, size_t parts) {
+    vs_text fqn = { 0 };
+    for (size_t i = 0; i < parts; i++) vs_text_add(&fqn, "%s%s", i ? ";" : "", names[i]);
     printf("%-28s ", p->name);
-    for (size_t i = 0; i < parts; i++) printf("%s%s", i ? ";" : "", names[i]);
-    printf("\n");
+    vs_cli_name("", fqn.bytes && !fqn.failed ? fqn.bytes : "");
+    free(fqn.bytes);
 }
 
 static vs_status list_layers(const vs_command_line *line, vs_error *err) {
@@ -155,7 +157,7 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
             print_layer(p, names, parts);
     }
     if (all) {
-        char *text = vs_json_text(all, JSON_INDENT(1));
+        char *text = vs_json_text(all, JSON_INDENT(1) | JSON_ENSURE_ASCII);
         if (text) puts(text);
         free(text);
         json_decref(all);

@@ -108,7 +108,7 @@ static void tell(const work *w, bool print) {
         vs_cli_warn("%s: the results of an earlier 'vitscope %s' were replaced, not kept beside these: %s", dir,
                     w->merge.command == VS_PART_RUN ? "fp16" : "run", w->merge.replaced);
     if (!print) return;
-    fputs(w->summary, stdout);
+    vs_cli_put(w->summary);
     printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
     if (w->drawing.pictures) printf("Pictures: %s/{charts,surfaces,heatmaps,maps} (%zu files)\n", dir, w->drawing.pictures);
     fputc('\n', stdout);

@@ -69,7 +69,9 @@ typedef struct vs_set_config { /* one of data.calibration, analysis, evaluation 
 
 typedef enum vs_resize_filter { VS_RESIZE_BILINEAR, VS_RESIZE_BICUBIC } vs_resize_filter;
 typedef enum vs_test_mode { VS_TEST_SLIDE, VS_TEST_WHOLE } vs_test_mode; /* mmseg's test_cfg.mode */
+typedef enum vs_orientation { VS_ORIENTATION_AUTO, VS_ORIENTATION_STORED, VS_ORIENTATION_EXIF } vs_orientation;
 typedef struct vs_preprocess_config {
+    vs_orientation orientation;
     double mean[3], std[3]; /* 0-255 scale */
     struct {
         int64_t short_side;
@@ -242,7 +244,7 @@ VS_NODISCARD vs_status vs_batch_parse(vs_batch *out, const char *text, size_t si
                                       const vs_override *overrides, size_t override_count, vs_error *err);
 void vs_batch_release(vs_batch *batch);
 
-/* VS_ERR_UNSUPPORTED, naming the place, if the configuration asks for something that is not built yet. */
+/* VS_ERR_CONFIG, naming the place, if the configuration asks for something that is not built yet. */
 VS_NODISCARD vs_status vs_config_check_built(const vs_config *config, vs_error *err);
 
 /* "path:line:column", "--set a.b=c" or, for a default, "path"; in `text`, which is returned. */

@@ -23,6 +23,7 @@ static const char *const protocols[] = { "labels", "ade20k", "voc", NULL };
 static const char *const test_modes[] = { "slide", "whole", NULL };
 static const char *const rope_sources[] = { "found", "file", "computed", NULL };
 static const char *const mask_sources[] = { "file", "intended", NULL };
+static const char *const orientations[] = { "auto", "stored", "exif", NULL };
 static const char *const filters[] = { "bilinear", "bicubic", NULL };
 static const char *const weights_schemes[] = { "per_channel", "per_tensor", NULL };
 static const char *const inputs_schemes[] = { "per_tensor_asym", "per_tensor_sym", "per_token", NULL };
@@ -217,7 +218,7 @@ static const vs_field set_fields[] = {
     { .key = "images",
       .type = VS_FIELD_PATH,
       .offset = IN(vs_set_config, images),
-      .doc = "a folder, a glob, a .txt list or one image" },
+      .doc = "a folder with its subfolders, a glob, a .txt list or one image: PNG, JPEG, WebP" },
     { .key = "labels",
       .type = VS_FIELD_PATH,
       .offset = IN(vs_set_config, labels),
@@ -334,6 +335,13 @@ static const vs_field tiles_fields[] = {
 };
 
 static const vs_field preprocess_fields[] = {
+    { .key = "orientation",
+      .type = VS_FIELD_ENUM,
+      .offset = AT(data.preprocess.orientation),
+      .names = orientations,
+      .fallback = "auto",
+      .doc = "pixels as the file stores them (what PIL and torchvision give), or turned upright by the EXIF orientation of JPEG, PNG "
+             "and WebP; auto: stored, but with mmseg exif, as opencv turns them; label maps are never turned" },
     { .key = "mean",
       .type = VS_FIELD_TRIPLE,
       .offset = AT(data.preprocess.mean),

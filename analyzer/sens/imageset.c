@@ -4,10 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image_notes.h"
 #include "scenes.h"
 #include "util.h"
 
 static bool is_scenes(const vs_imageset *s) { return s->config->scenes.set; }
+
+/* mmseg reads images with opencv, which turns them. */
+static bool is_upright(const vs_preprocess_config *p) {
+    return p->orientation == VS_ORIENTATION_EXIF || (p->orientation == VS_ORIENTATION_AUTO && p->mmseg.set);
+}
+
+static int by_number(const void *a, const void *b) {
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
 
 /* The first `count` of a seeded shuffle, back in their own order. */
 static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
@@ -17,12 +28,7 @@ static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
         s->order[i] = s->order[j];
         s->order[j] = t;
     }
-    for (size_t i = 1; i < count; i++)
-        for (size_t j = i; j > 0 && s->order[j - 1] > s->order[j]; j--) {
-            const size_t t = s->order[j];
-            s->order[j] = s->order[j - 1];
-            s->order[j - 1] = t;
-        }
+    qsort(s->order, count, sizeof *s->order, by_number);
     s->images = count;
 }
 
@@ -36,7 +42,7 @@ static vs_status cut_windows(vs_imageset *s, vs_error *err) {
         vs_image_size *z = &s->sizes[i];
         const char *path = is_scenes(s) ? NULL : s->files.paths[s->order[i]];
         z->width = z->height = (size_t)s->config->scenes.size;
-        vs_status status = path ? vs_image_read_size(path, &z->width, &z->height, err) : VS_OK;
+        vs_status status = path ? vs_image_read_size(path, is_upright(p), &z->width, &z->height, err) : VS_OK;
         if (status != VS_OK) return status;
         status = vs_window_scaled_size(p, z, err);
         if (status != VS_OK) {
@@ -127,7 +133,7 @@ vs_status vs_imageset_list(vs_imageset *s, const vs_config *config, const vs_set
     if (of->scenes.set) {
         all = (size_t)of->scenes.count;
     } else {
-        status = vs_dataset_list(of, &s->files, &s->labels, err);
+        status = vs_dataset_list(config, of, &s->files, &s->labels, err);
         if (status != VS_OK) {
             char where[1024];
             vs_error_prefix(err, "%s: data.%s: ", vs_config_place(config, of->mark, where, sizeof where), what);
@@ -187,10 +193,23 @@ void vs_imageset_release(vs_imageset *s) {
 
 static vs_status load(const vs_imageset *s, size_t index, vs_image *image, uint8_t *scene_labels, vs_error *err) {
     const size_t at = s->order[index];
-    if (!is_scenes(s)) return vs_image_read(image, s->files.paths[at], err);
+    if (!is_scenes(s)) {
+        vs_image_info info;
+        const char *path = s->files.paths[at];
+        vs_status status = vs_image_read_as(image, path, is_upright(s->preprocess), &info, err);
+        if (status == VS_OK && s->notes) vs_image_notes_look(s->notes, path, &info, is_upright(s->preprocess));
+        return status;
+    }
     const size_t size = (size_t)s->config->scenes.size;
     vs_status status = vs_image_create(image, size, size, 3, err);
     return status == VS_OK ? vs_scene_render(s->config->scenes.seed, at, size, image->pixels, scene_labels, err) : status;
+}
+
+/* The message of a failure that knows no file, with the image's name in front. */
+static vs_status named(const vs_imageset *s, size_t image, vs_status status, vs_error *err) {
+    if (status != VS_OK && is_scenes(s)) vs_error_prefix(err, "scene %zu: ", s->order[image]);
+    if (status != VS_OK && !is_scenes(s)) vs_error_prefix(err, "%s: ", s->files.paths[s->order[image]]);
+    return status;
 }
 
 /* Resize by the short side and centre crop (study.md section 10). */
@@ -278,20 +297,25 @@ static vs_status normalise(const vs_preprocess_config *p, vs_sample *sample, vs_
     return VS_OK;
 }
 
+static vs_status cut_window(const vs_imageset *s, const vs_image *image, const vs_window *w, vs_sample *sample, vs_error *err) {
+    const vs_image_size *z = &s->sizes[w->image];
+    if (s->preprocess->tiles.set) return vs_tile_cut(s->preprocess, image, *z, w, &sample->image, &sample->pixels, err);
+    vs_image scaled = { 0 };
+    vs_status status = vs_image_resize_cv(image, z->scaled_width, z->scaled_height, &scaled, err);
+    if (status == VS_OK) status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
+    vs_image_release(&scaled);
+    return status;
+}
+
 static vs_status get_window(const vs_imageset *s, const vs_window *w, vs_sample *sample, vs_error *err) {
-    vs_image image = { 0 }, scaled = { 0 };
+    vs_image image = { 0 };
     const vs_image_size *z = &s->sizes[w->image];
     vs_status status = load(s, w->image, &image, NULL, err);
     if (status == VS_OK && (image.width != z->width || image.height != z->height))
         status = vs_fail(err, VS_ERR_FORMAT, "%s: its header says %zux%zu, but it is %zux%zu", s->files.paths[s->order[w->image]],
                          z->width, z->height, image.width, image.height);
-    const bool tiles = s->preprocess->tiles.set;
-    if (status == VS_OK && tiles) status = vs_tile_cut(s->preprocess, &image, *z, w, &sample->image, &sample->pixels, err);
-    if (status == VS_OK && !tiles) status = vs_image_resize_cv(&image, z->scaled_width, z->scaled_height, &scaled, err);
-    if (status == VS_OK && !tiles)
-        status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
+    if (status == VS_OK) status = named(s, w->image, cut_window(s, &image, w, sample, err), err);
     vs_image_release(&image);
-    vs_image_release(&scaled);
     return status;
 }
 
@@ -307,16 +331,15 @@ vs_status vs_imageset_get(const vs_imageset *s, size_t index, vs_sample *sample,
     }
     if (status == VS_OK) status = load(s, index, &sample->image, sample->labels, err);
     const size_t w = sample->image.width, h = sample->image.height;
-    if (status == VS_OK) status = fit(s->preprocess, &sample->image, err);
-    if (status == VS_OK) status = check_size(s, &sample->image, err);
+    if (status == VS_OK) status = named(s, index, fit(s->preprocess, &sample->image, err), err);
+    if (status == VS_OK) status = named(s, index, check_size(s, &sample->image, err), err);
     if (status == VS_OK && scenes && (w != sample->image.width || h != sample->image.height)) {
         free(sample->labels); /* a resized scene has no labels of its own */
         sample->labels = NULL;
     }
     if (status == VS_OK && !scenes)
         status = vs_imageset_labels(s, index, sample->image.width, sample->image.height, &sample->labels, err);
-    if (status == VS_OK) status = normalise(s->preprocess, sample, err);
-    if (status == VS_ERR_CONFIG && !scenes) vs_error_prefix(err, "%s: ", s->files.paths[s->order[index]]);
+    if (status == VS_OK) status = named(s, index, normalise(s->preprocess, sample, err), err);
     if (status != VS_OK) vs_sample_release(sample);
     return status;
 }

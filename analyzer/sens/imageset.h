@@ -20,6 +20,7 @@ typedef struct vs_imageset {
     vs_image_size *sizes;     /* [images] with windows */
     const int64_t *class_ids; /* borrowed, [class_count]: what plain label maps call the model's classes; NULL: by their index */
     size_t class_count;
+    struct vs_image_notes *notes; /* borrowed: told what files say that stops nothing; NULL: nobody is */
 } vs_imageset;
 
 /* One image, ready. */

@@ -46,16 +46,21 @@ static vs_status check_classes(const vs_study *s, vs_error *err) {
                           vs_dataset_name(e->protocol), classes, a->name, a->classes);
 }
 
+static vs_status open_set(vs_study *s, vs_imageset *set, const vs_set_config *of, const char *what, vs_error *err) {
+    if (!of->set) return VS_OK;
+    vs_status status = vs_imageset_open(set, s->config, of, what, s->model->arch.patch, err);
+    if (status != VS_OK) return status;
+    set->notes = &s->image_notes;
+    vs_image_notes_set(&s->image_notes, set, what);
+    return VS_OK;
+}
+
 static vs_status open_sets(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
-    const size_t patch = s->model->arch.patch;
-    vs_status status = VS_OK;
-    if (c->data.calibration.set)
-        status = vs_imageset_open(&s->calibration_set, c, &c->data.calibration, "calibration", patch, err);
-    if (status == VS_OK && c->data.analysis.set)
-        status = vs_imageset_open(&s->analysis_set, c, &c->data.analysis, "analysis", patch, err);
-    if (status == VS_OK && c->data.evaluation.set)
-        status = vs_imageset_open(&s->evaluation_set, c, &c->data.evaluation, "evaluation", patch, err);
+    s->image_notes.progress = s->options.progress;
+    vs_status status = open_set(s, &s->calibration_set, &c->data.calibration, "calibration", err);
+    if (status == VS_OK) status = open_set(s, &s->analysis_set, &c->data.analysis, "analysis", err);
+    if (status == VS_OK) status = open_set(s, &s->evaluation_set, &c->data.evaluation, "evaluation", err);
     if (status == VS_OK) status = check_classes(s, err);
     if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
         status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);
@@ -275,7 +280,7 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK) status = choose_width(s, err);
     if (status == VS_OK) status = open_model(s, err);
     if (status == VS_OK && s->model->arch.head == VS_HEAD_EOMT && config->recipe.p != VS_P_NONE)
-        status = vs_fail(err, VS_ERR_UNSUPPORTED,
+        status = vs_fail(err, VS_ERR_CONFIG,
                          "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", config->path);
     if (status == VS_OK && config->fp16.set && config->fp16.real)
         status = vs_half_real_check(s->model, s->backend, (vs_half_format)config->fp16.format, err);
@@ -544,6 +549,7 @@ void vs_study_release(vs_study *s) {
     vs_imageset_release(&s->calibration_set);
     vs_imageset_release(&s->analysis_set);
     vs_imageset_release(&s->evaluation_set);
+    vs_image_notes_release(&s->image_notes);
     vs_weights_free(s->weights);
     free(s->points);
     release_shared(s);

@@ -6,6 +6,7 @@
 #include "cache.h"
 #include "config.h"
 #include "evaluate.h"
+#include "image_notes.h"
 #include "plant.h"
 #include "results.h"
 
@@ -35,6 +36,7 @@ typedef struct vs_study {
     bool outline; /* the model is names and shapes alone: its values are not read yet */
     vs_weights *weights;
     vs_imageset calibration_set, analysis_set, evaluation_set;
+    vs_image_notes image_notes;
     vs_calibration *calibration;
     vs_float_maps *float_maps; /* for later runs of a batch, or from an earlier one; else NULL */
     bool planted;              /* the model is as the configuration says */

@@ -63,7 +63,6 @@ static vs_status read_into(const vs_reader *r, const char *name, size_t rows, si
     r->model->parameters += t->count;
     if (!to) return VS_OK;
     status = vs_tensor_to_f32(t, to, err);
-    vs_tensorfile_forget(r->file, t);
     return status == VS_OK && r->options->check_values ? check_finite(r->file, t, to, err) : status;
 }
 

@@ -165,7 +165,7 @@ static void errors_keep_the_first(void **state) {
     vs_error_prefix(&err, "file: ");
     assert_string_equal(err.message, "file: first line");
     assert_int_equal(err.code, VS_ERR_IO);
-    assert_int_equal(vs_status_exit_code(VS_ERR_UNSUPPORTED), 2);
+    assert_int_equal(vs_status_exit_code(VS_ERR_UNSUPPORTED), 1);
     assert_int_equal(vs_status_exit_code(VS_ERR_NOTFOUND), 3);
     assert_int_equal(vs_status_exit_code(VS_ERR_BACKEND), 4);
     assert_int_equal(vs_status_exit_code(VS_ERR_INTERRUPTED), 130);
