@@ -106,7 +106,7 @@ static vs_status no_transformer(const vs_ledger *file, vs_error *err) {
         "%s: no Vision Transformer found among %zu tensors: none is called '...patch_embed.proj.weight' (DINOv2, timm) or "
         "'...embeddings.patch_embeddings.projection.weight' (Hugging Face)",
         path, file->count);
-    return vs_explain_failure(file, &(vs_layout){ .names = NULL }, status, err);
+    return vs_explain_failure(file, &(vs_layout){ .names = NULL }, false, status, err);
 }
 
 /* ---- several */

@@ -57,6 +57,10 @@ vs_status vs_eomt_detect(vs_arch *a, const vs_ledger *file, char *class_head, si
     if (!*found) return VS_OK;
     const vs_tensor_entry *queries = find(file, class_head, "queries.weight"),
                           *classes = find(file, class_head, "class_head.weight");
+    if (queries && classes && queries->ndim == 2 && classes->ndim == 2 && queries->shape[1] == classes->shape[1] &&
+        queries->shape[1] != a->width)
+        return vs_fail(err, VS_ERR_SHAPE, "%s: the EoMT head at '%s' is %zu wide, the backbone %zu",
+                       vs_tensorfile_path(file->file), class_head, queries->shape[1], a->width);
     if (!queries || queries->ndim != 2 || queries->shape[0] == 0 || queries->shape[1] != a->width)
         return no_matrix(file, "queries.weight", err);
     if (!classes || classes->ndim != 2 || classes->shape[0] < 2 || classes->shape[1] != a->width)

@@ -192,7 +192,8 @@ static vs_status find_head(search *s, vs_error *err) {
     failed = (vs_error){ 0 };
     vs_status status = vs_eomt_detect(&l->arch, s->from, l->head.linear, sizeof l->head.linear, &queries, &failed);
     if (status == VS_OK && queries) return VS_OK;
-    if (status != VS_OK) first = failed;
+    if (status != VS_OK && status != VS_ERR_SHAPE) return vs_fail(err, status, "%s", failed.message);
+    first = failed;
     for (size_t place = 0; place < PLACES; place++) {
         candidate c;
         leave_out(l);

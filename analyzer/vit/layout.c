@@ -366,9 +366,10 @@ vs_status vs_layout_detect(vs_layout *l, const vs_ledger *file, const vs_ledger 
     if (status != VS_OK) return status;
     status = detect_patch(l, file, err);
     if (status == VS_OK) status = detect_blocks(l, file, err);
-    if (status == VS_OK) status = detect_registers(l, file, err);
+    if (status != VS_OK) return vs_explain_failure(file, l, true, status, err);
+    status = detect_registers(l, file, err);
     if (status == VS_OK) status = detect_positions(l, file, err);
-    if (status != VS_OK) return vs_explain_failure(file, l, status, err);
+    if (status != VS_OK) return vs_explain_failure(file, l, false, status, err);
     status = vs_layout_config_read(&l->config, vs_tensorfile_config(file->file), vs_tensorfile_path(file->file), err);
     if (status == VS_OK) status = decide_rest(l, file, options, err);
     if (status == VS_OK) status = vs_head_detect(l, file, head_file, options, err);

@@ -93,9 +93,10 @@ const char *vs_layout_in_block(const vs_layout_names *names, const char *name, s
  * which computes something else without it: named, with the reason. */
 VS_NODISCARD vs_status vs_account_for_rest(const vs_ledger *file, const vs_layout *layout, const vs_model_options *options,
                                            vs_error *err);
-/* Where reading a model failed with `*err`: parts of it that no layout, or not this one, knows are the truer reason and take its
- * place. layout->names may be NULL: no model was found. Returns the failure's status. */
-vs_status vs_explain_failure(const vs_ledger *file, const vs_layout *layout, vs_status status, vs_error *err);
+/* Where reading a model failed with `*err`: parts of it that its layout does not know, or no layout where it was not the blocks
+ * that failed, are the truer reason and take its place. layout->names may be NULL: no model was found. Returns the failure's
+ * status. */
+vs_status vs_explain_failure(const vs_ledger *file, const vs_layout *layout, bool of_blocks, vs_status status, vs_error *err);
 
 /* `text` of config.json (NULL: all zeros); `path` is for messages. VS_ERR_FORMAT: no JSON object, a value of a wrong kind or, of
  * timm's model_args, one that is not known to be built. */

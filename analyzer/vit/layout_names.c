@@ -92,9 +92,11 @@ static const vs_layout_names layouts[] = {
       .unbuilt = "an OpenAI CLIP checkpoint",
       .present = { "visual.transformer.resblocks.0.attn.in_proj_weight" } },
     { .layout = "timm_clip",
-      .unbuilt = "a timm CLIP checkpoint (a norm before block 0)",
+      .unbuilt = "a model with a norm before block 0, as CLIP's",
       .present = { hub_patch, "norm_pre.weight" } },
-    { .layout = "timm_siglip", .unbuilt = "a timm SigLIP checkpoint", .present = { hub_patch, "attn_pool.latent" } },
+    { .layout = "timm_siglip",
+      .unbuilt = "a model that pools by attention, as SigLIP's",
+      .present = { hub_patch, "attn_pool.latent" } },
 
     { .layout = "dinov2_hub", .present = { hub_patch, "mask_token", "blocks.0.ls1.gamma" }, .block = "blocks.#", HUB },
     { .layout = "dinov2_hub", .present = { hub_patch, "register_tokens", "blocks.0.ls1.gamma" }, .block = "blocks.#", HUB },

@@ -208,11 +208,10 @@ static vs_status read_backbone(const vs_reader *r, const vs_layout *layout, vs_e
 static vs_status check_whole(const vs_model *m, const vs_ledger *file, const vs_layout *layout, const vs_model_options *options,
                              vs_error *err) {
     vs_status status = vs_account_for_rest(file, layout, options, err);
-    if (status == VS_OK) status = vs_layout_check_kind(layout, file, options, err);
     if (status == VS_OK && m->missing_count && !options->shapes_only)
         status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", m->path, m->missing_count,
                          m->missing_count > 1 ? "s are" : " is", m->missing[0]);
-    return status;
+    return status == VS_OK && !m->missing_count ? vs_layout_check_kind(layout, file, options, err) : status;
 }
 
 static vs_status fill(vs_model *m, vs_ledger *file, vs_ledger *head_file, const vs_layout *layout,
@@ -258,7 +257,9 @@ vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options
     vs_tensorfile_close(head_file);
     if (status != VS_OK) {
         vs_model_free(m);
-        return status == VS_ERR_UNSUPPORTED ? VS_ERR_FORMAT : status; /* of a file, not of what was asked for */
+        if (status != VS_ERR_UNSUPPORTED) return status;
+        if (err) err->code = VS_ERR_FORMAT; /* it is the file that cannot be read, not a thing that was asked for */
+        return VS_ERR_FORMAT;
     }
     *out = m;
     return VS_OK;

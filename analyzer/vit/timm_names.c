@@ -14,7 +14,6 @@ static const char *const built[] = {
     "vit_{base,large,so400m,giant}_patch14_reg1_tipsv2",
     "vit_{tiny,small,small_plus,base,large,huge_plus,7b}_patch16_dinov3{,_qkvb}",
     "vit_{small,base,large,giant}_patch16_lingbot",
-    "eva_giant_patch14_clip_224",
 };
 
 /* Why the best known of the others are not. */

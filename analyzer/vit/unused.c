@@ -45,9 +45,11 @@ static const struct {
     { "norm_pre ln_pre pre_layrnorm", "a norm before block 0", false },
     { "fc_norm", "an average-pool head, whose norm stands behind the mean of the patches", false },
     { "attn_pool", "a head that pools by attention", false },
-    { "rel_pos *rel_pos_* *relative_position*", "relative positions", false },
+    { "*rel_pos *rel_pos_* *relative_position*", "relative positions", false },
     { "rope rotary* freqs* inv_freq", "rotary positions of another kind", false },
-    { "ls1 ls2 ls3 gamma_* lambda_* layer_scale*", "LayerScale of another kind", false },
+    { "ls1 ls2 ls3 gamma_* lambda_1 lambda_2 layer_scale*", "LayerScale of another kind", false },
+    { "lambda_q* lambda_k*", "attention that subtracts a second softmax", false },
+    { "q_bias v_bias", "biases of q and v apart (EVA, BEiT), whose models differ in more than tensors", false },
     { "attns ffns attn1 attn2 mlp1 mlp2", "parallel layers", false },
     { "token_norm* blocks_token_only cls_attn*", "class-attention blocks", false },
 };
@@ -172,8 +174,7 @@ static bool is_named(const char *const *names, size_t count, const char *part) {
     return false;
 }
 
-static bool knows(const vs_layout *l, const char *behind, const char *part) {
-    const vs_layout_names *n = l->names;
+static bool knows(const vs_layout_names *n, const char *behind, const char *part) {
     const char *const of_block[] = { n->norm1, n->norm2, n->ls1, n->ls2, n->qkv[0], n->qkv[1], n->qkv[2], n->proj,     n->fc1,
                                      n->fc2,   n->w12,   n->w1,  n->w2,  n->w3,     n->q_bias, n->v_bias, n->bias_mask };
     const char *const outer[] = { n->patch, n->cls, n->distillation, n->registers, n->pos, n->norm, n->prefix_norm, n->periods };
@@ -181,7 +182,13 @@ static bool knows(const vs_layout *l, const char *behind, const char *part) {
                 : is_named(outer, sizeof outer / sizeof *outer, behind);
 }
 
-vs_status vs_explain_failure(const vs_ledger *file, const vs_layout *l, vs_status status, vs_error *err) {
+static bool any_knows(const char *behind, const char *part) {
+    for (size_t i = 0; vs_layout_names_at(i); i++)
+        if (knows(vs_layout_names_at(i), behind, part)) return true;
+    return false;
+}
+
+vs_status vs_explain_failure(const vs_ledger *file, const vs_layout *l, bool of_blocks, vs_status status, vs_error *err) {
     refusal refused = { .labelled = 0 };
     if (status != VS_ERR_FORMAT) return status;
     for (size_t i = 0; i < file->count; i++) {
@@ -191,7 +198,8 @@ vs_status vs_explain_failure(const vs_ledger *file, const vs_layout *l, vs_statu
         size_t chunk, index;
         const char *part = inside ? vs_layout_in_block(l->names, behind, &chunk, &index) : NULL;
         const char *known = known_reason(part ? part : behind, !inside);
-        if (inside ? !knows(l, behind, part) && (part || !harmless(l, name, behind)) : known != NULL)
+        const bool strange = inside && !(of_blocks ? knows(l->names, behind, part) : any_knows(behind, part));
+        if (inside ? strange && (part || !harmless(l, name, behind)) : known != NULL)
             refuse(&refused, part ? part : name, part != NULL, known);
     }
     if (!refused.labelled) return status;
