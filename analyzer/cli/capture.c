@@ -232,6 +232,7 @@ int vs_cli_capture(const vs_command_line *line) {
     vs_config *config = NULL;
     vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, &err);
     if (status == VS_OK) status = vs_config_check_built(config, &err);
+    if (status == VS_OK) status = vs_study_adopt_input(config, &err);
     if (status == VS_OK) status = capture_config(line, config, &err);
     vs_config_free(config);
     return status == VS_OK ? 0 : vs_cli_fail(status, &err);

@@ -76,8 +76,8 @@ int vs_cli_fail(vs_status status, const vs_error *err);
 void vs_cli_warn(const char *format, ...) VS_PRINTF(1, 2);
 /* Text of several lines to stdout; names out of files in it are made harmless for a terminal (vs_printable). */
 void vs_cli_put(const char *text);
-/* A line of stdout that ends with such a name. */
-void vs_cli_name(const char *before, const char *name);
+/* A line of stdout: such a name and, unless NULL, a remark in brackets. */
+void vs_cli_name(const char *before, const char *name, const char *remark);
 /* Set when the user asked to stop (Ctrl-C, SIGTERM); a second signal ends the program at once. */
 const vs_stop *vs_cli_stop(void);
 /* Rate and remaining time on stderr: one moving line on a terminal, a few plain lines otherwise. */

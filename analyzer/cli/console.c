@@ -47,9 +47,11 @@ void vs_cli_put(const char *text) {
     }
 }
 
-void vs_cli_name(const char *before, const char *name) {
+void vs_cli_name(const char *before, const char *name, const char *remark) {
     char *shown = vs_printable_copy(name);
-    printf("%s%s\n", before, shown ? shown : "(no memory for a name)");
+    printf("%s%s", before, shown ? shown : "(no memory for a name)");
+    if (remark) printf("  (%s)", remark);
+    putchar('\n');
     free(shown);
 }
 

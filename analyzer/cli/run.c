@@ -169,6 +169,7 @@ static int run_file(const vs_command_line *line, const char *path) {
     int code = 0;
     vs_status status = vs_batch_load(&batch, path, line->overrides, line->override_count, &err);
     for (size_t i = 0; i < batch.run_count && status == VS_OK; i++) status = vs_config_check_built(batch.runs[i], &err);
+    for (size_t i = 0; i < batch.run_count && status == VS_OK; i++) status = vs_study_adopt_input(batch.runs[i], &err);
     if (status == VS_OK && batch.file)
         code = vs_cli_run_batch(line, &batch);
     else if (status == VS_OK)

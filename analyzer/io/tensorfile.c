@@ -136,7 +136,8 @@ static vs_status find_weights(const char *folder, char **path, vs_error *err) {
     return vs_foreign_folder(folder, err);
 }
 
-/* Beside a lone file config.json may be anybody's: only one with a model_type counts, and a broken one does not matter. */
+/* Beside a lone file config.json may be anybody's: only one with a model_type or a timm architecture counts, and a broken one
+ * does not matter. */
 static vs_status read_config(vs_tensorfile *f, bool of_folder, vs_error *err) {
     char *path = vs_path_relative_to(f->path, "config.json"), *text = NULL;
     size_t size = 0;
@@ -151,7 +152,8 @@ static vs_status read_config(vs_tensorfile *f, bool of_folder, vs_error *err) {
             status = vs_fail(of_folder ? err : NULL, VS_ERR_FORMAT, "%s:%d:%d: %s", path, config ? 1 : at.line,
                              config ? 1 : at.column, config ? "no JSON object" : at.text);
     }
-    if (status == VS_OK && (of_folder || json_is_string(json_object_get(config, "model_type")))) {
+    if (status == VS_OK && (of_folder || json_is_string(json_object_get(config, "model_type")) ||
+                            json_is_string(json_object_get(config, "architecture")))) {
         f->config = text;
         text = NULL;
     }

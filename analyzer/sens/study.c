@@ -178,8 +178,8 @@ static bool is_missing(const char *path) { return path && access(path, F_OK) != 
 
 /* A model file that is not there: what the configuration calls it, where it was looked for, and where it is published. */
 static vs_status name_missing(const vs_config *c, vs_error *err) {
-    const bool head = !is_missing(c->model.checkpoint) && is_missing(c->model.head);
-    const char *key = head ? "model.head" : "model.checkpoint", *path = head ? c->model.head : c->model.checkpoint;
+    const bool head = !is_missing(c->model.checkpoint) && is_missing(vs_config_head_file(c));
+    const char *key = head ? "model.head" : "model.checkpoint", *path = head ? vs_config_head_file(c) : c->model.checkpoint;
     char place[512], url[256], reason[512];
     if (!err) return VS_ERR_NOTFOUND;
     snprintf(reason, sizeof reason, "%.511s", err->message);
@@ -195,12 +195,56 @@ vs_model_options vs_study_model_options(const vs_config *c, bool shapes_only) {
                                .arch = c->model.arch,
                                .heads = (size_t)c->model.heads,
                                .eps = c->model.eps,
-                               .head_path = c->model.head,
+                               .prefix = c->model.prefix,
+                               .head_path = vs_config_head_file(c),
+                               .no_head = vs_config_without_head(c),
+                               .allow_unused = (const char *const *)c->model.allow_unused.items,
+                               .allow_unused_count = c->model.allow_unused.count,
                                .rope = (vs_rope_periods)c->model.rope,
                                .bias_mask = (vs_bias_mask)c->model.bias_mask,
                                .check_values = !shapes_only,
                                .hash = !shapes_only,
                                .shapes_only = shapes_only };
+}
+
+vs_status vs_study_adopt_input(vs_config *c, vs_error *err) {
+    static const char mean[] = "data.preprocess.mean", std[] = "data.preprocess.std";
+    static const double rounding = 5e-3; /* 0.485 of 255 against 123.675 */
+    vs_preprocess_config *p = &c->data.preprocess;
+    vs_input input;
+    vs_status status = vs_input_read(&input, c->model.checkpoint, err);
+    const bool own_mean = vs_config_is_written(c, mean), own_std = vs_config_is_written(c, std);
+    if (status != VS_OK || !input.from) return status;
+    for (size_t i = 0; i < 3; i++) {
+        const double m = own_mean ? p->mean[i] : input.mean[i], d = own_std ? p->std[i] : input.std[i];
+        const bool other = !(fabs(m - p->mean[i]) <= rounding) || !(fabs(d - p->std[i]) <= rounding);
+        if (other) p->normalize_from = input.from;
+    }
+    if (!p->normalize_from) return VS_OK;
+    if (!own_mean) memcpy(p->mean, input.mean, sizeof p->mean);
+    if (!own_std) memcpy(p->std, input.std, sizeof p->std);
+    return VS_OK;
+}
+
+/* What was taken, in one line, and below it what the user should know of it. */
+static vs_status tell_model(const vs_study *s, vs_error *err) {
+    const vs_progress *to = &s->options.progress;
+    const vs_preprocess_config *p = &s->config->data.preprocess;
+    if (!to->note) return VS_OK;
+    char *taken = vs_model_taken(s->model), *input = NULL, *head = NULL;
+    if (p->normalize_from)
+        input = vs_format("mean %.6g %.6g %.6g, std %.6g %.6g %.6g: from %s beside the weights, not the defaults", p->mean[0],
+                          p->mean[1], p->mean[2], p->std[0], p->std[1], p->std[2], p->normalize_from);
+    if (s->model->head_note)
+        head = vs_format("warning: no head is taken: %s; 'model.head: none' says that none is wanted", s->model->head_note);
+    const bool whole = taken && (input || !p->normalize_from) && (head || !s->model->head_note);
+    if (whole) to->note(to->context, taken);
+    if (whole && input) to->note(to->context, input);
+    if (whole && head) to->note(to->context, head);
+    free(taken);
+    free(input);
+    free(head);
+    return whole ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory to tell what was taken");
 }
 
 static vs_status read_model(vs_study *s, bool shapes_only, vs_error *err) {
@@ -297,6 +341,7 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
         end_stage(s);
     }
     s->planted = status == VS_OK || s->planted;
+    if (status == VS_OK) status = tell_model(s, err);
     if (status == VS_OK) status = vs_weights_bind(&s->weights, s->backend, s->model, err);
     if (status == VS_OK) status = fill_rows(s, err);
     if (status == VS_OK) status = plan_surfaces(s, err);
