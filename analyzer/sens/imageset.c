@@ -9,6 +9,11 @@
 
 static bool is_scenes(const vs_imageset *s) { return s->config->scenes.set; }
 
+static int by_number(const void *a, const void *b) {
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
 /* The first `count` of a seeded shuffle, back in their own order. */
 static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
     vs_rng rng = { seed };
@@ -17,12 +22,7 @@ static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
         s->order[i] = s->order[j];
         s->order[j] = t;
     }
-    for (size_t i = 1; i < count; i++)
-        for (size_t j = i; j > 0 && s->order[j - 1] > s->order[j]; j--) {
-            const size_t t = s->order[j];
-            s->order[j] = s->order[j - 1];
-            s->order[j - 1] = t;
-        }
+    qsort(s->order, count, sizeof *s->order, by_number);
     s->images = count;
 }
 
