@@ -2,6 +2,7 @@
 # results of an undisturbed one, or with one line that says why, another exit code, and no file that differs.
 . "$(dirname "$0")/../cli/lib.sh"
 shim=$3 make_model=$4 full=${5:-}
+timeout=$(command -v timeout)
 points=0 right=0 refused=0
 
 "$make_model" "$dir/tiny.safetensors" || { echo "no model"; exit 1; }
@@ -19,11 +20,15 @@ fp16: {policies: [fused]}
 surfaces: {layers: [blocks.1.mlp.fc2], formats: [png], npy: true}
 END
 
-# start OUT COMMAND [VARIABLE=VALUE...]: the exit code is in $code
+# start OUT COMMAND [VARIABLE=VALUE...]: the exit code is in $code. Command `bare` is a run that finds no gnuplot, which takes far
+# longer than all else.
 start() {
     out=$1 command=$2
     shift 2
-    timeout 120 env "$@" "$vitscope" "$command" "$dir/f.yaml" --out "$out" --threads 2 >"$dir/stdout" 2>"$dir/stderr"
+    [ "$command" = bare ] && set -- run PATH=/nowhere "$@" || set -- "$command" "$@"
+    word=$1
+    shift
+    timeout 120 env "$@" "$vitscope" "$word" "$dir/f.yaml" --out "$out" --threads 2 >"$dir/stdout" 2>"$dir/stderr"
     code=$?
 }
 
@@ -45,16 +50,20 @@ judge() {
     done
 }
 
-# sweep COMMAND MOST: each kind's calls fail at up to MOST places, spread evenly; for malloc, whose calls are nearly all in the
-# matrix library's code generation, twice more over the last quarter.
+# sweep COMMAND MOST [KIND...]: each kind's calls (default: of all kinds) fail at up to MOST places, spread evenly; for malloc, whose
+# calls are nearly all in the matrix library's code generation, twice more over the last quarter.
 sweep() {
+    command=$1 most=$2
+    shift 2
+    kinds=" $* "
+    set -- "$command" "$most"
     start "$dir/$1" "$1" LD_PRELOAD="$shim" VS_FAULT_COUNTS="$dir/counts"
     [ "$code" = 0 ] || { miss "$1: undisturbed: exit code $code"; cat "$dir/stderr"; return; }
-    awk -v most="$2" 'function spread(kind, from, n, most) {
+    awk -v most="$2" -v kinds="$kinds" 'function spread(kind, from, n, most) {
         p = n < most ? n : most
         for (k = 0; k < p; k++) print kind, from + 1 + int((k + 0.5) * n / p)
-    } {
-        spread($1, -0, $2, most)
+    } kinds != "  " && !index(kinds, " " $1 " ") { next } {
+        spread($1, 0, $2, most)
         if ($1 == "malloc") spread($1, int($2 * 0.75), int($2 * 0.25), 2 * most)
     }' "$dir/counts" >"$dir/points.$1"
     while read -r kind number; do
@@ -66,8 +75,8 @@ sweep() {
 
 # limited KILOBYTES: a run in so much address space
 limited() {
-    command=run out=$dir/o
-    (ulimit -v "$1" && exec timeout 120 "$vitscope" run "$dir/f.yaml" --out "$out" --threads 2 >"$dir/stdout" 2>"$dir/stderr")
+    command=bare out=$dir/o
+    (ulimit -v "$1" && PATH=/nowhere && exec "$timeout" 120 "$vitscope" run "$dir/f.yaml" --out "$out" --threads 2 >"$dir/stdout" 2>"$dir/stderr")
     code=$?
 }
 
@@ -92,11 +101,13 @@ limits() {
 }
 
 if [ "$full" = full ]; then
-    for command in run fp16 capture; do sweep $command 40; done
+    for name in bare fp16 capture; do sweep $name 40; done
+    sweep run 12 fopen open write fwrite fflush fclose pipe fork tmpfile thread
     limits 16 2048
     [ $points -ge 800 ] || miss "only $points points"
 else
-    sweep run 1
+    sweep bare 1
+    sweep run 1 pipe fork tmpfile
 fi
 echo "$points points: $right right, $refused refused, $failures wrong"
 finish
