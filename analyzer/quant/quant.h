@@ -63,6 +63,7 @@ typedef struct vs_channel_range {
 typedef struct vs_calibration {
     vs_channel_range *ranges; /* [vs_site_count(depth)] */
     size_t depth, images;
+    double seconds; /* that the images took, as whoever ran them notes; for estimates, not for results */
 } vs_calibration;
 
 VS_NODISCARD vs_status vs_calibration_create(vs_calibration **out, const vs_arch *arch, vs_error *err);

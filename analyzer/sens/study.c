@@ -404,9 +404,10 @@ vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
         begin_stage(s, "calibration");
         vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
         end_stage(s);
-        s->forward_seconds = s->stages[s->stage_count - 1].seconds / (double)s->calibration_set.count;
         if (status != VS_OK) return status;
+        s->calibration->seconds = s->stages[s->stage_count - 1].seconds;
     }
+    if (s->calibration && s->calibration->images) s->forward_seconds = s->calibration->seconds / (double)s->calibration->images;
     vs_config without = *s->config; /* nothing to measure layer by layer: no variants for recipes either */
     if (s->analysis_set.count == 0) without.analyze.recipes.count = 0;
     vs_status status = vs_states_create(&s->states, &without, s->weights, s->calibration, err);

@@ -52,7 +52,8 @@ typedef struct vs_study {
     vs_stage_time stages[VS_MAX_STAGES];
     size_t stage_count;
     double stage_start;
-    double forward_seconds; /* of one image, as calibration took; estimates what a sweep will take */
+    double
+        forward_seconds; /* of one image, as calibration took, of this run or an earlier one; estimates what a sweep will take */
     vs_study_options options;
 } vs_study;
 
