@@ -222,7 +222,8 @@ static const vs_field set_fields[] = {
     { .key = "labels",
       .type = VS_FIELD_PATH,
       .offset = IN(vs_set_config, labels),
-      .doc = "folder of label maps: PNG of the image's stem, grey or palette, of the image's size before it is scaled" },
+      .doc = "folder of label maps: PNG of the image's stem, in the same subfolders as the image or in the folder itself, grey "
+             "or palette, of the image's size before it is scaled" },
     { .key = "protocol",
       .type = VS_FIELD_ENUM,
       .offset = IN(vs_set_config, protocol),

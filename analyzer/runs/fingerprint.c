@@ -156,12 +156,16 @@ static vs_status add_checkpoint(vs_fingerprint *f, const char *path, vs_error *e
 
 /* ---- images and label maps */
 
-/* A file that cannot be read is part of what there is: whether it is needed, the study finds out. */
-static void hash_file(vs_sha256 *sha, const char *path) {
+/* A file that is not there is part of what there is: whether it is needed, the study finds out. */
+static vs_status hash_file(vs_sha256 *sha, const char *path, vs_error *err) {
     char hex[65];
-    if (vs_file_sha256(path, hex, NULL) != VS_OK) snprintf(hex, sizeof hex, "%64s", "none");
+    vs_error own = { 0 };
+    const vs_status status = vs_file_sha256(path, hex, &own);
+    if (status != VS_OK && status != VS_ERR_NOTFOUND && status != VS_ERR_IO) return vs_fail(err, status, "%s", own.message);
+    if (status != VS_OK) snprintf(hex, sizeof hex, "%64s", "none");
     vs_sha256_update(sha, path, strlen(path) + 1);
     vs_sha256_update(sha, hex, sizeof hex);
+    return VS_OK;
 }
 
 static vs_status add_set(vs_fingerprint *f, const vs_config *c, const vs_set_config *of, const char *what, vs_error *err) {
@@ -173,13 +177,13 @@ static vs_status add_set(vs_fingerprint *f, const vs_config *c, const vs_set_con
     uint8_t digest[32];
     char hex[65];
     vs_sha256_init(&sha);
-    for (size_t i = 0; i < set.images; i++) {
-        hash_file(&sha, vs_imageset_path(&set, i));
-        if (set.label_paths) hash_file(&sha, set.label_paths[i]);
+    for (size_t i = 0; i < set.images && status == VS_OK; i++) {
+        status = hash_file(&sha, vs_imageset_path(&set, i), err);
+        if (status == VS_OK && set.label_paths) status = hash_file(&sha, set.label_paths[i], err);
     }
     vs_sha256_final(&sha, digest);
     vs_hex(digest, sizeof digest, hex);
-    status = add(f, vs_format("%sdata.%s", images_prefix, what), vs_strdup(hex), err);
+    if (status == VS_OK) status = add(f, vs_format("%sdata.%s", images_prefix, what), vs_strdup(hex), err);
     vs_imageset_release(&set);
     return status;
 }

@@ -29,16 +29,24 @@ static bool is_below(const char *name) {
     return true;
 }
 
-static json_t *read_json(const char *dir, const char *name) {
+/* *out NULL: there is none, or it is broken. A failure of the machine is an error: files that the record lists must be known. */
+static vs_status read_json(const char *dir, const char *name, json_t **out, vs_error *err) {
     char *path = vs_path_join(dir, name), *text = NULL;
     size_t size = 0;
-    json_t *o = NULL;
-    if (path && vs_read_file(path, largest_record, &text, &size, NULL) == VS_OK) o = json_loadb(text, size, 0, NULL);
+    json_error_t at = { 0 };
+    *out = NULL;
+    vs_status status = path ? vs_read_file(path, largest_record, &text, &size, err) : no_memory(err);
+    if (status == VS_OK && !(*out = json_loadb(text, size, 0, &at)) && json_error_code(&at) == json_error_out_of_memory)
+        status = no_memory(err);
     free(text);
     free(path);
-    if (json_is_object(o)) return o;
-    json_decref(o);
-    return NULL;
+    if (*out && !json_is_object(*out)) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    if (status != VS_ERR_NOTFOUND) return status;
+    if (err) *err = (vs_error){ 0 };
+    return VS_OK;
 }
 
 vs_status vs_run_outputs(const json_t *record, vs_names *names, vs_error *err) {
@@ -52,9 +60,10 @@ vs_status vs_run_outputs(const json_t *record, vs_names *names, vs_error *err) {
 }
 
 static vs_status remember(vs_run_folder *f, vs_error *err) {
-    json_t *journal = read_json(f->dir, journal_name);
-    f->record = read_json(f->dir, record_name);
-    vs_status status = vs_run_outputs(f->record, &f->owned, err);
+    json_t *journal = NULL;
+    vs_status status = read_json(f->dir, record_name, &f->record, err);
+    if (status == VS_OK) status = read_json(f->dir, journal_name, &journal, err);
+    if (status == VS_OK) status = vs_run_outputs(f->record, &f->owned, err);
     if (status == VS_OK) status = vs_run_outputs(journal, &f->owned, err);
     json_decref(journal);
     return status;

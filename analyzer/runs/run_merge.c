@@ -14,13 +14,17 @@ static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "n
 
 static vs_run_part other_of(vs_run_part command) { return command == VS_PART_RUN ? VS_PART_FP16 : VS_PART_RUN; }
 
-static bool is_intact(const vs_run_folder *f, const char *name) {
+/* What cannot be read for want of memory is not therefore changed. */
+static vs_status check_intact(const vs_run_folder *f, const char *name, bool *intact, vs_error *err) {
     vs_run_part part;
     const char *sum = vs_run_folder_sum(f, name, &part);
     char hex[65], *path = vs_path_join(f->dir, name);
-    const bool intact = sum && path && vs_file_sha256(path, hex, NULL) == VS_OK && strcmp(hex, sum) == 0;
+    vs_error own = { 0 };
+    const vs_status status = path ? vs_file_sha256(path, hex, &own) : VS_ERR_NOMEM;
     free(path);
-    return intact;
+    *intact = status == VS_OK && sum && strcmp(hex, sum) == 0;
+    if (status == VS_OK || status == VS_ERR_NOTFOUND) return VS_OK;
+    return *own.message ? vs_fail(err, status, "%s", own.message) : no_memory(err);
 }
 
 /* The section fp16 of both configurations as run.json has it. */
@@ -52,13 +56,16 @@ vs_status vs_run_merge_plan(vs_run_merge *m, const vs_run_folder *f, const vs_co
         snprintf(m->replaced, sizeof m->replaced, "%s", why);
         return VS_OK;
     }
-    if (!is_intact(f, results_name)) {
+    bool intact = false;
+    vs_status status = check_intact(f, results_name, &intact, err);
+    if (status != VS_OK) return status;
+    if (!intact) {
         snprintf(m->replaced, sizeof m->replaced, "%s changed", results_name);
         return VS_OK;
     }
     const json_t *section = json_object_get(json_object_get(other, "config"), half_key);
     if (command == VS_PART_FP16 && json_is_object(section)) {
-        vs_status status = compare_sections(m, f, config, section, err);
+        status = compare_sections(m, f, config, section, err);
         if (status != VS_OK) return status;
     }
     m->other = other;
@@ -100,14 +107,23 @@ vs_status vs_run_merge_results(const vs_run_merge *m, const vs_run_folder *f, si
 
 static char *join(const char *first, const char *second) { return vs_format("%s%s%s", first, marker, second); }
 
+/* *was NULL: there is none. */
+static vs_status read_summary(const vs_run_folder *f, char **was, vs_error *err) {
+    char *path = vs_path_join(f->dir, summary_name);
+    size_t size = 0;
+    vs_error own = { 0 };
+    const vs_status status = path ? vs_read_file(path, largest_results, was, &size, &own) : no_memory(&own);
+    free(path);
+    return status == VS_OK || status == VS_ERR_NOTFOUND ? VS_OK : vs_fail(err, status, "%s", own.message);
+}
+
 vs_status vs_run_merge_summary(const vs_run_merge *m, const vs_run_folder *f, const char *text, char **joined, vs_error *err) {
     *joined = NULL;
-    char *path = m->other ? vs_path_join(f->dir, summary_name) : NULL, *was = NULL;
-    size_t size = 0;
-    const bool there = path && vs_read_file(path, largest_results, &was, &size, NULL) == VS_OK;
-    free(path);
-    char *cut = there ? strstr(was, marker) : NULL;
-    if (!there)
+    char *was = NULL;
+    vs_status status = m->other ? read_summary(f, &was, err) : VS_OK;
+    if (status != VS_OK) return status;
+    char *cut = was ? strstr(was, marker) : NULL;
+    if (!was)
         *joined = vs_strdup(text);
     else if (m->command == VS_PART_RUN)
         *joined = join(text, cut ? cut + strlen(marker) : was);

@@ -74,6 +74,18 @@ static void a_difference_has_words(void **state) {
     assert_false(vs_fingerprint_equals(&print, NULL, true, why, sizeof why));
 }
 
+static void runs_of_a_batch_agree(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    json_t *seen = json_object();
+    assert_int_equal(vs_fingerprint_agree(seen, &print, NULL, &err), VS_OK);
+    assert_int_equal(vs_fingerprint_agree(seen, &print, NULL, &err), VS_OK);
+    assert_int_equal(json_object_size(seen), 1); /* the file alone is shared */
+    assert_int_equal(json_object_set_new(seen, "file m", json_string("x")), 0);
+    check_error(vs_fingerprint_agree(seen, &print, NULL, &err), &err, VS_ERR_IO, "file m changed while the batch was at work");
+    json_decref(seen);
+}
+
 /* A run with these files; NULL ends the list. */
 static void run(const char *const *files, const vs_names *kept) {
     vs_error err = { 0 };
@@ -185,6 +197,7 @@ static void images_have_files_of_their_own(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_difference_has_words),
+        cmocka_unit_test(runs_of_a_batch_agree),
         cmocka_unit_test_setup_teardown(files_of_the_run_before_go, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(a_killed_run_is_repaired, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(new_files_do_not_mix_with_old_ones, make_dir, remove_dir),
