@@ -341,7 +341,8 @@ static const vs_field preprocess_fields[] = {
       .offset = AT(data.preprocess.orientation),
       .names = orientations,
       .fallback = "auto",
-      .doc = "pixels as the file stores them (what PIL and torchvision give), or turned upright by the EXIF orientation of JPEG, PNG "
+      .doc = "pixels as the file stores them (what PIL and torchvision give), or turned upright by the EXIF orientation of JPEG, "
+             "PNG "
              "and WebP; auto: stored, but with mmseg exif, as opencv turns them; label maps are never turned" },
     { .key = "mean",
       .type = VS_FIELD_TRIPLE,

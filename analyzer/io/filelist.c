@@ -90,8 +90,8 @@ typedef struct place {
 
 typedef struct walk {
     vs_filelist *list;
-    vs_filelist folders; /* to be read, in this order */
-    size_t next;
+    vs_filelist folders, links; /* to be read, in this order; links when there are no other folders left */
+    size_t next, next_link;
     place *seen; /* read, or not to be read: a link may lead back to one */
     size_t seen_count, seen_capacity;
 } walk;
@@ -113,12 +113,17 @@ static vs_status visit(walk *w, const char *dir, const char *name, vs_error *err
     char *path = vs_path_join(dir, name);
     struct stat info;
     if (!path) return vs_fail(err, VS_ERR_NOMEM, "no memory for a list of images");
-    const bool there = stat(path, &info) == 0, folder = there && S_ISDIR(info.st_mode);
-    if (folder) return add(&w->folders, path, err);
+    const bool there = stat(path, &info) == 0, folder = there && S_ISDIR(info.st_mode),
+               link = folder && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    if (folder) return add(link ? &w->links : &w->folders, path, err);
     if (is_image(name)) return add(w->list, path, err); /* one that cannot be read says so when it is read */
     if (there) add_other(w->list, name);
     free(path);
     return VS_OK;
+}
+
+static void sort_from(const vs_filelist *list, size_t first) {
+    if (list->count > first) qsort(list->paths + first, list->count - first, sizeof *list->paths, by_bytes);
 }
 
 static void cut(vs_filelist *list, size_t count) {
@@ -129,7 +134,7 @@ static void cut(vs_filelist *list, size_t count) {
 static vs_status read_folder(walk *w, const char *dir, bool asked_for, vs_error *err) {
     enum { RESULTS = 1, RUN = 2 };
     const vs_filelist before = *w->list;
-    const size_t folders = w->folders.count;
+    const size_t folders = w->folders.count, links = w->links.count;
     unsigned marks = 0;
     DIR *d = opendir(dir);
     if (!d) return vs_fail(err, VS_ERR_IO, "%s: %s", dir, strerror(errno));
@@ -143,23 +148,26 @@ static vs_status read_folder(walk *w, const char *dir, bool asked_for, vs_error 
     if (marks == (RESULTS | RUN) && !asked_for) {
         cut(w->list, before.count);
         cut(&w->folders, folders);
+        cut(&w->links, links);
         w->list->others = before.others;
         memcpy(w->list->kinds, before.kinds, sizeof before.kinds);
     }
-    qsort(w->folders.paths + folders, w->folders.count - folders, sizeof *w->folders.paths, by_bytes);
+    sort_from(&w->folders, folders);
+    sort_from(&w->links, links);
     return status;
 }
 
 static vs_status read_next_folder(walk *w, vs_error *err) {
-    const size_t at = w->next++;
-    const char *dir = w->folders.paths[at];
+    const bool plain = w->next < w->folders.count, asked_for = w->next == 0;
+    const char *dir = plain ? w->folders.paths[w->next++] : w->links.paths[w->next_link++];
     struct stat info;
     if (stat(dir, &info) != 0) return vs_fail(err, VS_ERR_IO, "%s: %s", dir, strerror(errno));
     if (is_seen(w, &info)) return VS_OK;
     if (w->seen_count >= VS_FILELIST_MAX_FOLDERS)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: more than %d folders below %s", dir, (int)VS_FILELIST_MAX_FOLDERS, w->folders.paths[0]);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: more than %d folders below %s", dir, (int)VS_FILELIST_MAX_FOLDERS,
+                       w->folders.paths[0]);
     vs_status status = note_seen(w, &info, err);
-    return status == VS_OK ? read_folder(w, dir, at == 0, err) : status;
+    return status == VS_OK ? read_folder(w, dir, asked_for, err) : status;
 }
 
 static vs_status read_tree(vs_filelist *list, const char *dir, const char *const *skip, size_t skip_count, vs_error *err) {
@@ -170,8 +178,9 @@ static vs_status read_tree(vs_filelist *list, const char *dir, const char *const
     for (size_t i = 0; i < skip_count && status == VS_OK; i++)
         if (stat(skip[i], &info) == 0 && !(there && info.st_dev == root.st_dev && info.st_ino == root.st_ino))
             status = note_seen(&w, &info, err);
-    while (status == VS_OK && w.next < w.folders.count) status = read_next_folder(&w, err);
+    while (status == VS_OK && (w.next < w.folders.count || w.next_link < w.links.count)) status = read_next_folder(&w, err);
     vs_filelist_release(&w.folders);
+    vs_filelist_release(&w.links);
     free(w.seen);
     return status;
 }
@@ -203,7 +212,9 @@ vs_status vs_filelist_make(vs_filelist *list, const char *source, const char *co
     } else {
         return vs_fail(err, VS_ERR_NOTFOUND, "%s: %s", source, strerror(errno));
     }
-    if (status == VS_OK && list->count == 0) status = vs_fail(err, VS_ERR_NOTFOUND, "%s: no PNG, JPEG or WebP images there", source);
+    if (status == VS_OK && list->count == 0)
+        status = vs_fail(err, VS_ERR_NOTFOUND, "%s: no PNG, JPEG or WebP images there%s%s%s", source,
+                         list->others ? ", only files of other kinds (" : "", list->kinds, list->others ? ")" : "");
     if (status != VS_OK) {
         vs_filelist_release(list);
         return status;

@@ -15,10 +15,10 @@ typedef struct vs_filelist {
     char kinds[120]; /* the endings of some of them */
 } vs_filelist;
 
-/* `source`: a folder (*.png *.jpg *.jpeg *.webp, any case, of it and of its subfolders; hidden names and folders that hold a run's
- * results.json and run.json are passed over, one that several links lead to is read once), a glob, a .txt list (a path a line,
- * relative to the list, # comments), or one image. `skip`: folders that are not read, where they lie below. VS_ERR_NOTFOUND if
- * nothing is there, naming the source. Sorted by path bytes, no duplicates. */
+/* `source`: a folder (*.png *.jpg *.jpeg *.webp, any case, of it and of its subfolders; hidden names and folders that hold a
+ * run's results.json and run.json are passed over, one that several links lead to is read once), a glob, a .txt list (a path a
+ * line, relative to the list, # comments), or one image. `skip`: folders that are not read, where they lie below. VS_ERR_NOTFOUND
+ * if nothing is there, naming the source. Sorted by path bytes, no duplicates. */
 VS_NODISCARD vs_status vs_filelist_make(vs_filelist *list, const char *source, const char *const *skip, size_t skip_count,
                                         vs_error *err);
 void vs_filelist_release(vs_filelist *list);

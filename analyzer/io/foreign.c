@@ -29,7 +29,8 @@ static const signature signatures[] = {
     { 0, 8, "\x89HDF\r\n\x1a\n", "an HDF5 file (Keras), which is not read: give a torch or safetensors checkpoint" },
     { 0, 6, "\x93NUMPY", "a NumPy array, which is not read: give a torch or safetensors checkpoint" },
     { 0, 8, "PYTORCH1", "a preview format of torch that was never released: save it again with torch.save" },
-    { 257, 5, "ustar", "a tar archive: unpack it; if torch < 0.2 wrote it, load it with torch.load and save it again with torch.save" },
+    { 257, 5, "ustar",
+      "a tar archive: unpack it; if torch < 0.2 wrote it, load it with torch.load and save it again with torch.save" },
     { 0, 2, "\x1f\x8b", "compressed with gzip" PACKED },
     { 0, 3, "BZh", "compressed with bzip2" PACKED },
     { 0, 6, "\xfd\x37zXZ\0", "compressed with xz" PACKED },
@@ -69,8 +70,9 @@ static const signature weak[] = {
 static const struct {
     const char *ending, *what;
 } endings[] = {
-    { ".distcp", "one part of a torch.distributed checkpoint: join the parts with python -m torch.distributed.checkpoint.format_utils "
-                 "dcp_to_torch FOLDER FILE" },
+    { ".distcp",
+      "one part of a torch.distributed checkpoint: join the parts with python -m torch.distributed.checkpoint.format_utils "
+      "dcp_to_torch FOLDER FILE" },
     { ".onnx", "an ONNX graph, " EXPORTED },
     { ".engine", "a TensorRT engine, " EXPORTED },
     { ".plan", "a TensorRT engine, " EXPORTED },
@@ -117,8 +119,8 @@ static bool take_varint(const uint8_t *p, size_t size, size_t *at, uint64_t *val
     return false;
 }
 
-/* onnx.ModelProto: 1 ir_version, 2, 3 producer, 4 domain, 5 model_version, 6 doc_string, 7 graph, 8 opset_import; the first is always
- * there, and one of the last two. */
+/* onnx.ModelProto: 1 ir_version, 2, 3 producer, 4 domain, 5 model_version, 6 doc_string, 7 graph, 8 opset_import; the first is
+ * always there, and one of the last two. */
 static bool is_onnx(const uint8_t *head, size_t size, size_t file_size) {
     size_t at = 0;
     bool version = false;
@@ -182,9 +184,10 @@ vs_status vs_foreign_refuse(const vs_source *source, const uint8_t *head, size_t
     what = BY_SIGNATURE(weak, head, size);
     char shown[3 * 8 + 1] = "";
     for (size_t i = 0; i < size && i < 8; i++) snprintf(shown + 3 * i, sizeof shown - 3 * i, " %02x", head[i]);
-    return vs_fail(err, VS_ERR_FORMAT,
-                   "%s: no checkpoint that is known (safetensors, torch.save, an index of shards): %zu bytes that begin with%s%s%s",
-                   source->label, source->size, shown, what ? ": " : "", what ? what : "");
+    return vs_fail(
+        err, VS_ERR_FORMAT,
+        "%s: no checkpoint that is known (safetensors, torch.save, an index of shards): %zu bytes that begin with%s%s%s",
+        source->label, source->size, shown, what ? ": " : "", what ? what : "");
 }
 
 /* ---- folders */
@@ -192,8 +195,9 @@ vs_status vs_foreign_refuse(const vs_source *source, const uint8_t *head, size_t
 static const struct {
     const char *member, *what;
 } members[] = {
-    { "adapter_config.json", "a PEFT adapter (adapter_config.json), which is no model: join it with its base model (merge_and_unload) and "
-                             "save that; to study weights beside it as they are, give their file" },
+    { "adapter_config.json",
+      "a PEFT adapter (adapter_config.json), which is no model: join it with its base model (merge_and_unload) and "
+      "save that; to study weights beside it as they are, give their file" },
     { ".metadata", "a torch.distributed checkpoint of several parts: join them with python -m "
                    "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE" },
     { "zero_to_fp32.py", "a DeepSpeed checkpoint: gather its weights with the zero_to_fp32.py in it" },

@@ -61,10 +61,10 @@ static vs_status no_weights(const vs_tensor_entry *t, vs_error *err) {
 vs_status vs_tensor_to_f32(const vs_tensor_entry *t, float *out, vs_error *err) {
     enum { PIECE = 1 << 15 }; /* bytes: a multiple of every type's */
     uint8_t piece[PIECE];
-    const size_t width = t->dtype == VS_DTYPE_F32                              ? 4
-                         : t->dtype == VS_DTYPE_F64                            ? 8
+    const size_t width = t->dtype == VS_DTYPE_F32                                ? 4
+                         : t->dtype == VS_DTYPE_F64                              ? 8
                          : t->dtype == VS_DTYPE_F16 || t->dtype == VS_DTYPE_BF16 ? 2
-                                                                               : 0;
+                                                                                 : 0;
     if (width == 0) return no_weights(t, err);
     for (size_t done = 0; done < t->count;) {
         const size_t n = t->count - done < PIECE / width ? t->count - done : PIECE / width;

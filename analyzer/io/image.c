@@ -34,8 +34,8 @@ vs_status vs_image_check_size(size_t width, size_t height, const char *label, vs
 vs_status vs_image_check_memory(const vs_image_header *h, size_t beside, const char *label, vs_error *err) {
     const size_t pixels = 3 * h->width * h->height;
     if (beside <= VS_IMAGE_MAX_MEMORY && pixels <= VS_IMAGE_MAX_MEMORY - beside) return VS_OK;
-    return vs_fail(err, VS_ERR_FORMAT, "%s: to decode this image of %zux%zu takes %zu MB, more than the limit of %d", label, h->width,
-                   h->height, (pixels + beside) >> 20, VS_IMAGE_MAX_MEMORY >> 20);
+    return vs_fail(err, VS_ERR_FORMAT, "%s: to decode this image of %zux%zu takes %zu MB, more than the limit of %d", label,
+                   h->width, h->height, (pixels + beside) >> 20, VS_IMAGE_MAX_MEMORY >> 20);
 }
 
 void vs_image_warn(vs_image_info *info, const char *text) {
@@ -112,7 +112,8 @@ static vs_status read_with(decoder function, const vs_source *source, bool uprig
     return status;
 }
 
-static vs_status read_file(decoder function, const char *path, bool upright, vs_image *image, vs_image_info *info, vs_error *err) {
+static vs_status read_file(decoder function, const char *path, bool upright, vs_image *image, vs_image_info *info,
+                           vs_error *err) {
     vs_source source;
     *image = (vs_image){ 0 };
     vs_status status = vs_source_open(&source, path, err);

@@ -31,8 +31,8 @@ void vs_image_release(vs_image *image); /* total: safe on a zeroed image */
 VS_NODISCARD vs_status vs_image_create(vs_image *image, size_t width, size_t height, size_t channels, vs_error *err);
 
 /* Reads PNG, JPEG or WebP (by content) as RGB: grey is replicated, alpha dropped, 16 bit reduced to 8, palette expanded.
- * upright: turned as its EXIF orientation asks; else as stored. `info` may be NULL. Errors name the file and what is wrong with it;
- * what is above the limits is refused before memory is taken, a JPEG whose end is missing too (VS_ERR_FORMAT). */
+ * upright: turned as its EXIF orientation asks; else as stored. `info` may be NULL. Errors name the file and what is wrong with
+ * it; what is above the limits is refused before memory is taken, a JPEG whose end is missing too (VS_ERR_FORMAT). */
 VS_NODISCARD vs_status vs_image_read_as(vs_image *image, const char *path, bool upright, vs_image_info *info, vs_error *err);
 /* As stored, from a file or from memory. */
 VS_NODISCARD vs_status vs_image_read(vs_image *image, const char *path, vs_error *err);

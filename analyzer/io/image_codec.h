@@ -9,8 +9,8 @@ typedef enum vs_image_format { VS_IMAGE_PNG, VS_IMAGE_JPEG, VS_IMAGE_WEBP } vs_i
 
 typedef struct vs_image_header {
     vs_image_format format;
-    size_t width, height; /* as stored, within the limits of image.h */
-    unsigned orientation; /* of EXIF, 1 to 8; 1: upright, or nothing is said */
+    size_t width, height;    /* as stored, within the limits of image.h */
+    unsigned orientation;    /* of EXIF, 1 to 8; 1: upright, or nothing is said */
     bool lossless, animated; /* WebP */
 } vs_image_header;
 

@@ -142,7 +142,8 @@ vs_status vs_image_header_read(const vs_source *s, vs_image_header *h, vs_error 
         h->format = VS_IMAGE_WEBP;
         status = read_webp(s, h, err);
     } else {
-        return vs_fail(err, VS_ERR_FORMAT, "%s: neither PNG nor JPEG nor WebP%s", s->label, got == 0 ? ": the file is empty" : "");
+        return vs_fail(err, VS_ERR_FORMAT, "%s: neither PNG nor JPEG nor WebP%s", s->label,
+                       got == 0 ? ": the file is empty" : "");
     }
     return status == VS_OK ? vs_image_check_size(h->width, h->height, s->label, err) : status;
 }

@@ -61,8 +61,8 @@ static vs_status check_header(jpeg_state *s, vs_error *err) {
     const vs_encoded *from = s->from;
     const vs_image_header *h = &from->header;
     if (s->jpeg.image_width != h->width || s->jpeg.image_height != h->height)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: broken JPEG: frame headers of %zux%zu and of %ux%u", from->label, h->width, h->height,
-                       s->jpeg.image_width, s->jpeg.image_height);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: broken JPEG: frame headers of %zux%zu and of %ux%u", from->label, h->width,
+                       h->height, s->jpeg.image_width, s->jpeg.image_height);
     if (s->jpeg.jpeg_color_space == JCS_CMYK || s->jpeg.jpeg_color_space == JCS_YCCK)
         return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a CMYK JPEG; convert it to RGB", from->label);
     return vs_image_check_memory(h, jpeg_has_multiple_scans(&s->jpeg) ? coefficient_bytes(&s->jpeg) : 0, from->label, err);

@@ -35,8 +35,8 @@ vs_status vs_webp_decode(vs_image *image, const vs_encoded *from, vs_error *err)
     else if (code != VP8_STATUS_OK)
         status = vs_fail(err, VS_ERR_FORMAT, "%s: broken WebP: %s", from->label, reason(code));
     else if (config.output.width != (int)h->width || config.output.height != (int)h->height)
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: broken WebP: its header says %zux%zu, its picture is %dx%d", from->label, h->width,
-                         h->height, config.output.width, config.output.height);
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: broken WebP: its header says %zux%zu, its picture is %dx%d", from->label,
+                         h->width, h->height, config.output.width, config.output.height);
     if (status != VS_OK) vs_image_release(image);
     return status;
 }

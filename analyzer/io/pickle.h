@@ -65,7 +65,8 @@ typedef struct vs_pickle {
 } vs_pickle;
 
 /* Reads one pickle from the front of `bytes`, which outlive it. Objects may hold themselves (cycles). VS_ERR_FORMAT: broken, or
- * more than a limit; VS_ERR_UNSUPPORTED: an opcode outside the list. Messages name `label` and the byte, counted from `base`. After a failure only `ran_out` means anything. */
+ * more than a limit; VS_ERR_UNSUPPORTED: an opcode outside the list. Messages name `label` and the byte, counted from `base`.
+ * After a failure only `ran_out` means anything. */
 VS_NODISCARD vs_status vs_pickle_read(vs_pickle *pickle, const uint8_t *bytes, size_t size, size_t base, const char *label,
                                       vs_error *err);
 void vs_pickle_release(vs_pickle *pickle);

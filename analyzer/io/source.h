@@ -1,5 +1,5 @@
-/* The bytes of a file, or of memory. They are copied out (pread), never mapped: a file that is made shorter while it is read is an
- * error then and not a signal, and what was read of it stays what it was. Inside io only. */
+/* The bytes of a file, or of memory. They are copied out (pread), never mapped: a file that is made shorter while it is read is
+ * an error then and not a signal, and what was read of it stays what it was. Inside io only. */
 #ifndef VS_SOURCE_H
 #define VS_SOURCE_H
 

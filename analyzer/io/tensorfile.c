@@ -25,9 +25,7 @@ static bool is_zip(const uint8_t *head, size_t size) {
     return begins(head, size, 0, "PK\x03\x04", 4) || begins(head, size, 0, "PK\x05\x06", 4);
 }
 
-static bool is_pickle(const uint8_t *head, size_t size) {
-    return size >= 3 && head[0] == 0x80 && head[1] <= 5 && head[2] != 0;
-}
+static bool is_pickle(const uint8_t *head, size_t size) { return size >= 3 && head[0] == 0x80 && head[1] <= 5 && head[2] != 0; }
 
 static bool is_json(const uint8_t *head, size_t size) {
     size_t at = 0;
@@ -76,10 +74,11 @@ static vs_status check_not_empty(const vs_tensorfile *f, vs_error *err) {
         if (empty++ == 0) first = f->entries[i].name;
     }
     if (2 * empty <= f->count) return VS_OK;
-    return vs_fail(err, VS_ERR_UNSUPPORTED,
-                   "%s: %zu of %zu tensors are empty, the first is '%.200s': placeholders, as DeepSpeed's ZeRO-3 leaves them: gather "
-                   "the weights first (zero_to_fp32.py beside the shards)",
-                   f->path, empty, f->count, first);
+    return vs_fail(
+        err, VS_ERR_UNSUPPORTED,
+        "%s: %zu of %zu tensors are empty, the first is '%.200s': placeholders, as DeepSpeed's ZeRO-3 leaves them: gather "
+        "the weights first (zero_to_fp32.py beside the shards)",
+        f->path, empty, f->count, first);
 }
 
 static vs_status make(vs_tensorfile **out, const char *label, const void *bytes, size_t size, bool in_folder, vs_error *err) {
@@ -235,9 +234,7 @@ const vs_tensor_entry *vs_tensorfile_at(const vs_tensorfile *f, size_t i) { retu
 size_t vs_tensorfile_meta_count(const vs_tensorfile *f) { return f->meta_count; }
 const vs_meta_entry *vs_tensorfile_meta_at(const vs_tensorfile *f, size_t i) { return &f->meta[i]; }
 
-static int is_called(const void *name, const void *entry) {
-    return strcmp(name, (*(const vs_tensor_entry *const *)entry)->name);
-}
+static int is_called(const void *name, const void *entry) { return strcmp(name, (*(const vs_tensor_entry *const *)entry)->name); }
 
 const vs_tensor_entry *vs_tensorfile_find(const vs_tensorfile *f, const char *name) {
     const vs_tensor_entry *const *found = f->count ? bsearch(name, f->by_name, f->count, sizeof *f->by_name, is_called) : NULL;

@@ -85,9 +85,7 @@ static vs_status check_kind(const vs_tensorfile *f, const vs_zip *zip, const vs_
             err, VS_ERR_UNSUPPORTED,
             "%s: a TorchScript program, not a state dict: load it with torch.jit.load and save its state_dict() with torch.save",
             f->path);
-    if (!*pickle)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a zip archive without data.pkl%s", f->path,
-                       kind_of_archive(zip));
+    if (!*pickle) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a zip archive without data.pkl%s", f->path, kind_of_archive(zip));
     if (found > 1) return vs_fail(err, VS_ERR_FORMAT, "%s: a zip archive with %zu data.pkl", f->path, found);
     vs_status status = vs_zip_check_stored(zip, f->path, err);
     return status == VS_OK ? check_byte_order(f, zip, err) : status;
@@ -259,10 +257,11 @@ static vs_status check_magic(const vs_tensorfile *f, const vs_pickle *p, vs_erro
     const vs_pickle_object *o = &p->objects[p->root];
     if (o->kind == VS_PICKLE_LONG && o->as.text.size == sizeof magic && memcmp(o->as.text.bytes, magic, sizeof magic) == 0)
         return VS_OK;
-    return vs_fail(err, VS_ERR_UNSUPPORTED,
-                   "%s: a pickle that torch.save did not write (Paddle, NumPy, joblib and others write such): load it with Python "
-                   "and save its weights with torch.save",
-                   f->path);
+    return vs_fail(
+        err, VS_ERR_UNSUPPORTED,
+        "%s: a pickle that torch.save did not write (Paddle, NumPy, joblib and others write such): load it with Python "
+        "and save its weights with torch.save",
+        f->path);
 }
 
 static vs_status check_system(const vs_tensorfile *f, const vs_pickle *p, vs_error *err) {

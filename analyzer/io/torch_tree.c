@@ -173,9 +173,12 @@ static vs_status visit_tensor(walk *w, uint32_t object, vs_error *err) {
     w->source.name = w->name;
     vs_status status = vs_torch_read_tensor(&w->source, object, &t, err);
     if (status != VS_OK) return status;
-    vs_tensor_entry e = {
-        .dtype = t.dtype->dtype, .dtype_name = t.dtype->name, .ndim = t.ndim, .count = t.count, .source = &w->f->source, .at = t.at
-    };
+    vs_tensor_entry e = { .dtype = t.dtype->dtype,
+                          .dtype_name = t.dtype->name,
+                          .ndim = t.ndim,
+                          .count = t.count,
+                          .source = &w->f->source,
+                          .at = t.at };
     memcpy(e.shape, t.shape, sizeof e.shape);
     if (!vs_size_mul(&e.size, t.count, t.dtype->bits / 8)) return broken(w, object, "has an impossible shape", err);
     if (!vs_torch_is_contiguous(&t)) status = copy_strided(w, &t, &e, err);

@@ -6,7 +6,16 @@
 
 #include "util.h"
 
-enum { MAX_ENTRIES = 1 << 20, LOCAL = 30, CENTRAL = 46, END = 22, END64 = 56, LOCATOR64 = 20, MAX_COMMENT = 65535, MAX_NAME = 65535 };
+enum {
+    MAX_ENTRIES = 1 << 20,
+    LOCAL = 30,
+    CENTRAL = 46,
+    END = 22,
+    END64 = 56,
+    LOCATOR64 = 20,
+    MAX_COMMENT = 65535,
+    MAX_NAME = 65535
+};
 enum { FLAG_ENCRYPTED = 1, FLAG_STREAMED = 8 };
 static const uint32_t none32 = 0xffffffff;
 
@@ -42,8 +51,8 @@ static vs_status find_end(const archive *a, size_t *at, uint8_t end[END], vs_err
     }
     free(bytes);
     if (status == VS_OK && !found)
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: a zip archive without its end of %zu bytes: the file is truncated", a->label,
-                         size);
+        status =
+            vs_fail(err, VS_ERR_FORMAT, "%s: a zip archive without its end of %zu bytes: the file is truncated", a->label, size);
     return status;
 }
 

@@ -37,17 +37,22 @@ void vs_image_notes_look(vs_image_notes *n, const char *path, const vs_image_inf
     look(n, path, info, upright);
 }
 
+static void compare(const vs_image_notes *n, const char *what, const char *key, size_t asked, size_t there) {
+    if (asked > there)
+        warn(n, vs_format("data.%s: %s is %zu, but there %s only %zu image%s", what, key, asked, there == 1 ? "is" : "are", there,
+                          there == 1 ? "" : "s"));
+}
+
 void vs_image_notes_set(vs_image_notes *n, const vs_imageset *set, const char *what) {
     const vs_set_config *of = set->config;
     const size_t all = of->scenes.set ? (size_t)of->scenes.count : set->files.count, offset = (size_t)of->offset,
                  there = all > offset ? all - offset : 0, counted = of->count > 0 ? (size_t)of->count : there;
     if (set->files.others)
-        warn(n, vs_format("data.%s: %zu file%s of other kinds below %s %s not read (%s)", what, set->files.others,
-                          set->files.others == 1 ? "" : "s", of->images, set->files.others == 1 ? "is" : "are", set->files.kinds));
-    if (counted > there) warn(n, vs_format("data.%s: count is %zu, but there are only %zu images", what, counted, there));
-    const size_t drawn_from = counted < there ? counted : there;
-    if (of->sample.set && (size_t)of->sample.count > drawn_from)
-        warn(n, vs_format("data.%s: sample.count is %lld, but there are only %zu images", what, (long long)of->sample.count, drawn_from));
+        warn(n,
+             vs_format("data.%s: %zu file%s of other kinds below %s %s not read (%s)", what, set->files.others,
+                       set->files.others == 1 ? "" : "s", of->images, set->files.others == 1 ? "is" : "are", set->files.kinds));
+    compare(n, what, "count", counted, there);
+    if (of->sample.set) compare(n, what, "sample.count", (size_t)of->sample.count, counted < there ? counted : there);
 }
 
 void vs_image_notes_release(vs_image_notes *n) {

@@ -324,8 +324,8 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK) status = choose_width(s, err);
     if (status == VS_OK) status = open_model(s, err);
     if (status == VS_OK && s->model->arch.head == VS_HEAD_EOMT && config->recipe.p != VS_P_NONE)
-        status = vs_fail(err, VS_ERR_CONFIG,
-                         "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", config->path);
+        status = vs_fail(err, VS_ERR_CONFIG, "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens",
+                         config->path);
     if (status == VS_OK && config->fp16.set && config->fp16.real)
         status = vs_half_real_check(s->model, s->backend, (vs_half_format)config->fp16.format, err);
     if (status == VS_OK) status = open_sets(s, err);

@@ -98,10 +98,7 @@ vs_status vs_write_file(const char *path, const void *bytes, size_t size, vs_err
 }
 
 static const char *kind_of(mode_t mode) {
-    return S_ISDIR(mode)    ? "a folder"
-           : S_ISFIFO(mode) ? "a pipe"
-           : S_ISSOCK(mode) ? "a socket"
-                            : "a device";
+    return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
 /* O_NONBLOCK: to open a pipe that nobody writes to would wait for ever; reading a regular file does not heed it. */

@@ -25,8 +25,8 @@ char *vs_format(const char *format, ...) VS_PRINTF(1, 2);
 /* ---- text ---- */
 /* Shell glob over layer names: * ? [..] {a,b}; `*` also matches dots. */
 bool vs_glob_match(const char *pattern, const char *text);
-/* `text` for a terminal, into out[size], NUL-terminated and cut between characters where there is no room: control characters (C0,
- * DEL, C1) and bytes that are no UTF-8 become \xNN; other UTF-8 stays. Gives `out`. size > 0. */
+/* `text` for a terminal, into out[size], NUL-terminated and cut between characters where there is no room: control characters
+ * (C0, DEL, C1) and bytes that are no UTF-8 become \xNN; other UTF-8 stays. Gives `out`. size > 0. */
 const char *vs_printable(const char *text, char *out, size_t size);
 /* The number of bytes of the UTF-8 character at `text`, of at most `left` bytes; 0 where there is none. */
 size_t vs_utf8_size(const char *text, size_t left);
@@ -107,8 +107,8 @@ VS_NODISCARD vs_status vs_outfile_commit(vs_outfile *file, vs_error *err);
 /* Removes the temporary if it was not committed. Safe on a zeroed or committed file. */
 void vs_outfile_discard(vs_outfile *file);
 VS_NODISCARD vs_status vs_write_file(const char *path, const void *bytes, size_t size, vs_error *err);
-/* A regular file, opened for reading. VS_ERR_IO at once, naming what it is, for a folder, a pipe, a socket or a device. The caller
- * closes it. */
+/* A regular file, opened for reading. VS_ERR_IO at once, naming what it is, for a folder, a pipe, a socket or a device. The
+ * caller closes it. */
 VS_NODISCARD vs_status vs_open_regular(const char *path, int *descriptor, vs_error *err);
 VS_NODISCARD vs_status vs_open_stream(const char *path, FILE **stream, vs_error *err);
 /* A whole file of at most `limit` bytes, NUL-terminated; the caller frees it. */

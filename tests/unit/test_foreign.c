@@ -7,9 +7,11 @@
 #include "util.h"
 
 #define BYTES(text) text, sizeof text - 1
-#define ONNX "\x08\x0e\x3a\x33\x0a\x0c\x0a\x01x\x12\x01y\"\x04Relu\x12\x01gZ\x0f\x0a\x01x\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01" \
-             "b\x0f\x0a\x01y\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01" \
-             "B\x02\x10\x1c"
+#define ONNX                                                                                                                     \
+    "\x08\x0e\x3a\x33\x0a\x0c\x0a\x01x\x12\x01y\"\x04Relu\x12\x01gZ\x0f\x0a\x01x\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08"    \
+    "\x01"                                                                                                                       \
+    "b\x0f\x0a\x01y\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01"                                                             \
+    "B\x02\x10\x1c"
 
 static void kinds(void **state) {
     (void)state;
@@ -20,7 +22,9 @@ static void kinds(void **state) {
     } cases[] = {
         { BYTES(ONNX), "m.onnx", "m.onnx: an ONNX graph, which is not read: give the checkpoint it was exported from" },
         { BYTES(ONNX), "m.bin", "an ONNX graph" },
-        { BYTES("\x08\x07\x12\x07pytorch\x1a\x05" "2.0.0:\x90\x4e"), "m.onnx", "an ONNX graph" }, /* by its name: cut short */
+        { BYTES("\x08\x07\x12\x07pytorch\x1a\x05"
+                "2.0.0:\x90\x4e"),
+          "m.onnx", "an ONNX graph" }, /* by its name: cut short */
         { BYTES("ptrt\0\0\0\0\0\0\0\0"), "m.engine", "m.engine: a TensorRT engine, which is not read: give the checkpoint" },
         { BYTES("ftrt\0\0\0\0\0\0\0\0"), "m", "a TensorRT engine" },
         { BYTES("\x9c\1\0\0{\"a\": 1}\xff\xfe"), "yolo.engine", "a TensorRT engine" },
@@ -34,7 +38,9 @@ static void kinds(void **state) {
         { BYTES("GIF89a\1\0\1\0"), "m", "a GIF image" },
         { BYTES("RIFF\x20\0\0\0WEBPVP8 "), "m", "a WebP image" },
         { BYTES("II*\0\x08\0\0\0"), "m", "a TIFF image" },
-        { BYTES("\0\0\0\x18" "ftypmp42"), "m", "a video" },
+        { BYTES("\0\0\0\x18"
+                "ftypmp42"),
+          "m", "a video" },
         { BYTES("%PDF-1.7\n"), "m", "a PDF document" },
         { BYTES("\x7f\x45LF\2\1\1"), "m", "a program" },
         { BYTES("PAR1\x15\0"), "m", "a Parquet table" },
@@ -63,9 +69,10 @@ static void unknown_bytes(void **state) {
     static const uint8_t zeros[64];
     vs_tensorfile *f = NULL;
     vs_error err = { 0 };
-    check_error(vs_tensorfile_from_memory(&f, "\x4f\x70\x65\x6e\0\xff\x81\x46", 8, "m", &err), &err, VS_ERR_FORMAT,
-                "m: no checkpoint that is known (safetensors, torch.save, an index of shards): 8 bytes that begin with 4f 70 65 6e 00 "
-                "ff 81 46");
+    check_error(
+        vs_tensorfile_from_memory(&f, "\x4f\x70\x65\x6e\0\xff\x81\x46", 8, "m", &err), &err, VS_ERR_FORMAT,
+        "m: no checkpoint that is known (safetensors, torch.save, an index of shards): 8 bytes that begin with 4f 70 65 6e 00 "
+        "ff 81 46");
     err = (vs_error){ 0 };
     check_error(vs_tensorfile_from_memory(&f, zeros, sizeof zeros, "m", &err), &err, VS_ERR_FORMAT, "begins with zeros");
     err = (vs_error){ 0 };
@@ -101,8 +108,9 @@ static void folders(void **state) {
 /* All parameters empty: what ZeRO-3 leaves of a model that was not gathered. */
 static void placeholders(void **state) {
     (void)state;
-    static const char header[] = "{\"a.weight\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},\"b.weight\":{\"dtype\":\"F32\","
-                                 "\"shape\":[0],\"data_offsets\":[0,0]},\"c\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    static const char header[] =
+        "{\"a.weight\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},\"b.weight\":{\"dtype\":\"F32\","
+        "\"shape\":[0],\"data_offsets\":[0,0]},\"c\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
     uint8_t bytes[512] = { sizeof header - 1 };
     vs_tensorfile *f = NULL;
     vs_error err = { 0 };
@@ -140,7 +148,7 @@ static void no_regular_files(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(kinds),   cmocka_unit_test(unknown_bytes), cmocka_unit_test(folders),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(kinds), cmocka_unit_test(unknown_bytes), cmocka_unit_test(folders),
                                         cmocka_unit_test(placeholders), cmocka_unit_test(no_regular_files) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

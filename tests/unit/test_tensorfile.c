@@ -197,10 +197,9 @@ static void halves_are_exact(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_good_file), cmocka_unit_test(bad_files_are_refused),
-                                        cmocka_unit_test(lying_lengths), cmocka_unit_test(lengths_like_other_formats),
-                                        cmocka_unit_test(many_names), cmocka_unit_test(types_that_are_no_weights),
-                                        cmocka_unit_test(files_that_change),
-                                        cmocka_unit_test(halves_are_exact) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_good_file),       cmocka_unit_test(bad_files_are_refused),
+                                        cmocka_unit_test(lying_lengths),     cmocka_unit_test(lengths_like_other_formats),
+                                        cmocka_unit_test(many_names),        cmocka_unit_test(types_that_are_no_weights),
+                                        cmocka_unit_test(files_that_change), cmocka_unit_test(halves_are_exact) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

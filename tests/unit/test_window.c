@@ -191,7 +191,8 @@ static void published_folders_are_known(void **state) {
     err = (vs_error){ 0 };
     char missing[] = "/nonexistent/ade";
     set = (vs_set_config){ .images = missing, .protocol = VS_LABELS_ADE20K };
-    check_error(vs_dataset_list(&config, &set, &files, &labels, &err), &err, VS_ERR_NOTFOUND, "published as ADEChallengeData2016");
+    check_error(vs_dataset_list(&config, &set, &files, &labels, &err), &err, VS_ERR_NOTFOUND,
+                "published as ADEChallengeData2016");
     snprintf(command, sizeof command, "rm -rf %s", dir);
     assert_int_equal(system(command), 0);
 }
