@@ -140,19 +140,27 @@ static vs_status list_tensors(vs_model *m, const vs_ledger *file, vs_error *err)
 }
 
 static void summarize_dtypes(vs_model *m, const vs_tensorfile *file) {
-    size_t used = 0;
+    enum { MOST_TYPES = 8 };
+    struct {
+        const char *name;
+        size_t count;
+    } types[MOST_TYPES];
+    size_t known = 0, used = 0;
     for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
         const char *name = vs_tensorfile_at(file, i)->dtype_name;
-        bool seen = false;
-        size_t n = 0;
-        for (size_t j = 0; j < vs_tensorfile_count(file); j++)
-            if (strcmp(vs_tensorfile_at(file, j)->dtype_name, name) == 0) {
-                seen |= j < i;
-                n++;
-            }
-        if (!seen && used < sizeof m->dtypes)
-            used += (size_t)snprintf(m->dtypes + used, sizeof m->dtypes - used, "%s%s %zu", used ? ", " : "", name, n);
+        size_t t = 0;
+        while (t < known && strcmp(types[t].name, name) != 0) t++;
+        if (t == MOST_TYPES) continue;
+        if (t == known) {
+            types[t].name = name;
+            types[t].count = 0;
+            known++;
+        }
+        types[t].count++;
     }
+    for (size_t t = 0; t < known && used < sizeof m->dtypes; t++)
+        used += (size_t)snprintf(m->dtypes + used, sizeof m->dtypes - used, "%s%s %zu", used ? ", " : "", types[t].name,
+                                 types[t].count);
 }
 
 static void leave_periods(const vs_reader *r, const vs_layout *layout) {

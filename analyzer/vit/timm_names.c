@@ -1,5 +1,8 @@
 /* Which of timm's architectures compute what their tensors' names say here. timm gives the same names to models that compute
  * something else, so a name that was never compared is refused; tests/oracle/check_timm_tags.py compares (timm 1.0.31). */
+#include <stdio.h>
+#include <string.h>
+
 #include "layout.h"
 #include "util.h"
 
@@ -37,10 +40,12 @@ static const struct {
 };
 
 bool vs_timm_is_built(const char *architecture, const char **why) {
+    char name[128];
     *why = NULL;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(architecture, "."), architecture); /* without the tag of its weights */
     for (size_t i = 0; i < sizeof built / sizeof *built; i++)
-        if (vs_glob_match(built[i], architecture)) return true;
+        if (vs_glob_match(built[i], name)) return true;
     for (size_t i = 0; i < sizeof others / sizeof *others && !*why; i++)
-        if (vs_glob_match(others[i].glob, architecture)) *why = others[i].why;
+        if (vs_glob_match(others[i].glob, name)) *why = others[i].why;
     return false;
 }

@@ -38,7 +38,8 @@ static const struct {
     { "adapter* adaptmlp* *_adapter *_adapters *_adapter_*", "adapters beside the weights", true },
     { "prompt_embeddings prompt_embedding prompt_tokens prompt_token prompts prompt deep_prompt* prompt_proj* vpt*",
       "prompt tokens beside the image's", true },
-    { "SCB absmax quant_map quant_state* nested_* qweight qzeros g_idx weight_scale weight_scale_inv input_scale",
+    { "SCB absmax quant_map quant_state* nested_* qweight qzeros g_idx weight_scale weight_scale_inv input_scale weight_qtype "
+      "_data _scale",
       "quantized weights, whose float checkpoint is needed", false },
     { "_flat_param", "flat parameters of FSDP: save a full state dict", true },
     { "q_norm k_norm qk_norm query_norm key_norm q_layernorm k_layernorm", "norms of q and k", false },

@@ -525,6 +525,137 @@ static void config_json_wins(void **state) {
     unlink(config);
 }
 
+/* Whose sections, whose words. */
+static void configs_of_all_kinds(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t heads, width;
+        const char *kind, *pool, *message;
+    } cases[] = {
+        { "{\"model_type\": \"dpt\", \"hidden_size\": 768, \"num_attention_heads\": 12, \"backbone_config\": {\"model_type\": "
+          "\"dinov2\", "
+          "\"hidden_size\": 64, \"num_attention_heads\": 2}}",
+          2, 64, "dinov2", "", NULL },
+        { "{\"model_type\": \"vision-encoder-decoder\", \"encoder\": {\"model_type\": \"deit\", \"num_attention_heads\": 3}}", 3,
+          0, "deit", "", NULL },
+        { "{\"model_type\": \"beit\", \"backbone_config\": null}", 0, 0, "beit", "", NULL },
+        { "{\"model_type\": \"vit\", \"patch_size\": [4, 4]}", 0, 0, "vit", "", NULL },
+        { "{\"model_type\": \"vit\", \"patch_size\": [4, 8]}", 0, 0, NULL, NULL, "patch_size must be a whole number" },
+        { "{\"model_type\": \"dinov3_vit\", \"rope_parameters\": {\"rope_type\": \"dynamic\"}}", 0, 0, NULL, NULL,
+          "rope_type 'dynamic'" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"num_heads\": 2, \"embed_dim\": 64, \"pre_norm\": null}, "
+          "\"global_pool\": \"avg\"}",
+          2, 64, "vit_x", "avg", NULL },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"rope_type\": \"mixed\"}}", 0, 0, NULL, NULL,
+          "model_args.rope_type is not known" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"dynamic_img_pad\": true}}", 0, 0, NULL, NULL,
+          "model_args.dynamic_img_pad" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"norm_layer\": \"rmsnorm\"}}", 0, 0, NULL, NULL,
+          "model_args.norm_layer" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_layout_config c;
+        vs_error err = { 0 };
+        const vs_status status = vs_layout_config_read(&c, cases[i].text, "p", &err);
+        if (cases[i].message) {
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+            continue;
+        }
+        assert_int_equal(status, VS_OK);
+        assert_int_equal(c.heads, cases[i].heads);
+        assert_int_equal(c.width, cases[i].width);
+        assert_string_equal(c.architecture[0] ? c.architecture : c.model_type, cases[i].kind);
+        assert_string_equal(c.pool, cases[i].pool);
+    }
+}
+
+/* A model that its own config.json calls otherwise than its tensors look, and the user's word against it. */
+static void unbuilt_kinds_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        { "{\"architecture\": \"vit_base_patch16_224\"}", NULL },
+        { "{\"architecture\": \"deit3_small_patch16_224\"}", NULL },
+        { "{\"architecture\": \"vit_large_patch14_reg4_dinov2\"}", NULL },
+        { "{\"model_type\": \"vit\"}", NULL },
+        { "{\"architecture\": \"vit_small_patch16_rope_ape_224\"}", "rotary positions on top of learned ones" },
+        { "{\"architecture\": \"eva02_enormous_patch14_clip_224\"}", "norms behind attention and MLP" },
+        { "{\"architecture\": \"vit_base_patch16_clip_quickgelu_224\"}", "another activation" },
+        { "{\"architecture\": \"my_own_vit\"}", "architecture 'my_own_vit', which is not built; 'model.layout'" },
+        { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"act_layer\": \"gelu_tanh\"}}",
+          "'gelu_tanh'; only 'gelu'" },
+        { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"embed_dim\": 65}}",
+          "embed_dim 65, the tensors have 64" },
+        { "{\"model_type\": \"yolos\"}", "model_type 'yolos', which is not built" },
+        { "{\"model_type\": \"vit\", \"hidden_act\": \"quick_gelu\"}", "'quick_gelu'" },
+    };
+    char config[300];
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    const recipe r = { .family = TIMM, .prefix_rows = 1 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err = { 0 };
+        assert_int_equal(vs_write_file(config, cases[i].text, strlen(cases[i].text), &err), VS_OK);
+        const vs_status status = load(&r, &(vs_model_options){ 0 }, &m, &err);
+        if (cases[i].message)
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+        else if (status != VS_OK)
+            fail_msg("%s: %s", cases[i].text, err.message);
+        vs_model_free(m);
+        if (!cases[i].message || !strstr(cases[i].message, "which is not built")) continue;
+        assert_int_equal(load(&r, &(vs_model_options){ .layout = "timm_vit" }, &m, &err), VS_OK);
+        vs_model_free(m);
+    }
+    unlink(config);
+}
+
+/* Means and deviations on the 0-255 scale, whoever writes them how. */
+static void inputs_of_all_kinds(void **state) {
+    (void)state;
+    static const struct {
+        const char *config, *processor;
+        double mean, std; /* of the second colour */
+        size_t width;
+        const char *message;
+    } cases[] = {
+        { NULL, NULL, 0, 0, 0, NULL },
+        { "{\"model_type\": \"vit\", \"mean\": [9, 9, 9]}", NULL, 0, 0, 0, NULL },
+        { "{\"architecture\": \"a\", \"pretrained_cfg\": {\"mean\": [0.5, 0.4, 0.5], \"std\": [0.5, 0.2, 0.5], \"input_size\": "
+          "[3, 28, 14]}}",
+          NULL, 102, 51, 14, NULL },
+        { "{\"architecture\": \"a\", \"mean\": [0, 0.4, 0], \"std\": [1, 0.2, 1]}", NULL, 102, 51, 0, NULL },
+        { NULL, "{\"image_mean\": [0.5, 0.4, 0.5], \"image_std\": [0.5, 0.2, 0.5], \"size\": {\"height\": 8, \"width\": 4}}", 102,
+          51, 4, NULL },
+        { NULL, "{\"image_mean\": 0.4, \"image_std\": 0.2, \"size\": 8}", 102, 51, 8, NULL },
+        { NULL, "{\"image_mean\": [1, 102, 1], \"image_std\": [1, 51, 1], \"do_rescale\": false}", 102, 51, 0, NULL },
+        { NULL, "{\"image_mean\": [1, 0.4, 1], \"image_std\": [1, 0.2, 1], \"rescale_factor\": 0.5}", 0.8, 0.4, 0, NULL },
+        { NULL, "{\"do_normalize\": false, \"image_mean\": [9, 9, 9]}", 0, 255, 0, NULL },
+        { NULL, "{\"image_mean\": [0.5, 0.5], \"image_std\": [0.5, 0.5, 0.5]}", 0, 0, 0, "image_mean must be three numbers" },
+        { NULL, "{\"image_mean\": [0.5, 0.5, \"a\"], \"image_std\": [0.5, 0.5, 0.5]}", 0, 0, 0,
+          "image_mean must be three numbers" },
+        { NULL, "{\"image_mean\": [0.5, 0.5, 0.5], \"image_std\": [0.5, 0, 0.5]}", 0, 0, 0, "image_std must be above 0" },
+        { NULL, "{\"image_mean\": [1, 1, 1], \"image_std\": [1, 1, 1], \"rescale_factor\": 0}", 0, 0, 0, "rescale_factor" },
+        { NULL, "[]", 0, 0, 0, "preprocessor_config.json: no JSON object" },
+        { "{\"architecture\": \"a\", \"mean\": [0.5], \"std\": [0.5, 0.5, 0.5]}", NULL, 0, 0, 0, "mean must be three numbers" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_input in;
+        vs_error err = { 0 };
+        const vs_status status = vs_input_parse(&in, cases[i].config, cases[i].processor, "p", &err);
+        if (cases[i].message) {
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+            continue;
+        }
+        assert_int_equal(status, VS_OK);
+        assert_int_equal(in.from != NULL, cases[i].std > 0);
+        check_close(in.mean[1], cases[i].mean, 1e-9);
+        check_close(in.std[1], cases[i].std, 1e-9);
+        assert_int_equal(in.width, cases[i].width);
+    }
+}
+
 static int set_up(void **state) {
     (void)state;
     make_temp_dir(dir, sizeof dir);
@@ -552,6 +683,9 @@ int main(void) {
         cmocka_unit_test(wrappers_do_not_matter),
         cmocka_unit_test(blocks_have_no_gaps),
         cmocka_unit_test(heads_never_block_a_backbone),
+        cmocka_unit_test(configs_of_all_kinds),
+        cmocka_unit_test(unbuilt_kinds_are_refused),
+        cmocka_unit_test(inputs_of_all_kinds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
