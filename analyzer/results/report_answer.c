@@ -152,18 +152,18 @@ static void add_spared(vs_text *t, const vs_results *r, const vs_answer *a, cons
     vs_flow flow = vs_flow_begin(t);
     char text[ITEM];
     const bool chance = !isnan(a->chance);
-    snprintf(text, sizeof text, chance ? " more than chance (%.2f dB)" : "", a->chance);
+    snprintf(text, sizeof text, "more than chance (%.2f dB)", a->chance);
     vs_flow_add(&flow, "If one layer alone stays in float,");
     if (f->verdict == VS_ANSWER_NOTHING) {
         vs_flow_add(&flow, "none gains");
-        vs_flow_add(&flow, chance ? text + 1 : "anything");
+        vs_flow_add(&flow, chance ? text : "anything");
         vs_flow_join(&flow, ".\n");
         return;
     }
     vs_flow_add(&flow, "the output gains most");
     if (chance) {
         vs_flow_add(&flow, "and");
-        vs_flow_add(&flow, text + 1);
+        vs_flow_add(&flow, text);
     }
     vs_flow_add(&flow, "by");
     add_named(&flow, r, f);
