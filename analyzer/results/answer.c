@@ -138,6 +138,16 @@ static void judge_spared(vs_answer_finding *f, double chance) {
     name(f, gains ? VS_ANSWER_LISTED : VS_ANSWER_NOTHING, least(gains, GAINERS));
 }
 
+/* The weight that an input is held against: the layer's own, an operand's of the qkv that makes it. NULL: not looked at. */
+static const vs_sqnr *weight_beside(const vs_results *r, size_t recipe, size_t row) {
+    const vs_row *x = &r->rows[row];
+    if (!vs_kind_is_operand(x->kind)) return &x->recipes[recipe].local[VS_LOCAL_WEIGHT];
+    for (size_t i = 0; i < r->row_count; i++)
+        if (r->rows[i].kind == VS_KIND_QKV && r->rows[i].block == x->block)
+            return &r->rows[i].recipes[recipe].local[VS_LOCAL_WEIGHT];
+    return NULL;
+}
+
 /* Lost: little is left, or the input alone loses far more than the weight. Those move to the front. */
 static vs_status judge_local(vs_answer_finding *f, const vs_results *r, size_t recipe, vs_error *err) {
     vs_answer_layer *order = vs_calloc(f->count, sizeof *order);
@@ -146,9 +156,10 @@ static vs_status judge_local(vs_answer_finding *f, const vs_results *r, size_t r
     for (size_t pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < f->count; i++) {
             const vs_row_recipe *x = &r->rows[f->layers[i].row].recipes[recipe];
+            const vs_sqnr *weight = weight_beside(r, recipe, f->layers[i].row);
             double gap = 0;
-            const bool loud = f->part == VS_ANSWER_INPUT &&
-                              gap_of(&x->local[VS_LOCAL_WEIGHT], &x->local[VS_LOCAL_ACTIVATION], &gap) && gap > loud_gap;
+            const bool loud =
+                f->part == VS_ANSWER_INPUT && weight && gap_of(weight, &x->local[VS_LOCAL_ACTIVATION], &gap) && gap > loud_gap;
             const bool counts = f->layers[i].value < poor || loud;
             if (pass == 0)
                 lost += counts;
