@@ -123,6 +123,7 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
     if (!r->rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for the table of layers");
     for (size_t i = 0; i < s->point_count; i++) {
         const vs_point *p = &s->points[i];
+        r->quantized_count += is_row(s, p);
         if (!is_row(s, p) || !in_list(&s->config->analyze.layers, p->name)) continue;
         vs_row *row = &r->rows[r->row_count++];
         *row =
@@ -131,6 +132,14 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
         row->fqn_count = vs_linear_names(l, p->kind, row->fqn);
     }
     return VS_OK;
+}
+
+static void name_observer(vs_results *r, const vs_recipe_config *recipe) {
+    r->observer_cuts = recipe->observer != VS_OBSERVER_MINMAX;
+    if (recipe->observer == VS_OBSERVER_PERCENTILE)
+        snprintf(r->observer, sizeof r->observer, "percentile %g", recipe->percentile);
+    else
+        snprintf(r->observer, sizeof r->observer, "%s", r->observer_cuts ? "mse" : "min/max");
 }
 
 /* Surfaces are drawn of analyzed layers. */
@@ -344,6 +353,7 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK) status = tell_model(s, err);
     if (status == VS_OK) status = vs_weights_bind(&s->weights, s->backend, s->model, err);
     if (status == VS_OK) status = fill_rows(s, err);
+    name_observer(r, &config->recipe);
     if (status == VS_OK) status = plan_surfaces(s, err);
     r->name = config->name;
     r->arch = s->model ? &s->model->arch : NULL;
