@@ -194,7 +194,8 @@ vs_status vs_fingerprint_make(vs_fingerprint *f, const vs_config *c, const vs_fi
     if (status == VS_OK) status = add_program(f, err);
     if (status == VS_OK) status = add_backend(f, o, err);
     if (status == VS_OK) status = add_checkpoint(f, c->model.checkpoint, err);
-    if (status == VS_OK && is_there(c->model.head)) status = add_checkpoint(f, c->model.head, err);
+    const char *head = vs_config_head_file(c);
+    if (status == VS_OK && is_there(head)) status = add_checkpoint(f, head, err);
     if (status == VS_OK) status = add_set(f, c, &c->data.calibration, "calibration", err);
     if (status == VS_OK) status = add_set(f, c, &c->data.analysis, "analysis", err);
     if (status == VS_OK) status = add_set(f, c, &c->data.evaluation, "evaluation", err);
