@@ -96,7 +96,7 @@ typedef vs_status (*decoder)(vs_image *image, const vs_encoded *from, vs_error *
 static vs_status read_with(decoder function, const vs_source *source, bool upright, vs_image *image, vs_image_info *info,
                            vs_error *err) {
     uint8_t *bytes = NULL;
-    vs_image_info unused;
+    vs_image_info unused = { 0 };
     vs_encoded from = { .size = source->size, .label = source->label, .info = info ? info : &unused };
     *image = (vs_image){ 0 };
     vs_status status = vs_image_header_read(source, &from.header, err);

@@ -68,9 +68,9 @@ static vs_status check_header(jpeg_state *s, vs_error *err) {
     return vs_image_check_memory(h, jpeg_has_multiple_scans(&s->jpeg) ? coefficient_bytes(&s->jpeg) : 0, from->label, err);
 }
 
-/* Are there bits of coefficients that no scan has given? */
-static bool lacks_scans(const struct jpeg_decompress_struct *jpeg) {
-    if (!jpeg->progressive_mode || !jpeg->coef_bits) return false;
+/* May scans be missing behind the file's end? A progressive file says which bits of coefficients it has given. */
+static bool lacks_scans(struct jpeg_decompress_struct *jpeg) {
+    if (!jpeg->progressive_mode || !jpeg->coef_bits) return jpeg_has_multiple_scans(jpeg);
     for (int c = 0; c < jpeg->num_components; c++)
         for (int k = 0; k < DCTSIZE2; k++)
             if (jpeg->coef_bits[c][k] != 0) return true;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "image_notes.h"
 #include "scenes.h"
@@ -108,21 +109,35 @@ static vs_status name_images(vs_imageset *s, place *places, vs_error *err) {
     return VS_OK;
 }
 
-static vs_status find_labels(vs_imageset *s, const vs_config *config, const char *what, place *places, vs_error *err) {
-    s->label_paths = vs_calloc(s->images, sizeof *s->label_paths);
-    vs_status status =
-        s->label_paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the label maps of %zu images", s->images);
-    for (size_t i = 0; i < s->images && status == VS_OK; i++) {
-        status = vs_label_path(s->labels, vs_imageset_path(s, i), &s->label_paths[i], err);
-        places[i] = (place){ s->label_paths[i], i };
-    }
-    if (status != VS_OK) return status;
-    qsort(places, s->images, sizeof *places, by_text);
-    for (size_t i = 1; i < s->images; i++)
-        if (strcmp(places[i - 1].text, places[i].text) == 0)
+/* Of all images, not of those alone that are taken: an image without a map of its own must not get another's. */
+static vs_status one_map_each(const vs_imageset *s, const vs_config *config, const char *what, char *const *maps, place *places,
+                              vs_error *err) {
+    const size_t all = s->files.count;
+    for (size_t i = 0; i < all; i++) places[i] = (place){ maps[i], i };
+    qsort(places, all, sizeof *places, by_text);
+    for (size_t i = 1; i < all; i++)
+        if (strcmp(places[i - 1].text, places[i].text) == 0 && access(places[i].text, F_OK) == 0)
             return vs_config_fail(config, s->config->mark, err, "data.%s: images '%s' and '%s' have one label map, %s", what,
-                                  vs_imageset_path(s, places[i - 1].image), vs_imageset_path(s, places[i].image), places[i].text);
+                                  s->files.paths[places[i - 1].image], s->files.paths[places[i].image], places[i].text);
     return VS_OK;
+}
+
+static vs_status find_labels(vs_imageset *s, const vs_config *config, const char *what, vs_error *err) {
+    const size_t all = s->files.count;
+    place *places = vs_calloc(all, sizeof *places);
+    char **maps = vs_calloc(all, sizeof *maps);
+    s->label_paths = vs_calloc(s->images, sizeof *s->label_paths);
+    vs_status status = places && maps && s->label_paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for %zu label maps", all);
+    for (size_t i = 0; i < all && status == VS_OK; i++) status = vs_label_path(s->labels, s->files.paths[i], &maps[i], err);
+    if (status == VS_OK) status = one_map_each(s, config, what, maps, places, err);
+    for (size_t i = 0; i < s->images && status == VS_OK; i++) {
+        s->label_paths[i] = maps[s->order[i]];
+        maps[s->order[i]] = NULL;
+    }
+    for (size_t i = 0; maps && i < all; i++) free(maps[i]);
+    free(maps);
+    free(places);
+    return status;
 }
 
 vs_status vs_imageset_list(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, vs_error *err) {
@@ -158,7 +173,7 @@ vs_status vs_imageset_list(vs_imageset *s, const vs_config *config, const vs_set
     if (of->sample.set && (size_t)of->sample.count < s->images) sample_order(s, (size_t)of->sample.count, of->sample.seed);
     s->count = s->images;
     if (!of->scenes.set) status = name_images(s, places, err);
-    if (status == VS_OK && s->labels && !of->scenes.set) status = find_labels(s, config, what, places, err);
+    if (status == VS_OK && s->labels && !of->scenes.set) status = find_labels(s, config, what, err);
 out:
     free(places);
     if (status != VS_OK) vs_imageset_release(s);

@@ -172,11 +172,40 @@ static void errors_keep_the_first(void **state) {
     assert_int_equal(vs_status_exit_code(VS_ERR_FORMAT), 1);
 }
 
+static void text_for_terminals(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *shown;
+    } cases[] = { { "blocks.0.attn.qkv", "blocks.0.attn.qkv" },
+                  { "\x1b[31mRED\x1b]0;x\x07", "\\x1b[31mRED\\x1b]0;x\\x07" },
+                  { "a\nb\r\tc\x7f", "a\\x0ab\\x0d\\x09c\\x7f" },
+                  { "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80" },
+                  { "\xc2\x9b"
+                    "31m",
+                    "\\xc2\\x9b31m" }, /* C1: a sequence's beginning in one character */
+                  { "caf\xe9", "caf\\xe9" },
+                  { "\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82",
+                    "\\xc0\\xaf \\xed\\xa0\\x80 \\xf4\\x90\\x80\\x80 \\xe2\\x82" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *shown = vs_printable_copy(cases[i].text);
+        assert_string_equal(shown, cases[i].shown);
+        free(shown);
+    }
+    char small[6];
+    assert_string_equal(vs_printable("abc\x1b", small, sizeof small), "abc"); /* whole characters alone */
+    assert_string_equal(vs_printable("abcd\xc3\xa9", small, sizeof small), "abcd");
+    vs_error err = { 0 };
+    vs_error_set(&err, VS_ERR_FORMAT, "tensor '%s'", "\x1b[2J\n");
+    vs_error_prefix(&err, "%s: ", "\x1b.png");
+    assert_string_equal(err.message, "\\x1b.png: tensor '\\x1b[2J '");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_do_not_wrap),     cmocka_unit_test(globs_match_layer_names),
-                                        cmocka_unit_test(hostile_globs_end),     cmocka_unit_test(nearest_names),
-                                        cmocka_unit_test(sha256_known_answers),  cmocka_unit_test(files_appear_whole),
-                                        cmocka_unit_test(a_full_disk_is_said),   cmocka_unit_test(temporary_names),
-                                        cmocka_unit_test(a_lock_has_one_holder), cmocka_unit_test(errors_keep_the_first) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(text_for_terminals),      cmocka_unit_test(sizes_do_not_wrap),
+                                        cmocka_unit_test(globs_match_layer_names), cmocka_unit_test(hostile_globs_end),
+                                        cmocka_unit_test(nearest_names),           cmocka_unit_test(sha256_known_answers),
+                                        cmocka_unit_test(files_appear_whole),      cmocka_unit_test(a_full_disk_is_said),
+                                        cmocka_unit_test(temporary_names),         cmocka_unit_test(a_lock_has_one_holder),
+                                        cmocka_unit_test(errors_keep_the_first) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
