@@ -68,8 +68,8 @@ static vs_status append(capture *c, sink *s, vs_mat x, vs_error *err) {
     if (status == VS_OK) status = be->ops->sync(be, err);
     for (size_t i = 0; i < c->at_once && status == VS_OK && is_map(c, s); i++)
         transpose(host + i * s->rows * x.cols * size, turned + i * s->rows * x.cols * size, s->rows, x.cols, size);
-    if (status == VS_OK && fwrite(is_map(c, s) ? turned : host, size, count, s->file.stream) != count)
-        status = vs_fail(err, VS_ERR_IO, "%s: cannot write", s->file.path);
+    if (status == VS_OK && !vs_outfile_write(&s->file, is_map(c, s) ? turned : host, size * count))
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", s->file.path, strerror(s->file.code));
     free(host);
     return status;
 }
@@ -185,6 +185,7 @@ static vs_status finish(capture *c, vs_status status, vs_error *err) {
 
 static vs_status capture_config(const vs_command_line *line, const vs_config *config, vs_error *err) {
     vs_study study = { 0 };
+    vs_lock lock = { .fd = -1 };
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
     vs_status status = vs_study_open(&study, config, &options, err);
@@ -211,6 +212,8 @@ static vs_status capture_config(const vs_command_line *line, const vs_config *co
         vs_runner runner = vs_study_runner(&study);
         runner.threads = 1; /* images are appended in order */
         status = vs_make_dirs(c.dir, err);
+        if (status == VS_OK) status = vs_lock_take(&lock, c.dir, err);
+        if (status == VS_OK) status = vs_folder_remove_temporaries(c.dir, err);
         if (status == VS_OK)
             status = vs_run_images(&runner, &study.analysis_set, c.images, "capture",
                                    (vs_session_needs){ 1, 1, c.state->half ? vs_half_scratch : NULL }, work, NULL, &c, err);
@@ -218,6 +221,7 @@ static vs_status capture_config(const vs_command_line *line, const vs_config *co
     vs_cli_progress_end(&progress);
     const size_t files = c.sink_count;
     status = finish(&c, status, err);
+    vs_lock_release(&lock);
     if (status == VS_OK) printf("%zu tensors of %zu images written to %s\n", files, c.images, line->out);
     vs_study_release(&study);
     return status;
@@ -228,6 +232,7 @@ int vs_cli_capture(const vs_command_line *line) {
     vs_config *config = NULL;
     vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, &err);
     if (status == VS_OK) status = vs_config_check_built(config, &err);
+    if (status == VS_OK) status = vs_study_adopt_input(config, &err);
     if (status == VS_OK) status = capture_config(line, config, &err);
     vs_config_free(config);
     return status == VS_OK ? 0 : vs_cli_fail(status, &err);

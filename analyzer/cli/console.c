@@ -1,4 +1,6 @@
 /* Messages, signals and progress. */
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,13 +19,56 @@ int vs_cli_fail(vs_status status, const vs_error *err) {
     return vs_status_exit_code(status);
 }
 
+/* One line of text, whatever it holds. */
+static void print_line(FILE *stream, const char *begin, const char *text) {
+    char *shown = vs_printable_copy(text);
+    fprintf(stream, "%s%s\n", begin, shown ? shown : "(no memory for a message)");
+    free(shown);
+}
+
 void vs_cli_warn(const char *format, ...) {
+    vs_error text = { 0 }; /* of a length that is enough for errors */
     va_list args;
     va_start(args, format);
-    fputs("vitscope: warning: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(text.message, sizeof text.message, format, args);
     va_end(args);
+    print_line(stderr, "vitscope: warning: ", text.message);
+}
+
+void vs_cli_put(const char *text) {
+    while (*text) {
+        const size_t n = strcspn(text, "\n");
+        char *line = vs_format("%.*s", (int)n, text), *shown = line ? vs_printable_copy(line) : NULL;
+        fputs(shown ? shown : "(no memory for a line)", stdout);
+        free(shown);
+        free(line);
+        text += n;
+        if (*text == '\n') putchar(*text++);
+    }
+}
+
+void vs_cli_name(const char *before, const char *name, const char *remark) {
+    char *shown = vs_printable_copy(name);
+    printf("%s%s", before, shown ? shown : "(no memory for a name)");
+    if (remark) printf("  (%s)", remark);
+    putchar('\n');
+    free(shown);
+}
+
+void vs_cli_begin_output(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", O_RDONLY); /* takes this number; writing to it fails */
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int vs_cli_end_output(int code) {
+    errno = 0;
+    const bool flushed = fflush(stdout) == 0, whole = !ferror(stdout); /* a write that failed earlier left its mark */
+    if (flushed && whole) return code;
+    fprintf(stderr, "vitscope: cannot write to standard output%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
+    return code ? code : 1;
 }
 
 /* Set by the thread below, read by the workers. */
@@ -95,22 +140,27 @@ static void update(void *context, const char *stage, double done, size_t total) 
     p->printed++;
 }
 
-static void note(void *context, const char *text) {
-    vs_cli_progress *p = context;
+static void end_line(vs_cli_progress *p) {
     if (p->terminal && p->printed) fputc('\n', stderr);
     p->printed = 0;
-    fprintf(stderr, "%s\n", text);
+}
+
+static void note(void *context, const char *text) {
+    end_line(context);
+    print_line(stderr, "", text);
+}
+
+static void warn(void *context, const char *text) {
+    end_line(context);
+    vs_cli_warn("%s", text);
 }
 
 vs_progress vs_cli_progress_begin(vs_cli_progress *p) {
     *p = (vs_cli_progress){ .terminal = isatty(STDERR_FILENO) != 0, .last = vs_now() };
-    return (vs_progress){ update, note, p };
+    return (vs_progress){ .update = update, .note = note, .warn = warn, .context = p };
 }
 
-void vs_cli_progress_end(vs_cli_progress *p) {
-    if (p->terminal && p->printed) fputc('\n', stderr);
-    p->printed = 0;
-}
+void vs_cli_progress_end(vs_cli_progress *p) { end_line(p); }
 
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
     return (vs_study_options){ .backend = line->backend,

@@ -47,13 +47,14 @@ static void usage(void) {
 
 int main(int argc, char **argv) {
     vs_error err = { 0 };
+    vs_cli_begin_output();
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)) {
         usage();
-        return 0;
+        return vs_cli_end_output(0);
     }
     if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
         puts("vitscope " VS_VERSION);
-        return 0;
+        return vs_cli_end_output(0);
     }
     const char *names[COMMANDS];
     for (size_t i = 0; i < COMMANDS; i++) {
@@ -69,11 +70,7 @@ int main(int argc, char **argv) {
         else
             code = commands[i].run(&line);
         vs_command_line_release(&line);
-        if (fflush(stdout) != 0 && code == 0) {
-            fputs("vitscope: cannot write to standard output\n", stderr);
-            code = 1;
-        }
-        return code;
+        return vs_cli_end_output(code);
     }
     const char *near = argc >= 2 ? vs_nearest(argv[1], names, COMMANDS) : NULL;
     vs_status status = argc < 2 ? vs_fail(&err, VS_ERR_CONFIG, "no command given; see vitscope --help")

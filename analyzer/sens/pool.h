@@ -11,6 +11,7 @@
 typedef struct vs_progress {
     void (*update)(void *context, const char *stage, double done, size_t total);
     void (*note)(void *context, const char *text);
+    void (*warn)(void *context, const char *text); /* of an input that may not be what was meant; may be NULL */
     void *context;
 } vs_progress;
 

@@ -6,6 +6,7 @@
 #include "cache.h"
 #include "config.h"
 #include "evaluate.h"
+#include "image_notes.h"
 #include "plant.h"
 #include "results.h"
 
@@ -35,6 +36,7 @@ typedef struct vs_study {
     bool outline; /* the model is names and shapes alone: its values are not read yet */
     vs_weights *weights;
     vs_imageset calibration_set, analysis_set, evaluation_set;
+    vs_image_notes image_notes;
     vs_calibration *calibration;
     vs_float_maps *float_maps; /* for later runs of a batch, or from an earlier one; else NULL */
     bool planted;              /* the model is as the configuration says */
@@ -57,6 +59,9 @@ typedef struct vs_study {
 
 /* How a configuration's model is read; strings are borrowed from it. */
 vs_model_options vs_study_model_options(const vs_config *config, bool shapes_only);
+/* Takes mean and std from the files beside the weights where the configuration does not write them; what is then resolved is the
+ * configuration's. Before anything reads it: results, digests and caches follow from it. */
+VS_NODISCARD vs_status vs_study_adopt_input(vs_config *config, vs_error *err);
 /* Opens backend, model and image sets; plants; checks names and sizes. Everything that can be wrong in a configuration
  * is found here, before the long work. */
 VS_NODISCARD vs_status vs_study_open(vs_study *study, const vs_config *config, const vs_study_options *options, vs_error *err);

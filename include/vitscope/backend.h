@@ -252,6 +252,7 @@ typedef struct vs_backend_ops {
 struct vs_backend {
     const char *name;       /* "ref", "cpu", "cuda" */
     const char *arithmetic; /* recorded in run.json: "f64", "f32", "tf32" */
+    const char *library;    /* what computes products, with its version and what it chose for this processor; NULL: own loops */
     const char *isa;        /* "scalar", "avx2", "avx512", "sm_90" */
     vs_real real;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */

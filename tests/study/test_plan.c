@@ -63,9 +63,10 @@ static void a_cached_calibration_has_its_time(void **state) {
         char cost[200] = "";
         vs_study s;
         vs_cache_begin(cache, i);
-        run_study(&s, runs[i],
-                  &(vs_study_options){
-                      .backend = "cpu", .threads = 1, .batch = 1, .cache = cache, .progress = { NULL, keep_cost, cost } });
+        run_study(
+            &s, runs[i],
+            &(vs_study_options){
+                .backend = "cpu", .threads = 1, .batch = 1, .cache = cache, .progress = { .note = keep_cost, .context = cost } });
         seconds[i] = s.forward_seconds;
         assert_non_null(strstr(cost, "output: "));
         assert_null(strstr(cost, "about 0 s"));

@@ -9,6 +9,7 @@
 
 typedef struct vs_cpu_context {
     const vs_kernels *kernels;
+    char library[96];     /* vs_library_name's */
     bool exact_i8;        /* the library's u8 x s8 product does not saturate on this processor */
     pthread_mutex_t lock; /* of `failure` */
     vs_error failure;     /* the first of a product, of any thread; it stays */

@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
+#include <cstdio>
 #include <new>
 
 // oneDNN asks OpenMP how many threads it may use, and changes bits when it cuts a product by threads; the setting is this
@@ -25,6 +26,12 @@ static vs_status status_of(dnnl_status_t status) {
 }
 
 static dnnl_dim_t dim(size_t n) { return static_cast<dnnl_dim_t>(n); }
+
+extern "C" void vs_library_name(char *text, size_t size) {
+    const dnnl_version_t *v = dnnl_version();
+    std::snprintf(text, size, "oneDNN %d.%d.%d %.12s, isa %x", v->major, v->minor, v->patch, v->hash,
+                  static_cast<unsigned>(dnnl_get_effective_cpu_isa()));
+}
 
 extern "C" vs_status vs_library_product(vs_mat x, vs_mat w, bool w_rows_are_k, vs_mat y) {
     const OneThread alone;

@@ -14,6 +14,9 @@ extern "C" {
  * but scratch, whose lack it reports. What the first call gave, every further one gives. */
 VS_NODISCARD vs_status vs_library_begin(void);
 
+/* Its version and the instructions it chose: both decide last bits. */
+void vs_library_name(char *text, size_t size);
+
 /* y [M,N] = x [M,K] w^T, or x w with `w_rows_are_k`; float32. */
 VS_NODISCARD vs_status vs_library_product(vs_mat x, vs_mat w, bool w_rows_are_k, vs_mat y);
 /* acc[m,n] = sum_k x[m,k] * w[n,k], packed. Saturates on processors without VNNI. */

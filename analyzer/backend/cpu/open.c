@@ -105,9 +105,11 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
         free(b);
         return vs_fail(err, VS_ERR_NOMEM, "no memory for a lock");
     }
+    vs_library_name(b->context.library, sizeof b->context.library);
     b->base = (vs_backend){ .name = "cpu",
                             .arithmetic = "f32",
                             .isa = kernels->isa,
+                            .library = b->context.library,
                             .real = VS_REAL_F32,
                             .host_memory = true,
                             .ops = &b->ops,
