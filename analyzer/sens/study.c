@@ -322,6 +322,13 @@ static vs_status choose_width(vs_study *s, vs_error *err) {
         return vs_fail(err, VS_ERR_CONFIG, "--gpu-memory bounds the memory of a GPU; backend %s has none", s->backend->name);
     if (o->threads == 0) o->threads = host ? (size_t)omp_get_num_procs() : DEVICE_WORKERS;
     if (o->batch == 0) o->batch = host ? 1 : DEVICE_BATCH;
+    const size_t wanted = o->threads;
+    o->threads = vs_threads_available(wanted);
+    if (o->threads < wanted && o->progress.note) {
+        char text[100];
+        snprintf(text, sizeof text, "going on with %zu threads, more cannot be started", o->threads);
+        o->progress.note(o->progress.context, text);
+    }
     return VS_OK;
 }
 

@@ -124,6 +124,10 @@ void vs_hex(const uint8_t *bytes, size_t size, char *text); /* 2*size + 1 charac
 /* Of a whole file, as hex. */
 VS_NODISCARD vs_status vs_file_sha256(const char *path, char text[65], vs_error *err);
 
+/* How many of `wanted` threads, the calling one among them, can be there at once; at least 1. OpenMP's runtime ends the program
+ * where it cannot start one, so this is asked first. */
+size_t vs_threads_available(size_t wanted);
+
 /* Seconds on the monotonic clock. */
 double vs_now(void);
 

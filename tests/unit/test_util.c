@@ -200,12 +200,20 @@ static void text_for_terminals(void **state) {
     assert_string_equal(err.message, "\\x1b.png: tensor '\\x1b[2J '");
 }
 
+static void threads_start(void **state) {
+    (void)state;
+    assert_int_equal(vs_threads_available(0), 1);
+    assert_int_equal(vs_threads_available(1), 1);
+    assert_int_equal(vs_threads_available(5), 5);
+    assert_int_equal(vs_threads_available((size_t)-1), 1); /* no memory for their names */
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(text_for_terminals),      cmocka_unit_test(sizes_do_not_wrap),
-                                        cmocka_unit_test(globs_match_layer_names), cmocka_unit_test(hostile_globs_end),
-                                        cmocka_unit_test(nearest_names),           cmocka_unit_test(sha256_known_answers),
-                                        cmocka_unit_test(files_appear_whole),      cmocka_unit_test(a_full_disk_is_said),
-                                        cmocka_unit_test(temporary_names),         cmocka_unit_test(a_lock_has_one_holder),
-                                        cmocka_unit_test(errors_keep_the_first) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(text_for_terminals),    cmocka_unit_test(threads_start),
+                                        cmocka_unit_test(sizes_do_not_wrap),     cmocka_unit_test(globs_match_layer_names),
+                                        cmocka_unit_test(hostile_globs_end),     cmocka_unit_test(nearest_names),
+                                        cmocka_unit_test(sha256_known_answers),  cmocka_unit_test(files_appear_whole),
+                                        cmocka_unit_test(a_full_disk_is_said),   cmocka_unit_test(temporary_names),
+                                        cmocka_unit_test(a_lock_has_one_holder), cmocka_unit_test(errors_keep_the_first) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
