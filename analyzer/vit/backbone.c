@@ -164,19 +164,26 @@ static vs_status ask(const vs_ledger *file, const vs_backbones *found, const cha
     return status;
 }
 
+/* `wanted` with or without its dots at the end. */
+static bool is_prefix(const char *prefix, const char *wanted) {
+    size_t n = strlen(wanted), length = strlen(prefix);
+    while (n > 0 && wanted[n - 1] == '.') n--;
+    if (length > 0) length--;
+    return length == n && memcmp(prefix, wanted, n) == 0;
+}
+
+/* As the file writes it, or without wrappers. */
 static vs_status take_named(size_t *chosen, const vs_ledger *file, const vs_backbones *found, const char *wanted, vs_error *err) {
     char *plain = vs_format("%s.", wanted);
     if (!plain) return vs_fail(err, VS_ERR_NOMEM, "no memory for a prefix");
     vs_strip_wrappers(plain, plain);
-    size_t n = strlen(plain);
-    while (n > 0 && plain[n - 1] == '.') plain[--n] = '\0';
+    const char *const ways[] = { wanted, plain };
     bool hit = false;
-    for (size_t i = 0; i < found->count && !hit; i++) {
-        const char *prefix = found->items[i].prefix;
-        const size_t length = *prefix ? strlen(prefix) - 1 : 0;
-        hit = (length == n && memcmp(prefix, plain, n) == 0) || (length == strlen(wanted) && memcmp(prefix, wanted, length) == 0);
-        if (hit) *chosen = i;
-    }
+    for (size_t w = 0; w < 2; w++)
+        for (size_t i = 0; i < found->count && !hit; i++) {
+            hit = is_prefix(found->items[i].prefix, ways[w]);
+            if (hit) *chosen = i;
+        }
     free(plain);
     if (hit) return VS_OK;
     vs_text names = { 0 };

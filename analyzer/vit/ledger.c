@@ -65,11 +65,13 @@ bool vs_last_component(const char *name, const char *words) {
     return in_words(words, last, strlen(last));
 }
 
-/* Equal names keep the file's order. */
+static bool is_wrapped(const vs_ledger_row *row) { return strcmp(row->name, row->tensor->name) != 0; }
+
+/* Of equal names the one that needs no stripping comes first, then the file's order counts. */
 static int compare(const void *a, const void *b) {
     const vs_ledger_row *x = *(vs_ledger_row *const *)a, *y = *(vs_ledger_row *const *)b;
-    const int order = strcmp(x->name, y->name);
-    return order ? order : x < y ? -1 : x > y;
+    const int order = strcmp(x->name, y->name), wrapped = is_wrapped(x) - is_wrapped(y);
+    return order ? order : wrapped ? wrapped : x < y ? -1 : x > y;
 }
 
 static void sort(vs_ledger *l) { qsort(l->by_name, l->count, sizeof *l->by_name, compare); }

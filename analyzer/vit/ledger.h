@@ -22,7 +22,8 @@ typedef struct vs_ledger {
     char *text;              /* of names */
 } vs_ledger;
 
-/* Of two tensors that differ in wrappers alone the later keeps its full name. Release in any case. */
+/* Of tensors that differ in wrappers alone one, without any where there is one, has the short name; the others keep their full
+ * ones. Release in any case. */
 VS_NODISCARD vs_status vs_ledger_make(vs_ledger *out, const vs_tensorfile *file, vs_error *err);
 void vs_ledger_release(vs_ledger *ledger);
 

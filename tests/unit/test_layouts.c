@@ -310,6 +310,10 @@ static void backbones_have_an_order(void **state) {
         { "a.", "b.", NULL, NULL, "2 backbones, none before the other: 'a' (timm_vit, width 64), 'b' (timm_vit, width 64)" },
         { "schema.", "tower.", NULL, NULL, "2 backbones, none before the other" }, /* "ema" inside a word */
         { "a.", "b.", "b", "b.blocks.1.attn.proj", NULL },
+        { "module.", "", NULL, NULL,
+          "2 backbones, none before the other: 'module' (timm_vit, width 64), '.' (timm_vit, width 64)" },
+        { "module.", "", ".", "blocks.1.attn.proj", NULL },
+        { "", "module.", "module", "module.blocks.1.attn.proj", NULL },
         { "a.", "b.", "c", NULL, "there is no backbone below 'c'; there are: 'a' (timm_vit, width 64), 'b'" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
