@@ -14,6 +14,7 @@ enum {
 };
 static const double most = 0.8;                     /* of the noise: what remains is 7 dB lower */
 static const double half = 0.5;                     /* of the noise: more than all others together */
+static const double alike = 3;                      /* dB: a layer so near to the last one named is named too */
 static const double one_part = 6;                   /* dB: the worse of weight and input then has 80 % of the two's noise */
 static const double poor = 20;                      /* dB: noise of a tenth of the signal's amplitude */
 static const double loud_gap = 12;                  /* dB: the blind spot's threshold */
@@ -122,9 +123,11 @@ static void judge_output(vs_answer_finding *f) {
     for (size_t i = 0; i < f->count; i++) f->layers[i].share /= sum;
     size_t few = 0;
     for (double share = 0; few < f->count && share < most; few++) share += f->layers[few].share;
+    const bool are_few = few <= FEW && 4 * few <= f->count;
+    while (are_few && few < FEW && few < f->count && f->layers[few].value - f->layers[few - 1].value < alike) few++;
     if (f->count <= FIRST)
         name(f, VS_ANSWER_LISTED, f->count);
-    else if (few <= FEW && 4 * few <= f->count)
+    else if (are_few)
         name(f, VS_ANSWER_FEW, few);
     else if (f->layers[0].share > half)
         name(f, VS_ANSWER_FEW, 1);
@@ -138,14 +141,23 @@ static void judge_spared(vs_answer_finding *f, double chance) {
     name(f, gains ? VS_ANSWER_LISTED : VS_ANSWER_NOTHING, least(gains, GAINERS));
 }
 
-/* The weight that an input is held against: the layer's own, an operand's of the qkv that makes it. NULL: not looked at. */
-static const vs_sqnr *weight_beside(const vs_results *r, size_t recipe, size_t row) {
+/* The row whose weight an input is held against: its own, an operand's the qkv that makes it. SIZE_MAX: not looked at. */
+static size_t weight_beside(const vs_results *r, size_t row) {
     const vs_row *x = &r->rows[row];
-    if (!vs_kind_is_operand(x->kind)) return &x->recipes[recipe].local[VS_LOCAL_WEIGHT];
+    if (!vs_kind_is_operand(x->kind)) return row;
     for (size_t i = 0; i < r->row_count; i++)
-        if (r->rows[i].kind == VS_KIND_QKV && r->rows[i].block == x->block)
-            return &r->rows[i].recipes[recipe].local[VS_LOCAL_WEIGHT];
-    return NULL;
+        if (r->rows[i].kind == VS_KIND_QKV && r->rows[i].block == x->block) return i;
+    return SIZE_MAX;
+}
+
+static bool is_lost(const vs_answer_finding *f, const vs_results *r, size_t recipe, size_t layer) {
+    const size_t row = f->layers[layer].row, beside = f->part == VS_ANSWER_INPUT ? weight_beside(r, row) : SIZE_MAX;
+    double gap = 0;
+    if (f->layers[layer].value < poor) return true;
+    return beside != SIZE_MAX &&
+           gap_of(&r->rows[beside].recipes[recipe].local[VS_LOCAL_WEIGHT],
+                  &r->rows[row].recipes[recipe].local[VS_LOCAL_ACTIVATION], &gap) &&
+           gap > loud_gap;
 }
 
 /* Lost: little is left, or the input alone loses far more than the weight. Those move to the front. */
@@ -155,12 +167,7 @@ static vs_status judge_local(vs_answer_finding *f, const vs_results *r, size_t r
     size_t lost = 0, front = 0, back = 0;
     for (size_t pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < f->count; i++) {
-            const vs_row_recipe *x = &r->rows[f->layers[i].row].recipes[recipe];
-            const vs_sqnr *weight = weight_beside(r, recipe, f->layers[i].row);
-            double gap = 0;
-            const bool loud =
-                f->part == VS_ANSWER_INPUT && weight && gap_of(weight, &x->local[VS_LOCAL_ACTIVATION], &gap) && gap > loud_gap;
-            const bool counts = f->layers[i].value < poor || loud;
+            const bool counts = is_lost(f, r, recipe, i);
             if (pass == 0)
                 lost += counts;
             else

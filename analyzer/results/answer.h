@@ -17,7 +17,7 @@ typedef enum vs_answer_part { VS_ANSWER_UNKNOWN, VS_ANSWER_BOTH, VS_ANSWER_INPUT
 typedef enum vs_answer_verdict {
     VS_ANSWER_NOTHING, /* no noise at all; spared: no gain above chance; local: no layer loses much */
     VS_ANSWER_RUINED,  /* the named ones leave nothing of the output (-inf dB) */
-    VS_ANSWER_FEW,     /* the named ones have most of the noise, or the first half of it */
+    VS_ANSWER_FEW,     /* the named ones have most of the noise, or the first one more than half */
     VS_ANSWER_SPREAD,  /* they have not */
     VS_ANSWER_LISTED,  /* too few layers were looked at to say either; spared: gains; local: lost */
 } vs_answer_verdict;

@@ -153,6 +153,28 @@ static void few_layers(void **state) {
     SAYS(&s, "2 of the 24 layers looked at (of 25) have 99 % of the noise:");
 }
 
+/* Four have 80 %, but the two behind them are as bad as they are. */
+static void who_is_alike_is_named(void **state) {
+    (void)state;
+    study s;
+    build(&s);
+    carry(&s, 0, 45);
+    const double loud[] = { 1.7, 8.8, 9.1, 9.1, 9.3, 9.7 };
+    for (size_t i = 0; i < 6; i++) set(&s, 2 + i, loud[i]);
+    vs_answer a = decide(&s);
+    assert_true(a.findings[0].verdict == VS_ANSWER_FEW && a.findings[0].named == 6 && a.findings[0].share > 0.99);
+    vs_answer_release(&a);
+    set(&s, 6, 13);
+    a = decide(&s);
+    assert_int_equal(a.findings[0].named, 5); /* 9.7 is there, 13 is 3.3 dB behind it */
+    vs_answer_release(&a);
+    for (size_t i = 0; i < ROWS; i++) set(&s, i, 45);
+    for (size_t i = 0; i < 8; i++) set(&s, i, 9); /* more than a reader can look after */
+    a = decide(&s);
+    assert_int_equal(a.findings[0].verdict, VS_ANSWER_SPREAD);
+    vs_answer_release(&a);
+}
+
 static void one_layer_or_none_dominates(void **state) {
     (void)state;
     study s;
@@ -372,6 +394,7 @@ static void clipping_is_the_loss(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(few_layers),
+        cmocka_unit_test(who_is_alike_is_named),
         cmocka_unit_test(one_layer_or_none_dominates),
         cmocka_unit_test(some_modes_alone),
         cmocka_unit_test(nothing_or_everything_is_lost),
