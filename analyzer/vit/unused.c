@@ -111,12 +111,31 @@ static vs_status tell(const refusal *r, const vs_ledger *file, vs_error *err) {
     return status;
 }
 
-static bool is_allowed(const vs_ledger_row *row, const char *behind, const vs_model_options *options) {
-    for (size_t i = 0; i < options->allow_unused_count; i++) {
-        const char *glob = options->allow_unused[i];
-        if (vs_glob_match(glob, row->tensor->name) || vs_glob_match(glob, row->name) || vs_glob_match(glob, behind)) return true;
-    }
+static const char *behind_prefix(const vs_layout *l, const char *name) {
+    return vs_begins(name, l->prefix) ? name + strlen(l->prefix) : name;
+}
+
+static bool glob_takes(const char *glob, const vs_ledger_row *row, const vs_layout *l) {
+    return vs_glob_match(glob, row->tensor->name) || vs_glob_match(glob, row->name) ||
+           vs_glob_match(glob, behind_prefix(l, row->name));
+}
+
+static bool is_allowed(const vs_ledger_row *row, const vs_layout *l, const vs_model_options *options) {
+    for (size_t i = 0; i < options->allow_unused_count; i++)
+        if (glob_takes(options->allow_unused[i], row, l)) return true;
     return false;
+}
+
+/* A glob with a slip in it would allow nothing, and nobody would know. */
+static vs_status check_globs(const vs_ledger *file, const vs_layout *l, const vs_model_options *options, vs_error *err) {
+    for (size_t i = 0; i < options->allow_unused_count; i++) {
+        bool taken = false;
+        for (size_t k = 0; k < file->count && !taken; k++) taken = glob_takes(options->allow_unused[i], &file->rows[k], l);
+        if (!taken)
+            return vs_fail(err, VS_ERR_NOTFOUND, "%s: model.allow_unused: no tensor is called '%s'",
+                           vs_tensorfile_path(file->file), options->allow_unused[i]);
+    }
+    return VS_OK;
 }
 
 /* Below the component in which another backbone's prefix parts from this one's: "student." of "student.backbone.". */
@@ -147,9 +166,9 @@ vs_status vs_account_for_rest(const vs_ledger *file, const vs_layout *l, const v
     for (size_t i = 0; i < file->count; i++) {
         vs_ledger_row *row = &file->rows[i];
         const bool inside = vs_begins(row->name, l->prefix);
-        const char *behind = inside ? row->name + strlen(l->prefix) : row->name;
+        const char *behind = behind_prefix(l, row->name);
         if (row->used || row->reason) continue;
-        if (is_allowed(row, behind, options)) {
+        if (is_allowed(row, l, options)) {
             row->reason = "model.allow_unused";
             continue;
         }
@@ -162,7 +181,7 @@ vs_status vs_account_for_rest(const vs_ledger *file, const vs_layout *l, const v
         const char *known = known_reason(part ? part : behind, !inside);
         if (part || !row->reason || (!inside && known)) refuse(&refused, part ? part : row->name, part != NULL, known);
     }
-    return refused.labelled ? tell(&refused, file, err) : VS_OK;
+    return refused.labelled ? tell(&refused, file, err) : check_globs(file, l, options, err);
 }
 
 /* ---- what failed before there was a model */
