@@ -104,9 +104,10 @@ static void average_ranks(const double *v, double *rank, size_t n) {
     }
 }
 
-double vs_spearman(const double *a, const double *b, size_t n) {
-    double *ranks = n > 1 ? vs_calloc(2 * n, sizeof *ranks) : NULL;
-    if (!ranks) return (double)NAN;
+vs_status vs_spearman(double *rho, const double *a, const double *b, size_t n, vs_error *err) {
+    *rho = (double)NAN;
+    double *ranks = vs_calloc(2 * n + 1, sizeof *ranks);
+    if (!ranks) return no_memory(err);
     double *x = ranks, *y = ranks + n, sxx = 0, syy = 0, sxy = 0;
     average_ranks(a, x, n);
     average_ranks(b, y, n);
@@ -117,7 +118,8 @@ double vs_spearman(const double *a, const double *b, size_t n) {
         sxy += (x[i] - mean) * (y[i] - mean);
     }
     free(ranks);
-    return sxx > 0 && syy > 0 ? sxy / sqrt(sxx * syy) : (double)NAN;
+    if (sxx > 0 && syy > 0) *rho = sxy / sqrt(sxx * syy);
+    return VS_OK;
 }
 
 /* Over rows both have; "worse" points the same way in both. */
@@ -133,7 +135,8 @@ static vs_status compare(const vs_results *r, size_t recipe, mode a, mode b, con
             if (modes[b].higher_is_worse) vb[n] = -vb[n];
             n++;
         }
-    *out = (vs_agreement){ .a = ka->mode, .b = kb->mode, .spearman = vs_spearman(va, vb, n) };
+    *out = (vs_agreement){ .a = ka->mode, .b = kb->mode };
+    const vs_status status = vs_spearman(&out->spearman, va, vb, n, err);
     out->defined = !isnan(out->spearman);
     size_t ia = 0; /* the first ten among rows that both have */
     for (size_t i = 0; i < ka->count && ia < TOP; i++) {
@@ -147,7 +150,7 @@ static vs_status compare(const vs_results *r, size_t recipe, mode a, mode b, con
         }
     }
     free(v);
-    return VS_OK;
+    return status;
 }
 
 static vs_status find_blind_spot(const vs_results *r, size_t recipe, vs_ranking_set *set, vs_error *err) {

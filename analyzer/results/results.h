@@ -334,7 +334,7 @@ typedef struct vs_results {
 VS_NODISCARD vs_status vs_rankings_compute(vs_results *results, vs_error *err);
 void vs_ranking_set_release(vs_ranking_set *set);
 /* Spearman's rho with average ranks for ties over n pairs; NAN when undefined. */
-double vs_spearman(const double *a, const double *b, size_t n);
+VS_NODISCARD vs_status vs_spearman(double *rho, const double *a, const double *b, size_t n, vs_error *err);
 
 /* ---- report_*.c: the files of study.md section 9, atomically, into the folder `dir` ---- */
 VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir, vs_error *err); /* results.json */
