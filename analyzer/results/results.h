@@ -328,7 +328,8 @@ VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir
 VS_NODISCARD vs_status vs_report_csv(const vs_results *results, const char *dir, vs_error *err);  /* layers.csv */
 VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char *dir,
                                           vs_error *err); /* ranking.<mode>[.sq].txt */
-/* The text of summary.txt; the caller frees it. */
-VS_NODISCARD vs_status vs_report_summary(const vs_results *results, char **text, vs_error *err);
+/* The text of summary.txt in lines of at most `width` characters: sentences are broken, tables have fewer columns. The caller
+ * frees it. */
+VS_NODISCARD vs_status vs_report_summary(const vs_results *results, size_t width, char **text, vs_error *err);
 
 #endif

@@ -24,9 +24,10 @@ char *vs_format(const char *format, ...) VS_PRINTF(1, 2);
 /* ---- text ---- */
 /* Shell glob over layer names: * ? [..] {a,b}; `*` also matches dots. */
 bool vs_glob_match(const char *pattern, const char *text);
-/* Edit distance, for "did you mean". */
+/* Edit distance, for "did you mean"; neighbours that changed places are one edit. */
 size_t vs_edit_distance(const char *a, const char *b);
-/* The candidate nearest to `text`, or NULL if none is near. */
+/* The candidate nearest to `text`, or NULL where none is near: at most one edit in three letters, or one begins with the other.
+ * Leading dashes of either do not count. */
 const char *vs_nearest(const char *text, const char *const *candidates, size_t count);
 
 /* A growing text. `failed` is set when memory runs out; then everything after is ignored. Zero-initialise; free bytes. */

@@ -101,7 +101,7 @@ static void release(study *s) {
 static char *summary_of(study *s) {
     vs_error err = { 0 };
     char *text = NULL;
-    assert_int_equal(vs_report_summary(&s->results, &text, &err), VS_OK);
+    assert_int_equal(vs_report_summary(&s->results, 128, &text, &err), VS_OK);
     for (const char *line = text; *line;) {
         const size_t n = strcspn(line, "\n");
         if (n > 130) fail_msg("%zu columns: %.*s", n, (int)n, line);
