@@ -41,7 +41,7 @@ double vs_cli_study_bytes(const vs_study *s) {
 static char *existing(const char *dir) {
     char *path = vs_strdup(dir);
     struct stat info;
-    while (path && stat(path, &info) != 0 && errno == ENOENT) {
+    while (path && stat(path, &info) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
         char *slash = strrchr(path, '/');
         if (slash == path && path[1]) /* /a: the root is there */
             path[1] = '\0';

@@ -18,8 +18,10 @@ static void format_time(double seconds, char *text, size_t size) {
         snprintf(text, size, "%.1f h", seconds / 3600);
 }
 
+/* Parts mostly look at the same images. */
 static void finish_part(vs_progress_line *l) {
-    if (l->total) l->finished += (size_t)l->done;
+    const size_t images = l->total ? (size_t)l->done : 0;
+    if (images > l->most) l->most = images;
 }
 
 void vs_progress_line_begin(vs_progress_line *l, size_t index, size_t count, const char *stage, double now) {
@@ -73,7 +75,7 @@ void vs_progress_line_text(const vs_progress_line *l, double now, size_t columns
         char time[32];
         format_time(l->ends - now < 1 ? 1 : floor(l->ends - now), time, sizeof time);
         snprintf(left, sizeof left, ", %s left", time);
-    } else if (!l->total && now - l->begun >= 1) {
+    } else if (!(l->ends > 0) && now - l->begun >= 1) { /* that it goes on is all there is to say */
         char time[32];
         format_time(floor(now - l->begun), time, sizeof time);
         snprintf(left, sizeof left, ", %s", time);
@@ -91,11 +93,12 @@ void vs_progress_line_text(const vs_progress_line *l, double now, size_t columns
 void vs_progress_line_head(const vs_progress_line *l, char *text, size_t size) { numbered(l, l->stage ? l->stage : "", text, size); }
 
 void vs_progress_line_tail(const vs_progress_line *l, double now, char *text, size_t size) {
-    const size_t images = l->finished + (l->total ? (size_t)l->done : 0);
+    const size_t last = l->total ? (size_t)l->done : 0, images = last > l->most ? last : l->most;
+    const bool crops = strstr(l->part, "crops") != NULL;
     char time[32];
     format_time(now - l->begun, time, sizeof time);
     if (images)
-        snprintf(text, size, ": %zu %s, %s", images, strstr(l->part, "crops") ? "crops" : "images", time);
+        snprintf(text, size, ": %zu %s%s, %s", images, crops ? "crop" : "image", images == 1 ? "" : "s", time);
     else
         snprintf(text, size, ": %s", time);
 }

@@ -17,7 +17,7 @@ typedef struct vs_progress_line {
     double heard;    /* the last word of it */
     double rate;     /* images a second over the part; 0: not known yet */
     double ends;     /* when the part will be done, smoothed; 0: not known yet */
-    size_t finished; /* images of the stage's parts that are over */
+    size_t most;     /* images of the largest part that is over */
 } vs_progress_line;
 
 void vs_progress_line_begin(vs_progress_line *line, size_t index, size_t count, const char *stage, double now);

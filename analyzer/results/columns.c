@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INDENT = 2, HANGING = 2 };
+enum { INDENT = 2, HANGING = 2, WIDE_GAP = 2 };
 
 void vs_columns_add(vs_columns *c, vs_column column) {
     if (c->count < VS_MAX_COLUMNS) c->columns[c->count++] = column;
@@ -34,17 +34,17 @@ static size_t width_of(const vs_columns *c, size_t column) {
     return most == 0 ? 0 : most > heads ? most : heads;
 }
 
-static size_t total(const vs_columns *c, const size_t *widths) {
+static size_t total(const vs_columns *c, const size_t *widths, size_t gap) {
     size_t sum = INDENT, shown = 0;
     for (size_t i = 0; i < c->count; i++) {
         sum += widths[i];
         shown += widths[i] > 0;
     }
-    return sum + (shown ? shown - 1 : 0);
+    return sum + (shown ? shown - 1 : 0) * gap;
 }
 
 static void fit(const vs_columns *c, size_t *widths, size_t width) {
-    while (total(c, widths) > width) {
+    while (total(c, widths, 1) > width) {
         size_t least = c->count;
         for (size_t i = 0; i < c->count; i++)
             if (widths[i] && c->columns[i].weight < VS_STAYS &&
@@ -56,15 +56,16 @@ static void fit(const vs_columns *c, size_t *widths, size_t width) {
 }
 
 /* Nothing stands behind the last cell. */
-static void add_line(const vs_columns *c, const size_t *widths, const char *const *cells, vs_text *t) {
+static void add_line(const vs_columns *c, const size_t *widths, size_t gap, const char *const *cells, vs_text *t) {
     size_t blanks = INDENT;
     for (size_t i = 0; i < c->count; i++) {
         if (!widths[i]) continue;
         const size_t n = strlen(cells[i]), pad = widths[i] - n;
         if (!c->columns[i].left) blanks += pad;
         if (n) vs_text_add(t, "%*s%s", (int)blanks, "", cells[i]);
-        blanks = (n ? 0 : blanks + n) + (c->columns[i].left ? pad : 0) + 1;
+        blanks = (n ? 0 : blanks + n) + (c->columns[i].left ? pad : 0) + gap;
     }
+    while (!t->failed && t->size && t->bytes[t->size - 1] == ' ') t->bytes[--t->size] = '\0';
     vs_text_add(t, "\n");
 }
 
@@ -75,17 +76,18 @@ void vs_columns_print(vs_columns *c, size_t width, vs_text *t) {
     t->failed |= c->failed;
     for (size_t i = 0; i < c->count; i++) widths[i] = width_of(c, i);
     fit(c, widths, width);
+    const size_t gap = total(c, widths, WIDE_GAP) <= width ? WIDE_GAP : 1;
     for (size_t i = 0; i < c->count; i++) over |= widths[i] && *c->columns[i].over;
     for (size_t k = over ? 0 : 1; k < 2; k++) {
         for (size_t i = 0; i < c->count; i++) line[i] = k ? c->columns[i].head : c->columns[i].over;
-        add_line(c, widths, line, t);
+        add_line(c, widths, gap, line, t);
     }
     for (size_t r = 0; r < c->rows && !c->failed; r++) {
         for (size_t i = 0; i < c->count; i++) {
             const char *cell = cell_of(c, r, i);
             line[i] = *cell || c->columns[i].left ? cell : "-";
         }
-        add_line(c, widths, line, t);
+        add_line(c, widths, gap, line, t);
     }
     free(c->cells);
     *c = (vs_columns){ 0 };

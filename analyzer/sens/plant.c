@@ -130,7 +130,9 @@ static vs_status measure_block(const vs_plant_target *t, const vs_imageset *set,
     c->runner = t->runner;
     c->runner.weights = weights;
     stats_reset(&c->total, c->rules->choices ? c->rules->choices(&t->model->blocks[c->block]) : t->model->arch.width);
-    status = vs_run_images(&c->runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
+    char stage[40];
+    snprintf(stage, sizeof stage, "planting, blocks.%d", c->block);
+    status = vs_run_images(&c->runner, set, set->count, stage, (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
     vs_weights_free(weights);
     return status;
 }
