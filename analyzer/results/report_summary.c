@@ -116,8 +116,11 @@ static void answer_output(const summary *s) {
                 head ? "evaluation images" : "head", head ? "the logits" : "the final-normed tokens");
     for (size_t i = 0; i < s->r->state_count; i++) {
         char number[NUMBER];
-        if (i == s->float_state || !s->r->output_sqnr[i].present) continue;
-        vs_text_add(s->t, "  %-8s output SQNR %s dB.\n", s->r->state_names[i], db(number, s->r->output_sqnr[i].pooled));
+        const bool evaluated = s->r->evaluation_sqnr && s->r->evaluation_sqnr[i].present;
+        const vs_sqnr *x = evaluated ? &s->r->evaluation_sqnr[i] : &s->r->output_sqnr[i];
+        if (i == s->float_state || !x->present) continue;
+        vs_text_add(s->t, "  %-8s output SQNR %s dB%s.\n", s->r->state_names[i], db(number, x->pooled),
+                    evaluated ? " on the evaluation images" : "");
     }
 }
 
@@ -214,7 +217,7 @@ static void add_states(const summary *s) {
     const vs_column columns[] = { { "", "state", VS_STAYS, true }, { "", "mIoU %", 9, false },
                                   { "", "change", 8, false },      { "", "aAcc %", 3, false },
                                   { "", "mAcc %", 2, false },      { "", "agreement %", 6, false },
-                                  { "", "output SQNR dB", 7, false } };
+                                  { "output", "SQNR dB", 7, false }, { "evaluation", "SQNR dB", 8, false } };
     section(s->t, "STATES");
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
     for (size_t i = 0; i < s->r->state_count; i++) {
@@ -227,6 +230,7 @@ static void add_states(const summary *s) {
         number(&c, labels, "%.2f", labels ? x->macc : 0);
         number(&c, x && x->has_agreement, "%.2f", x ? x->agreement : 0);
         cell_db(&c, &s->r->output_sqnr[i]);
+        cell_db(&c, s->r->evaluation_sqnr ? &s->r->evaluation_sqnr[i] : NULL);
     }
     vs_columns_print(&c, s->width, s->t);
 }
@@ -264,10 +268,10 @@ static void add_layers(const summary *s) {
     static const vs_column columns[] = { { "", "rank", 12, false },           { "", "layer", VS_STAYS, true },
                                          { "input", "only", 15, false },      { "weight", "only", 14, false },
                                          { "", "gap ", 13, false },           { "rank", "by w.", 8, false },
-                                         { "whole", "model", 9, false },      { "input", "in sq", 10, false },
-                                         { "in max/", "median", 7, false },   { "out", "max", 4, false },
+                                         { "whole", "model", 7, false },      { "input", "in sq", 10, false },
+                                         { "in max/", "median", 6, false },   { "out", "max", 4, false },
                                          { "out", "median", 2, false },       { "out max", "/median", 3, false },
-                                         { "out med", "shift", 5, false },    { "in, %", "zeroed", 6, false },
+                                         { "out med", "shift", 5, false },    { "in, %", "zeroed", 9, false },
                                          { "", "", 11, true } };
     const vs_ranking *act = s->activations;
     vs_columns c = { 0 };

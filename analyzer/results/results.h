@@ -300,6 +300,7 @@ typedef struct vs_results {
     vs_row *rows;
     size_t row_count;             /* model order */
     vs_sqnr *output_sqnr;         /* [state_count] */
+    vs_sqnr *evaluation_sqnr;     /* [state_count]: output of a model without a head on the evaluation images; NULL without */
     double *spared_floor;         /* [recipe_count], NAN where not run: dB */
     vs_sqnr *stream;              /* [state_count * depth]: residual stream after each block, whole model quantized */
     vs_propagation *propagations; /* the worst layers, each alone */

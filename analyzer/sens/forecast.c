@@ -98,7 +98,7 @@ void vs_forecast_make(vs_forecast *f, const vs_study *s) {
         if (c->recipe.observer != VS_OBSERVER_MINMAX) add(f, "observers", calibration, CALIBRATION * (double)calibration);
     }
     if (all && s->analysis_set.count) analysis(f, s);
-    if (all && s->evaluation_set.count && s->model->arch.head != VS_HEAD_NONE)
+    if (all && s->evaluation_set.count)
         add(f, "evaluation", s->evaluation_set.count,
             (double)s->evaluation_set.count * ((double)float_states(c) + HALF * (double)half_states(c)));
     if (all && c->fp16.set) half_precision(f, s);

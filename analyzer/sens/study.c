@@ -10,6 +10,7 @@
 #include "calibrate.h"
 #include "check.h"
 #include "footprint.h"
+#include "evaluate_output.h"
 #include "fp16.h"
 #include "layer_name.h"
 #include "real.h"
@@ -513,6 +514,15 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
         r->evaluation_images = s->evaluation_set.images;
         if (s->model->class_name_count == r->class_count) r->class_names = (const char *const *)s->model->class_names;
     }
+    if (status == VS_OK && s->evaluation_set.count && s->model->arch.head == VS_HEAD_NONE) {
+        begin_stage(s, "evaluation");
+        r->evaluation_sqnr = vs_calloc(r->state_count, sizeof *r->evaluation_sqnr);
+        status = r->evaluation_sqnr
+                     ? vs_evaluate_output(r->evaluation_sqnr, &runner, &s->evaluation_set, &s->states, err)
+                     : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
+        end_stage(s);
+        r->evaluation_images = s->evaluation_set.images;
+    }
     if (status == VS_OK && s->config->fp16.set) {
         begin_stage(s, "fp16");
         status = diagnose(s, &runner, err);
@@ -559,6 +569,7 @@ void vs_study_release(vs_study *s) {
     free(r->state_names);
     free(r->recipe_names);
     free(r->output_sqnr);
+    free(r->evaluation_sqnr);
     free(r->spared_floor);
     for (size_t i = 0; i < r->propagation_count; i++) free(r->propagations[i].stream);
     free(r->propagations);

@@ -80,6 +80,25 @@ before 2 "data.evaluation.labels: dinov3_vitc8_2 has no head, so nothing predict
 before 2 "the head of vit_c64_16 gives one class an image, not a map: leave the labels out" run --set "model.checkpoint=$source/tests/golden/data/vit_random.safetensors" \
     --set 'data.preprocess.crop={center: 48}' --set 'data.calibration.scenes.size=64'
 
+# images without labels are no mistake: output SQNR on them, and no empty columns
+cat >"$dir/bare.yaml" <<END
+version: 1
+name: bare
+model: {checkpoint: $source/tests/fuzz/corpus/checkpoint/dinov3_hub.safetensors}
+data:
+  calibration: {scenes: {seed: 2, count: 2, size: 32}}
+  analysis: {scenes: {seed: 3, count: 1, size: 32}}
+  evaluation: {images: set/images}
+states: [fp32, ptq]
+END
+expect 0 '' "$vitscope" run "$dir/bare.yaml" --out "$dir/bare" --threads 1
+grep -qE '^  ptq +output SQNR [0-9.]+ dB on the evaluation images\.$' "$dir/stdout" || { miss "output SQNR of a model without a head"; cat "$dir/stdout"; }
+sed -n '/^STATES/,/^$/p' "$dir/stdout" | grep -qE 'mIoU|aAcc|agreement' && miss "empty columns for a model without a head"
+grep -q '"evaluation_sqnr"' "$dir/bare/bare/results.json" || miss "evaluation_sqnr"
+cp "$dir/bare/bare/results.json" "$dir/bare.json"
+expect 0 '' "$vitscope" run "$dir/bare.yaml" --out "$dir/bare" --threads 3 -q
+cmp -s "$dir/bare.json" "$dir/bare/bare/results.json" || miss "evaluation_sqnr depends on threads"
+
 # ---- images
 sed -i -e '/calibration/d' -e 's/, ptq//' "$dir/seg.yaml"
 before 2 "seg.yaml:5:15: data.evaluation: $dir/set/images/scene_0000.png: image size 50x50 is not a multiple of the patch size 14; the nearest is 56x56 (set data.preprocess.crop: {center: 56})" \
