@@ -39,7 +39,7 @@ void vs_progress_line_update(vs_progress_line *l, const char *part, double done,
     const double elapsed = now - l->since, step = now - l->heard;
     l->done = done;
     l->heard = now;
-    if (!(done >= 1) || elapsed < settled) return;
+    if (total == 0 || !(done >= 1) || elapsed < settled) return;
     l->rate = done / elapsed;
     const double ends = now + ((double)total - done) / l->rate;
     l->ends = l->ends > 0 ? l->ends + (1 - exp(-step / smoothing)) * (ends - l->ends) : ends;
@@ -69,7 +69,7 @@ void vs_progress_line_text(const vs_progress_line *l, double now, size_t columns
         snprintf(count, sizeof count, ": %.0f/%zu", floor(l->done), l->total);
         if (!strstr(l->part, "crops")) snprintf(unit, sizeof unit, " images"); /* those say so themselves */
     } else if (l->part[0])
-        snprintf(count, sizeof count, ": %.0f runs", floor(l->done));
+        snprintf(count, sizeof count, ": %.0f run%s", floor(l->done), l->done < 2 ? "" : "s");
     if (l->total && l->rate > 0) snprintf(rate, sizeof rate, ", %.3g/s", l->rate);
     if (l->total && l->ends > 0 && l->done < (double)l->total) {
         char time[32];
