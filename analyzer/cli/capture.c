@@ -237,8 +237,9 @@ static vs_status write_tensors(capture *c, vs_study *study, vs_error *err) {
     vs_runner runner = vs_study_runner(study);
     runner.threads = 1; /* images are appended in order */
     vs_study_begin_stage(study, last_stage);
-    const vs_status status = vs_run_images(&runner, &study->analysis_set, c->images, last_stage,
-                                           (vs_session_needs){ 1, 1, c->state->half ? vs_half_scratch : NULL }, work, NULL, c, err);
+    const vs_status status =
+        vs_run_images(&runner, &study->analysis_set, c->images, last_stage,
+                      (vs_session_needs){ 1, 1, c->state->half ? vs_half_scratch : NULL }, work, NULL, c, err);
     c->state = NULL;
     return status;
 }

@@ -13,9 +13,8 @@ static const vs_option_id capture_options[] = { VS_OPT_TAPS,    VS_OPT_STATE,   
 static const vs_option_id inspect_options[] = { VS_OPT_JSON };
 static const vs_option_id layers_options[] = { VS_OPT_SET, VS_OPT_JSON };
 static const vs_option_id scenes_options[] = { VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE };
-static const vs_option_id bench_options[] = { VS_OPT_SIZE,       VS_OPT_IMAGES, VS_OPT_THREADS, VS_OPT_BATCH,
-                                              VS_OPT_GPU_MEMORY, VS_OPT_ONLY,   VS_OPT_BACKEND, VS_OPT_ARITHMETIC,
-                                              VS_OPT_SET,        VS_OPT_JSON };
+static const vs_option_id bench_options[] = { VS_OPT_SIZE, VS_OPT_IMAGES,  VS_OPT_THREADS,    VS_OPT_BATCH, VS_OPT_GPU_MEMORY,
+                                              VS_OPT_ONLY, VS_OPT_BACKEND, VS_OPT_ARITHMETIC, VS_OPT_SET,   VS_OPT_JSON };
 #define OPTIONS(list) list, sizeof list / sizeof *list
 
 static const vs_command commands[] = {

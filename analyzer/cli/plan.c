@@ -22,10 +22,9 @@ static double surfaces_bytes(const vs_study *s) {
     const double picture = 1.2e6, values = (double)s->results.tokens * (double)vs_arch_fc1_width(a) * sizeof(float);
     size_t layers = 0;
     for (size_t i = 0; c->layers.count && i < s->point_count; i++)
-        layers += vs_recipe_quantizes(&s->config->recipe, s->points[i].kind) &&
-                  vs_layer_listed(s->model, &s->points[i], &c->layers);
-    return (double)layers * tensors *
-           (((double)c->png + (double)c->svg + states) * picture + (c->npy ? states * values : 0));
+        layers +=
+            vs_recipe_quantizes(&s->config->recipe, s->points[i].kind) && vs_layer_listed(s->model, &s->points[i], &c->layers);
+    return (double)layers * tensors * (((double)c->png + (double)c->svg + states) * picture + (c->npy ? states * values : 0));
 }
 
 /* Seen: results, quant.json and charts take some kilobytes a layer and state. */

@@ -90,7 +90,9 @@ void vs_progress_line_text(const vs_progress_line *l, double now, size_t columns
     if (columns < size) text[columns] = '\0';
 }
 
-void vs_progress_line_head(const vs_progress_line *l, char *text, size_t size) { numbered(l, l->stage ? l->stage : "", text, size); }
+void vs_progress_line_head(const vs_progress_line *l, char *text, size_t size) {
+    numbered(l, l->stage ? l->stage : "", text, size);
+}
 
 void vs_progress_line_tail(const vs_progress_line *l, double now, char *text, size_t size) {
     const size_t last = l->total ? (size_t)l->done : 0, images = last > l->most ? last : l->most;

@@ -9,15 +9,15 @@
 typedef struct vs_progress_line {
     size_t index, count; /* of the stage; 0: unknown */
     const char *stage;
-    char part[64];   /* what the stage does just now, "" where it has no parts */
-    double done;     /* images of the part */
-    size_t total;    /* of them; 0: unknown */
-    double begun;    /* the stage, seconds */
-    double since;    /* the part */
-    double heard;    /* the last word of it */
-    double rate;     /* images a second over the part; 0: not known yet */
-    double ends;     /* when the part will be done, smoothed; 0: not known yet */
-    size_t most;     /* images of the largest part that is over */
+    char part[64]; /* what the stage does just now, "" where it has no parts */
+    double done;   /* images of the part */
+    size_t total;  /* of them; 0: unknown */
+    double begun;  /* the stage, seconds */
+    double since;  /* the part */
+    double heard;  /* the last word of it */
+    double rate;   /* images a second over the part; 0: not known yet */
+    double ends;   /* when the part will be done, smoothed; 0: not known yet */
+    size_t most;   /* images of the largest part that is over */
 } vs_progress_line;
 
 void vs_progress_line_begin(vs_progress_line *line, size_t index, size_t count, const char *stage, double now);

@@ -30,7 +30,8 @@ static size_t width_of(const vs_columns *c, size_t column) {
         const size_t n = strlen(cell_of(c, r, column));
         if (n > most) most = n;
     }
-    const size_t over = strlen(c->columns[column].over), head = strlen(c->columns[column].head), heads = over > head ? over : head;
+    const size_t over = strlen(c->columns[column].over), head = strlen(c->columns[column].head),
+                 heads = over > head ? over : head;
     return most == 0 ? 0 : most > heads ? most : heads;
 }
 

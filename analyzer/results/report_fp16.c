@@ -301,8 +301,8 @@ static void add_policy(vs_columns *c, const vs_results *r, const vs_fp16_policy 
 }
 
 static void add_policies(vs_text *t, const vs_results *r, size_t width) {
-    static const vs_column columns[] = { { "", "policy", VS_STAYS, true }, { "", "mIoU %", 8, false },
-                                         { "", "change", 6, false },       { "", "classes", 2, false },
+    static const vs_column columns[] = { { "", "policy", VS_STAYS, true },  { "", "mIoU %", 8, false },
+                                         { "", "change", 6, false },        { "", "classes", 2, false },
                                          { "output", "SQNR dB", 7, false }, { "rows that", "overflow", 4, false },
                                          { "least", "headroom", 5, false }, { "of row", "", 1, true },
                                          { "first", "bad row", 9, true } };

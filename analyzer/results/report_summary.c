@@ -17,7 +17,7 @@ static const double same_task = 0.5; /* points of mIoU that count as kept */
 typedef struct summary {
     const vs_results *r;
     vs_text *t;
-    size_t width; /* of a line */
+    size_t width;                                              /* of a line */
     const vs_ranking *activations, *weights, *output, *spared; /* of the ptq recipe; NULL without one */
     size_t float_state, ptq_state, sq_state;                   /* SIZE_MAX if absent */
 } summary;
@@ -214,9 +214,9 @@ static void cell_db(vs_columns *c, const vs_sqnr *s) {
 
 static void add_states(const summary *s) {
     vs_columns c = { 0 };
-    const vs_column columns[] = { { "", "state", VS_STAYS, true }, { "", "mIoU %", 9, false },
-                                  { "", "change", 8, false },      { "", "aAcc %", 3, false },
-                                  { "", "mAcc %", 2, false },      { "", "agreement %", 6, false },
+    const vs_column columns[] = { { "", "state", VS_STAYS, true },   { "", "mIoU %", 9, false },
+                                  { "", "change", 8, false },        { "", "aAcc %", 3, false },
+                                  { "", "mAcc %", 2, false },        { "", "agreement %", 6, false },
                                   { "output", "SQNR dB", 7, false }, { "evaluation", "SQNR dB", 8, false } };
     section(s->t, "STATES");
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
@@ -265,14 +265,13 @@ static void add_layer(const summary *s, vs_columns *c, size_t i) {
 }
 
 static void add_layers(const summary *s) {
-    static const vs_column columns[] = { { "", "rank", 12, false },           { "", "layer", VS_STAYS, true },
-                                         { "input", "only", 15, false },      { "weight", "only", 14, false },
-                                         { "", "gap ", 13, false },           { "rank", "by w.", 8, false },
-                                         { "whole", "model", 7, false },      { "input", "in sq", 10, false },
-                                         { "in max/", "median", 6, false },   { "out", "max", 4, false },
-                                         { "out", "median", 2, false },       { "out max", "/median", 3, false },
-                                         { "out med", "shift", 5, false },    { "in, %", "zeroed", 9, false },
-                                         { "", "", 11, true } };
+    static const vs_column columns[] = {
+        { "", "rank", 12, false },        { "", "layer", VS_STAYS, true }, { "input", "only", 15, false },
+        { "weight", "only", 14, false },  { "", "gap ", 13, false },       { "rank", "by w.", 8, false },
+        { "whole", "model", 7, false },   { "input", "in sq", 10, false }, { "in max/", "median", 6, false },
+        { "out", "max", 4, false },       { "out", "median", 2, false },   { "out max", "/median", 3, false },
+        { "out med", "shift", 5, false }, { "in, %", "zeroed", 9, false }, { "", "", 11, true }
+    };
     const vs_ranking *act = s->activations;
     vs_columns c = { 0 };
     if (!act || !act->count) return;
@@ -303,9 +302,11 @@ static void add_output_row(const summary *s, vs_columns *c, const vs_ranking *k,
 
 /* Which single layer reaches the output, and which would be worth sparing. */
 static void add_output(const summary *s) {
-    static const vs_column columns[] = { { "", "rank", 5, false },       { "", "layer", VS_STAYS, true }, { "out,", "both", 9, false },
-                                         { "out,", "input", 4, false },  { "out,", "weight", 3, false },  { "local,", "both", 6, false },
-                                         { "rank by", "activ.", 2, false }, { "gain if", "spared", 8, false }, { "", "", 7, true } };
+    static const vs_column columns[] = {
+        { "", "rank", 5, false },          { "", "layer", VS_STAYS, true },   { "out,", "both", 9, false },
+        { "out,", "input", 4, false },     { "out,", "weight", 3, false },    { "local,", "both", 6, false },
+        { "rank by", "activ.", 2, false }, { "gain if", "spared", 8, false }, { "", "", 7, true }
+    };
     const bool alone = s->output && s->output->count;
     const vs_ranking *k = alone ? s->output : s->spared;
     vs_columns c = { 0 };
@@ -466,10 +467,9 @@ static void add_norms(const summary *s) {
 }
 
 static void add_agreement(const summary *s) {
-    static const vs_column columns[] = { { "", "by", VS_STAYS, true },
-                                         { "", "and by", VS_STAYS, true },
-                                         { "", "rho", 2, false },
-                                         { "", "same", 1, false } };
+    static const vs_column columns[] = {
+        { "", "by", VS_STAYS, true }, { "", "and by", VS_STAYS, true }, { "", "rho", 2, false }, { "", "same", 1, false }
+    };
     const vs_ranking_set *set = &s->r->ptq_rankings;
     vs_columns c = { 0 };
     if (!set->agreement_count) return;

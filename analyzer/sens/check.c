@@ -13,9 +13,7 @@ enum { PLACE = 1024, SUGGESTION = 256, IGNORED = 255 };
 
 /* ---- sizes */
 
-static const char *file_of(const vs_imageset *s, size_t image) {
-    return s->files.count ? s->files.paths[s->order[image]] : NULL;
-}
+static const char *file_of(const vs_imageset *s, size_t image) { return s->files.count ? s->files.paths[s->order[image]] : NULL; }
 
 /* Rows and columns of image `image` after resize and crop. */
 static vs_status prepared_size(const vs_imageset *s, size_t image, size_t *width, size_t *height, vs_error *err) {
@@ -24,8 +22,7 @@ static vs_status prepared_size(const vs_imageset *s, size_t image, size_t *width
     *width = *height = (size_t)s->config->scenes.size;
     vs_status status = path ? vs_image_read_size(path, width, height, err) : VS_OK;
     if (status != VS_OK) return status;
-    if (p->resize.short_side > 0)
-        vs_image_short_side(*width, *height, (size_t)p->resize.short_side, width, height);
+    if (p->resize.short_side > 0) vs_image_short_side(*width, *height, (size_t)p->resize.short_side, width, height);
     if (p->crop_center <= 0) return VS_OK;
     const size_t crop = (size_t)p->crop_center;
     if (*width < crop || *height < crop)
@@ -49,14 +46,15 @@ static vs_status wrong_grid(const vs_imageset *s, const char *what, size_t image
     else
         snprintf(remedy, sizeof remedy, "use data.preprocess.resize and crop, such as crop: {center: %zu}",
                  (w < h ? w : h) / s->patch * s->patch);
-    return vs_fail(err, VS_ERR_CONFIG, "%s%simage size %zux%zu is not a multiple of the patch size %zu; the nearest is %zux%zu (%s)",
+    return vs_fail(err, VS_ERR_CONFIG,
+                   "%s%simage size %zux%zu is not a multiple of the patch size %zu; the nearest is %zux%zu (%s)",
                    path ? path : "", path ? ": " : "", w, h, s->patch, near_w, near_h, remedy);
 }
 
 vs_status vs_check_sizes(const vs_config *config, const vs_imageset *s, const char *what, vs_error *err) {
     vs_status status = VS_OK;
     const size_t images = s->files.count || s->images == 0 ? s->images : 1; /* scenes are alike */
-    if (s->windows) return VS_OK; /* cut to fit */
+    if (s->windows) return VS_OK;                                           /* cut to fit */
     for (size_t i = 0; i < images && status == VS_OK; i++) {
         size_t w = 0, h = 0;
         status = prepared_size(s, i, &w, &h, err);
@@ -81,18 +79,20 @@ static vs_status prefixed(const vs_config *c, vs_status status, vs_error *err) {
 static vs_status check_head(const vs_config *c, const vs_arch *a, vs_error *err) {
     if (vs_arch_gives_maps(a)) return VS_OK;
     if (a->head == VS_HEAD_NONE)
-        return prefixed(c,
-                        vs_fail(err, VS_ERR_CONFIG,
-                                "%s has no head, so nothing predicts what labels could be held against: give model.head, or leave "
-                                "the labels out (states are then compared at the model's output)",
-                                a->name),
-                        err);
-    return prefixed(c,
-                    vs_fail(err, VS_ERR_CONFIG,
-                            "the head of %s gives one class an image, not a map: leave the labels out (agreement with fp32 is then "
-                            "reported)",
-                            a->name),
-                    err);
+        return prefixed(
+            c,
+            vs_fail(err, VS_ERR_CONFIG,
+                    "%s has no head, so nothing predicts what labels could be held against: give model.head, or leave "
+                    "the labels out (states are then compared at the model's output)",
+                    a->name),
+            err);
+    return prefixed(
+        c,
+        vs_fail(err, VS_ERR_CONFIG,
+                "the head of %s gives one class an image, not a map: leave the labels out (agreement with fp32 is then "
+                "reported)",
+                a->name),
+        err);
 }
 
 static vs_status check_files(const vs_config *c, const vs_imageset *s, vs_error *err) {
@@ -125,6 +125,11 @@ static vs_status read_labels(const vs_imageset *s, size_t image, uint8_t **label
     if (status == VS_OK) status = vs_imageset_labels(s, image, w, h, labels, err);
     *pixels = w * h;
     if (status != VS_ERR_SHAPE || s->windows || (p->resize.short_side == 0 && p->crop_center == 0)) return status;
+    if (err) {
+        const size_t used = strlen(err->message);
+        snprintf(err->message + used, sizeof err->message - used,
+                 "; label maps are neither resized nor cropped: make them of that size, or use data.preprocess.mmseg");
+    }
     return VS_ERR_CONFIG;
 }
 
@@ -142,12 +147,13 @@ static size_t count_known(const uint8_t *labels, size_t pixels, size_t classes, 
 static vs_status no_class(const vs_config *c, const vs_arch *a, const vs_imageset *s, uint8_t other, vs_error *err) {
     char seen[64] = "all are ignored";
     if (other != IGNORED) snprintf(seen, sizeof seen, "values such as %d are there", other);
-    return prefixed(c,
-                    vs_fail(err, VS_ERR_CONFIG,
-                            "no pixel of the %zu label map%s is of one of the %zu classes of %s (0 to %zu; 255 is ignored): %s; is "
-                            "it the right folder, does data.evaluation.protocol fit?",
-                            s->images, s->images == 1 ? "" : "s", a->classes, a->name, a->classes - 1, seen),
-                    err);
+    return prefixed(
+        c,
+        vs_fail(err, VS_ERR_CONFIG,
+                "no pixel of the %zu label map%s is of one of the %zu classes of %s (0 to %zu; 255 is ignored): %s; is "
+                "it the right folder, does data.evaluation.protocol fit?",
+                s->images, s->images == 1 ? "" : "s", a->classes, a->name, a->classes - 1, seen),
+        err);
 }
 
 static void warn_values(const vs_progress *progress, const vs_arch *a, const char *image, uint8_t other) {
@@ -160,7 +166,8 @@ static void warn_values(const vs_progress *progress, const vs_arch *a, const cha
     progress->note(progress->context, text);
 }
 
-vs_status vs_check_labels(const vs_config *c, const vs_arch *a, const vs_imageset *s, const vs_progress *progress, vs_error *err) {
+vs_status vs_check_labels(const vs_config *c, const vs_arch *a, const vs_imageset *s, const vs_progress *progress,
+                          vs_error *err) {
     if (!s->labels) return VS_OK;
     uint8_t other = IGNORED;
     size_t known = 0;
@@ -247,7 +254,8 @@ vs_status vs_check_layers(const vs_study *s, vs_error *err) {
             hit = is_row(s, &s->points[p]) && vs_layer_listed(s->model, &s->points[p], &c->analyze.layers) &&
                   vs_layer_matches(s->model, &s->points[p], "", drawn->items[i]);
         if (!hit)
-            status = vs_config_fail(c, drawn->marks[i], err, "surfaces.layers: '%s' is not among analyze.layers", drawn->items[i]);
+            status =
+                vs_config_fail(c, drawn->marks[i], err, "surfaces.layers: '%s' is not among analyze.layers", drawn->items[i]);
     }
     return status;
 }

@@ -102,8 +102,7 @@ void vs_forecast_make(vs_forecast *f, const vs_study *s) {
         add(f, "evaluation", s->evaluation_set.count,
             (double)s->evaluation_set.count * ((double)float_states(c) + HALF * (double)half_states(c)));
     if (all && c->fp16.set) half_precision(f, s);
-    if (s->options.last_stage)
-        add(f, s->options.last_stage, s->options.last_images, (double)s->options.last_images);
+    if (s->options.last_stage) add(f, s->options.last_stage, s->options.last_images, (double)s->options.last_images);
     if (f->most_forwards < f->forwards) f->most_forwards = f->forwards;
 }
 
@@ -121,7 +120,8 @@ static void run_block(const price *p) {
     const vs_backend *be = p->backend;
     const vs_arch *a = p->arch;
     const size_t rows = p->tokens * p->images, c = a->width, wide = vs_arch_fc1_width(a);
-    const vs_mat x = vs_mat_of(p->numbers[0], rows, c), qkv = vs_mat_of(p->numbers[1], rows, 3 * c), out = vs_mat_of(p->numbers[2], rows, c);
+    const vs_mat x = vs_mat_of(p->numbers[0], rows, c), qkv = vs_mat_of(p->numbers[1], rows, 3 * c),
+                 out = vs_mat_of(p->numbers[2], rows, c);
     const vs_mat hidden = vs_mat_of(p->numbers[1], rows, wide);
     be->ops->linear(be, x, vs_mat_of(p->weights, 3 * c, c), NULL, qkv);
     be->ops->attention(be, vs_mat_view(be, qkv, 0, rows, 0, c), vs_mat_view(be, qkv, 0, rows, c, c),
@@ -137,7 +137,8 @@ static void *zeroes(const vs_backend *be, size_t count) {
     const size_t chunk = 4096;
     float none[4096] = { 0 };
     for (size_t i = 0; p && i < count; i += chunk)
-        if (be->ops->upload(be, (char *)p + i * (size_t)be->real, none, count - i < chunk ? count - i : chunk, NULL) != VS_OK) break;
+        if (be->ops->upload(be, (char *)p + i * (size_t)be->real, none, count - i < chunk ? count - i : chunk, NULL) != VS_OK)
+            break;
     return p;
 }
 

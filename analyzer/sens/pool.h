@@ -31,7 +31,7 @@ typedef struct vs_runner {
     size_t memory;                     /* bytes that the backend may hold in all; 0: as many as there are */
     const volatile sig_atomic_t *stop; /* set from outside to stop; may be NULL */
     vs_progress progress;
-    bool probabilities;                /* sessions keep them: a recipe quantizes them, and every state must compute alike */
+    bool probabilities; /* sessions keep them: a recipe quantizes them, and every state must compute alike */
 } vs_runner;
 
 /* Reals of session scratch for some images of T tokens. */

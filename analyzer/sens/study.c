@@ -9,8 +9,8 @@
 
 #include "calibrate.h"
 #include "check.h"
-#include "footprint.h"
 #include "evaluate_output.h"
+#include "footprint.h"
 #include "fp16.h"
 #include "layer_name.h"
 #include "real.h"
@@ -269,8 +269,7 @@ static vs_status check_built(const vs_study *s, vs_error *err) {
     if (s->model->arch.head == VS_HEAD_EOMT && c->recipe.p != VS_P_NONE)
         return vs_fail(err, VS_ERR_UNSUPPORTED,
                        "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", c->path);
-    if (c->fp16.set && c->fp16.real)
-        return vs_half_real_check(s->model, s->backend, (vs_half_format)c->fp16.format, err);
+    if (c->fp16.set && c->fp16.real) return vs_half_real_check(s->model, s->backend, (vs_half_format)c->fp16.format, err);
     return VS_OK;
 }
 
@@ -517,9 +516,8 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
     if (status == VS_OK && s->evaluation_set.count && s->model->arch.head == VS_HEAD_NONE) {
         begin_stage(s, "evaluation");
         r->evaluation_sqnr = vs_calloc(r->state_count, sizeof *r->evaluation_sqnr);
-        status = r->evaluation_sqnr
-                     ? vs_evaluate_output(r->evaluation_sqnr, &runner, &s->evaluation_set, &s->states, err)
-                     : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
+        status = r->evaluation_sqnr ? vs_evaluate_output(r->evaluation_sqnr, &runner, &s->evaluation_set, &s->states, err)
+                                    : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
         end_stage(s);
         r->evaluation_images = s->evaluation_set.images;
     }

@@ -27,10 +27,10 @@ typedef struct vs_study_options {
     size_t memory;            /* bytes of a device that may be used; 0: no limit */
     const volatile sig_atomic_t *stop;
     vs_progress progress;
-    bool tells_memory; /* what a large study will take, through progress.note, before its weights are read */
+    bool tells_memory;      /* what a large study will take, through progress.note, before its weights are read */
     const char *last_stage; /* the caller's own, behind the study's (vs_study_begin_stage); NULL: none */
     size_t last_images;     /* it looks at */
-    vs_cache *cache;   /* of a batch: what is equal in several of its runs is computed once; NULL: a run of its own */
+    vs_cache *cache;        /* of a batch: what is equal in several of its runs is computed once; NULL: a run of its own */
 } vs_study_options;
 
 typedef struct vs_stage_time {

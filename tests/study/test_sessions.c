@@ -119,7 +119,9 @@ static void count_note(void *context, const char *text) {
 static vs_status run_limited(const vs_config *config, size_t batch, size_t most, size_t memory, char hex[65], size_t *notes,
                              vs_error *err) {
     vs_study s = { 0 };
-    const vs_study_options options = { .backend = "cpu", .threads = 2, .batch = batch, .progress = { .note = count_note, .context = notes } };
+    const vs_study_options options = {
+        .backend = "cpu", .threads = 2, .batch = batch, .progress = { .note = count_note, .context = notes }
+    };
     vs_backend_ops ops;
     *notes = 0;
     if (vs_study_open(&s, config, &options, err) != VS_OK) fail_msg("%s", err->message);
