@@ -122,12 +122,13 @@ size_t vs_edit_distance(const char *a, const char *b) {
     return row[n];
 }
 
-enum { LEAST_BEGINNING = 3, LETTERS_AN_EDIT = 3 };
+enum { LEAST_BEGINNING = 3, LETTERS_AN_EDIT = 3, SHORT = 4 };
 
-/* One edit in three letters may be a slip; more is another word. */
+/* One edit in three letters may be a slip, and two in a short word; more is another word. */
 static bool is_near(size_t distance, size_t a, size_t b) {
-    const size_t shorter = a < b ? a : b, bound = shorter / LETTERS_AN_EDIT;
-    return shorter > 1 && distance <= (bound ? bound : 1) && distance < shorter;
+    const size_t shorter = a < b ? a : b, share = shorter / LETTERS_AN_EDIT;
+    const size_t bound = shorter < SHORT ? 1 : share > 2 ? share : 2;
+    return shorter > 1 && distance <= bound && distance < shorter;
 }
 
 /* "output" for "out". */

@@ -26,7 +26,7 @@ char *vs_format(const char *format, ...) VS_PRINTF(1, 2);
 bool vs_glob_match(const char *pattern, const char *text);
 /* Edit distance, for "did you mean"; neighbours that changed places are one edit. */
 size_t vs_edit_distance(const char *a, const char *b);
-/* The candidate nearest to `text`, or NULL where none is near: at most one edit in three letters, or one begins with the other.
+/* The candidate nearest to `text`, or NULL where none is near: at most one edit in three letters (two in a short word), or one begins with the other.
  * Leading dashes of either do not count. */
 const char *vs_nearest(const char *text, const char *const *candidates, size_t count);
 
