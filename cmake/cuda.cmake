@@ -3,7 +3,7 @@ set(VS_CUDA AUTO CACHE STRING "backend cuda: AUTO (where the CUDA Toolkit is fou
 set_property(CACHE VS_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(VS_HAVE_CUDA OFF)
 set(vs_instrumented OFF)
-if(VS_SANITIZE OR VS_FUZZ OR VS_COVERAGE)
+if(VS_SANITIZE OR VS_SANITIZE_THREADS OR VS_FUZZ OR VS_COVERAGE)
   set(vs_instrumented ON)
 endif()
 if(VS_CUDA STREQUAL "ON" OR (VS_CUDA STREQUAL "AUTO" AND NOT vs_instrumented))

@@ -45,12 +45,15 @@ void vs_script_quote_n(vs_text *s, const char *text, size_t n) {
 
 void vs_script_quote(vs_text *s, const char *text) { vs_script_quote_n(s, text, strlen(text)); }
 
-/* Child: stdin from the pipe, stderr to a file, stdout nowhere; errno of a failed exec goes back through `report`. */
+/* Child, in a process group of its own, so that Ctrl-C at the terminal is the parent's to hear; stdin from the pipe, stderr to a
+ * file, stdout nowhere; errno of a failed exec goes back through `report`. */
 static void become(const char *program, int in, int complaints, int report) {
     const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)setpgid(0, 0);
     if (dup2(in, STDIN_FILENO) >= 0 && dup2(complaints, STDERR_FILENO) >= 0 && nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0)
         execlp(program, program, "-d", (char *)NULL); /* -d: no start-up file of the user */
     const int code = errno;

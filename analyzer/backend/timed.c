@@ -51,7 +51,7 @@
     X(zero_counts)
 
 #define AS_ID(name) OP_##name,
-enum { OPERATIONS(AS_ID) OP_COUNT, UNTIMED = 6 }; /* close, alloc, free, memory_use, attention_scratch, alloc_counts */
+enum { OPERATIONS(AS_ID) OP_COUNT, UNTIMED = 7 }; /* close, alloc, free, memory_use, reserve, attention_scratch, alloc_counts */
 _Static_assert(sizeof(vs_backend_ops) == (OP_COUNT + UNTIMED) * sizeof(void (*)(void)), "an operation is missing here");
 
 typedef struct timed_backend {
@@ -155,6 +155,9 @@ static vs_memory_use memory_use(const vs_backend *self) { return inner_of(self)-
 static void *alloc_counts(const vs_backend *self, size_t count) {
     return inner_of(self)->ops->alloc_counts(inner_of(self), count);
 }
+static vs_status reserve(const vs_backend *self, vs_mat x, vs_mat w, vs_mat y, vs_error *err) {
+    return inner_of(self)->ops->reserve(inner_of(self), x, w, y, err);
+}
 static size_t attention_scratch(const vs_backend *self, size_t tokens, size_t heads) {
     return inner_of(self)->ops->attention_scratch(inner_of(self), tokens, heads);
 }
@@ -164,6 +167,7 @@ static const vs_backend_ops operations = { .close = close_backend,
                                            .alloc = alloc_reals,
                                            .free = free_reals,
                                            .memory_use = memory_use,
+                                           .reserve = reserve,
                                            .attention_scratch = attention_scratch,
                                            .alloc_counts = alloc_counts,
                                            OPERATIONS(AS_SLOT) };

@@ -11,9 +11,10 @@ typedef struct batch {
     const vs_command_line *line;
     const vs_batch *file;
     char *dir;       /* <out>/<batch> */
+    vs_lock lock;    /* of dir, whose tables are written after every run */
     size_t *pending; /* runs still to do, in order */
     size_t pending_count;
-    vs_cache *cache; /* of the pending runs */
+    vs_cli_shared shared; /* of the pending runs */
     vs_table table;
     size_t failures;
 } batch;
@@ -53,21 +54,26 @@ static vs_status plan(batch *b, vs_error *err) {
     vs_status status = configs && b->pending ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a batch");
     for (size_t i = 0; i < count && status == VS_OK; i++) {
         char *dir = run_folder(b, i);
-        const bool complete = dir && b->line->resume && !b->line->dry_run && vs_cli_is_complete(b->line, b->file->runs[i], dir) &&
-                              vs_table_read(&b->table, i, dir, NULL) == VS_OK;
+        bool complete = false;
+        if (!dir) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        if (dir && b->line->resume && !b->line->dry_run)
+            status = vs_cli_is_complete(b->line, b->file->runs[i], dir, &complete, err);
+        complete = status == VS_OK && complete && vs_table_read(&b->table, i, dir, NULL) == VS_OK;
         free(dir);
-        if (complete) continue;
+        if (status != VS_OK || complete) continue;
         configs[b->pending_count] = b->file->runs[i];
         b->pending[b->pending_count++] = i;
     }
-    if (status == VS_OK) status = vs_cache_create(&b->cache, configs, b->pending_count, err);
+    b->shared.inputs = json_object();
+    if (status == VS_OK && !b->shared.inputs) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a batch");
+    if (status == VS_OK) status = vs_cache_create(&b->shared.cache, configs, b->pending_count, err);
     free(configs);
     return status;
 }
 
 static vs_status run_into_table(batch *b, size_t run, vs_error *err) {
     char *dir = run_folder(b, run);
-    vs_status status = dir ? vs_cli_run_config(b->line, b->file->runs[run], b->dir, b->cache, false, err)
+    vs_status status = dir ? vs_cli_run_config(b->line, b->file->runs[run], b->dir, &b->shared, false, err)
                            : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK && !b->line->dry_run) status = vs_table_read(&b->table, run, dir, err);
     free(dir);
@@ -80,7 +86,7 @@ static vs_status run_pending(batch *b, size_t index, vs_error *err) {
     vs_error own = { 0 };
     if (!b->line->quiet) printf("[%zu/%zu] %s\n", run + 1, b->file->run_count, b->file->runs[run]->name);
     fflush(stdout);
-    vs_cache_begin(b->cache, index);
+    vs_cache_begin(b->shared.cache, index);
     vs_status status = run_into_table(b, run, &own);
     if (status == VS_ERR_INTERRUPTED) return vs_fail(err, status, "%s", own.message);
     if (status != VS_OK) {
@@ -97,7 +103,11 @@ static vs_status run_pending(batch *b, size_t index, vs_error *err) {
 static vs_status print_table(const batch *b, vs_error *err) {
     char *text = NULL;
     vs_status status = vs_table_text(&b->table, &text, err);
-    if (status == VS_OK) printf("\n%s\nResults: %s (table.txt, table.csv, table.json; a folder each run)\n\n", text, b->dir);
+    if (status == VS_OK) {
+        putchar('\n');
+        vs_cli_put(text);
+        printf("\nResults: %s (table.txt, table.csv, table.json; a folder each run)\n\n", b->dir);
+    }
     fflush(stdout);
     free(text);
     return status;
@@ -106,9 +116,11 @@ static vs_status print_table(const batch *b, vs_error *err) {
 /* The table is written after every run: what is there remains, whatever happens to the next. */
 static vs_status run_all(batch *b, vs_error *err) {
     vs_status status = make_table(b, err);
-    if (status == VS_OK) status = plan(b, err);
     const bool writes = !b->line->dry_run;
     if (status == VS_OK && writes) status = vs_make_dirs(b->dir, err);
+    if (status == VS_OK && writes) status = vs_lock_take(&b->lock, b->dir, err);
+    if (status == VS_OK && writes) status = vs_folder_remove_temporaries(b->dir, err);
+    if (status == VS_OK) status = plan(b, err);
     if (status == VS_OK && writes) status = vs_table_write(&b->table, b->dir, err);
     for (size_t i = 0; i < b->pending_count && status == VS_OK; i++) {
         status = run_pending(b, i, err);
@@ -124,10 +136,12 @@ static vs_status run_all(batch *b, vs_error *err) {
 
 int vs_cli_run_batch(const vs_command_line *line, const vs_batch *file) {
     vs_error err = { 0 };
-    batch b = { .line = line, .file = file, .dir = vs_path_join(line->out, file->file->name) };
+    batch b = { .line = line, .file = file, .lock = { .fd = -1 }, .dir = vs_path_join(line->out, file->file->name) };
     vs_status status = b.dir ? run_all(&b, &err) : vs_fail(&err, VS_ERR_NOMEM, "no memory for a path");
     const int code = status != VS_OK ? vs_cli_fail(status, &err) : b.failures ? 1 : 0;
-    vs_cache_free(b.cache);
+    vs_lock_release(&b.lock);
+    json_decref(b.shared.inputs);
+    vs_cache_free(b.shared.cache);
     vs_table_release(&b.table);
     free(b.pending);
     free(b.dir);

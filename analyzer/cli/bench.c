@@ -73,6 +73,7 @@ static vs_status load_config(vs_config **out, const vs_command_line *line, size_
     status = is_geometry(operand) ? make_config(out, operand, size, images, overrides, count, err)
                                   : vs_config_load(out, operand, overrides, count, err);
     if (status == VS_OK) status = vs_config_check_built(*out, err);
+    if (status == VS_OK) status = vs_study_adopt_input(*out, err);
     if (status == VS_OK && !(*out)->data.analysis.set)
         status = vs_fail(err, VS_ERR_CONFIG, "%s: bench needs data.analysis", operand);
     if (status == VS_OK) (*out)->data.evaluation.set = false;

@@ -85,8 +85,8 @@ static vs_status time_pass(const vs_bench *b, const vs_bench_pass *p, seat *seat
         if (s != VS_OK) status = vs_fail(err, s, "%s", mine.message);
     }
     *seconds = (vs_now() - start) / (double)b->images;
-    const volatile sig_atomic_t *stop = b->study->options.stop;
-    return status == VS_OK && stop && *stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : status;
+    const vs_stop *stop = b->study->options.stop;
+    return status == VS_OK && vs_stopped(stop) ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : status;
 }
 
 /* ------------------------------------------------------------------ which passes there are */

@@ -68,8 +68,8 @@ static vs_status append(capture *c, sink *s, vs_mat x, vs_error *err) {
     if (status == VS_OK) status = be->ops->sync(be, err);
     for (size_t i = 0; i < c->at_once && status == VS_OK && is_map(c, s); i++)
         transpose(host + i * s->rows * x.cols * size, turned + i * s->rows * x.cols * size, s->rows, x.cols, size);
-    if (status == VS_OK && fwrite(is_map(c, s) ? turned : host, size, count, s->file.stream) != count)
-        status = vs_fail(err, VS_ERR_IO, "%s: cannot write", s->file.path);
+    if (status == VS_OK && !vs_outfile_write(&s->file, is_map(c, s) ? turned : host, size * count))
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", s->file.path, strerror(s->file.code));
     free(host);
     return status;
 }
@@ -222,8 +222,7 @@ static const char last_stage[] = "capture";
 
 static vs_status prepare(capture *c, vs_study *study, const char *state, vs_error *err) {
     static const vs_state plain = { .name = "fp32", .kind = VS_STATE_FP32 };
-    vs_status status = vs_make_dirs(c->dir, err);
-    if (status == VS_OK) status = vs_study_load(study, err);
+    vs_status status = vs_study_load(study, err);
     c->state = &plain;
     if (status != VS_OK || study->options.purpose == VS_FOR_FLOAT) return status;
     status = vs_study_prepare_states(study, err);
@@ -246,6 +245,7 @@ static vs_status write_tensors(capture *c, vs_study *study, vs_error *err) {
 
 static vs_status capture_config(const vs_command_line *line, const vs_config *config, vs_error *err) {
     vs_study study = { 0 };
+    vs_lock lock = { .fd = -1 };
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
     const char *state = line->state ? line->state : "fp32";
@@ -266,12 +266,16 @@ static vs_status capture_config(const vs_command_line *line, const vs_config *co
         vs_cli_progress_end(&progress, false);
         status = vs_cli_print_plan(&study, c.dir, bytes, free_bytes, err);
     } else if (status == VS_OK) {
-        status = prepare(&c, &study, state, err);
+        status = vs_make_dirs(c.dir, err);
+        if (status == VS_OK) status = vs_lock_take(&lock, c.dir, err);
+        if (status == VS_OK) status = vs_folder_remove_temporaries(c.dir, err);
+        if (status == VS_OK) status = prepare(&c, &study, state, err);
         if (status == VS_OK) status = write_tensors(&c, &study, err);
     }
     vs_cli_progress_end(&progress, status == VS_OK);
     const size_t files = c.sink_count;
     status = finish(&c, status, err);
+    vs_lock_release(&lock);
     if (status == VS_OK && !line->dry_run && !line->quiet)
         printf("%zu tensors of %zu image%s written to %s\n", files, c.images, c.images == 1 ? "" : "s", line->out);
     vs_study_release(&study);
@@ -283,6 +287,7 @@ int vs_cli_capture(const vs_command_line *line) {
     vs_config *config = NULL;
     vs_status status = vs_config_load(&config, line->operands[0], line->overrides, line->override_count, &err);
     if (status == VS_OK) status = vs_config_check_built(config, &err);
+    if (status == VS_OK) status = vs_study_adopt_input(config, &err);
     if (status == VS_OK) status = capture_config(line, config, &err);
     vs_config_free(config);
     return status == VS_OK ? 0 : vs_cli_fail(status, &err);

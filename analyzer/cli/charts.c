@@ -19,7 +19,7 @@ vs_status vs_chart_emit(vs_chart_job *job, const char *name, const vs_chart *cha
 }
 
 static vs_status go_on(const vs_chart_job *job, vs_error *err) {
-    return job->stop && *job->stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
+    return vs_stopped(job->stop) ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
 }
 
 static bool first_of_layer(const vs_chart_job *job, size_t index) {
@@ -28,8 +28,18 @@ static bool first_of_layer(const vs_chart_job *job, size_t index) {
     return true;
 }
 
-vs_status vs_charts_draw(vs_chart_job *job, vs_error *err) {
-    vs_status status = VS_OK;
+static vs_status draw_half(vs_chart_job *job, vs_error *err) {
+    const char *dir = job->dir;
+    if (job->half_dir) job->dir = job->half_dir;
+    vs_status status = go_on(job, err);
+    if (status == VS_OK) status = vs_chart_headroom(job, err);
+    job->dir = dir;
+    return status;
+}
+
+vs_status vs_charts_draw(vs_chart_job *job, bool half_only, vs_error *err) {
+    vs_status status = draw_half(job, err);
+    if (half_only) return status;
     for (int smooth = 0; smooth < 2 && status == VS_OK; smooth++) {
         status = go_on(job, err);
         if (status == VS_OK) status = vs_chart_sqnr(job, smooth == 1, err);
@@ -40,8 +50,6 @@ vs_status vs_charts_draw(vs_chart_job *job, vs_error *err) {
     if (status == VS_OK) status = vs_chart_propagation(job, err);
     if (status == VS_OK) status = go_on(job, err);
     if (status == VS_OK) status = vs_chart_norms(job, err);
-    if (status == VS_OK) status = go_on(job, err);
-    if (status == VS_OK) status = vs_chart_headroom(job, err);
     for (size_t i = 0; i < job->capture_count && status == VS_OK; i++) {
         if (!first_of_layer(job, i)) continue;
         status = go_on(job, err);

@@ -2,25 +2,26 @@
 #ifndef VS_CHARTS_H
 #define VS_CHARTS_H
 
-#include <signal.h>
-
 #include "analysis.h"
 #include "render.h"
 #include "results.h"
+#include "stop.h"
 
 typedef struct vs_chart_job {
     const vs_results *results;
     const vs_surface_capture *captures; /* their hists are drawn; NULL ones are left out */
     size_t capture_count;
-    const char *dir; /* exists */
+    const char *dir;      /* exists */
+    const char *half_dir; /* of the chart of the half-precision diagnosis; exists; NULL: dir */
     vs_render_options options;
-    const volatile sig_atomic_t *stop; /* may be NULL */
-    size_t pictures;                   /* files drawn */
-    bool missing;                      /* there is no gnuplot: scripts were left */
+    const vs_stop *stop; /* may be NULL */
+    size_t pictures;     /* files drawn */
+    bool missing;        /* there is no gnuplot: scripts were left */
 } vs_chart_job;
 
-/* All of them; VS_ERR_INTERRUPTED between two where *stop is set. A chart without data has no file. */
-VS_NODISCARD vs_status vs_charts_draw(vs_chart_job *job, vs_error *err);
+/* All of them, or that of the half-precision diagnosis alone; VS_ERR_INTERRUPTED between two where *stop is set. A chart without
+ * data has no file. */
+VS_NODISCARD vs_status vs_charts_draw(vs_chart_job *job, bool half_only, vs_error *err);
 
 /* sqnr and blind_spot of recipe ptq; of the SmoothQuant recipe as <name>.sq. */
 VS_NODISCARD vs_status vs_chart_sqnr(vs_chart_job *job, bool smooth, vs_error *err);

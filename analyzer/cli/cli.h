@@ -3,12 +3,13 @@
 #define VS_CLI_H
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "layer_name.h"
 #include "progress_line.h"
+#include "run_folder.h"
+#include "run_record.h"
 #include "study.h"
 
 /* ---- options: one table a command drives parsing and --help ---- */
@@ -47,6 +48,7 @@ typedef struct vs_command_line {
     const char *out, *backend, *taps, *state, *only;
     vs_arithmetic arithmetic;
     bool json, help, version, resume, quiet, dry_run;
+    bool half_only;                                         /* the command fp16 */
     size_t threads, batch, gpu_memory, images, count, size; /* 0: not given; gpu_memory in bytes */
     unsigned long long seed;
     vs_override overrides[VS_MAX_OVERRIDES];
@@ -80,8 +82,14 @@ int vs_cli_bench(const vs_command_line *line);
 /* Prints "vitscope: message" to stderr and gives the exit code. */
 int vs_cli_fail(vs_status status, const vs_error *err);
 void vs_cli_warn(const char *format, ...) VS_PRINTF(1, 2);
+/* A line of stderr that may hold such names as below. */
+void vs_cli_say(const char *text);
+/* Text of several lines to stdout; names out of files in it are made harmless for a terminal (vs_printable). */
+void vs_cli_put(const char *text);
+/* A line of stdout: such a name and, unless NULL, a remark in brackets. */
+void vs_cli_name(const char *before, const char *name, const char *remark);
 /* Set when the user asked to stop (Ctrl-C, SIGTERM); a second signal ends the program at once. */
-const volatile sig_atomic_t *vs_cli_stop(void);
+const vs_stop *vs_cli_stop(void);
 /* How wide what is written to a descriptor may be. */
 size_t vs_cli_columns(int descriptor);
 /* Progress of a study on stderr. It must stay where it is from begin to end. */
@@ -108,20 +116,41 @@ VS_NODISCARD vs_status vs_cli_check_folder(const char *dir, double bytes, double
 /* --dry-run: what an outlined study would do, on stdout. */
 VS_NODISCARD vs_status vs_cli_print_plan(const vs_study *study, const char *dir, double bytes, double free_bytes, vs_error *err);
 
-/* One run into out/<its name>: checks, study, files. `cache` may be NULL; `print`: the summary goes to stdout too. */
-VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, vs_cache *cache,
-                                         bool print, vs_error *err);
+/* One run into out/<its name>: checks, study, files. `shared`: of a batch, or NULL. `print`: the summary goes to stdout too,
+ * when all files are in place. */
+typedef struct vs_cli_shared {
+    vs_cache *cache;
+    json_t *inputs; /* of vs_fingerprint_agree */
+} vs_cli_shared;
+VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out,
+                                         const vs_cli_shared *shared, bool print, vs_error *err);
 /* The exit code of a batch; has printed its errors and its table. */
 int vs_cli_run_batch(const vs_command_line *line, const vs_batch *batch);
-/* True if dir holds the whole results of this configuration, checkpoint, backend and version. */
-bool vs_cli_is_complete(const vs_command_line *line, const vs_config *config, const char *dir);
+/* --resume: true if dir holds the whole results of this run. Says on stderr why a finished run there is computed again.
+ * VS_ERR_IO: another run is at work there. */
+VS_NODISCARD vs_status vs_cli_is_complete(const vs_command_line *line, const vs_config *config, const char *dir, bool *complete,
+                                          vs_error *err);
+/* The command, as the folder of a run knows it. */
+vs_run_part vs_cli_part(const vs_command_line *line);
+vs_fingerprint_options vs_cli_fingerprint_options(const vs_command_line *line);
+/* Before anything else: a reader that goes away ends no run, and a closed standard stream is no file's descriptor. */
+void vs_cli_begin_output(void);
+/* Flushes stdout. A failure of it, or of any write before, is told once (on stderr) and gives exit code 1 where `code` is 0. */
+int vs_cli_end_output(int code);
 
-/* Files of a finished study in `dir`: reports, then pictures. */
-VS_NODISCARD vs_status vs_cli_write_run_json(const vs_study *study, const char *dir, vs_error *err);
+/* Document of a finished study for run.json, but for the list of outputs; results.json lies in `dir`. */
+VS_NODISCARD vs_status vs_cli_describe_run(json_t **out, const vs_study *study, vs_run_part command, const vs_fingerprint *inputs,
+                                           const char *dir, vs_error *err);
 /* quant.json and the SmoothQuant factors under smooth/: what an exporter needs (docs/results.md). */
 VS_NODISCARD vs_status vs_cli_write_quant(const vs_study *study, const char *dir, vs_error *err);
-/* Draws charts, surfaces, heatmaps and maps; *pictures counts files, *gnuplot_missing says that scripts were left instead. */
-VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, const char *dir, size_t *pictures, bool *gnuplot_missing,
-                                   vs_error *err);
+/* Draws charts, surfaces, heatmaps and maps into `dir`, those of the half-precision diagnosis into `half_dir` (with `half_only`
+ * nothing else); *pictures counts files, *gnuplot_missing says that scripts were left instead. */
+typedef struct vs_cli_drawing {
+    const char *dir, *half_dir;
+    bool half_only;
+    size_t pictures;
+    bool gnuplot_missing;
+} vs_cli_drawing;
+VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, vs_cli_drawing *drawing, vs_error *err);
 
 #endif

@@ -1,4 +1,6 @@
 /* Messages, signals and what the machine says of itself. */
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,17 +19,60 @@ int vs_cli_fail(vs_status status, const vs_error *err) {
     return vs_status_exit_code(status);
 }
 
+/* One line of text, whatever it holds. */
+static void print_line(FILE *stream, const char *begin, const char *text) {
+    char *shown = vs_printable_copy(text);
+    fprintf(stream, "%s%s\n", begin, shown ? shown : "(no memory for a message)");
+    free(shown);
+}
+
 void vs_cli_warn(const char *format, ...) {
+    vs_error text = { 0 }; /* of a length that is enough for errors */
     va_list args;
     va_start(args, format);
-    fputs("vitscope: warning: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(text.message, sizeof text.message, format, args);
     va_end(args);
+    print_line(stderr, "vitscope: warning: ", text.message);
+}
+
+void vs_cli_put(const char *text) {
+    while (*text) {
+        const size_t n = strcspn(text, "\n");
+        char *line = vs_format("%.*s", (int)n, text), *shown = line ? vs_printable_copy(line) : NULL;
+        fputs(shown ? shown : "(no memory for a line)", stdout);
+        free(shown);
+        free(line);
+        text += n;
+        if (*text == '\n') putchar(*text++);
+    }
+}
+
+void vs_cli_name(const char *before, const char *name, const char *remark) {
+    char *shown = vs_printable_copy(name);
+    printf("%s%s", before, shown ? shown : "(no memory for a name)");
+    if (remark) printf("  (%s)", remark);
+    putchar('\n');
+    free(shown);
+}
+
+void vs_cli_begin_output(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", O_RDONLY); /* takes this number; writing to it fails */
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int vs_cli_end_output(int code) {
+    errno = 0;
+    const bool flushed = fflush(stdout) == 0, whole = !ferror(stdout); /* a write that failed earlier left its mark */
+    if (flushed && whole) return code;
+    fprintf(stderr, "vitscope: cannot write to standard output%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
+    return code ? code : 1;
 }
 
 /* Set by the thread below, read by the workers. */
-static volatile sig_atomic_t stop_requested;
+static vs_stop stop_requested;
 
 /* Signals are waited for, not handled: a handler would run on a worker's stack in the middle of the matrix library's generated
  * code, which was seen to corrupt memory. The first signal asks to stop, the second ends the program. */
@@ -38,13 +83,12 @@ static void *wait_for_signals(void *context) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     for (int number = 0; sigwait(&signals, &number) == 0;) {
-        if (stop_requested) _exit(128 + number);
-        stop_requested = 1;
+        if (atomic_exchange(&stop_requested, true)) _exit(128 + number);
     }
     return NULL;
 }
 
-const volatile sig_atomic_t *vs_cli_stop(void) {
+const vs_stop *vs_cli_stop(void) {
     static bool watching; /* one watcher a process */
     if (watching) return &stop_requested;
     watching = true;
@@ -61,9 +105,11 @@ const volatile sig_atomic_t *vs_cli_stop(void) {
     return &stop_requested;
 }
 
+void vs_cli_say(const char *text) { print_line(stderr, "", text); }
+
 /* COLUMNS, which a user may set; else the terminal's own; else 80. */
 size_t vs_cli_columns(int descriptor) {
-    enum { USUAL = 80, LEAST = 20, MOST = 1000 };
+    enum { USUAL = 80, LEAST = 40, MOST = 1000 };
     const char *given = getenv("COLUMNS");
     char *end = NULL;
     const unsigned long columns = given ? strtoul(given, &end, 10) : 0;

@@ -6,6 +6,7 @@
 
 #include "charts.h"
 #include "cli.h"
+#include "file_names.h"
 #include "npy.h"
 #include "render.h"
 #include "util.h"
@@ -133,18 +134,9 @@ out:
     return status;
 }
 
-/* "scene 3" and "a/b.jpg" as a file name. */
-static void file_name(const char *name, char *text, size_t size) {
-    size_t i = 0;
-    for (; name[i] && i + 1 < size; i++) text[i] = strchr(" /\\", name[i]) ? '_' : name[i];
-    text[i] = '\0';
-    char *dot = strrchr(text, '.');
-    if (dot) *dot = '\0';
-}
-
-/* names: of m's maps. maps/<image>.png, or <image>.fp16.png. */
-static vs_status draw_map(const vs_study *s, const vs_map_capture *m, const char *const *names, size_t count, const char *suffix,
-                          const char *dir, vs_error *err) {
+/* names: of m's maps. maps/<file>.png, or <file>.fp16.png. */
+static vs_status draw_map(const vs_study *s, const vs_map_capture *m, const char *const *names, size_t count, const char *path,
+                          vs_error *err) {
     vs_map_panel *panels = vs_calloc(2 + count, sizeof *panels);
     if (!panels) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
     size_t n = 0;
@@ -152,60 +144,74 @@ static vs_status draw_map(const vs_study *s, const vs_map_capture *m, const char
     if (m->labels) panels[n++] = (vs_map_panel){ .title = "label", .classes = m->labels };
     for (size_t i = 0; i < count; i++) panels[n++] = (vs_map_panel){ .title = names[i], .classes = m->maps[i] };
     const vs_map_sheet sheet = { m->width, m->height, panels, n, s->results.class_names, s->results.class_count };
-    char name[128];
-    file_name(m->name, name, sizeof name);
-    char *path = vs_format("%s/%s%s.png", dir, name, suffix);
-    vs_status status = path ? vs_map_draw(&sheet, path, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    free(path);
+    vs_status status = vs_map_draw(&sheet, path, err);
     free(panels);
     return status;
 }
 
+static vs_status draw_maps(const vs_study *s, const vs_evaluation *e, const char *const *names, size_t count, const char *suffix,
+                           const char *dir, vs_cli_drawing *d, vs_error *err) {
+    const char **images = vs_calloc(e->capture_count, sizeof *images);
+    vs_names files = { 0 };
+    vs_status status = images ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
+    for (size_t i = 0; images && i < e->capture_count; i++) images[i] = e->captures[i].name;
+    if (status == VS_OK) status = vs_cli_file_names(images, e->capture_count, &files, err);
+    for (size_t i = 0; i < e->capture_count && status == VS_OK; i++) {
+        char *path = vs_format("%s/%s%s.png", dir, files.items[i], suffix);
+        status =
+            path ? draw_map(s, &e->captures[i], names, count, path, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        d->pictures += status == VS_OK;
+        free(path);
+    }
+    vs_names_free(&files);
+    free(images);
+    return status;
+}
+
 /* Every image under fp32 and each policy of the half-precision diagnosis. */
-static vs_status draw_half_maps(const vs_study *s, const char *dir, size_t *pictures, vs_error *err) {
+static vs_status draw_half_maps(const vs_study *s, const char *dir, vs_cli_drawing *d, vs_error *err) {
     const vs_fp16_results *f = &s->results.fp16;
-    const vs_evaluation *e = &s->half_maps;
     char suffix[16];
-    if (e->capture_count == 0) return VS_OK;
+    if (s->half_maps.capture_count == 0) return VS_OK;
     const char **names = vs_calloc(1 + f->policy_count, sizeof *names);
     if (!names) return vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
     names[0] = "fp32";
     for (size_t i = 0; i < f->policy_count; i++) names[i + 1] = f->policies[i].name;
     snprintf(suffix, sizeof suffix, ".%s", f->format);
-    vs_status status = VS_OK;
-    for (size_t i = 0; i < e->capture_count && status == VS_OK; i++) {
-        status = draw_map(s, &e->captures[i], names, 1 + f->policy_count, suffix, dir, err);
-        *pictures += status == VS_OK;
-    }
+    vs_status status = draw_maps(s, &s->half_maps, names, 1 + f->policy_count, suffix, dir, d, err);
     free(names);
     return status;
 }
 
-static vs_status draw_charts(const vs_study *s, const char *dir, size_t *pictures, bool *missing, vs_error *err) {
+static vs_status draw_charts(const vs_study *s, const char *dir, const char *half_dir, vs_cli_drawing *d, vs_error *err) {
     vs_chart_job job = { .results = &s->results,
                          .captures = s->captures,
                          .capture_count = s->capture_count,
                          .dir = dir,
+                         .half_dir = half_dir,
                          .options = { .png = s->config->surfaces.png, .svg = s->config->surfaces.svg },
                          .stop = s->options.stop };
-    const vs_status status = vs_charts_draw(&job, err);
-    *pictures += job.pictures;
-    *missing = *missing || job.missing;
+    const vs_status status = vs_charts_draw(&job, d->half_only, err);
+    d->pictures += job.pictures;
+    d->gnuplot_missing = d->gnuplot_missing || job.missing;
     return status;
 }
 
 static vs_status go_on(const vs_study *s, vs_error *err) {
-    return s->options.stop && *s->options.stop ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
+    return vs_stopped(s->options.stop) ? vs_fail(err, VS_ERR_INTERRUPTED, "interrupted") : VS_OK;
 }
 
-enum { CHARTS, SURFACES, HEATMAPS, MAPS, FOLDERS };
+enum { CHARTS, SURFACES, HEATMAPS, MAPS, HALF_CHARTS, HALF_MAPS, FOLDERS };
 
-static vs_status make_folders(const vs_study *s, const char *dir, char *folders[FOLDERS], vs_error *err) {
-    static const char *const names[FOLDERS] = { "charts", "surfaces", "heatmaps", "maps" };
-    const bool used[FOLDERS] = { true, s->capture_count > 0, s->capture_count > 0, s->evaluation.capture_count > 0 };
+static vs_status make_folders(const vs_study *s, const vs_cli_drawing *d, char *folders[FOLDERS], vs_error *err) {
+    static const char *const names[FOLDERS] = { "charts", "surfaces", "heatmaps", "maps", "charts", "maps" };
+    const bool whole = !d->half_only, surfaces = whole && s->capture_count > 0;
+    const bool used[FOLDERS] = { whole,    surfaces,
+                                 surfaces, whole && s->evaluation.capture_count > 0,
+                                 true,     s->half_maps.capture_count > 0 };
     vs_status status = VS_OK;
     for (size_t i = 0; i < FOLDERS && status == VS_OK; i++) {
-        folders[i] = vs_path_join(dir, names[i]);
+        folders[i] = vs_path_join(i < HALF_CHARTS ? d->dir : d->half_dir, names[i]);
         if (!folders[i])
             status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
         else if (used[i])
@@ -214,20 +220,25 @@ static vs_status make_folders(const vs_study *s, const char *dir, char *folders[
     return status;
 }
 
-vs_status vs_cli_draw(const vs_study *s, const char *dir, size_t *pictures, bool *gnuplot_missing, vs_error *err) {
-    char *folders[FOLDERS] = { NULL };
-    vs_status status = make_folders(s, dir, folders, err);
-    if (status == VS_OK) status = draw_charts(s, folders[CHARTS], pictures, gnuplot_missing, err);
+static vs_status draw_whole(const vs_study *s, char *const folders[FOLDERS], vs_cli_drawing *d, vs_error *err) {
+    vs_status status = VS_OK;
     for (size_t i = 0; i < s->capture_count && status == VS_OK; i++) {
         status = go_on(s, err);
         if (status == VS_OK)
-            status = draw_surface(s, &s->captures[i], folders[SURFACES], folders[HEATMAPS], pictures, gnuplot_missing, err);
+            status =
+                draw_surface(s, &s->captures[i], folders[SURFACES], folders[HEATMAPS], &d->pictures, &d->gnuplot_missing, err);
     }
-    for (size_t i = 0; i < s->evaluation.capture_count && status == VS_OK; i++) {
-        status = draw_map(s, &s->evaluation.captures[i], s->results.state_names, s->results.state_count, "", folders[MAPS], err);
-        *pictures += status == VS_OK;
-    }
-    if (status == VS_OK) status = draw_half_maps(s, folders[MAPS], pictures, err);
+    if (status == VS_OK && s->evaluation.capture_count)
+        status = draw_maps(s, &s->evaluation, s->results.state_names, s->results.state_count, "", folders[MAPS], d, err);
+    return status;
+}
+
+vs_status vs_cli_draw(const vs_study *s, vs_cli_drawing *d, vs_error *err) {
+    char *folders[FOLDERS] = { NULL };
+    vs_status status = make_folders(s, d, folders, err);
+    if (status == VS_OK) status = draw_charts(s, folders[CHARTS], folders[HALF_CHARTS], d, err);
+    if (status == VS_OK && !d->half_only) status = draw_whole(s, folders, d, err);
+    if (status == VS_OK) status = draw_half_maps(s, folders[HALF_MAPS], d, err);
     for (size_t i = 0; i < FOLDERS; i++) free(folders[i]);
     return status;
 }

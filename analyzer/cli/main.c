@@ -99,6 +99,7 @@ int main(int argc, char **argv) {
     const vs_command *command = find(first);
     vs_error err = { 0 };
     int code = 0;
+    vs_cli_begin_output();
     if (command)
         code = run_command(command, argc - 2, argv + 2);
     else if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)
@@ -109,9 +110,5 @@ int main(int argc, char **argv) {
         code = vs_cli_fail(vs_fail(&err, VS_ERR_CONFIG, "no command given; see vitscope --help"), &err);
     else
         code = unknown(first);
-    if (fflush(stdout) != 0 && code == 0) {
-        fputs("vitscope: cannot write to standard output\n", stderr);
-        code = 1;
-    }
-    return code;
+    return vs_cli_end_output(code);
 }

@@ -27,7 +27,7 @@ static const option options[] = {
     [VS_OPT_PTQ] = { "--ptq", "KIND", "run the states fp32 and KIND: plain, sq" },
     [VS_OPT_ALPHA] = { "--alpha", "A", "SmoothQuant's alpha of the state sq" },
     [VS_OPT_SDPA_SYM] = { "--sdpa_sym", NULL, "quantize Q and K per tensor, symmetric (the default)" },
-    [VS_OPT_RESUME] = { "--resume", NULL, "keep runs whose results are already whole for the same configuration and model" },
+    [VS_OPT_RESUME] = { "--resume", NULL, "keep runs that are whole and whose inputs did not change; says why others run again" },
     [VS_OPT_TAPS] = { "--taps", "GLOB[,GLOB]",
                       "tensors to write: layer names, NAME.in, embed, blocks.N, norm, logits (default: *)" },
     [VS_OPT_STATE] = { "--state", "NAME", "state to run (default: fp32)" },

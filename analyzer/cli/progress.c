@@ -94,14 +94,26 @@ static void update(void *context, const char *part, double done, size_t total) {
 
 static void note(void *context, const char *text) {
     vs_cli_progress *p = context;
-    char lines[WORDS], whole[WORDS];
-    const bool warning = strncmp(text, "warning: ", 9) == 0;
-    if (p->quiet && !warning) return;
-    snprintf(whole, sizeof whole, "%s%s", warning ? "vitscope: " : "", text);
-    vs_progress_wrap(whole, p->terminal ? vs_cli_columns(STDERR_FILENO) - 1 : sizeof lines, lines, sizeof lines);
+    char lines[WORDS];
+    if (p->quiet) return;
+    vs_progress_wrap(text, p->terminal ? vs_cli_columns(STDERR_FILENO) - 1 : sizeof lines, lines, sizeof lines);
     pthread_mutex_lock(&p->lock);
     clear(p);
-    fprintf(stderr, "%s\n", lines);
+    for (char *line = lines; line;) {
+        char *end = strchr(line, '\n');
+        if (end) *end++ = '\0';
+        vs_cli_say(line);
+        line = end;
+    }
+    draw(p, vs_now());
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void warn(void *context, const char *text) {
+    vs_cli_progress *p = context;
+    pthread_mutex_lock(&p->lock);
+    clear(p);
+    vs_cli_warn("%s", text);
     draw(p, vs_now());
     pthread_mutex_unlock(&p->lock);
 }
@@ -110,7 +122,7 @@ vs_progress vs_cli_progress_begin(vs_cli_progress *p, bool quiet) {
     *p = (vs_cli_progress){ .terminal = isatty(STDERR_FILENO) != 0, .quiet = quiet };
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->ended, NULL);
-    return (vs_progress){ stage, update, note, p };
+    return (vs_progress){ .stage = stage, .update = update, .note = note, .warn = warn, .context = p };
 }
 
 void vs_cli_progress_end(vs_cli_progress *p, bool done) {

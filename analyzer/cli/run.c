@@ -5,85 +5,173 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "run_merge.h"
 #include "util.h"
 
-static vs_status write_summary(const vs_study *s, const char *dir, char **text, vs_error *err) {
-    char *path = vs_path_join(dir, "summary.txt");
-    vs_status status = path ? vs_report_summary(&s->results, vs_cli_columns(STDOUT_FILENO), text, err)
-                            : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    if (status == VS_OK) status = vs_write_file(path, *text, strlen(*text), err);
+/* A run on its way from the study to its folder. */
+typedef struct work {
+    const vs_command_line *line;
+    const vs_config *config;
+    const vs_cli_shared *shared; /* NULL: a run of its own */
+    vs_study study;
+    vs_run_folder folder;
+    vs_run_merge merge;
+    vs_fingerprint inputs;
+    vs_status inputs_status; /* of the fingerprint */
+    vs_error inputs_error;
+    char *summary;
+    vs_cli_drawing drawing;
+    double bytes, free_bytes; /* the files will take; there are */
+    bool opened;              /* the folder */
+} work;
+
+static const char last_stage[] = "pictures";
+
+/* Where another command's part of the folder stays, this one writes its own part and what both share. */
+static bool is_part(const work *w) { return w->merge.other && w->merge.command == VS_PART_FP16; }
+
+static vs_status write_reports(const work *w, vs_error *err) {
+    const vs_study *s = &w->study;
+    const char *dir = w->folder.stages[VS_PART_RUN];
+    vs_status status = vs_report_json(&s->results, dir, err);
+    if (status == VS_OK) status = vs_run_merge_results(&w->merge, &w->folder, s->results.ref_precision ? 17 : 9, err);
+    if (status == VS_OK) status = vs_report_keep_lists(&s->results, w->folder.stages[VS_PART_FP16], err);
+    if (status != VS_OK || is_part(w)) return status;
+    status = vs_report_csv(&s->results, dir, err);
+    if (status == VS_OK) status = vs_report_rankings(&s->results, dir, err);
+    return status == VS_OK ? vs_cli_write_quant(s, dir, err) : status;
+}
+
+static vs_status write_summary(work *w, vs_error *err) {
+    char *joined = NULL, *path = vs_path_join(w->folder.stages[VS_PART_RUN], "summary.txt");
+    vs_status status = path ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    if (status == VS_OK) status = vs_report_summary(&w->study.results, vs_cli_columns(STDOUT_FILENO), &w->summary, err);
+    if (status == VS_OK) status = vs_run_merge_summary(&w->merge, &w->folder, w->summary, &joined, err);
+    if (status == VS_OK) status = vs_write_file(path, joined, strlen(joined), err);
+    free(joined);
     free(path);
     return status;
 }
 
-/* run.json comes last: with it the results are whole. *text is the summary, new. */
-static vs_status write_all(const vs_study *s, const char *dir, char **text, size_t *pictures, bool *gnuplot_missing,
-                           vs_error *err) {
-    vs_status status = vs_report_json(&s->results, dir, err);
-    if (status == VS_OK) status = vs_report_csv(&s->results, dir, err);
-    if (status == VS_OK) status = vs_report_rankings(&s->results, dir, err);
-    if (status == VS_OK) status = vs_cli_write_quant(s, dir, err);
-    if (status == VS_OK) status = write_summary(s, dir, text, err);
-    if (status == VS_OK) status = vs_cli_draw(s, dir, pictures, gnuplot_missing, err);
-    if (status == VS_OK) status = vs_cli_write_run_json(s, dir, err);
+static vs_status draw(work *w, vs_error *err) {
+    w->drawing = (vs_cli_drawing){ .dir = w->folder.stages[VS_PART_RUN],
+                                   .half_dir = w->folder.stages[VS_PART_FP16],
+                                   .half_only = is_part(w) };
+    const vs_status status = vs_cli_draw(&w->study, &w->drawing, err);
+    if (!*w->study.options.stop) return status;
+    if (err) *err = (vs_error){ 0 }; /* what failed was stopped, too */
+    return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+}
+
+/* What was read must be what was hashed before. */
+static vs_status check_inputs(const work *w, vs_error *err) {
+    char why[512];
+    vs_fingerprint after = { 0 };
+    const vs_fingerprint_options options = vs_cli_fingerprint_options(w->line);
+    json_t *before = vs_fingerprint_json(&w->inputs);
+    vs_status status = before ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the run's inputs");
+    if (status == VS_OK) status = vs_fingerprint_make(&after, w->config, &options, err);
+    if (status == VS_OK && !vs_fingerprint_equals(&after, before, false, why, sizeof why))
+        status = vs_fail(err, VS_ERR_IO, "%s: %s while the run was at work; run it again", w->config->path, why);
+    vs_fingerprint_release(&after);
+    json_decref(before);
     return status;
 }
 
-static void print_all(const char *text, const char *dir, size_t pictures) {
-    fputs(text, stdout);
-    printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
-    if (pictures) printf("Pictures: %s/{charts,surfaces,heatmaps,maps} (%zu files)\n", dir, pictures);
-    fputc('\n', stdout);
-    fflush(stdout);
+static vs_status publish(work *w, vs_error *err) {
+    json_t *record = NULL;
+    vs_names kept = { 0 };
+    vs_status status = vs_cli_describe_run(&record, &w->study, w->merge.command, &w->inputs, w->folder.stages[VS_PART_RUN], err);
+    if (status == VS_OK) status = vs_run_merge_record(&w->merge, record, err);
+    if (status == VS_OK) status = vs_run_merge_kept(&w->merge, &w->folder, &kept, err);
+    if (status == VS_OK)
+        status = vs_run_folder_publish(&w->folder, record, &kept, err);
+    else
+        json_decref(record);
+    vs_names_free(&kept);
+    return status;
 }
 
-static const char last_stage[] = "pictures";
+static vs_status write_all(work *w, vs_error *err) {
+    vs_status status = vs_run_folder_begin(&w->folder, err);
+    if (status == VS_OK) status = write_reports(w, err);
+    if (status == VS_OK) status = write_summary(w, err);
+    if (status == VS_OK) status = draw(w, err);
+    if (status == VS_OK) status = check_inputs(w, err);
+    return status == VS_OK ? publish(w, err) : status;
+}
 
-static vs_status study_and_write(vs_study *study, const vs_command_line *line, const char *dir, bool print,
-                                 vs_cli_progress *progress, vs_error *err) {
-    char *text = NULL;
-    size_t pictures = 0;
-    bool gnuplot_missing = false;
-    vs_status status = vs_make_dirs(dir, err);
-    if (status == VS_OK) status = vs_study_load(study, err);
-    if (status == VS_OK) status = vs_study_run(study, err);
-    if (status == VS_OK) vs_study_begin_stage(study, last_stage);
-    if (status == VS_OK) status = write_all(study, dir, &text, &pictures, &gnuplot_missing, err);
-    vs_cli_progress_end(progress, status == VS_OK);
-    if (status == VS_OK && gnuplot_missing)
+/* After all files: nobody may read standard output to its end. */
+static void tell(const work *w, bool print) {
+    const char *dir = w->folder.dir;
+    if (w->drawing.gnuplot_missing)
         vs_cli_warn(
             "gnuplot is not installed: charts and surfaces were left as scripts with their data (%s/{charts,surfaces}/*.gp); "
             "install gnuplot and run them",
             dir);
-    if (status == VS_OK && print && !line->quiet) print_all(text, dir, pictures);
-    free(text);
-    return status;
+    if (*w->merge.replaced)
+        vs_cli_warn("%s: the results of an earlier 'vitscope %s' were replaced, not kept beside these: %s", dir,
+                    w->merge.command == VS_PART_RUN ? "fp16" : "run", w->merge.replaced);
+    if (!print || w->line->quiet) return;
+    vs_cli_put(w->summary);
+    printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
+    if (w->drawing.pictures) printf("Pictures: %s/{charts,surfaces,heatmaps,maps} (%zu files)\n", dir, w->drawing.pictures);
+    fputc('\n', stdout);
+    fflush(stdout);
 }
 
-vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, vs_cache *cache, bool print,
-                            vs_error *err) {
-    vs_study study = { 0 };
+/* What can be wrong in the configuration comes before the folder and its lock, and those before the long work. Inputs are hashed
+ * before any of them is read. */
+static vs_status outline(work *w, const char *dir, const vs_study_options *options, vs_error *err) {
+    const vs_fingerprint_options inputs = vs_cli_fingerprint_options(w->line);
+    vs_status status = vs_cli_check_folder(dir, 0, &w->free_bytes, err); /* the least that can be wrong, first */
+    if (status != VS_OK) return status;
+    options->progress.stage(options->progress.context, 0, 0, "checks");
+    if (!w->line->dry_run) w->inputs_status = vs_fingerprint_make(&w->inputs, w->config, &inputs, &w->inputs_error);
+    if (w->shared && !w->line->dry_run && w->inputs_status == VS_OK)
+        status = vs_fingerprint_agree(w->shared->inputs, &w->inputs, w->config, err);
+    if (status != VS_OK) return status;
+    status = vs_study_outline(&w->study, w->config, options, err); /* says better what is wrong with a model */
+    if (status == VS_OK && w->inputs_status != VS_OK) status = vs_fail(err, w->inputs_status, "%s", w->inputs_error.message);
+    if (status != VS_OK) return status;
+    w->bytes = vs_cli_study_bytes(&w->study);
+    return vs_cli_check_folder(dir, w->bytes, &w->free_bytes, err);
+}
+
+static vs_status study_and_write(work *w, const char *dir, vs_error *err) {
+    vs_status status = vs_run_folder_open(&w->folder, dir, err);
+    w->opened = status == VS_OK;
+    if (status == VS_OK) status = vs_study_load(&w->study, err);
+    w->merge.command = vs_cli_part(w->line);
+    if (status == VS_OK) status = vs_run_merge_plan(&w->merge, &w->folder, w->config, &w->inputs, err);
+    if (status == VS_OK) status = vs_study_run(&w->study, err);
+    if (status == VS_OK) vs_study_begin_stage(&w->study, last_stage);
+    return status == VS_OK ? write_all(w, err) : status;
+}
+
+vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, const vs_cli_shared *shared,
+                            bool print, vs_error *err) {
+    work w = { .line = line, .config = config, .shared = shared };
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
-    options.cache = cache;
+    options.cache = shared ? shared->cache : NULL;
     options.tells_memory = true;
     options.last_stage = last_stage;
-    double bytes = 0, free_bytes = 0;
     char *dir = vs_path_join(out, config->name);
-    vs_status status = dir ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    if (status == VS_OK) status = vs_cli_check_folder(dir, 0, &free_bytes, err); /* the least that can be wrong, first */
-    if (status == VS_OK) status = vs_study_outline(&study, config, &options, err);
-    if (status == VS_OK) {
-        bytes = vs_cli_study_bytes(&study);
-        status = vs_cli_check_folder(dir, bytes, &free_bytes, err);
-    }
+    vs_status status = dir ? outline(&w, dir, &options, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK && line->dry_run) {
         vs_cli_progress_end(&progress, false);
-        status = vs_cli_print_plan(&study, dir, bytes, free_bytes, err);
-    } else if (status == VS_OK)
-        status = study_and_write(&study, line, dir, print, &progress, err);
+        status = vs_cli_print_plan(&w.study, dir, w.bytes, w.free_bytes, err);
+    } else if (status == VS_OK) {
+        status = study_and_write(&w, dir, err);
+        vs_cli_progress_end(&progress, status == VS_OK);
+        if (status == VS_OK) tell(&w, print);
+    }
     vs_cli_progress_end(&progress, false);
-    vs_study_release(&study);
+    vs_study_release(&w.study);
+    vs_fingerprint_release(&w.inputs);
+    if (w.opened) vs_run_folder_close(&w.folder);
+    free(w.summary);
     free(dir);
     return status;
 }
@@ -91,11 +179,12 @@ vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config
 static vs_status run_single(const vs_command_line *line, const vs_config *config, vs_error *err) {
     if (!line->resume || line->dry_run) return vs_cli_run_config(line, config, line->out, NULL, true, err);
     char *dir = vs_path_join(line->out, config->name);
-    if (!dir) return vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    const bool complete = vs_cli_is_complete(line, config, dir);
-    if (complete && !line->quiet) printf("%s: already complete\n", dir);
+    bool complete = false;
+    vs_status status =
+        dir ? vs_cli_is_complete(line, config, dir, &complete, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    if (status == VS_OK && complete && !line->quiet) printf("%s: already complete\n", dir);
     free(dir);
-    return complete ? VS_OK : vs_cli_run_config(line, config, line->out, NULL, true, err);
+    return status != VS_OK || complete ? status : vs_cli_run_config(line, config, line->out, NULL, true, err);
 }
 
 /* One file. A mistake in any run of a batch is found before the first begins. */
@@ -105,6 +194,7 @@ static int run_file(const vs_command_line *line, const char *path) {
     int code = 0;
     vs_status status = vs_batch_load(&batch, path, line->overrides, line->override_count, &err);
     for (size_t i = 0; i < batch.run_count && status == VS_OK; i++) status = vs_config_check_built(batch.runs[i], &err);
+    for (size_t i = 0; i < batch.run_count && status == VS_OK; i++) status = vs_study_adopt_input(batch.runs[i], &err);
     if (status == VS_OK && batch.file)
         code = vs_cli_run_batch(line, &batch);
     else if (status == VS_OK)
@@ -129,6 +219,7 @@ int vs_cli_fp16(const vs_command_line *line) {
     static const char *const made[] = { "states=[fp32]", "analyze.recipes=[]", "analyze.output=false", "analyze.spared=false",
                                         "fp16={}" };
     vs_command_line only = *line;
+    only.half_only = true;
     vs_error err = { 0 };
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
         if (only.override_count == VS_MAX_OVERRIDES)

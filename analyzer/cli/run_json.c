@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cli.h"
-#include "json_text.h"
 #include "util.h"
 
 /* SHA-256 over the names of a set in order: the same list gives the same sum. */
@@ -30,6 +29,23 @@ static json_t *describe_set(const vs_imageset *set) {
     return o;
 }
 
+/* The file, and what of it is the model. */
+static json_t *describe_checkpoint(const vs_study *s) {
+    const vs_model *m = s->model;
+    json_t *left = json_array();
+    for (size_t i = 0; i < m->tensor_count; i++)
+        if (!m->tensors[i].used)
+            json_array_append_new(left, json_pack("{s:s, s:s}", "name", m->tensors[i].name, "reason",
+                                                  m->tensors[i].reason ? m->tensors[i].reason : ""));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:o}", "path", m->path, "sha256", m->sha256, "layout",
+                          m->arch.layout ? m->arch.layout : "", "prefix", m->prefix ? m->prefix : "", "heads",
+                          (json_int_t)m->arch.heads, "heads_guessed", (int)m->arch.heads_guessed, "head",
+                          m->arch.head != VS_HEAD_NONE && m->head.fqn[0] ? m->head.fqn[0] : "", "left_out", left);
+    const char *from = s->config->data.preprocess.normalize_from;
+    if (o && from) json_object_set_new(o, "normalize_from", json_string(from));
+    return o;
+}
+
 static json_t *describe_stages(const vs_study *s) {
     json_t *o = json_object();
     for (size_t i = 0; o && i < s->stage_count; i++) json_object_set_new(o, s->stages[i].stage, json_real(s->stages[i].seconds));
@@ -44,29 +60,34 @@ static vs_status hash_results(const char *dir, char hex[65], vs_error *err) {
     return status;
 }
 
-vs_status vs_cli_write_run_json(const vs_study *s, const char *dir, vs_error *err) {
+vs_status vs_cli_describe_run(json_t **out, const vs_study *s, vs_run_part command, const vs_fingerprint *inputs, const char *dir,
+                              vs_error *err) {
     char config_sha[65], results_sha[65];
     static const char *const whole[] = { "" };
+    *out = NULL;
     vs_status status = vs_config_digest(s->config, whole, 1, config_sha, err);
     if (status == VS_OK) status = hash_results(dir, results_sha, err);
     if (status != VS_OK) return status;
-    char *dump = vs_config_dump_json(s->config), *path = vs_path_join(dir, "run.json"), *text = NULL;
-    json_t *config = dump ? json_loads(dump, 0, NULL) : NULL;
-    json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:{s:s, s:s}, s:{s:o, s:o, s:o}, s:o, s:I}", "vitscope",
-                  VS_VERSION, "name", s->config->name, "backend", s->backend->name, "arithmetic", s->backend->arithmetic, "isa",
-                  s->backend->isa, "threads", (json_int_t)s->options.threads, "batch", (json_int_t)s->options.batch, "config",
-                  config ? config : json_null(), "config_sha256", config_sha, "results_sha256", results_sha, "checkpoint", "path",
-                  s->model->path, "sha256", s->model->sha256, "sets", "calibration", describe_set(&s->calibration_set),
-                  "analysis", describe_set(&s->analysis_set), "evaluation", describe_set(&s->evaluation_set), "seconds",
-                  describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
+    char *dump = vs_config_dump_json(s->config);
+    json_t *config = dump ? json_loads(dump, 0, NULL) : NULL, *prints = vs_fingerprint_json(inputs);
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:{s:o, s:o, s:o}, s:o, s:I}", "vitscope", VS_VERSION,
+        "name", s->config->name, "command", vs_run_part_name(command), "backend", s->backend->name, "arithmetic",
+        s->backend->arithmetic, "isa", s->backend->isa, "library", s->backend->library ? s->backend->library : "none", "threads",
+        (json_int_t)s->options.threads, "batch", (json_int_t)s->options.batch, "config", config ? config : json_null(),
+        "config_sha256", config_sha, "results_sha256", results_sha, "checkpoint", describe_checkpoint(s), "sets", "calibration",
+        describe_set(&s->calibration_set), "analysis", describe_set(&s->analysis_set), "evaluation",
+        describe_set(&s->evaluation_set), "seconds", describe_stages(s), "peak_bytes", (json_int_t)vs_cli_peak_bytes());
     const vs_memory_use device = s->backend->ops->memory_use(s->backend);
     if (root && device.peak) json_object_set_new(root, "device_peak_bytes", json_integer((json_int_t)device.peak));
-    text = vs_json_text(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    status = path && text ? vs_write_file(path, text, strlen(text), err) : vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
-    json_decref(root);
-    free(text);
-    free(path);
+    if (!root || !config || !prints || json_object_set(root, "fingerprint", prints) != 0)
+        status = vs_fail(err, VS_ERR_NOMEM, "no memory for run.json");
     free(dump);
-    return status;
+    json_decref(prints);
+    if (status != VS_OK) {
+        json_decref(root);
+        return status;
+    }
+    *out = root;
+    return VS_OK;
 }

@@ -36,11 +36,12 @@ int vs_cli_scenes(const vs_command_line *line) {
     vs_error err = { 0 };
     const size_t count = line->count ? line->count : 8, size = line->size ? line->size : 224;
     const char *dir = line->operands[0];
-    const volatile sig_atomic_t *stop = vs_cli_stop();
+    const vs_stop *stop = vs_cli_stop();
     vs_status status = make_folder(dir, "images", &err);
     if (status == VS_OK) status = make_folder(dir, "labels", &err);
     for (size_t i = 0; i < count && status == VS_OK; i++)
-        status = *stop ? vs_fail(&err, VS_ERR_INTERRUPTED, "interrupted") : write_scene(dir, line->seed, i, size, &err);
+        status =
+            vs_stopped(stop) ? vs_fail(&err, VS_ERR_INTERRUPTED, "interrupted") : write_scene(dir, line->seed, i, size, &err);
     if (status != VS_OK) return vs_cli_fail(status, &err);
     if (line->quiet) return 0;
     printf("%zu scenes of seed %llu, %zux%zu: %s/images and %s/labels\n", count, line->seed, size, size, dir, dir);

@@ -4,8 +4,7 @@
 
 static vs_status unbuilt(const vs_config *c, vs_mark at, vs_error *err, const char *what, const char *value) {
     char place[1024];
-    return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: %s %s is not built yet", vs_config_place(c, at, place, sizeof place), what,
-                   value);
+    return vs_fail(err, VS_ERR_CONFIG, "%s: %s %s is not built yet", vs_config_place(c, at, place, sizeof place), what, value);
 }
 
 vs_status vs_config_check_built(const vs_config *c, vs_error *err) {

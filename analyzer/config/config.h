@@ -69,8 +69,12 @@ typedef struct vs_set_config { /* one of data.calibration, analysis, evaluation 
 
 typedef enum vs_resize_filter { VS_RESIZE_BILINEAR, VS_RESIZE_BICUBIC } vs_resize_filter;
 typedef enum vs_test_mode { VS_TEST_SLIDE, VS_TEST_WHOLE } vs_test_mode; /* mmseg's test_cfg.mode */
+typedef enum vs_orientation { VS_ORIENTATION_AUTO, VS_ORIENTATION_STORED, VS_ORIENTATION_EXIF } vs_orientation;
 typedef struct vs_preprocess_config {
+    vs_orientation orientation;
     double mean[3], std[3]; /* 0-255 scale */
+    const char
+        *normalize_from; /* the file beside the weights that said them, a literal; NULL: the configuration or its defaults */
     struct {
         int64_t short_side;
         vs_resize_filter filter;
@@ -189,10 +193,12 @@ typedef struct vs_config {
     int64_t version;
     char *name;
     struct {
-        char *checkpoint, *head; /* resolved against the config's folder */
-        char *layout, *arch;     /* NULL: found from the file */
-        int64_t heads;           /* 0: found */
-        double eps;              /* 0: found */
+        char *checkpoint, *head; /* resolved against the config's folder; head: or the word none (vs_config_head_file) */
+        char *prefix;            /* NULL: chosen from the file */
+        vs_string_list allow_unused;
+        char *layout, *arch; /* NULL: found from the file */
+        int64_t heads;       /* 0: found */
+        double eps;          /* 0: found */
         vs_rope_source rope;
         vs_mask_source bias_mask;
         vs_plant_config *plants;
@@ -242,7 +248,7 @@ VS_NODISCARD vs_status vs_batch_parse(vs_batch *out, const char *text, size_t si
                                       const vs_override *overrides, size_t override_count, vs_error *err);
 void vs_batch_release(vs_batch *batch);
 
-/* VS_ERR_UNSUPPORTED, naming the place, if the configuration asks for something that is not built yet. */
+/* VS_ERR_CONFIG, naming the place, if the configuration asks for something that is not built yet. */
 VS_NODISCARD vs_status vs_config_check_built(const vs_config *config, vs_error *err);
 
 /* "path:line:column", "--set a.b=c" or, for a default, "path"; in `text`, which is returned. */
@@ -259,8 +265,14 @@ VS_NODISCARD vs_status vs_config_digest(const vs_config *config, const char *con
 /* The configuration reference in Markdown, from the descriptor table: the body of docs/config.md. */
 vs_status vs_config_write_reference(FILE *stream, vs_error *err);
 
+/* Whether the file or an override gives a key such as "recipe.qk". */
+bool vs_config_is_written(const vs_config *config, const char *key);
 /* Where the value of a key such as "recipe.qk" stands; line 0 if it was not written. */
 vs_mark vs_config_mark(const vs_config *config, const char *key);
+
+/* The file of model.head, NULL where there is none; whether the word none stands there. */
+const char *vs_config_head_file(const vs_config *config);
+bool vs_config_without_head(const vs_config *config);
 
 const char *vs_state_kind_name(vs_state_kind kind);
 const char *vs_plant_kind_name(vs_plant_kind kind);

@@ -125,7 +125,8 @@ static json_t *dump_field(const vs_field *f, const char *base) {
     switch (f->type) {
     case VS_FIELD_TEXT:
     case VS_FIELD_NAME:
-    case VS_FIELD_PATH: return dump_text(*(char *const *)at);
+    case VS_FIELD_PATH:
+    case VS_FIELD_NONE_OR_PATH: return dump_text(*(char *const *)at);
     case VS_FIELD_INT:
         return *(const int64_t *)at         ? json_integer(*(const int64_t *)at)
                : f->min > 0 && !f->fallback ? json_null()

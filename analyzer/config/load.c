@@ -204,7 +204,13 @@ vs_status vs_config_fail(const vs_config *c, vs_mark at, vs_error *err, const ch
     return vs_read_fail(&r, at, "%s", text);
 }
 
-vs_mark vs_config_mark(const vs_config *c, const char *key) {
+static bool is_none(const char *text) { return text && strcmp(text, "none") == 0; }
+
+const char *vs_config_head_file(const vs_config *c) { return is_none(c->model.head) ? NULL : c->model.head; }
+
+bool vs_config_without_head(const vs_config *c) { return is_none(c->model.head); }
+
+static const vs_node *find_node(const vs_config *c, const char *key) {
     const vs_node *n = c->root;
     char part[64];
     while (n && *key) {
@@ -213,5 +219,12 @@ vs_mark vs_config_mark(const vs_config *c, const char *key) {
         n = vs_node_get(n, part);
         key += length + (key[length] == '.');
     }
+    return n;
+}
+
+bool vs_config_is_written(const vs_config *c, const char *key) { return find_node(c, key) != NULL; }
+
+vs_mark vs_config_mark(const vs_config *c, const char *key) {
+    const vs_node *n = find_node(c, key);
     return n ? n->mark : (vs_mark){ 0, 0 };
 }

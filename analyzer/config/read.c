@@ -288,10 +288,13 @@ static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node
     switch (f->type) {
     case VS_FIELD_TEXT: return read_text(r, n, where, to);
     case VS_FIELD_NAME: return read_name(r, n, where, to);
+    case VS_FIELD_NONE_OR_PATH:
     case VS_FIELD_PATH: {
         char *text = NULL;
         status = read_text(r, n, where, &text);
-        if (status == VS_OK && !(*(char **)to = n->mark.line ? vs_path_relative_to(r->config->path, text) : vs_strdup(text)))
+        const bool none = f->type == VS_FIELD_NONE_OR_PATH && text && strcmp(text, "none") == 0;
+        if (status == VS_OK &&
+            !(*(char **)to = n->mark.line && !none ? vs_path_relative_to(r->config->path, text) : vs_strdup(text)))
             status = no_memory(r);
         free(text);
         return status;
@@ -375,7 +378,7 @@ vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node 
 void vs_release_fields(const vs_field *fields, void *base) {
     for (const vs_field *f = fields; f->key; f++) {
         char *at = (char *)base + f->offset;
-        if (f->type == VS_FIELD_TEXT || f->type == VS_FIELD_NAME || f->type == VS_FIELD_PATH)
+        if (f->type == VS_FIELD_TEXT || f->type == VS_FIELD_NAME || f->type == VS_FIELD_PATH || f->type == VS_FIELD_NONE_OR_PATH)
             free(*(char **)(void *)at);
         else if (f->type == VS_FIELD_MAP)
             vs_release_fields(f->fields, at);

@@ -8,6 +8,7 @@ static void write_type(FILE *out, const vs_field *f) {
     case VS_FIELD_TEXT: fputs("text", out); break;
     case VS_FIELD_NAME: fputs("name", out); break;
     case VS_FIELD_PATH: fputs("path", out); break;
+    case VS_FIELD_NONE_OR_PATH: fputs("path, or none", out); break;
     case VS_FIELD_INT:
     case VS_FIELD_UINT: fprintf(out, "whole number, %.0f to %.0f", f->min, f->max); break;
     case VS_FIELD_NUMBER: fprintf(out, "number, %g to %g", f->min, f->max); break;

@@ -23,6 +23,7 @@ static const char *const protocols[] = { "labels", "ade20k", "voc", NULL };
 static const char *const test_modes[] = { "slide", "whole", NULL };
 static const char *const rope_sources[] = { "found", "file", "computed", NULL };
 static const char *const mask_sources[] = { "file", "intended", NULL };
+static const char *const orientations[] = { "auto", "stored", "exif", NULL };
 static const char *const filters[] = { "bilinear", "bicubic", NULL };
 static const char *const weights_schemes[] = { "per_channel", "per_tensor", NULL };
 static const char *const inputs_schemes[] = { "per_tensor_asym", "per_tensor_sym", "per_token", NULL };
@@ -217,11 +218,12 @@ static const vs_field set_fields[] = {
     { .key = "images",
       .type = VS_FIELD_PATH,
       .offset = IN(vs_set_config, images),
-      .doc = "a folder, a glob, a .txt list or one image" },
+      .doc = "a folder with its subfolders, a glob, a .txt list or one image: PNG, JPEG, WebP" },
     { .key = "labels",
       .type = VS_FIELD_PATH,
       .offset = IN(vs_set_config, labels),
-      .doc = "folder of label maps: PNG of the image's stem, grey or palette, of the image's size before it is scaled" },
+      .doc = "folder of label maps: PNG of the image's stem, in the same subfolders as the image or in the folder itself, grey "
+             "or palette, of the image's size before it is scaled" },
     { .key = "protocol",
       .type = VS_FIELD_ENUM,
       .offset = IN(vs_set_config, protocol),
@@ -334,20 +336,29 @@ static const vs_field tiles_fields[] = {
 };
 
 static const vs_field preprocess_fields[] = {
+    { .key = "orientation",
+      .type = VS_FIELD_ENUM,
+      .offset = AT(data.preprocess.orientation),
+      .names = orientations,
+      .fallback = "auto",
+      .doc = "pixels as the file stores them (what PIL and torchvision give), or turned upright by the EXIF orientation of JPEG, "
+             "PNG "
+             "and WebP; auto: stored, but with mmseg exif, as opencv turns them; label maps are never turned" },
     { .key = "mean",
       .type = VS_FIELD_TRIPLE,
       .offset = AT(data.preprocess.mean),
       .min = -1e6,
       .max = 1e6,
       .fallback = "[123.675, 116.28, 103.53]",
-      .doc = "RGB mean on the 0-255 scale" },
+      .doc = "RGB mean on the 0-255 scale; what config.json or preprocessor_config.json beside the weights says goes before this "
+             "default" },
     { .key = "std",
       .type = VS_FIELD_TRIPLE,
       .offset = AT(data.preprocess.std),
       .min = 1e-6,
       .max = 1e6,
       .fallback = "[58.395, 57.12, 57.375]",
-      .doc = "RGB standard deviation on the 0-255 scale" },
+      .doc = "RGB standard deviation on the 0-255 scale; likewise" },
     { .key = "resize", .type = VS_FIELD_NONE_OR_MAP, .fields = resize_fields, .doc = "resize before the crop (default: none)" },
     { .key = "crop", .type = VS_FIELD_NONE_OR_MAP, .fields = crop_fields, .doc = "crop (default: none)" },
     { .key = "mmseg",
@@ -393,7 +404,20 @@ static const vs_field model_fields[] = {
       .offset = AT(model.checkpoint),
       .required = true,
       .doc = "checkpoint: safetensors, an index of shards, torch (.pth, .pt, .bin) or a Hugging Face folder" },
-    { .key = "head", .type = VS_FIELD_PATH, .offset = AT(model.head), .doc = "checkpoint of a separate head" },
+    { .key = "prefix",
+      .type = VS_FIELD_TEXT,
+      .offset = AT(model.prefix),
+      .doc = "which backbone of several: what its tensors' names begin with, or a dot for nothing (default: docs/layouts.md)" },
+    { .key = "head",
+      .type = VS_FIELD_NONE_OR_PATH,
+      .offset = AT(model.head),
+      .doc = "checkpoint of a separate head; none: the backbone alone (default: the head in its own file, where one fits)" },
+    { .key = "allow_unused",
+      .type = VS_FIELD_STRINGS,
+      .offset = AT(model.allow_unused),
+      .fallback = "[]",
+      .doc = "globs over names of tensors that may be left out though they belong to the model, which then computes something "
+             "else" },
     { .key = "layout",
       .type = VS_FIELD_TEXT,
       .offset = AT(model.layout),
@@ -404,13 +428,13 @@ static const vs_field model_fields[] = {
       .offset = AT(model.heads),
       .min = 1,
       .max = 1024,
-      .doc = "attention heads (default: from the width)" },
+      .doc = "attention heads (default: config.json beside the weights, else a guess from the width)" },
     { .key = "eps",
       .type = VS_FIELD_NUMBER,
       .offset = AT(model.eps),
       .min = 1e-15,
       .max = 1,
-      .doc = "LayerNorm epsilon (default: the family's)" },
+      .doc = "LayerNorm epsilon (default: config.json beside the weights, else the family's)" },
     { .key = "rope",
       .type = VS_FIELD_ENUM,
       .offset = AT(model.rope),

@@ -8,10 +8,11 @@
 typedef enum vs_field_type {
     VS_FIELD_TEXT,
     VS_FIELD_NAME,
-    VS_FIELD_PATH,   /* char *; a path is made relative to the file's folder */
-    VS_FIELD_INT,    /* int64_t */
-    VS_FIELD_UINT,   /* uint64_t */
-    VS_FIELD_NUMBER, /* double */
+    VS_FIELD_PATH,         /* char *; a path is made relative to the file's folder */
+    VS_FIELD_NONE_OR_PATH, /* the word none, kept as it is, or a path */
+    VS_FIELD_INT,          /* int64_t */
+    VS_FIELD_UINT,         /* uint64_t */
+    VS_FIELD_NUMBER,       /* double */
     VS_FIELD_BOOL,
     VS_FIELD_ENUM,        /* an enum counted from 0 in the order of `names` */
     VS_FIELD_FLAGS,       /* a list of names; bools one after the other */

@@ -287,12 +287,11 @@ vs_status vs_half_real_check(const vs_model *m, const vs_backend *be, vs_half_fo
     if (!be->half)
         return vs_fail(err, VS_ERR_BACKEND, "fp16.real: backend %s has no half kernels; use --backend cuda, or real: false",
                        be->name);
-    if (format != VS_HALF_FP16)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "fp16.real: half kernels are built for format fp16 alone");
+    if (format != VS_HALF_FP16) return vs_fail(err, VS_ERR_CONFIG, "fp16.real: half kernels are built for format fp16 alone");
     if (a->ffn != VS_FFN_GELU) what = "SwiGLU";
     if (a->prefix_norm) what = "norms of their own for class and register tokens";
     if (a->head == VS_HEAD_EOMT || a->head == VS_HEAD_CLASSIFIER || a->head_maps > 1)
         what = "a head other than a linear segmentation head on the last block";
     if (a->width / a->heads > VS_HALF_MAX_HEAD) what = "attention heads of more than 256 channels";
-    return what ? vs_fail(err, VS_ERR_UNSUPPORTED, "%s: fp16.real: half kernels are not built for %s", m->path, what) : VS_OK;
+    return what ? vs_fail(err, VS_ERR_CONFIG, "%s: fp16.real: half kernels are not built for %s", m->path, what) : VS_OK;
 }

@@ -27,7 +27,7 @@ struct vs_half_real {
     void *memory; /* of all of them, on the backend */
 };
 
-/* VS_ERR_BACKEND for a backend without half kernels, VS_ERR_UNSUPPORTED for a format other than fp16 and for a model that this
+/* VS_ERR_BACKEND for a backend without half kernels, VS_ERR_CONFIG for a format other than fp16 and for a model that this
  * does not run, with what it is. */
 VS_NODISCARD vs_status vs_half_real_check(const vs_model *model, const vs_backend *backend, vs_half_format format, vs_error *err);
 /* A policy that keeps something in float32, or has a softmax, tables or probabilities of its own, is not run. */

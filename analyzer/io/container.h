@@ -2,17 +2,17 @@
 #ifndef VS_CONTAINER_H
 #define VS_CONTAINER_H
 
+#include "source.h"
 #include "tensorfile.h"
 
 struct json_t;
 struct vs_tensorfile {
     char *path;
-    const uint8_t *bytes; /* of the file; NULL when the tensors lie in shards */
-    size_t size;
-    void *map;             /* NULL when the bytes are the caller's */
+    vs_source source;      /* of an index: its text, no tensor lies in it */
     struct json_t *header; /* of a safetensors file: holds names and metadata */
     vs_tensor_entry *entries;
     size_t count, capacity;
+    const vs_tensor_entry **by_name; /* [count], sorted; made when all entries are there */
     vs_meta_entry *meta;
     size_t meta_count, meta_capacity;
     char *config;
@@ -29,12 +29,21 @@ typedef struct vs_dtype_info {
 } vs_dtype_info;
 const vs_dtype_info *vs_dtype_find(const char *name); /* NULL if unknown */
 
-/* Each fills entries and metadata from f->bytes; f is closed by the caller whatever they return. */
+/* Each fills entries and metadata from f->source; f is closed by the caller whatever they return. */
 VS_NODISCARD vs_status vs_safetensors_read(vs_tensorfile *f, vs_error *err);
 VS_NODISCARD vs_status vs_torch_zip_read(vs_tensorfile *f, vs_error *err);
 VS_NODISCARD vs_status vs_torch_legacy_read(vs_tensorfile *f, vs_error *err);
 /* The same from an index of shards, which lie beside f->path. */
 VS_NODISCARD vs_status vs_shards_read(vs_tensorfile *f, vs_error *err);
+/* What else the file may be is said in `err`: never VS_OK. `head`: its first bytes. */
+enum { VS_HEAD_BYTES = 4096 };
+VS_NODISCARD vs_status vs_foreign_refuse(const vs_source *source, const uint8_t *head, size_t head_size, vs_error *err);
+/* Is the file a part that looks like a whole? */
+bool vs_foreign_part(const char *path);
+/* Does the folder's model need an adapter that we do not apply? */
+bool vs_foreign_adapter(const char *folder);
+/* The same of a folder without weights under the names that are looked for. */
+VS_NODISCARD vs_status vs_foreign_folder(const char *folder, vs_error *err);
 /* One file that is no index, nor a folder. */
 VS_NODISCARD vs_status vs_tensorfile_open_single(vs_tensorfile **out, const char *path, vs_error *err);
 
@@ -43,11 +52,5 @@ VS_NODISCARD vs_status vs_tensorfile_own(vs_tensorfile *f, void *block, vs_error
 VS_NODISCARD vs_status vs_tensorfile_add(vs_tensorfile *f, const vs_tensor_entry *entry, vs_error *err);
 /* Takes no copies. */
 VS_NODISCARD vs_status vs_tensorfile_add_meta(vs_tensorfile *f, const char *key, const char *value, vs_error *err);
-
-/* The file as read-only memory; an empty file is an error. Unmap with vs_file_unmap. */
-VS_NODISCARD vs_status vs_file_map(const char *path, void **map, size_t *size, vs_error *err);
-void vs_file_unmap(void *map, size_t size);
-/* Lets the whole pages within [bytes, bytes + size) of a map go; they are read again when touched. */
-void vs_file_forget(const uint8_t *bytes, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* 8-bit images: PNG and JPEG in, PNG out, resampling as PIL and PyTorch do it. */
+/* 8-bit images: PNG, JPEG and WebP in, PNG out, resampling as PIL and PyTorch do it. */
 #ifndef VS_IMAGE_H
 #define VS_IMAGE_H
 
@@ -14,13 +14,27 @@ typedef struct vs_image {
     uint8_t *pixels;
 } vs_image;
 
-enum { VS_IMAGE_MAX_SIDE = 32768, VS_IMAGE_MAX_PIXELS = 1 << 28 };
+enum {
+    VS_IMAGE_MAX_SIDE = 32768,
+    VS_IMAGE_MAX_PIXELS = 1 << 26,
+    VS_IMAGE_MAX_MEMORY = 1 << 28, /* bytes of the pixels and of what a decoder keeps beside them */
+    VS_JPEG_MAX_WORK = 1 << 29     /* pixels of all scans of a progressive JPEG */
+};
+
+/* What a file says beside its pixels. */
+typedef struct vs_image_info {
+    unsigned orientation; /* of EXIF (JPEG, PNG, WebP), 1 to 8; 1: upright, or nothing is said */
+    char warning[200];    /* the decoder's first; "": none. The pixels are what the decoder made of the file */
+} vs_image_info;
 
 void vs_image_release(vs_image *image); /* total: safe on a zeroed image */
 VS_NODISCARD vs_status vs_image_create(vs_image *image, size_t width, size_t height, size_t channels, vs_error *err);
 
-/* Reads PNG or JPEG (by content) as RGB: grey is replicated, alpha dropped, 16 bit reduced to 8, palette expanded.
- * Errors name the file and what is wrong with it; sizes above the limits are refused before memory is taken. */
+/* Reads PNG, JPEG or WebP (by content) as RGB: grey is replicated, alpha dropped, 16 bit reduced to 8, palette expanded.
+ * upright: turned as its EXIF orientation asks; else as stored. `info` may be NULL. Errors name the file and what is wrong with
+ * it; what is above the limits is refused before memory is taken, a JPEG whose end is missing too (VS_ERR_FORMAT). */
+VS_NODISCARD vs_status vs_image_read_as(vs_image *image, const char *path, bool upright, vs_image_info *info, vs_error *err);
+/* As stored, from a file or from memory. */
 VS_NODISCARD vs_status vs_image_read(vs_image *image, const char *path, vs_error *err);
 VS_NODISCARD vs_status vs_image_decode(vs_image *image, const void *bytes, size_t size, const char *label, vs_error *err);
 /* Reads an 8-bit grey or palette PNG as class indices (palette indices are kept, as PIL mode "P" does). */
@@ -42,8 +56,8 @@ VS_NODISCARD vs_status vs_image_keep_ratio(size_t width, size_t height, size_t l
                                            size_t *out_height, vs_error *err);
 /* torchvision's Resize(short_side): the long side is truncated. The image is not empty. */
 void vs_image_short_side(size_t width, size_t height, size_t short_side, size_t *out_width, size_t *out_height);
-/* Width and height from the header alone (by content, PNG or JPEG; the pixels may still be broken). */
-VS_NODISCARD vs_status vs_image_read_size(const char *path, size_t *width, size_t *height, vs_error *err);
+/* Width and height that vs_image_read_as will give, from the header alone (the pixels may still be broken). */
+VS_NODISCARD vs_status vs_image_read_size(const char *path, bool upright, size_t *width, size_t *height, vs_error *err);
 /* Centred crop, offset = round-half-to-even((side - size) / 2) as torchvision CenterCrop; VS_ERR_SHAPE if the image is smaller.
  */
 VS_NODISCARD vs_status vs_image_crop_center(const vs_image *in, size_t width, size_t height, vs_image *out, vs_error *err);

@@ -1,4 +1,5 @@
 /* libpng; setjmp stays in this file, state that must survive it is in structs. */
+#include <errno.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ typedef struct png_state {
     png_bytep *rows;
     uint8_t *pixels;
     size_t width, height, channels;
+    vs_image_info *told; /* NULL when writing */
     FILE *out;
 } png_state;
 
@@ -29,8 +31,8 @@ static void on_error(png_structp png, png_const_charp message) {
 }
 
 static void on_warning(png_structp png, png_const_charp message) {
-    (void)png;
-    (void)message;
+    const png_state *s = png_get_error_ptr(png);
+    if (s->told) vs_image_warn(s->told, message);
 }
 
 static void on_read(png_structp png, png_bytep to, size_t n) {
@@ -61,7 +63,8 @@ static void set_transforms(png_structp png, png_infop info, bool indices) {
 static bool decode(png_state *s, const char *label, bool indices, vs_status *status, vs_error *err) {
     if (setjmp(png_jmpbuf(s->png))) return false;
     png_set_user_limits(s->png, VS_IMAGE_MAX_SIDE, VS_IMAGE_MAX_SIDE);
-    png_set_chunk_malloc_max(s->png, 64u << 20);
+    png_set_chunk_malloc_max(s->png, 8u << 20);
+    png_set_keep_unknown_chunks(s->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1); /* texts, profiles: they may unpack to gigabytes */
     png_set_read_fn(s->png, s, on_read);
     png_read_info(s->png, s->info);
     s->width = png_get_image_width(s->png, s->info);
@@ -85,12 +88,14 @@ static bool decode(png_state *s, const char *label, bool indices, vs_status *sta
     return true;
 }
 
-vs_status vs_png_decode(vs_image *image, const uint8_t *bytes, size_t size, const char *label, bool indices, vs_error *err) {
+vs_status vs_png_decode(vs_image *image, const vs_encoded *from, bool indices, vs_error *err) {
+    const char *label = from->label;
     png_state *s = vs_calloc(1, sizeof *s);
     if (!s) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
     vs_status status = VS_OK;
-    s->bytes = bytes;
-    s->size = size;
+    s->bytes = from->bytes;
+    s->size = from->size;
+    s->told = from->info;
     s->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, s, on_error, on_warning);
     if (s->png) s->info = png_create_info_struct(s->png);
     if (!s->info)
@@ -129,10 +134,11 @@ vs_status vs_png_write(const char *path, const vs_image *image, vs_error *err) {
         s->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, s, on_error, on_warning);
         if (s->png) s->info = png_create_info_struct(s->png);
     }
+    errno = 0;
     if (!s || !s->info)
         status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", path);
     else if (!encode(s, image))
-        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, s->message);
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, errno ? strerror(errno) : s->message);
     if (s) png_destroy_write_struct(&s->png, &s->info);
     free(s);
     if (status == VS_OK) return vs_outfile_commit(&file, err);

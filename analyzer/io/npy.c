@@ -32,8 +32,9 @@ vs_status vs_npy_write(const char *path, vs_npy_type type, size_t ndim, const si
     size_t count = 1;
     for (size_t i = 0; i < ndim; i++) count *= shape[i];
     status = vs_npy_write_header(f.stream, type, ndim, shape, err);
+    if (status != VS_OK) vs_error_prefix(err, "%s: ", path);
     if (status == VS_OK) {
-        (void)fwrite(data, type == VS_NPY_F64 ? 8 : 4, count, f.stream); /* commit looks at the stream's error */
+        (void)vs_outfile_write(&f, data, count * (type == VS_NPY_F64 ? 8 : 4));
         status = vs_outfile_commit(&f, err);
     }
     vs_outfile_discard(&f);

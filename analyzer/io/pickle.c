@@ -16,7 +16,7 @@ typedef struct machine {
     size_t size, at;
     size_t start; /* of the running opcode */
     uint8_t opcode;
-    bool stopped;
+    bool stopped, ran_out;
     uint32_t *stack, *memo; /* memo: object + 1, 0 is empty */
     size_t depth, stack_capacity, memo_count, memo_capacity;
     const char *label;
@@ -41,7 +41,8 @@ static vs_status no_memory(const machine *m, vs_error *err) {
 /* ---- operands ---- */
 
 static vs_status take(machine *m, size_t n, const uint8_t **p, vs_error *err) {
-    if (n > m->size - m->at) return broken(m, err, "needs %zu bytes, %zu follow: the file is truncated", n, m->size - m->at);
+    m->ran_out = n > m->size - m->at;
+    if (m->ran_out) return broken(m, err, "needs %zu bytes, %zu follow: the file is truncated", n, m->size - m->at);
     *p = m->bytes + m->at;
     m->at += n;
     return VS_OK;
@@ -128,7 +129,8 @@ static vs_status op_proto(machine *m, vs_error *err) {
 static vs_status op_frame(machine *m, vs_error *err) {
     uint64_t size = 0;
     vs_status status = take_number(m, 8, &size, err);
-    if (status == VS_OK && size > m->size - m->at) return broken(m, err, "a frame longer than the file");
+    m->ran_out = status != VS_OK || size > m->size - m->at;
+    if (status == VS_OK && m->ran_out) return broken(m, err, "a frame longer than the file");
     return status;
 }
 
@@ -309,6 +311,7 @@ static vs_status push_global(machine *m, uint32_t module, uint32_t name, vs_erro
 static vs_status take_line(machine *m, uint32_t *text, vs_error *err) {
     const size_t left = m->size - m->at, limit = left < VS_PICKLE_MAX_GLOBAL + 1 ? left : VS_PICKLE_MAX_GLOBAL + 1;
     const uint8_t *end = limit ? memchr(m->bytes + m->at, '\n', limit) : NULL;
+    m->ran_out = !end && limit == left;
     if (!end) return broken(m, err, "a name of more than %d bytes, or without an end", (int)VS_PICKLE_MAX_GLOBAL);
     vs_status status = make(m, VS_PICKLE_TEXT, text, err);
     if (status != VS_OK) return status;
@@ -429,7 +432,8 @@ static vs_status make_singletons(machine *m, vs_error *err) {
 
 static vs_status step(machine *m, vs_error *err) {
     m->start = m->at;
-    if (m->at >= m->size)
+    m->ran_out = m->at >= m->size;
+    if (m->ran_out)
         return vs_fail(err, VS_ERR_FORMAT, "%s: byte %zu: the pickle has no end: the file is truncated", m->label,
                        m->base + m->at);
     m->opcode = m->bytes[m->at++];
@@ -450,6 +454,9 @@ vs_status vs_pickle_read(vs_pickle *p, const uint8_t *bytes, size_t size, size_t
     p->end = m.at;
     free(m.stack);
     free(m.memo);
-    if (status != VS_OK) vs_pickle_release(p);
+    if (status != VS_OK) {
+        vs_pickle_release(p);
+        p->ran_out = m.ran_out;
+    }
     return status;
 }

@@ -60,11 +60,13 @@ typedef struct vs_pickle {
     vs_pickle_object *objects;
     size_t count, capacity;
     uint32_t root;
-    size_t end; /* bytes of the stream that the pickle took */
+    size_t end;   /* bytes of the stream that the pickle took */
+    bool ran_out; /* after a failure: it wanted more bytes than there were */
 } vs_pickle;
 
 /* Reads one pickle from the front of `bytes`, which outlive it. Objects may hold themselves (cycles). VS_ERR_FORMAT: broken, or
- * more than a limit; VS_ERR_UNSUPPORTED: an opcode outside the list. Messages name `label` and the byte, counted from `base`. */
+ * more than a limit; VS_ERR_UNSUPPORTED: an opcode outside the list. Messages name `label` and the byte, counted from `base`.
+ * After a failure only `ran_out` means anything. */
 VS_NODISCARD vs_status vs_pickle_read(vs_pickle *pickle, const uint8_t *bytes, size_t size, size_t base, const char *label,
                                       vs_error *err);
 void vs_pickle_release(vs_pickle *pickle);

@@ -40,16 +40,17 @@ static vs_status read_entry(vs_tensorfile *f, const char *name, const json_t *o,
     size_t begin = 0, end = 0, total_bits = 0;
     if (!to_size(json_array_get(offsets, 0), &begin) || !to_size(json_array_get(offsets, 1), &end) || begin > end)
         return bad_entry(f, name, "has impossible data_offsets", err);
-    if (end > f->size - data)
+    if (end > f->source.size - data)
         return vs_fail(
             err, VS_ERR_FORMAT,
             "%s: tensor '%.200s' ends at byte %zu of the data, which has %zu: the file is truncated or its header lies", f->path,
-            name, end, f->size - data);
+            name, end, f->source.size - data);
     t->size = end - begin;
     if (!vs_size_mul(&total_bits, t->count, info->bits) || total_bits % 8 != 0 || total_bits / 8 != t->size)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': %zu values of %s do not fill its %zu bytes", f->path, name,
                        t->count, t->dtype_name, t->size);
-    t->bytes = f->bytes + data + begin;
+    t->source = &f->source;
+    t->at = data + begin;
     f->count++;
     return VS_OK;
 }
@@ -69,7 +70,7 @@ static vs_status read_meta(vs_tensorfile *f, json_t *o, vs_error *err) {
 
 static int by_offset(const void *a, const void *b) {
     const vs_tensor_entry *x = a, *y = b;
-    if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
+    if (x->at != y->at) return x->at < y->at ? -1 : 1;
     if (x->size != y->size) return x->size < y->size ? -1 : 1;
     return strcmp(x->name, y->name);
 }
@@ -78,43 +79,61 @@ static int by_offset(const void *a, const void *b) {
 static vs_status check_cover(const vs_tensorfile *f, size_t data, vs_error *err) {
     size_t at = 0;
     for (size_t i = 0; i < f->count; i++) {
-        const size_t begin = (size_t)(f->entries[i].bytes - f->bytes) - data;
+        const size_t begin = f->entries[i].at - data;
         if (begin != at)
             return vs_fail(err, VS_ERR_FORMAT,
                            "%s: tensor '%.200s' begins at byte %zu of the data where %zu is expected: tensors %s", f->path,
                            f->entries[i].name, begin, at, begin < at ? "overlap" : "leave a hole");
         at += f->entries[i].size;
     }
-    if (at != f->size - data)
+    if (at != f->source.size - data)
         return vs_fail(err, VS_ERR_FORMAT, "%s: the tensors end at byte %zu of the data, which has %zu", f->path, at,
-                       f->size - data);
+                       f->source.size - data);
     return VS_OK;
 }
 
-vs_status vs_safetensors_read(vs_tensorfile *f, vs_error *err) {
-    if (f->size < 8) return vs_fail(err, VS_ERR_FORMAT, "%s: %zu bytes are no safetensors file", f->path, f->size);
-    uint64_t length = 0;
-    for (size_t i = 8; i-- > 0;) length = length << 8 | f->bytes[i];
-    if (length > max_header)
+/* The header's length, and its text in new memory. */
+static vs_status read_header(const vs_tensorfile *f, size_t *length, uint8_t **text, vs_error *err) {
+    uint8_t b[8];
+    if (f->source.size < sizeof b)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: %zu bytes are no safetensors file", f->path, f->source.size);
+    vs_status status = vs_source_read(&f->source, 0, sizeof b, b, err);
+    if (status != VS_OK) return status;
+    uint64_t claimed = 0;
+    for (size_t i = sizeof b; i-- > 0;) claimed = claimed << 8 | b[i];
+    if (claimed > max_header)
         return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes, more than the format's 100000000", f->path,
-                       (unsigned long long)length);
-    if (length > f->size - 8)
+                       (unsigned long long)claimed);
+    if (claimed > f->source.size - sizeof b)
         return vs_fail(err, VS_ERR_FORMAT, "%s: the header claims %llu bytes but only %zu follow: the file is truncated", f->path,
-                       (unsigned long long)length, f->size - 8);
-    const char *text = (const char *)f->bytes + 8;
+                       (unsigned long long)claimed, f->source.size - sizeof b);
+    *length = (size_t)claimed;
+    return vs_source_load(&f->source, sizeof b, *length, text, err);
+}
+
+static vs_status parse_header(vs_tensorfile *f, size_t length, const char *text, vs_error *err) {
+    json_error_t at;
     if (length == 0 || text[0] != '{')
         return vs_fail(err, VS_ERR_FORMAT, "%s: the header at byte 8 does not begin with '{'", f->path);
-    json_error_t at;
-    f->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &at);
+    f->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &at);
     if (!f->header) return vs_fail(err, VS_ERR_FORMAT, "%s: broken header at byte %d: %s", f->path, 8 + at.position, at.text);
-    if (!json_is_object(f->header)) return vs_fail(err, VS_ERR_FORMAT, "%s: the header is no JSON object", f->path);
+    return json_is_object(f->header) ? VS_OK : vs_fail(err, VS_ERR_FORMAT, "%s: the header is no JSON object", f->path);
+}
+
+vs_status vs_safetensors_read(vs_tensorfile *f, vs_error *err) {
+    size_t length = 0;
+    uint8_t *text = NULL;
+    vs_status status = read_header(f, &length, &text, err);
+    if (status == VS_OK) status = parse_header(f, length, (const char *)text, err);
+    free(text);
+    if (status != VS_OK) return status;
     f->entries = vs_calloc(json_object_size(f->header), sizeof *f->entries);
     if (!f->entries) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory for its tensors", f->path);
-    const size_t data = 8 + (size_t)length;
+    const size_t data = 8 + length;
     const char *name;
     json_t *value;
     json_object_foreach(f->header, name, value) {
-        vs_status status = strcmp(name, "__metadata__") == 0 ? read_meta(f, value, err) : read_entry(f, name, value, data, err);
+        status = strcmp(name, "__metadata__") == 0 ? read_meta(f, value, err) : read_entry(f, name, value, data, err);
         if (status != VS_OK) return status;
     }
     qsort(f->entries, f->count, sizeof *f->entries, by_offset);

@@ -119,7 +119,13 @@ static vs_status open_shard(vs_tensorfile *f, const vs_shard_index *index, const
 
 vs_status vs_shards_read(vs_tensorfile *f, vs_error *err) {
     vs_shard_index index;
-    vs_status status = vs_shard_index_read(&index, (const char *)f->bytes, f->size, f->path, err);
+    uint8_t *text = NULL;
+    if (f->source.size > VS_MAX_INDEX)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: an index of %zu bytes; at most %d are read", f->path, f->source.size,
+                       (int)VS_MAX_INDEX);
+    vs_status status = vs_source_load(&f->source, 0, f->source.size, &text, err);
+    if (status == VS_OK) status = vs_shard_index_read(&index, (const char *)text, f->source.size, f->path, err);
+    free(text);
     if (status != VS_OK) return status;
     f->shards = vs_calloc(index.count, sizeof(*f->shards));
     if (!f->shards) status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", f->path);

@@ -6,7 +6,10 @@
 
 #include "vitscope/status.h"
 
-enum { VS_MAX_SHARDS = 4096 };
+enum {
+    VS_MAX_SHARDS = 512, /* all are open at once */
+    VS_MAX_INDEX = 1 << 26
+};
 
 struct json_t;
 typedef struct vs_shard {

@@ -1,5 +1,6 @@
 /* A checkpoint container as a set of named tensors (vit-models.md section 7). Every container is recognised by its bytes, never
- * by its name, and is mapped, not read: tensors point into the file. Names, shapes and bytes are borrowed from the container.
+ * by its name. Opening reads headers only; a tensor's bytes are read when they are asked for, by copying: a file that is cut or
+ * rewritten meanwhile is an error. Names and shapes are borrowed from the container.
  *
  * safetensors     as strict as its reference reader (7.1): header length and JSON, no duplicate names, offsets contiguous, in
  *                 range, sizes equal to shape * dtype, the whole buffer covered.
@@ -10,7 +11,7 @@
  * Nested dicts and lists of a torch file become names joined by '.', in file order; strings and numbers among its first three
  * levels become metadata. Views of one storage share its bytes; a tensor that is not row-major is copied. Pickles are interpreted
  * by a bounded machine that calls nothing (pickle.h). Two tensors of one name are an error. TorchScript, tar, compressed files
- * and entries, big-endian files: VS_ERR_UNSUPPORTED, with what to do. */
+ * and entries, big-endian files, ONNX, GGUF, engines and other known kinds: VS_ERR_UNSUPPORTED, with what to do. */
 #ifndef VS_TENSORFILE_H
 #define VS_TENSORFILE_H
 
@@ -40,8 +41,8 @@ typedef struct vs_tensor_entry {
     vs_dtype dtype;
     const char *dtype_name;                 /* as safetensors spells it: "F32" */
     size_t ndim, shape[VS_MAX_DIMS], count; /* count = product of the shape */
-    const uint8_t *bytes;                   /* little endian, row-major, unaligned */
-    size_t size;
+    const struct vs_source *source;         /* its bytes are there, from `at` on: little endian, row-major */
+    size_t at, size;
 } vs_tensor_entry;
 
 typedef struct vs_meta_entry {
@@ -60,22 +61,26 @@ void vs_tensorfile_close(vs_tensorfile *file);
 
 /* Of a folder: the file that was found in it. */
 const char *vs_tensorfile_path(const vs_tensorfile *file);
+/* The files that an index names, in its order; borrowed. 0: one file holds all. */
+size_t vs_tensorfile_shard_count(const vs_tensorfile *file);
+const char *vs_tensorfile_shard_path(const vs_tensorfile *file, size_t index);
 /* The text of config.json: of the folder that was opened, or of one with a "model_type" beside the file. Borrowed; NULL if none.
  */
 const char *vs_tensorfile_config(const vs_tensorfile *file);
-/* Lets the file's pages under a tensor leave memory; its bytes stay valid and are read again when touched. For callers that made
- * a copy: it keeps a load's peak at one copy of the weights. */
-void vs_tensorfile_forget(const vs_tensorfile *file, const vs_tensor_entry *entry);
 size_t vs_tensorfile_count(const vs_tensorfile *file);
 const vs_tensor_entry *vs_tensorfile_at(const vs_tensorfile *file, size_t index);       /* file order */
-const vs_tensor_entry *vs_tensorfile_find(const vs_tensorfile *file, const char *name); /* NULL if absent */
+const vs_tensor_entry *vs_tensorfile_find(const vs_tensorfile *file, const char *name); /* NULL if absent; O(log count) */
+size_t vs_tensorfile_index(const vs_tensorfile *file, const vs_tensor_entry *entry);    /* its place in file order */
 size_t vs_tensorfile_meta_count(const vs_tensorfile *file);
 const vs_meta_entry *vs_tensorfile_meta_at(const vs_tensorfile *file, size_t index);
 /* SHA-256 of the whole file as 64 hex digits + NUL. Of an index: of its shards one after the other, in the order in which its
  * weight_map names them first; neither index nor config.json counts. */
 VS_NODISCARD vs_status vs_tensorfile_sha256(const vs_tensorfile *file, char hex[65], vs_error *err);
 
-/* Exact conversion to float32 (F64: rounded) of entry->count values. VS_ERR_UNSUPPORTED for other dtypes. */
+/* Bytes [from, from + size) of a tensor, which has them. VS_ERR_IO: the file cannot be read, or changed since it was opened. */
+VS_NODISCARD vs_status vs_tensor_read(const vs_tensor_entry *entry, size_t from, size_t size, void *out, vs_error *err);
+/* Exact conversion to float32 (F64: rounded) of entry->count values. VS_ERR_UNSUPPORTED for other dtypes, naming file and tensor.
+ */
 VS_NODISCARD vs_status vs_tensor_to_f32(const vs_tensor_entry *entry, float *out, vs_error *err);
 float vs_f16_to_f32(uint16_t half);
 float vs_bf16_to_f32(uint16_t bits);

@@ -14,14 +14,14 @@ typedef struct zip_storages {
     const char *prefix;
 } zip_storages;
 
-static bool find_in_zip(const void *context, const uint8_t *key, size_t key_size, const uint8_t **bytes, size_t *size) {
+static bool find_in_zip(const void *context, const uint8_t *key, size_t key_size, size_t *at, size_t *size) {
     const zip_storages *s = context;
     char name[512];
     if (key_size > 64 || memchr(key, '\0', key_size)) return false;
     const int n = snprintf(name, sizeof name, "%.*s/data/%.*s", (int)s->prefix_size, s->prefix, (int)key_size, (const char *)key);
     const vs_zip_entry *e = n > 0 && (size_t)n < sizeof name ? vs_zip_find(s->zip, name) : NULL;
     if (!e) return false;
-    *bytes = e->bytes;
+    *at = e->at;
     *size = e->size;
     return true;
 }
@@ -47,19 +47,31 @@ static bool has_code(const vs_zip *zip) {
     return false;
 }
 
-static bool has_arrays(const vs_zip *zip) {
+static bool has_ending(const vs_zip *zip, const char *ending) {
     for (size_t i = 0; i < zip->count; i++) {
-        const size_t n = strlen(zip->entries[i].name);
-        if (n > 4 && strcmp(zip->entries[i].name + n - 4, ".npy") == 0) return true;
+        const size_t n = strlen(zip->entries[i].name), m = strlen(ending);
+        if (n >= m && strcmp(zip->entries[i].name + n - m, ending) == 0) return true;
     }
     return false;
+}
+
+static const char *kind_of_archive(const vs_zip *zip) {
+    if (has_ending(zip, ".npy")) return ": NumPy arrays (.npz), not a torch file";
+    if (has_ending(zip, "model.weights.h5")) return ": a Keras model, not a torch file";
+    if (has_ending(zip, "archive_format") || has_ending(zip, "serialized_exported_program.json"))
+        return ": a program of torch.export: save the model's state_dict() with torch.save";
+    if (has_ending(zip, ".mlmodel")) return ": a Core ML package: give the checkpoint it was exported from";
+    return ", so no file of torch.save: unpack it if the checkpoint is inside";
 }
 
 static vs_status check_byte_order(const vs_tensorfile *f, const vs_zip *zip, vs_error *err) {
     size_t found = 0;
     const vs_zip_entry *e = find_below_top(zip, "byteorder", &found);
-    if (!e || (e->size == 6 && memcmp(e->bytes, "little", 6) == 0)) return VS_OK;
-    if (e->size == 3 && memcmp(e->bytes, "big", 3) == 0)
+    char order[6] = "";
+    if (!e) return VS_OK;
+    vs_status status = vs_source_read(&f->source, e->at, e->size < sizeof order ? e->size : sizeof order, order, err);
+    if (status != VS_OK || (e->size == 6 && memcmp(order, "little", 6) == 0)) return status;
+    if (e->size == 3 && memcmp(order, "big", 3) == 0)
         return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: its numbers are big-endian: save it again on a little-endian machine",
                        f->path);
     return vs_fail(err, VS_ERR_FORMAT, "%s: entry '%.200s' says neither little nor big", f->path, e->name);
@@ -73,10 +85,7 @@ static vs_status check_kind(const vs_tensorfile *f, const vs_zip *zip, const vs_
             err, VS_ERR_UNSUPPORTED,
             "%s: a TorchScript program, not a state dict: load it with torch.jit.load and save its state_dict() with torch.save",
             f->path);
-    if (!*pickle)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a zip archive without data.pkl%s", f->path,
-                       has_arrays(zip) ? ": NumPy arrays (.npz), not a torch file"
-                                       : ", so no file of torch.save: unpack it if the checkpoint is inside");
+    if (!*pickle) return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: a zip archive without data.pkl%s", f->path, kind_of_archive(zip));
     if (found > 1) return vs_fail(err, VS_ERR_FORMAT, "%s: a zip archive with %zu data.pkl", f->path, found);
     vs_status status = vs_zip_check_stored(zip, f->path, err);
     return status == VS_OK ? check_byte_order(f, zip, err) : status;
@@ -85,18 +94,21 @@ static vs_status check_kind(const vs_tensorfile *f, const vs_zip *zip, const vs_
 vs_status vs_torch_zip_read(vs_tensorfile *f, vs_error *err) {
     vs_zip zip;
     vs_pickle pickle = { 0 };
-    vs_status status = vs_zip_read(&zip, f->bytes, f->size, f->path, err);
+    uint8_t *stream = NULL;
+    vs_status status = vs_zip_read(&zip, &f->source, err);
     if (status != VS_OK) return status;
     const vs_zip_entry *data = NULL;
     status = check_kind(f, &zip, &data, err);
     if (status != VS_OK || !data) goto done;
-    const size_t base = (size_t)(data->bytes - f->bytes);
-    status = vs_pickle_read(&pickle, data->bytes, data->size, base, f->path, err);
+    const size_t size = data->size < VS_PICKLE_MAX_SIZE ? data->size : VS_PICKLE_MAX_SIZE;
+    status = vs_source_load(&f->source, data->at, size, &stream, err);
+    if (status == VS_OK) status = vs_pickle_read(&pickle, stream, size, data->at, f->path, err);
     if (status != VS_OK) goto done;
     const zip_storages storages = { &zip, (size_t)(strchr(data->name, '/') - data->name), data->name };
-    status = vs_torch_collect(f, &pickle, base, find_in_zip, &storages, err);
+    status = vs_torch_collect(f, &pickle, data->at, find_in_zip, &storages, err);
 done:
     vs_pickle_release(&pickle);
+    free(stream);
     vs_zip_release(&zip);
     return status;
 }
@@ -106,8 +118,9 @@ done:
 typedef struct storage {
     const uint8_t *key;
     size_t key_size, numel, element;
-    const uint8_t *bytes; /* NULL: not in the file */
-    bool conflict;        /* two ids contradict each other */
+    size_t at;     /* of its elements */
+    bool placed;   /* it is in the file */
+    bool conflict; /* two ids contradict each other */
 } storage;
 
 typedef struct storages {
@@ -126,10 +139,10 @@ static storage *find_storage(const storages *s, const uint8_t *key, size_t key_s
     return s->count ? bsearch(&wanted, s->all, s->count, sizeof *s->all, compare_keys) : NULL;
 }
 
-static bool find_in_stream(const void *context, const uint8_t *key, size_t key_size, const uint8_t **bytes, size_t *size) {
+static bool find_in_stream(const void *context, const uint8_t *key, size_t key_size, size_t *at, size_t *size) {
     const storage *s = find_storage(context, key, key_size);
-    if (!s || !s->bytes) return false;
-    *bytes = s->bytes;
+    if (!s || !s->placed) return false;
+    *at = s->at;
     *size = s->numel * s->element;
     return true;
 }
@@ -166,24 +179,28 @@ static vs_status place_storage(const vs_tensorfile *f, storages *s, const vs_pic
     const int shown = (int)(key->as.text.size < 40 ? key->as.text.size : 40);
     const char *name = (const char *)key->as.text.bytes;
     storage *found = find_storage(s, key->as.text.bytes, key->as.text.size);
-    if (!found || found->bytes || found->conflict)
+    if (!found || found->placed || found->conflict)
         return vs_fail(err, VS_ERR_FORMAT, "%s: byte %zu: storage '%.*s' %s", f->path, *at, shown, name,
-                       !found         ? "is in the list, but no tensor uses it"
-                       : found->bytes ? "comes twice"
-                                      : "has two sizes");
-    if (f->size - *at < 8)
+                       !found          ? "is in the list, but no tensor uses it"
+                       : found->placed ? "comes twice"
+                                       : "has two sizes");
+    if (f->source.size - *at < 8)
         return vs_fail(err, VS_ERR_FORMAT, "%s: storage '%.*s' should begin at byte %zu: the file is truncated", f->path, shown,
                        name, *at);
+    uint8_t count[8];
     uint64_t numel = 0;
-    for (size_t i = 8; i-- > 0;) numel = numel << 8 | f->bytes[*at + i];
     size_t bytes = 0;
+    vs_status status = vs_source_read(&f->source, *at, sizeof count, count, err);
+    if (status != VS_OK) return status;
+    for (size_t i = sizeof count; i-- > 0;) numel = numel << 8 | count[i];
     if (numel != found->numel)
         return vs_fail(err, VS_ERR_FORMAT, "%s: byte %zu: storage '%.*s' has %llu elements, its tensors count on %zu", f->path,
                        *at, shown, name, (unsigned long long)numel, found->numel);
-    if (!vs_size_mul(&bytes, found->numel, found->element) || bytes > f->size - *at - 8)
+    if (!vs_size_mul(&bytes, found->numel, found->element) || bytes > f->source.size - *at - 8)
         return vs_fail(err, VS_ERR_FORMAT, "%s: storage '%.*s' of %zu elements at byte %zu ends beyond the file: it is truncated",
                        f->path, shown, name, found->numel, *at);
-    found->bytes = f->bytes + *at + 8;
+    found->at = *at + 8;
+    found->placed = true;
     *at += 8 + bytes;
     return VS_OK;
 }
@@ -201,10 +218,37 @@ static vs_status place_storages(const vs_tensorfile *f, const vs_pickle *keys, s
     return status;
 }
 
-static vs_status next_pickle(const vs_tensorfile *f, vs_pickle *p, size_t *at, vs_error *err) {
-    vs_pickle_release(p);
-    vs_status status = vs_pickle_read(p, f->bytes + *at, f->size - *at, *at, f->path, err);
-    if (status == VS_OK) *at += p->end;
+/* A pickle and the bytes that its texts lie in. */
+typedef struct stream {
+    vs_pickle pickle;
+    uint8_t *bytes;
+} stream;
+
+static void release_stream(stream *s) {
+    vs_pickle_release(&s->pickle);
+    free(s->bytes);
+    s->bytes = NULL;
+}
+
+/* Where a pickle ends is known when it is read: more and more of the file is taken, until its end is among it. */
+static vs_status next_pickle(const vs_tensorfile *f, stream *s, size_t *at, vs_error *err) {
+    const size_t left = f->source.size - *at, most = left < VS_PICKLE_MAX_SIZE ? left : VS_PICKLE_MAX_SIZE;
+    vs_status status = VS_OK;
+    for (size_t size = (size_t)1 << 18; status == VS_OK; size *= 4) {
+        const size_t taken = size < most ? size : most;
+        vs_error local = { 0 };
+        release_stream(s);
+        status = vs_source_load(&f->source, *at, taken, &s->bytes, err);
+        if (status != VS_OK) break;
+        status = vs_pickle_read(&s->pickle, s->bytes, taken, *at, f->path, &local);
+        if (status == VS_OK) break;
+        if (s->pickle.ran_out && taken < most) {
+            status = VS_OK;
+            continue;
+        }
+        status = vs_fail(err, status, "%s", local.message);
+    }
+    if (status == VS_OK) *at += s->pickle.end;
     return status;
 }
 
@@ -213,8 +257,11 @@ static vs_status check_magic(const vs_tensorfile *f, const vs_pickle *p, vs_erro
     const vs_pickle_object *o = &p->objects[p->root];
     if (o->kind == VS_PICKLE_LONG && o->as.text.size == sizeof magic && memcmp(o->as.text.bytes, magic, sizeof magic) == 0)
         return VS_OK;
-    return vs_fail(err, VS_ERR_UNSUPPORTED,
-                   "%s: a pickle that torch.save did not write: load it with Python and save it with torch.save", f->path);
+    return vs_fail(
+        err, VS_ERR_UNSUPPORTED,
+        "%s: a pickle that torch.save did not write (Paddle, NumPy, joblib and others write such): load it with Python "
+        "and save its weights with torch.save",
+        f->path);
 }
 
 static vs_status check_system(const vs_tensorfile *f, const vs_pickle *p, vs_error *err) {
@@ -235,23 +282,23 @@ static vs_status check_protocol(const vs_tensorfile *f, const vs_pickle *p, vs_e
 }
 
 vs_status vs_torch_legacy_read(vs_tensorfile *f, vs_error *err) {
-    vs_pickle head = { 0 }, tree = { 0 };
+    stream head = { 0 }, tree = { 0 };
     storages all = { 0 };
     size_t at = 0;
     vs_status status = next_pickle(f, &head, &at, err);
-    if (status == VS_OK) status = check_magic(f, &head, err);
+    if (status == VS_OK) status = check_magic(f, &head.pickle, err);
     if (status == VS_OK) status = next_pickle(f, &head, &at, err);
-    if (status == VS_OK) status = check_protocol(f, &head, err);
+    if (status == VS_OK) status = check_protocol(f, &head.pickle, err);
     if (status == VS_OK) status = next_pickle(f, &head, &at, err);
-    if (status == VS_OK) status = check_system(f, &head, err);
+    if (status == VS_OK) status = check_system(f, &head.pickle, err);
     const size_t base = at;
     if (status == VS_OK) status = next_pickle(f, &tree, &at, err);
     if (status == VS_OK) status = next_pickle(f, &head, &at, err); /* the list of storages */
-    if (status == VS_OK) status = list_storages(f, &tree, &all, err);
-    if (status == VS_OK) status = place_storages(f, &head, &all, at, err);
-    if (status == VS_OK) status = vs_torch_collect(f, &tree, base, find_in_stream, &all, err);
+    if (status == VS_OK) status = list_storages(f, &tree.pickle, &all, err);
+    if (status == VS_OK) status = place_storages(f, &head.pickle, &all, at, err);
+    if (status == VS_OK) status = vs_torch_collect(f, &tree.pickle, base, find_in_stream, &all, err);
     free(all.all);
-    vs_pickle_release(&head);
-    vs_pickle_release(&tree);
+    release_stream(&head);
+    release_stream(&tree);
     return status;
 }

@@ -1,4 +1,5 @@
 /* One tensor of a torch file: what its call's arguments say, checked against its storage. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "torch_tree.h"
@@ -187,7 +188,7 @@ static vs_status read_bytes(const vs_torch_source *s, uint32_t object, const vs_
     size_t size = 0, bytes = 0;
     const vs_dtype_info *unit = storage.dtype ? storage.dtype : vs_dtype_find("U8");
     if (!unit || !vs_size_mul(&bytes, storage.numel, unit->bits / 8)) return bad(s, object, "has an impossible storage", err);
-    if (!s->find(s->context, storage.key->as.text.bytes, storage.key->as.text.size, &t->bytes, &size))
+    if (!s->find(s->context, storage.key->as.text.bytes, storage.key->as.text.size, &t->at, &size))
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s': its storage '%.*s' is not in the file", s->label, s->name,
                        (int)(storage.key->as.text.size < 40 ? storage.key->as.text.size : 40),
                        (const char *)storage.key->as.text.bytes);
@@ -197,7 +198,7 @@ static vs_status read_bytes(const vs_torch_source *s, uint32_t object, const vs_
     if (storage.view) {
         if (storage.view_offset > storage.numel || storage.view_size > storage.numel - storage.view_offset)
             return bad(s, object, "is a view beyond its storage", err);
-        t->bytes += storage.view_offset * (unit->bits / 8);
+        t->at += storage.view_offset * (unit->bits / 8);
         bytes = storage.view_size * (unit->bits / 8);
     }
     *numel = bytes / (t->dtype->bits / 8);
@@ -220,7 +221,7 @@ vs_status vs_torch_read_tensor(const vs_torch_source *s, uint32_t object, vs_tor
     if (!fits(t, offset, numel))
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s' (byte %zu): its elements reach beyond its storage of %zu",
                        s->label, s->name, s->base + s->pickle->objects[object].offset, numel);
-    t->bytes += offset * (t->dtype->bits / 8);
+    t->at += offset * (t->dtype->bits / 8);
     return VS_OK;
 }
 
@@ -233,11 +234,11 @@ bool vs_torch_is_contiguous(const vs_torch_tensor *t) {
     return true;
 }
 
-void vs_torch_copy(const vs_torch_tensor *t, uint8_t *out) {
+static void gather(const vs_torch_tensor *t, const uint8_t *from, uint8_t *out) {
     const size_t size = t->dtype->bits / 8;
     size_t index[VS_MAX_DIMS] = { 0 }, at = 0; /* at: of the element at `index`, in elements */
     for (size_t i = 0; i < t->count; i++) {
-        memcpy(out + i * size, t->bytes + at * size, size);
+        memcpy(out + i * size, from + at * size, size);
         for (size_t d = t->ndim; d-- > 0;) {
             at += t->stride[d];
             if (++index[d] < t->shape[d]) break;
@@ -245,4 +246,15 @@ void vs_torch_copy(const vs_torch_tensor *t, uint8_t *out) {
             index[d] = 0;
         }
     }
+}
+
+vs_status vs_torch_copy(const vs_torch_tensor *t, const vs_source *file, uint8_t *out, vs_error *err) {
+    size_t last = 0; /* vs_torch_read_tensor has checked that it lies in the storage */
+    for (size_t d = 0; d < t->ndim; d++) last += t->shape[d] ? (t->shape[d] - 1) * t->stride[d] : 0;
+    uint8_t *span = NULL;
+    if (t->count == 0) return VS_OK;
+    vs_status status = vs_source_load(file, t->at, (last + 1) * (t->dtype->bits / 8), &span, err);
+    if (status == VS_OK) gather(t, span, out);
+    free(span);
+    return status;
 }

@@ -79,15 +79,9 @@ static bool get_child(const vs_pickle *p, uint32_t object, uint32_t i, uint32_t 
 /* UTF-8 without control characters: what can stand in a message or a table. */
 static bool is_printable(const uint8_t *s, size_t n) {
     for (size_t i = 0; i < n;) {
-        const uint8_t c = s[i];
-        const size_t more = c < 0x80 ? 0 : c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
-        if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xc2) || c > 0xf4 || more > n - i - 1) return false;
-        for (size_t k = 1; k <= more; k++)
-            if ((s[i + k] & 0xc0) != 0x80) return false;
-        if ((c == 0xe0 && s[i + 1] < 0xa0) || (c == 0xed && s[i + 1] > 0x9f) || (c == 0xf0 && s[i + 1] < 0x90) ||
-            (c == 0xf4 && s[i + 1] > 0x8f))
-            return false;
-        i += more + 1;
+        const size_t size = vs_utf8_size((const char *)s + i, n - i);
+        if (size == 0 || s[i] < 0x20 || s[i] == 0x7f || (s[i] == 0xc2 && s[i + 1] < 0xa0)) return false;
+        i += size;
     }
     return true;
 }
@@ -156,15 +150,19 @@ static vs_status visit_value(walk *w, uint32_t object, vs_error *err) {
 
 static vs_status copy_strided(walk *w, const vs_torch_tensor *t, vs_tensor_entry *e, vs_error *err) {
     size_t limit = 0, total = 0;
-    if (!vs_size_add(&limit, w->f->size, VS_TREE_SPARE) || !vs_size_add(&total, w->copied, e->size) || total > limit)
+    if (!vs_size_add(&limit, w->f->source.size, VS_TREE_SPARE) || !vs_size_add(&total, w->copied, e->size) || total > limit)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%.200s' unfolds to %zu bytes, more than a file of %zu bytes can mean",
-                       w->f->path, w->name, e->size, w->f->size);
+                       w->f->path, w->name, e->size, w->f->source.size);
     w->copied = total;
     uint8_t *copy = vs_calloc(e->size ? e->size : 1, 1);
     vs_status status = vs_tensorfile_own(w->f, copy, err);
+    vs_source *source = status == VS_OK ? vs_calloc(1, sizeof *source) : NULL;
+    if (status == VS_OK) status = vs_tensorfile_own(w->f, source, err);
+    if (status == VS_OK) status = vs_torch_copy(t, &w->f->source, copy, err);
     if (status != VS_OK) return status;
-    vs_torch_copy(t, copy);
-    e->bytes = copy;
+    *source = vs_source_of_memory(copy, e->size, w->f->path);
+    e->source = source;
+    e->at = 0;
     return VS_OK;
 }
 
@@ -175,9 +173,12 @@ static vs_status visit_tensor(walk *w, uint32_t object, vs_error *err) {
     w->source.name = w->name;
     vs_status status = vs_torch_read_tensor(&w->source, object, &t, err);
     if (status != VS_OK) return status;
-    vs_tensor_entry e = {
-        .dtype = t.dtype->dtype, .dtype_name = t.dtype->name, .ndim = t.ndim, .count = t.count, .bytes = t.bytes
-    };
+    vs_tensor_entry e = { .dtype = t.dtype->dtype,
+                          .dtype_name = t.dtype->name,
+                          .ndim = t.ndim,
+                          .count = t.count,
+                          .source = &w->f->source,
+                          .at = t.at };
     memcpy(e.shape, t.shape, sizeof e.shape);
     if (!vs_size_mul(&e.size, t.count, t.dtype->bits / 8)) return broken(w, object, "has an impossible shape", err);
     if (!vs_torch_is_contiguous(&t)) status = copy_strided(w, &t, &e, err);
@@ -242,23 +243,8 @@ static vs_status next_child(walk *w, vs_error *err) {
     return vs_torch_is_tensor(p, value) ? broken(w, l->object, "a tensor under a key that is no printable text", err) : VS_OK;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
-
-static vs_status check_names(const vs_tensorfile *f, vs_error *err) {
-    const char **names = vs_calloc(f->count ? f->count : 1, sizeof *names);
-    if (!names) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", f->path);
-    for (size_t i = 0; i < f->count; i++) names[i] = f->entries[i].name;
-    qsort(names, f->count, sizeof *names, by_name);
-    vs_status status = VS_OK;
-    for (size_t i = 1; i < f->count && status == VS_OK; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            status = vs_fail(err, VS_ERR_FORMAT, "%s: two tensors are called '%.200s'", f->path, names[i]);
-    free(names);
-    return status;
-}
-
 static vs_status check_any(const walk *w, vs_error *err) {
-    if (w->f->count) return check_names(w->f, err);
+    if (w->f->count) return VS_OK;
     if (!w->stranger) return vs_fail(err, VS_ERR_FORMAT, "%s: holds no tensors", w->f->path);
     char class[256];
     vs_pickle_class_name(w->source.pickle, w->stranger, class, sizeof class);

@@ -29,8 +29,8 @@ typedef struct vs_torch_storage {
 /* False when `object` is no such id. */
 bool vs_torch_read_storage(const vs_pickle *pickle, uint32_t object, vs_torch_storage *storage);
 
-/* The bytes of the storage called `key` (size bytes, no NUL). False: there is none. */
-typedef bool vs_torch_find(const void *context, const uint8_t *key, size_t key_size, const uint8_t **bytes, size_t *size);
+/* Where the bytes of the storage called `key` (size bytes, no NUL) lie in the file. False: there is none. */
+typedef bool vs_torch_find(const void *context, const uint8_t *key, size_t key_size, size_t *at, size_t *size);
 
 /* Adds the pickle's tensors and metadata to f; `base` is the pickle's offset in the file, for messages. Objects of unknown
  * classes are passed over, unless a tensor of the tree needs one: then the error names class, tensor and byte. */
@@ -40,7 +40,7 @@ VS_NODISCARD vs_status vs_torch_collect(vs_tensorfile *f, const vs_pickle *pickl
 /* The readable description of one tensor: where its elements lie in its storage. Inside io/torch_*.c. */
 typedef struct vs_torch_tensor {
     const vs_dtype_info *dtype;
-    const uint8_t *bytes;                                        /* of element 0 */
+    size_t at;                                                   /* of element 0, in the file */
     size_t ndim, shape[VS_MAX_DIMS], stride[VS_MAX_DIMS], count; /* strides in elements */
 } vs_torch_tensor;
 typedef struct vs_torch_source {
@@ -55,7 +55,7 @@ bool vs_torch_is_tensor(const vs_pickle *pickle, uint32_t object);
 VS_NODISCARD vs_status vs_torch_read_tensor(const vs_torch_source *source, uint32_t object, vs_torch_tensor *tensor,
                                             vs_error *err);
 bool vs_torch_is_contiguous(const vs_torch_tensor *tensor);
-/* count elements to `out`, row-major. */
-void vs_torch_copy(const vs_torch_tensor *tensor, uint8_t *out);
+/* count elements of the file to `out`, row-major. */
+VS_NODISCARD vs_status vs_torch_copy(const vs_torch_tensor *tensor, const vs_source *file, uint8_t *out, vs_error *err);
 
 #endif

@@ -1,16 +1,15 @@
-/* A ZIP archive in memory: its directory, with every entry's bytes where they lie. Nothing is unpacked. */
+/* A ZIP archive: its directory, with the places of all entries' bytes. Nothing is unpacked. */
 #ifndef VS_ZIP_H
 #define VS_ZIP_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vitscope/status.h"
+#include "source.h"
 
 typedef struct vs_zip_entry {
     char *name;
-    const uint8_t *bytes; /* borrowed, unaligned */
-    size_t size;
+    size_t at, size; /* its bytes in the archive */
     size_t begin;    /* of its local header in the archive */
     unsigned method; /* 0: stored; anything else: compressed, and bytes are that */
 } vs_zip_entry;
@@ -22,8 +21,8 @@ typedef struct vs_zip {
 
 /* Reads the central directory (ZIP64 or not; sizes come from there, since local headers that stream hold none). Every entry lies
  * in the archive, before the directory, and shares no byte with another. Checksums are not verified. VS_ERR_FORMAT names the
- * entry and the offset; VS_ERR_UNSUPPORTED: compressed, encrypted or split. `label` stands for the file in messages. */
-VS_NODISCARD vs_status vs_zip_read(vs_zip *zip, const uint8_t *bytes, size_t size, const char *label, vs_error *err);
+ * entry and the offset; VS_ERR_UNSUPPORTED: encrypted or split. */
+VS_NODISCARD vs_status vs_zip_read(vs_zip *zip, const vs_source *source, vs_error *err);
 /* VS_ERR_UNSUPPORTED, naming the entry, if any is compressed. */
 VS_NODISCARD vs_status vs_zip_check_stored(const vs_zip *zip, const char *label, vs_error *err);
 void vs_zip_release(vs_zip *zip);

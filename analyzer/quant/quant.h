@@ -63,6 +63,7 @@ typedef struct vs_channel_range {
 typedef struct vs_calibration {
     vs_channel_range *ranges; /* [vs_site_count(depth)] */
     size_t depth, images;
+    double seconds; /* that the images took, as whoever ran them notes; for estimates, not for results */
 } vs_calibration;
 
 VS_NODISCARD vs_status vs_calibration_create(vs_calibration **out, const vs_arch *arch, vs_error *err);
@@ -130,9 +131,18 @@ void vs_site_smooth_running(const vs_backend *backend, const vs_site *site, vs_m
 /* y = x on the site's grids (already smoothed); counts[i] of image i of `images` stacked ones, or NULL. y may be x. */
 void vs_site_quantize(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y, size_t images,
                       vs_quant_counts *const *counts);
+/* False where nothing can lie outside: a step for every token, probabilities, or no quantizer. */
+bool vs_site_has_ends(const vs_site *site);
+/* The same steps without ends: codes go on beyond qmin and qmax (to 2^23), so that y has the noise of rounding alone. */
+void vs_site_quantize_endless(const vs_backend *backend, const vs_site *site, vs_mat x, vs_mat y, size_t images);
 /* ws = W * s of a smoothed site, W otherwise: the weight that an unquantized matrix product sees. ws [out, in] packed. */
 void vs_site_smooth_weight(const vs_backend *backend, const vs_site *site, vs_mat w, vs_mat ws);
 /* The quantizer's step where the largest magnitude of its tensor is `max`: of several grids the largest. */
 double vs_site_step(const vs_site *site, double max);
+/* Of the site's grids the one that cuts the most off the exact calibrated range, as a multiple of its ends. */
+size_t vs_site_tightest(const vs_site *site);
+/* How many times the end of `grid` that a range reaches beyond, on the side where that is more: 1 where it does not, HUGE_VAL
+ * where the grid ends at 0. */
+double vs_grid_overshoot(const vs_grid *grid, vs_range range);
 
 #endif

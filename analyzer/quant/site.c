@@ -2,6 +2,8 @@
 
 #include "quant.h"
 
+static const int32_t farthest_code = 1 << 23; /* beyond it float32 holds no half codes: nothing is rounded any more */
+
 bool vs_recipe_quantizes(const vs_recipe_config *r, vs_kind kind) {
     if (vs_kind_is_head(kind)) return r->head;
     switch (kind) {
@@ -44,6 +46,21 @@ void vs_site_quantize(const vs_backend *be, const vs_site *site, vs_mat x, vs_ma
                             images, counts);
 }
 
+bool vs_site_has_ends(const vs_site *site) {
+    return site->quantized && site->scheme != VS_SCHEME_TOKEN && site->scheme != VS_SCHEME_UNIT;
+}
+
+void vs_site_quantize_endless(const vs_backend *be, const vs_site *site, vs_mat x, vs_mat y, size_t images) {
+    const size_t d = x.cols / site->grid_count;
+    for (size_t h = 0; h < site->grid_count; h++) {
+        vs_grid endless = site->grids[h];
+        endless.qmin = -farthest_code;
+        endless.qmax = farthest_code;
+        be->ops->fake_quant(be, vs_mat_view(be, x, 0, x.rows, h * d, d), &endless, vs_mat_view(be, y, 0, y.rows, h * d, d),
+                            images, NULL);
+    }
+}
+
 void vs_site_smooth_weight(const vs_backend *be, const vs_site *site, vs_mat w, vs_mat ws) {
     if (site->smooth)
         be->ops->mul_channels(be, w, site->smooth, ws);
@@ -56,4 +73,20 @@ double vs_site_step(const vs_site *site, double max) {
     double step = 0;
     for (size_t g = 0; g < site->grid_count; g++) step = fmax(step, (double)site->grids[g].scale);
     return step;
+}
+
+/* Of one side; both are 0 or beyond it. */
+static double times(double end, double reach) { return fabs(reach) <= fabs(end) ? 1 : end == 0 ? HUGE_VAL : reach / end; }
+
+double vs_grid_overshoot(const vs_grid *g, vs_range range) {
+    return fmax(times((double)g->lo, fmin(range.lo, 0)), times((double)g->hi, fmax(range.hi, 0)));
+}
+
+size_t vs_site_tightest(const vs_site *site) {
+    size_t tightest = 0;
+    for (size_t g = 1; g < site->grid_count; g++)
+        if (vs_grid_overshoot(&site->grids[g], site->ranges[g]) >
+            vs_grid_overshoot(&site->grids[tightest], site->ranges[tightest]))
+            tightest = g;
+    return tightest;
 }

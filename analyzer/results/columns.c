@@ -125,6 +125,8 @@ bool vs_text_wrap(vs_text *t, size_t width) {
         wrap_line(line, n, width, &out);
         line += n + (line[n] == '\n');
     }
+    for (size_t i = 0; i < out.size; i++)
+        if (out.bytes[i] == VS_TIED_BLANK) out.bytes[i] = ' ';
     out.failed |= t->failed;
     free(t->bytes);
     *t = out;

@@ -28,7 +28,10 @@ void vs_columns_cell(vs_columns *c, const char *text);
 /* Appends the table, indented by two, in at most `width` characters a line, and frees what it took. */
 void vs_columns_print(vs_columns *c, size_t width, vs_text *text);
 
-/* Lines longer than `width` are broken between words; what follows stands two further in. False: no memory. */
+/* A blank where no line is broken. */
+enum { VS_TIED_BLANK = '\x1f' };
+/* Lines longer than `width` are broken between words; what follows stands two further in. Tied blanks become
+ * blanks. False: no memory. */
 VS_NODISCARD bool vs_text_wrap(vs_text *text, size_t width);
 
 #endif

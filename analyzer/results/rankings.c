@@ -6,7 +6,9 @@
 #include "results.h"
 #include "util.h"
 
-const char *const vs_local_names[VS_LOCAL_COUNT] = { "weight", "activation", "both", "weight_tensor", "input_tensor" };
+const char *const vs_local_names[VS_LOCAL_COUNT] = {
+    "weight", "activation", "both", "weight_tensor", "input_tensor", "unclipped"
+};
 
 enum { TOP = 10 };
 static const double flag_gap = 12; /* dB: seen at planted and naturally loud layers, under it everywhere else */

@@ -8,8 +8,9 @@
 #include "classes.h"
 #include "columns.h"
 #include "report.h"
+#include "report_words.h"
 
-enum { NAMED = 12, NUMBER = 48 };
+enum { NAMED = 12, NUMBER = VS_NUMBER };
 static const double same_task = 0.5; /* points of mIoU or agreement that count as kept */
 static const double exact = 80;      /* dB: a change of the model that the float run does not show */
 static const double clean = 40;      /* dB: fp16.md section 4 */
@@ -42,41 +43,29 @@ static bool fails(const vs_results *r, const vs_fp16_policy *p) {
 
 /* ---- the answer */
 
-/* Words with a blank before each piece. */
-typedef struct flow {
-    vs_text *t;
-} flow;
-
-static void flow_add(flow *f, const char *words) { vs_text_add(f->t, " %s", words); }
-
-static flow flow_begin(vs_text *t) {
-    vs_text_add(t, " ");
-    return (flow){ t };
-}
-
 static void answer_holds(vs_text *t, const vs_results *r) {
-    flow f = { 0 };
+    vs_flow f = { 0 };
     size_t named = 0;
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
         const vs_fp16_policy *p = &r->fp16.policies[i];
         char item[160];
         if (fails(r, p)) continue;
         if (named++ == 0) {
-            f = flow_begin(t);
+            f = vs_flow_begin(t);
             snprintf(item, sizeof item, "%s holds under", format_of(r));
-            flow_add(&f, item);
+            vs_flow_add(&f, item);
         } else
             vs_text_add(t, ",");
-        flow_add(&f, p->name);
+        vs_flow_add(&f, p->name);
         if (overflowing(p)) {
             snprintf(item, sizeof item, "(though %zu rows overflow)", overflowing(p));
-            flow_add(&f, item);
+            vs_flow_add(&f, item);
         }
     }
     if (named) vs_text_add(t, ".\n");
 }
 
-static void add_damage(flow *f, const vs_results *r, const vs_fp16_policy *p) {
+static void add_damage(vs_flow *f, const vs_results *r, const vs_fp16_policy *p) {
     char text[256];
     const vs_task *x = float_task(r);
     if (p->has_task && p->task.has_labels && x)
@@ -87,40 +76,40 @@ static void add_damage(flow *f, const vs_results *r, const vs_fp16_policy *p) {
                  p->task.agreement, p->classes_predicted, p->classes_predicted == 1 ? "" : "es");
     else
         snprintf(text, sizeof text, "%s fails under %s (output SQNR %.1f dB):", format_of(r), p->name, p->sqnr.pooled);
-    flow_add(f, text);
+    vs_flow_add(f, text);
 }
 
 /* Where a row overflowed first, and where its largest finite value is. */
-static void add_places(flow *f, const vs_results *r, const vs_fp16_row *row) {
+static void add_places(vs_flow *f, const vs_results *r, const vs_fp16_row *row) {
     const vs_half_place_result *first = &row->first, *largest = &row->largest;
     char text[256];
     if (first->present) {
         const char *image = first->image < r->analysis_images && r->image_names ? r->image_names[first->image] : "an image";
         snprintf(text, sizeof text, "first at %s of %.100s;", first->token, image);
-        flow_add(f, text);
+        vs_flow_add(f, text);
     }
     snprintf(text, sizeof text, "largest |x| %.6g", row->max);
-    flow_add(f, text);
+    vs_flow_add(f, text);
     if (!largest->present) return;
     snprintf(text, sizeof text, "at %s, %s %zu", largest->token, vs_fp16_row_of_keys(row) ? "key" : "channel", largest->channel);
-    flow_add(f, text);
+    vs_flow_add(f, text);
 }
 
 static const char *why_of(const vs_fp16_policy *p) {
     return strcmp(p->why, "nan") == 0 ? "NaN" : strcmp(p->why, "sqnr") == 0 ? "loss of precision" : p->why;
 }
 
-static void add_first(flow *f, const vs_results *r, const vs_fp16_policy *p) {
+static void add_first(vs_flow *f, const vs_results *r, const vs_fp16_policy *p) {
     char text[256];
     if (p->first_bad >= p->row_count) {
-        flow_add(f, p->row_count ? "no row is bad by itself." : "its rows were not looked at.");
+        vs_flow_add(f, p->row_count ? "no row is bad by itself." : "its rows were not looked at.");
         return;
     }
     const vs_fp16_row *row = &p->rows[p->first_bad];
     snprintf(text, sizeof text, "the first bad row is %s (%s,", row->name, why_of(p));
-    flow_add(f, text);
+    vs_flow_add(f, text);
     add_places(f, r, row);
-    vs_text_add(f->t, ").");
+    vs_flow_join(f, ").");
 }
 
 /* What a row's name alone says. */
@@ -142,26 +131,26 @@ static const char *words_of(const vs_fp16_row *row) {
 }
 
 /* A list of names that ends early. */
-static void add_name(flow *f, const char *name, size_t index) {
+static void add_name(vs_flow *f, const char *name, size_t index) {
     if (index && index < NAMED) vs_text_add(f->t, ",");
-    if (index < NAMED) flow_add(f, name);
+    if (index < NAMED) vs_flow_add(f, name);
 }
 
-static void end_names(flow *f, size_t count) {
+static void end_names(vs_flow *f, size_t count) {
     char more[48];
     snprintf(more, sizeof more, "and %zu more", count > NAMED ? count - NAMED : 0);
-    if (count > NAMED) flow_add(f, more);
+    if (count > NAMED) vs_flow_add(f, more);
 }
 
 /* Without a keep list: what overflows. */
-static void add_overflows(flow *f, const vs_fp16_policy *p) {
+static void add_overflows(vs_flow *f, const vs_fp16_policy *p) {
     char last[64] = "", unit[64];
     size_t units = 0;
     for (size_t i = 0; i < p->row_count; i++) {
         if (!overflows(&p->rows[i])) continue;
         vs_half_unit_of(p->rows[i].name, unit, sizeof unit);
         if (strcmp(unit, last) == 0) continue;
-        if (units == 0) flow_add(f, "Not in half, at least (rows that overflow here; one can hide another):");
+        if (units == 0) vs_flow_add(f, "Not in half, at least (rows that overflow here; one can hide another):");
         add_name(f, unit, units++);
         snprintf(last, sizeof last, "%s", unit);
     }
@@ -169,49 +158,49 @@ static void add_overflows(flow *f, const vs_fp16_policy *p) {
     if (units)
         vs_text_add(f->t, ".");
     else
-        flow_add(f, "Nothing overflows, so no row has to leave half for its range.");
+        vs_flow_add(f, "Nothing overflows, so no row has to leave half for its range.");
 }
 
-static void add_kept(flow *f, const vs_fp16_diagnosis *g) {
+static void add_kept(vs_flow *f, const vs_fp16_diagnosis *g) {
     char text[256];
     size_t needed = 0, shown = 0;
     for (size_t i = 0; i < g->keep_count; i++) needed += g->keep[i].needed;
     snprintf(text, sizeof text,
              "Keep in FP32 (%zu needed, %zu for a bit of headroom; %.3g %% of the multiply-accumulates):", needed,
              g->keep_count - needed, 100 * g->macs_share);
-    flow_add(f, text);
+    vs_flow_add(f, text);
     for (size_t pass = 0; pass < 2; pass++) /* needed ones first */
         for (size_t i = 0; i < g->keep_count; i++)
             if (g->keep[i].needed == (pass == 0)) add_name(f, g->keep[i].row, shown++);
     end_names(f, shown);
     vs_text_add(f->t, ";");
-    if (g->reached && !g->minimal) flow_add(f, "perhaps not the shortest: the runs were spent;");
+    if (g->reached && !g->minimal) vs_flow_add(f, "perhaps not the shortest: the runs were spent;");
     if (!g->reached)
-        flow_add(f, "which does not reach the target.");
+        vs_flow_add(f, "which does not reach the target.");
     else if (g->verified && g->verified_task.has_labels) {
         snprintf(text, sizeof text, "verified on the evaluation images: mIoU %.2f.", g->verified_task.miou);
-        flow_add(f, text);
+        vs_flow_add(f, text);
     } else {
         snprintf(text, sizeof text, "output SQNR then %.1f dB%s.", g->verified ? g->verified_sqnr : g->keep_sqnr,
                  g->verified ? " on the evaluation images" : ", analysis images alone");
-        flow_add(f, text);
+        vs_flow_add(f, text);
     }
 }
 
-static void add_cause(flow *f, const vs_fp16_policy *p) {
+static void add_cause(vs_flow *f, const vs_fp16_policy *p) {
     const vs_fp16_diagnosis *g = &p->diagnosis;
     if (g->present) {
-        flow_add(f, "Cause:");
-        flow_add(f, g->words);
+        vs_flow_add(f, "Cause:");
+        vs_flow_add(f, g->words);
     } else if (p->first_bad < p->row_count) {
-        flow_add(f, "That is");
-        flow_add(f, words_of(&p->rows[p->first_bad]));
+        vs_flow_add(f, "That is");
+        vs_flow_add(f, words_of(&p->rows[p->first_bad]));
     } else
         return;
     vs_text_add(f->t, ".");
 }
 
-static void add_result(flow *f, const vs_fp16_advice *a) {
+static void add_result(vs_flow *f, const vs_fp16_advice *a) {
     char text[96];
     if (a->has_task && a->task.has_labels)
         snprintf(text, sizeof text, "gives mIoU %.2f", a->task.miou);
@@ -219,33 +208,33 @@ static void add_result(flow *f, const vs_fp16_advice *a) {
         snprintf(text, sizeof text, "gives agreement %.2f %%", a->task.agreement);
     else
         snprintf(text, sizeof text, "gives an output SQNR of %.1f dB", a->sqnr);
-    flow_add(f, text);
+    vs_flow_add(f, text);
 }
 
 /* What helps with nothing in float32, or that nothing tried did. */
-static void add_advice(flow *f, const vs_results *r, size_t policy) {
+static void add_advice(vs_flow *f, const vs_results *r, size_t policy) {
     size_t tried = 0, helped = 0;
     for (size_t i = 0; i < r->fp16.advice_count; i++) {
         const vs_fp16_advice *a = &r->fp16.advice[i];
         if (a->policy != policy) continue;
         tried++;
         if (!a->reaches) continue;
-        flow_add(f, helped++ ? "or" : "With nothing in FP32:");
-        flow_add(f, a->what);
+        vs_flow_add(f, helped++ ? "or" : "With nothing in FP32:");
+        vs_flow_add(f, a->what);
         add_result(f, a);
         vs_text_add(f->t, ";");
     }
     if (helped)
-        flow_add(f, "the float output stays as it is.");
+        vs_flow_add(f, "the float output stays as it is.");
     else if (tried)
-        flow_add(f, "No change to the weights alone is enough.");
+        vs_flow_add(f, "No change to the weights alone is enough.");
 }
 
 static void answer_not_run(vs_text *t, const vs_results *r) {
-    flow f = flow_begin(t);
-    flow_add(&f, format_of(r));
-    flow_add(&f, "was not looked at:");
-    flow_add(&f, r->fp16.not_run);
+    vs_flow f = vs_flow_begin(t);
+    vs_flow_add(&f, format_of(r));
+    vs_flow_add(&f, "was not looked at:");
+    vs_flow_add(&f, r->fp16.not_run);
     vs_text_add(t, ".\n");
 }
 
@@ -256,7 +245,7 @@ void vs_report_fp16_answer(vs_text *t, const vs_results *r) {
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
         const vs_fp16_policy *p = &r->fp16.policies[i];
         if (!fails(r, p)) continue;
-        flow f = flow_begin(t);
+        vs_flow f = vs_flow_begin(t);
         add_damage(&f, r, p);
         add_first(&f, r, p);
         add_cause(&f, p);
@@ -363,16 +352,16 @@ static void add_real(vs_text *t, const vs_fp16_policy *p) {
     const vs_fp16_real *real = &p->real;
     char text[256];
     if (!real->present) return;
-    flow f = flow_begin(t);
+    vs_flow f = vs_flow_begin(t);
     snprintf(text, sizeof text, "%s on the GPU's half kernels:", p->name);
-    flow_add(&f, text);
+    vs_flow_add(&f, text);
     if (real->block_count && isfinite(real->largest_difference)) {
         snprintf(text, sizeof text, "noise of block outputs within %.2f dB of the emulation's (most at %s)",
                  real->largest_difference, real->blocks[real->largest_block].row);
-        flow_add(&f, text);
+        vs_flow_add(&f, text);
     } else if (real->block_count) {
         snprintf(text, sizeof text, "%s is finite there or in the emulation, not in both", real->blocks[real->largest_block].row);
-        flow_add(&f, text);
+        vs_flow_add(&f, text);
     }
     if (real->has_task && real->task.has_labels)
         snprintf(text, sizeof text, "mIoU %.2f (emulated %.2f)", real->task.miou, p->task.miou);
@@ -380,7 +369,7 @@ static void add_real(vs_text *t, const vs_fp16_policy *p) {
         snprintf(text, sizeof text, "agreement %.2f %% (emulated %.2f)", real->task.agreement, p->task.agreement);
     if (real->has_task) {
         if (real->block_count) vs_text_add(t, ";");
-        flow_add(&f, text);
+        vs_flow_add(&f, text);
     }
     vs_text_add(t, ".\n");
 }

@@ -43,9 +43,14 @@ vs_status vs_report_rankings(const vs_results *r, const char *dir, vs_error *err
     vs_status status = VS_OK;
     for (size_t i = 0; i < r->ptq_rankings.ranking_count && status == VS_OK; i++)
         status = write_ranking(r, &r->ptq_rankings.rankings[i], r->recipe_names[r->ptq_recipe], "", dir, err);
-    for (size_t i = 0; i < r->fp16.policy_count && status == VS_OK; i++)
-        if (r->fp16.policies[i].diagnosis.present) status = write_keep(r, &r->fp16.policies[i], dir, err);
     for (size_t i = 0; i < r->sq_rankings.ranking_count && status == VS_OK; i++)
         status = write_ranking(r, &r->sq_rankings.rankings[i], r->recipe_names[r->sq_recipe], ".sq", dir, err);
+    return status;
+}
+
+vs_status vs_report_keep_lists(const vs_results *r, const char *dir, vs_error *err) {
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < r->fp16.policy_count && status == VS_OK; i++)
+        if (r->fp16.policies[i].diagnosis.present) status = write_keep(r, &r->fp16.policies[i], dir, err);
     return status;
 }

@@ -24,12 +24,21 @@ typedef enum vs_local {
     VS_LOCAL_BOTH,
     VS_LOCAL_WEIGHT_TENSOR,
     VS_LOCAL_INPUT_TENSOR,
+    VS_LOCAL_UNCLIPPED, /* as activation, with the quantizer's step but without its ends */
     VS_LOCAL_COUNT
 } vs_local;
 extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ...; the first VS_OUTPUT_COUNT are those of output too */
 
 /* This layer alone quantized in the running model, compared at the model's output. */
 typedef enum vs_output { VS_OUTPUT_WEIGHT, VS_OUTPUT_ACTIVATION, VS_OUTPUT_BOTH, VS_OUTPUT_COUNT } vs_output;
+
+/* Where the grid of a layer's input ends (of several grids, the one that cuts off most). */
+typedef struct vs_grid_ends {
+    bool present; /* false: no ends (a step for every token, probabilities) */
+    size_t grids; /* one, or one a head */
+    double lo, hi;
+    double overshoot; /* times its end that the calibration images reach; 1: nothing was cut off; HUGE_VAL: the end is 0 */
+} vs_grid_ends;
 
 /* Columns of one recipe (a ptq or sq state). */
 typedef struct vs_row_recipe {
@@ -39,6 +48,7 @@ typedef struct vs_row_recipe {
     vs_sqnr spared;     /* every layer but this quantized, at the output */
     double spared_gain; /* dB over quantizing all; meaningful where spared is present */
     vs_sqnr cumulative;
+    vs_grid_ends ends;
 } vs_row_recipe;
 
 enum { VS_TOP_CHANNELS = 4 };
@@ -299,6 +309,9 @@ typedef struct vs_results {
     size_t ptq_recipe, sq_recipe; /* SIZE_MAX if absent */
     vs_row *rows;
     size_t row_count;             /* model order */
+    size_t quantized_count;       /* rows there would be if every layer were looked at */
+    char observer[32];            /* what set the grids' ends: "min/max", "percentile 99.99", "mse" */
+    bool observer_cuts;           /* it may end a grid before the calibration images' largest value */
     vs_sqnr *output_sqnr;         /* [state_count] */
     vs_sqnr *evaluation_sqnr;     /* [state_count]: output of a model without a head on the evaluation images; NULL without */
     double *spared_floor;         /* [recipe_count], NAN where not run: dB */
@@ -329,6 +342,8 @@ VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir
 VS_NODISCARD vs_status vs_report_csv(const vs_results *results, const char *dir, vs_error *err);  /* layers.csv */
 VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char *dir,
                                           vs_error *err); /* ranking.<mode>[.sq].txt */
+/* ranking.fp16.<policy>.txt of the half-precision diagnosis. */
+VS_NODISCARD vs_status vs_report_keep_lists(const vs_results *results, const char *dir, vs_error *err);
 /* The text of summary.txt in lines of at most `width` characters: sentences are broken, tables have fewer columns. The caller
  * frees it. */
 VS_NODISCARD vs_status vs_report_summary(const vs_results *results, size_t width, char **text, vs_error *err);

@@ -124,7 +124,7 @@ static vs_status run_halves(vs_analysis_run *r, vs_error *err) {
 
 /* ------------------------------------------------------------------ images through the model, all states side by side */
 
-static bool interrupted(const vs_analysis *a) { return a->runner->stop && *a->runner->stop; }
+static bool interrupted(const vs_analysis *a) { return vs_stopped(a->runner->stop); }
 
 static void keep_head(const vs_analysis_run *r) {
     const vs_backend *be = r->a->backend;
@@ -329,11 +329,23 @@ static void name_patches(const vs_arch *arch, vs_kind kind, vs_distribution *d) 
 
 static const vs_sqnr_pool *sqnr(const vs_analysis *a, size_t index) { return &a->sums.pools[index]; }
 
+static vs_grid_ends ends_of(const vs_site *site) {
+    if (!vs_site_has_ends(site)) return (vs_grid_ends){ .present = false };
+    const size_t g = vs_site_tightest(site);
+    const vs_grid *grid = &site->grids[g];
+    return (vs_grid_ends){ true, site->grid_count, (double)grid->lo, (double)grid->hi, vs_grid_overshoot(grid, site->ranges[g]) };
+}
+
 static void fill_recipes(const vs_analysis *a, size_t r) {
     const vs_row *row = &a->results->rows[r];
-    const bool modes[VS_LOCAL_COUNT] = { a->options->weight, a->options->activation, a->options->both, true, true };
     for (size_t p = 0; p < a->recipe_count; p++) {
         vs_row_recipe *out = &row->recipes[p];
+        const vs_site *site = vs_variant_site(a->states->recipes[p].variant, row->kind, row->block);
+        const bool activation = a->options->activation;
+        const bool modes[VS_LOCAL_COUNT] = {
+            a->options->weight, activation, a->options->both, true, true, activation && vs_site_has_ends(site)
+        };
+        out->ends = ends_of(site);
         for (size_t l = 0; l < VS_LOCAL_COUNT; l++) {
             const bool has = modes[l] && (vs_kind_is_linear(row->kind) || (l != VS_LOCAL_WEIGHT && l != VS_LOCAL_WEIGHT_TENSOR));
             if (has) out->local[l] = vs_sqnr_pool_result(sqnr(a, vs_local_index(a, r, p) + l));

@@ -33,26 +33,49 @@ static void free_value(vs_shared what, void *value) {
     }
 }
 
-enum { MAX_KEYS = 16 };
+/* The one list of what a shared value follows from. A key counts for a value always, where plantings looked at images with the
+ * model, or where the observer looks at what the states' quantizers read. `recipe.p` decides how a session computes attention, so
+ * it counts for whatever came out of one. */
+typedef enum condition { ALWAYS, PLANTED, OBSERVED } condition;
+typedef struct dependence {
+    vs_shared what;
+    condition when;
+    const char *key;
+} dependence;
 
-static size_t add_keys(const char **keys, size_t n, const char *const *more) {
-    while (*more) keys[n++] = *more++;
-    return n;
+static const dependence dependences[] = {
+    { VS_SHARED_MODEL, ALWAYS, "model" },
+    { VS_SHARED_MODEL, PLANTED, "recipe.p" },
+    { VS_SHARED_MODEL, PLANTED, "data.calibration" },
+    { VS_SHARED_MODEL, PLANTED, "data.preprocess" },
+    { VS_SHARED_CALIBRATION, ALWAYS, "model" },
+    { VS_SHARED_CALIBRATION, ALWAYS, "recipe.p" },
+    { VS_SHARED_CALIBRATION, ALWAYS, "data.calibration" },
+    { VS_SHARED_CALIBRATION, ALWAYS, "data.preprocess" },
+    { VS_SHARED_CALIBRATION, ALWAYS, "recipe.observer" },
+    { VS_SHARED_CALIBRATION, ALWAYS, "recipe.patch_embed" },
+    { VS_SHARED_CALIBRATION, ALWAYS, "recipe.head" },
+    { VS_SHARED_CALIBRATION, OBSERVED, "recipe" },
+    { VS_SHARED_CALIBRATION, OBSERVED, "states" },
+    { VS_SHARED_CALIBRATION, OBSERVED, "analyze.recipes" },
+    { VS_SHARED_FLOAT_MAPS, ALWAYS, "model" },
+    { VS_SHARED_FLOAT_MAPS, ALWAYS, "recipe.p" },
+    { VS_SHARED_FLOAT_MAPS, ALWAYS, "data.evaluation" },
+    { VS_SHARED_FLOAT_MAPS, ALWAYS, "data.preprocess" },
+    { VS_SHARED_FLOAT_MAPS, PLANTED, "data.calibration" },
+};
+enum { DEPENDENCES = sizeof dependences / sizeof *dependences };
+
+static bool applies(const vs_config *c, condition when) {
+    return when == ALWAYS || (when == PLANTED && c->model.plant_count) ||
+           (when == OBSERVED && c->recipe.observer != VS_OBSERVER_MINMAX);
 }
 
-/* Everything in the configuration that the value depends on. */
 static vs_status make_key(const vs_config *c, vs_shared what, char hex[65], vs_error *err) {
-    static const char *const model[] = { "model", NULL }, *const calibration[] = { "data.calibration", "data.preprocess", NULL },
-                             *const sites[] = { "recipe.observer", "recipe.p", "recipe.patch_embed", "recipe.head", NULL },
-                             *const histograms[] = { "recipe", "states", "analyze.recipes", NULL },
-                             *const evaluation[] = { "data.evaluation", "data.preprocess", NULL };
-    const char *keys[MAX_KEYS];
-    size_t n = add_keys(keys, 0, model);
-    if (c->model.plant_count || what == VS_SHARED_CALIBRATION) n = add_keys(keys, n, calibration);
-    if (what == VS_SHARED_CALIBRATION) n = add_keys(keys, n, sites);
-    /* other observers look at what each state's quantizers read */
-    if (what == VS_SHARED_CALIBRATION && c->recipe.observer != VS_OBSERVER_MINMAX) n = add_keys(keys, n, histograms);
-    if (what == VS_SHARED_FLOAT_MAPS) n = add_keys(keys, n, evaluation);
+    const char *keys[DEPENDENCES];
+    size_t n = 0;
+    for (size_t i = 0; i < DEPENDENCES; i++)
+        if (dependences[i].what == what && applies(c, dependences[i].when)) keys[n++] = dependences[i].key;
     return vs_config_digest(c, keys, n, hex, err);
 }
 

@@ -20,7 +20,7 @@ static vs_status prepared_size(const vs_imageset *s, size_t image, size_t *width
     const vs_preprocess_config *p = s->preprocess;
     const char *path = file_of(s, image);
     *width = *height = (size_t)s->config->scenes.size;
-    vs_status status = path ? vs_image_read_size(path, width, height, err) : VS_OK;
+    vs_status status = path ? vs_image_read_size(path, vs_preprocess_turns(p), width, height, err) : VS_OK;
     if (status != VS_OK) return status;
     if (p->resize.short_side > 0) vs_image_short_side(*width, *height, (size_t)p->resize.short_side, width, height);
     if (p->crop_center <= 0) return VS_OK;
@@ -98,15 +98,13 @@ static vs_status check_head(const vs_config *c, const vs_arch *a, vs_error *err)
 static vs_status check_files(const vs_config *c, const vs_imageset *s, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t i = 0; i < s->images && status == VS_OK; i++) {
-        char *path = NULL;
-        status = vs_label_path(s->labels, file_of(s, i), &path, err);
-        if (status == VS_OK && access(path, R_OK) != 0) {
+        const char *path = s->label_paths[i];
+        if (access(path, R_OK) != 0) {
             const int code = errno;
             status = vs_fail(err, code == ENOENT || code == ENOTDIR ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s (the label map of %s)",
                              path, strerror(code), file_of(s, i));
             (void)prefixed(c, status, err);
         }
-        free(path);
     }
     return status;
 }
@@ -158,17 +156,17 @@ static vs_status no_class(const vs_config *c, const vs_arch *a, const vs_imagese
 
 static void warn_values(const vs_progress *progress, const vs_arch *a, const char *image, uint8_t other) {
     char text[512];
-    if (!progress->note) return;
+    if (!progress->warn) return;
     snprintf(text, sizeof text,
-             "warning: the labels of %s hold values beyond the %zu classes of %s, such as %d: such pixels count as wrong; does "
+             "the labels of %s hold values beyond the %zu classes of %s, such as %d: such pixels count as wrong; does "
              "data.evaluation.protocol fit?",
              image, a->classes, a->name, other);
-    progress->note(progress->context, text);
+    progress->warn(progress->context, text);
 }
 
 vs_status vs_check_labels(const vs_config *c, const vs_arch *a, const vs_imageset *s, const vs_progress *progress,
                           vs_error *err) {
-    if (!s->labels) return VS_OK;
+    if (!s->label_paths) return VS_OK;
     uint8_t other = IGNORED;
     size_t known = 0;
     vs_status status = check_head(c, a, err);

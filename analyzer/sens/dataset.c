@@ -67,20 +67,30 @@ static vs_status list_split(const char *images, const char *split, vs_filelist *
     return status;
 }
 
-static vs_status list_root(const dataset *d, const char *root, vs_filelist *files, char **labels, vs_error *err) {
+static vs_status list_images(const vs_config *config, const char *source, vs_filelist *files, vs_error *err) {
+    const char *skip[3];
+    size_t count = 0;
+    const vs_set_config *const sets[] = { &config->data.calibration, &config->data.analysis, &config->data.evaluation };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (sets[i]->labels) skip[count++] = sets[i]->labels;
+    return vs_filelist_make(files, source, skip, count, err);
+}
+
+static vs_status list_root(const vs_config *config, const dataset *d, const char *root, vs_filelist *files, char **labels,
+                           vs_error *err) {
     char *images = vs_path_join(root, d->images), *split = d->split ? vs_path_join(root, d->split) : NULL;
     *labels = vs_path_join(root, d->labels);
     vs_status status = images && *labels && (split || !d->split) ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK && split && is_there(split))
         status = list_split(images, split, files, err);
     else if (status == VS_OK)
-        status = vs_filelist_make(files, images, err);
+        status = list_images(config, images, files, err);
     free(images);
     free(split);
     return status;
 }
 
-vs_status vs_dataset_list(const vs_set_config *of, vs_filelist *files, char **labels, vs_error *err) {
+vs_status vs_dataset_list(const vs_config *config, const vs_set_config *of, vs_filelist *files, char **labels, vs_error *err) {
     const dataset *d = &datasets[of->protocol];
     *files = (vs_filelist){ 0 };
     *labels = NULL;
@@ -89,9 +99,9 @@ vs_status vs_dataset_list(const vs_set_config *of, vs_filelist *files, char **la
     free(inside);
     vs_status status = VS_OK;
     if (root)
-        status = list_root(d, of->images, files, labels, err);
+        status = list_root(config, d, of->images, files, labels, err);
     else
-        status = vs_filelist_make(files, of->images, err);
+        status = list_images(config, of->images, files, err);
     if (status == VS_ERR_NOTFOUND && d->published)
         vs_error_prefix(err, "%s (published as %s, with %s and %s): ", d->name, d->published, d->images, d->labels);
     if (status == VS_OK && of->labels && !(*labels = vs_strdup(of->labels)))

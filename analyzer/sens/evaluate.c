@@ -128,7 +128,7 @@ static vs_status run_state(const context *c, const vs_job *job, size_t state, ui
                            vs_error *err) {
     const size_t pixels = map_pixels(c, job);
     const uint16_t *shown = state == 0 ? float_maps : maps;
-    if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+    if (vs_stopped(c->runner->stop)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     vs_status status =
         state == 0 ? predict_float(c, job, float_maps, pixels, err) : predict(c, job, &c->states->states[state], maps, err);
     for (size_t i = 0; i < job->images && status == VS_OK; i++)

@@ -25,7 +25,6 @@ static vs_status keep_logits(const context *c, const vs_job *job, size_t state, 
     vs_status status = VS_OK;
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
         void **host = &c->logits[(job->first + i) * state_count(c) + state];
-        free(*host); /* of a job that was given up for want of memory */
         status = vs_logits_download(host, w->backend, &w->model->arch, job->session, job->images, i, err);
     }
     return status;
@@ -34,7 +33,7 @@ static vs_status keep_logits(const context *c, const vs_job *job, size_t state, 
 static vs_status run_states(const context *c, const vs_job *job, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t s = 0; s < state_count(c) && status == VS_OK; s++) {
-        if (c->runner->stop && *c->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+        if (vs_stopped(c->runner->stop)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
         const vs_state *state = &c->states->states[s];
         status = vs_state_forward(state, job->session, job->pixels, err);
         if (status == VS_OK) status = keep_logits(c, job, s, err);

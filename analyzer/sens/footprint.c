@@ -1,24 +1,10 @@
 #include "footprint.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "analysis_run.h"
 #include "half.h"
-
-static bool is_state(const vs_config *c, const char *name) {
-    for (size_t i = 0; i < c->state_count; i++)
-        if (strcmp(c->states[i].name, name) == 0) return true;
-    return false;
-}
-
-/* States and recipes with quantized weights of their own. */
-static size_t count_variants(const vs_config *c) {
-    size_t n = 0;
-    for (size_t i = 0; i < c->state_count; i++) n += c->states[i].kind != VS_STATE_FP32 && c->states[i].kind != VS_STATE_ACTS;
-    for (size_t i = 0; c->data.analysis.set && i < c->analyze.recipes.count; i++) n += !is_state(c, c->analyze.recipes.items[i]);
-    return n;
-}
+#include "state.h"
 
 static bool has_half(const vs_config *c) {
     for (size_t i = 0; i < c->state_count; i++)
@@ -71,7 +57,7 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
     const double parameters = (double)o->model->parameters;
     *f = (vs_footprint){ .model = parameters * sizeof(float),
                          .weights = be->host_memory && be->real == VS_REAL_F32 ? 0 : parameters * real,
-                         .state_count = count_variants(o->config),
+                         .state_count = vs_states_count_variants(o->config, o->config->data.analysis.set),
                          .session_count = o->threads,
                          .sessions = (double)bytes * (double)o->threads,
                          .counters = (double)(o->rows * o->config->state_count * VS_TENSOR_COUNT) * VS_HIST_BINS * 8 };

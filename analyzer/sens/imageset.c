@@ -4,10 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image_notes.h"
 #include "scenes.h"
 #include "util.h"
 
 static bool is_scenes(const vs_imageset *s) { return s->config->scenes.set; }
+
+/* mmseg reads images with opencv, which turns them. */
+bool vs_preprocess_turns(const vs_preprocess_config *p) {
+    return p->orientation == VS_ORIENTATION_EXIF || (p->orientation == VS_ORIENTATION_AUTO && p->mmseg.set);
+}
+
+static int by_number(const void *a, const void *b) {
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
 
 /* The first `count` of a seeded shuffle, back in their own order. */
 static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
@@ -17,12 +28,7 @@ static void sample_order(vs_imageset *s, size_t count, uint64_t seed) {
         s->order[i] = s->order[j];
         s->order[j] = t;
     }
-    for (size_t i = 1; i < count; i++)
-        for (size_t j = i; j > 0 && s->order[j - 1] > s->order[j]; j--) {
-            const size_t t = s->order[j];
-            s->order[j] = s->order[j - 1];
-            s->order[j - 1] = t;
-        }
+    qsort(s->order, count, sizeof *s->order, by_number);
     s->images = count;
 }
 
@@ -36,7 +42,7 @@ static vs_status cut_windows(vs_imageset *s, vs_error *err) {
         vs_image_size *z = &s->sizes[i];
         const char *path = is_scenes(s) ? NULL : s->files.paths[s->order[i]];
         z->width = z->height = (size_t)s->config->scenes.size;
-        vs_status status = path ? vs_image_read_size(path, &z->width, &z->height, err) : VS_OK;
+        vs_status status = path ? vs_image_read_size(path, vs_preprocess_turns(p), &z->width, &z->height, err) : VS_OK;
         if (status != VS_OK) return status;
         status = vs_window_scaled_size(p, z, err);
         if (status != VS_OK) {
@@ -52,18 +58,85 @@ static vs_status cut_windows(vs_imageset *s, vs_error *err) {
     return VS_OK;
 }
 
-vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, size_t patch,
-                           vs_error *err) {
-    *s = (vs_imageset){ .config = of, .preprocess = &config->data.preprocess, .patch = patch };
+const char *vs_imageset_path(const vs_imageset *s, size_t image) { return is_scenes(s) ? NULL : s->files.paths[s->order[image]]; }
+
+/* ---- names and label maps: no two images may share one */
+
+typedef struct place {
+    const char *text; /* compared */
+    size_t image;
+} place;
+
+static int by_text(const void *a, const void *b) {
+    const place *x = a, *y = b;
+    const int order = strcmp(x->text, y->text);
+    return order ? order : (x->image > y->image) - (x->image < y->image);
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Length of the folder, with its slash, that all images lie below. */
+static size_t common_folder(const vs_imageset *s) {
+    const char *first = vs_imageset_path(s, 0);
+    size_t n = (size_t)(base_name(first) - first);
+    for (size_t i = 1; i < s->images && n; i++) {
+        const char *path = vs_imageset_path(s, i);
+        size_t same = 0;
+        while (same < n && path[same] == first[same]) same++;
+        while (same && first[same - 1] != '/') same--;
+        n = same;
+    }
+    return n;
+}
+
+static vs_status name_images(vs_imageset *s, place *places, vs_error *err) {
+    s->name_at = vs_calloc(s->images, sizeof *s->name_at);
+    if (!s->name_at) return vs_fail(err, VS_ERR_NOMEM, "no memory for the names of %zu images", s->images);
+    for (size_t i = 0; i < s->images; i++) {
+        const char *path = vs_imageset_path(s, i);
+        places[i] = (place){ base_name(path), i };
+        s->name_at[i] = (size_t)(places[i].text - path);
+    }
+    qsort(places, s->images, sizeof *places, by_text);
+    const size_t common = common_folder(s);
+    for (size_t i = 1; i < s->images; i++)
+        if (strcmp(places[i - 1].text, places[i].text) == 0)
+            s->name_at[places[i - 1].image] = s->name_at[places[i].image] = common;
+    return VS_OK;
+}
+
+static vs_status find_labels(vs_imageset *s, const vs_config *config, const char *what, place *places, vs_error *err) {
+    s->label_paths = vs_calloc(s->images, sizeof *s->label_paths);
+    vs_status status =
+        s->label_paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the label maps of %zu images", s->images);
+    for (size_t i = 0; i < s->images && status == VS_OK; i++) {
+        status = vs_label_path(s->labels, vs_imageset_path(s, i), &s->label_paths[i], err);
+        places[i] = (place){ s->label_paths[i], i };
+    }
+    if (status != VS_OK) return status;
+    qsort(places, s->images, sizeof *places, by_text);
+    for (size_t i = 1; i < s->images; i++)
+        if (strcmp(places[i - 1].text, places[i].text) == 0)
+            return vs_config_fail(config, s->config->mark, err, "data.%s: images '%s' and '%s' have one label map, %s", what,
+                                  vs_imageset_path(s, places[i - 1].image), vs_imageset_path(s, places[i].image), places[i].text);
+    return VS_OK;
+}
+
+vs_status vs_imageset_list(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, vs_error *err) {
+    *s = (vs_imageset){ .config = of, .preprocess = &config->data.preprocess };
     size_t all = 0;
+    place *places = NULL;
     vs_status status = VS_OK;
     if (of->scenes.set) {
         all = (size_t)of->scenes.count;
     } else {
-        status = vs_dataset_list(of, &s->files, &s->labels, err);
+        status = vs_dataset_list(config, of, &s->files, &s->labels, err);
         if (status != VS_OK) {
-            char place[1024];
-            vs_error_prefix(err, "%s: data.%s: ", vs_config_place(config, of->mark, place, sizeof place), what);
+            char where[1024];
+            vs_error_prefix(err, "%s: data.%s: ", vs_config_place(config, of->mark, where, sizeof where), what);
             goto out;
         }
         all = s->files.count;
@@ -76,26 +149,42 @@ vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set
         goto out;
     }
     s->order = vs_calloc(s->images, sizeof *s->order);
-    if (!s->order) {
+    places = vs_calloc(s->images, sizeof *places);
+    if (!s->order || !places) {
         status = vs_fail(err, VS_ERR_NOMEM, "no memory for the list of %zu images", s->images);
         goto out;
     }
     for (size_t i = 0; i < s->images; i++) s->order[i] = offset + i;
     if (of->sample.set && (size_t)of->sample.count < s->images) sample_order(s, (size_t)of->sample.count, of->sample.seed);
     s->count = s->images;
+    if (!of->scenes.set) status = name_images(s, places, err);
+    if (status == VS_OK && s->labels && !of->scenes.set) status = find_labels(s, config, what, places, err);
+out:
+    free(places);
+    if (status != VS_OK) vs_imageset_release(s);
+    return status;
+}
+
+vs_status vs_imageset_open(vs_imageset *s, const vs_config *config, const vs_set_config *of, const char *what, size_t patch,
+                           vs_error *err) {
+    vs_status status = vs_imageset_list(s, config, of, what, err);
+    if (status != VS_OK) return status;
+    s->patch = patch;
     const vs_preprocess_config *p = s->preprocess;
     if (p->tiles.set && (size_t)p->tiles.short_side % patch)
         status = vs_config_fail(config, p->mark, err, "data.preprocess.tiles: short %lld is not a multiple of the patch size %zu",
                                 (long long)p->tiles.short_side, patch);
     if (status == VS_OK && (p->mmseg.set || p->tiles.set)) status = cut_windows(s, err);
-out:
     if (status != VS_OK) vs_imageset_release(s);
     return status;
 }
 
 void vs_imageset_release(vs_imageset *s) {
+    for (size_t i = 0; s->label_paths && i < s->images; i++) free(s->label_paths[i]);
     vs_filelist_release(&s->files);
     free(s->labels);
+    free(s->label_paths);
+    free(s->name_at);
     free(s->order);
     free(s->windows);
     free(s->sizes);
@@ -104,10 +193,23 @@ void vs_imageset_release(vs_imageset *s) {
 
 static vs_status load(const vs_imageset *s, size_t index, vs_image *image, uint8_t *scene_labels, vs_error *err) {
     const size_t at = s->order[index];
-    if (!is_scenes(s)) return vs_image_read(image, s->files.paths[at], err);
+    if (!is_scenes(s)) {
+        vs_image_info info;
+        const char *path = s->files.paths[at];
+        vs_status status = vs_image_read_as(image, path, vs_preprocess_turns(s->preprocess), &info, err);
+        if (status == VS_OK && s->notes) vs_image_notes_look(s->notes, path, &info, vs_preprocess_turns(s->preprocess));
+        return status;
+    }
     const size_t size = (size_t)s->config->scenes.size;
     vs_status status = vs_image_create(image, size, size, 3, err);
     return status == VS_OK ? vs_scene_render(s->config->scenes.seed, at, size, image->pixels, scene_labels, err) : status;
+}
+
+/* The message of a failure that knows no file, with the image's name in front. */
+static vs_status named(const vs_imageset *s, size_t image, vs_status status, vs_error *err) {
+    if (status != VS_OK && is_scenes(s)) vs_error_prefix(err, "scene %zu: ", s->order[image]);
+    if (status != VS_OK && !is_scenes(s)) vs_error_prefix(err, "%s: ", s->files.paths[s->order[image]]);
+    return status;
 }
 
 /* Resize by the short side and centre crop (study.md section 10). */
@@ -162,16 +264,15 @@ static void classes_of_ids(const vs_imageset *s, uint8_t *labels, size_t pixels)
 }
 
 vs_status vs_imageset_labels(const vs_imageset *s, size_t image, size_t width, size_t height, uint8_t **out, vs_error *err) {
-    char *path = NULL;
     vs_image labels = { 0 };
     *out = NULL;
     if (is_scenes(s)) {
         *out = vs_calloc(width * height, 1);
         return *out ? scene_labels(s, image, *out, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a scene");
     }
-    if (!s->labels) return VS_OK;
-    vs_status status = vs_label_path(s->labels, s->files.paths[s->order[image]], &path, err);
-    if (status == VS_OK) status = vs_label_read(&labels, path, err);
+    if (!s->label_paths) return VS_OK;
+    const char *path = s->label_paths[image];
+    vs_status status = vs_label_read(&labels, path, err);
     if (status == VS_OK && (labels.width != width || labels.height != height))
         status = vs_fail(err, VS_ERR_SHAPE, "%s: the label map is %zux%zu but its image is %zux%zu%s", path, labels.width,
                          labels.height, width, height, s->windows ? "" : " after preprocessing");
@@ -182,7 +283,6 @@ vs_status vs_imageset_labels(const vs_imageset *s, size_t image, size_t width, s
         labels.pixels = NULL;
     }
     vs_image_release(&labels);
-    free(path);
     return status;
 }
 
@@ -197,20 +297,25 @@ static vs_status normalise(const vs_preprocess_config *p, vs_sample *sample, vs_
     return VS_OK;
 }
 
+static vs_status cut_window(const vs_imageset *s, const vs_image *image, const vs_window *w, vs_sample *sample, vs_error *err) {
+    const vs_image_size *z = &s->sizes[w->image];
+    if (s->preprocess->tiles.set) return vs_tile_cut(s->preprocess, image, *z, w, &sample->image, &sample->pixels, err);
+    vs_image scaled = { 0 };
+    vs_status status = vs_image_resize_cv(image, z->scaled_width, z->scaled_height, &scaled, err);
+    if (status == VS_OK) status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
+    vs_image_release(&scaled);
+    return status;
+}
+
 static vs_status get_window(const vs_imageset *s, const vs_window *w, vs_sample *sample, vs_error *err) {
-    vs_image image = { 0 }, scaled = { 0 };
+    vs_image image = { 0 };
     const vs_image_size *z = &s->sizes[w->image];
     vs_status status = load(s, w->image, &image, NULL, err);
     if (status == VS_OK && (image.width != z->width || image.height != z->height))
         status = vs_fail(err, VS_ERR_FORMAT, "%s: its header says %zux%zu, but it is %zux%zu", s->files.paths[s->order[w->image]],
                          z->width, z->height, image.width, image.height);
-    const bool tiles = s->preprocess->tiles.set;
-    if (status == VS_OK && tiles) status = vs_tile_cut(s->preprocess, &image, *z, w, &sample->image, &sample->pixels, err);
-    if (status == VS_OK && !tiles) status = vs_image_resize_cv(&image, z->scaled_width, z->scaled_height, &scaled, err);
-    if (status == VS_OK && !tiles)
-        status = vs_window_cut(s->preprocess, &scaled, w, s->patch, &sample->image, &sample->pixels, err);
+    if (status == VS_OK) status = named(s, w->image, cut_window(s, &image, w, sample, err), err);
     vs_image_release(&image);
-    vs_image_release(&scaled);
     return status;
 }
 
@@ -226,16 +331,15 @@ vs_status vs_imageset_get(const vs_imageset *s, size_t index, vs_sample *sample,
     }
     if (status == VS_OK) status = load(s, index, &sample->image, sample->labels, err);
     const size_t w = sample->image.width, h = sample->image.height;
-    if (status == VS_OK) status = fit(s->preprocess, &sample->image, err);
-    if (status == VS_OK) status = check_size(s, &sample->image, err);
+    if (status == VS_OK) status = named(s, index, fit(s->preprocess, &sample->image, err), err);
+    if (status == VS_OK) status = named(s, index, check_size(s, &sample->image, err), err);
     if (status == VS_OK && scenes && (w != sample->image.width || h != sample->image.height)) {
         free(sample->labels); /* a resized scene has no labels of its own */
         sample->labels = NULL;
     }
     if (status == VS_OK && !scenes)
         status = vs_imageset_labels(s, index, sample->image.width, sample->image.height, &sample->labels, err);
-    if (status == VS_OK) status = normalise(s->preprocess, sample, err);
-    if (status == VS_ERR_CONFIG && !scenes) vs_error_prefix(err, "%s: ", s->files.paths[s->order[index]]);
+    if (status == VS_OK) status = named(s, index, normalise(s->preprocess, sample, err), err);
     if (status != VS_OK) vs_sample_release(sample);
     return status;
 }
@@ -249,8 +353,7 @@ void vs_sample_release(vs_sample *sample) {
 
 char *vs_imageset_image_name(const vs_imageset *s, size_t image) {
     if (is_scenes(s)) return vs_format("scene %zu", s->order[image]);
-    const char *path = s->files.paths[s->order[image]], *slash = strrchr(path, '/');
-    return vs_strdup(slash ? slash + 1 : path);
+    return vs_strdup(vs_imageset_path(s, image) + s->name_at[image]);
 }
 
 char *vs_imageset_name(const vs_imageset *s, size_t index) {

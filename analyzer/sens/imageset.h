@@ -13,11 +13,14 @@ typedef struct vs_imageset {
     size_t images;
     vs_filelist files;        /* empty for scenes */
     char *labels;             /* folder of label maps, or NULL */
+    char **label_paths;       /* [images] where there are labels: each image's own */
+    size_t *name_at;          /* [images]: where in its path an image's name begins; NULL for scenes */
     size_t *order;            /* [images]: indices into the scenes or files, after offset, count and sample */
     vs_window *windows;       /* [count] with preprocess.mmseg or tiles, image after image; else NULL */
     vs_image_size *sizes;     /* [images] with windows */
     const int64_t *class_ids; /* borrowed, [class_count]: what plain label maps call the model's classes; NULL: by their index */
     size_t class_count;
+    struct vs_image_notes *notes; /* borrowed: told what files say that stops nothing; NULL: nobody is */
 } vs_imageset;
 
 /* One image, ready. */
@@ -27,14 +30,22 @@ typedef struct vs_sample {
     uint8_t *labels; /* [height, width] or NULL; 255 is ignored; windows have none */
 } vs_sample;
 
+/* Whether images are turned as their EXIF orientation asks. */
+bool vs_preprocess_turns(const vs_preprocess_config *preprocess);
 /* `what` ("calibration") stands in messages. An empty set is an error. */
 VS_NODISCARD vs_status vs_imageset_open(vs_imageset *set, const vs_config *config, const vs_set_config *of, const char *what,
                                         size_t patch, vs_error *err);
+/* The same without a look into any image: which images and label maps there are, in order; the set gives no samples. */
+VS_NODISCARD vs_status vs_imageset_list(vs_imageset *set, const vs_config *config, const vs_set_config *of, const char *what,
+                                        vs_error *err);
 void vs_imageset_release(vs_imageset *set);
 /* The caller releases the sample; it may be reused for the next call after a release. */
 VS_NODISCARD vs_status vs_imageset_get(const vs_imageset *set, size_t index, vs_sample *sample, vs_error *err);
 void vs_sample_release(vs_sample *sample);
-/* "scene 3" or the file's base name, with the origin of a window that is not the only one: "a.jpg (171,0)"; new string. */
+/* Path of image `image`, NULL for scenes; borrowed. */
+const char *vs_imageset_path(const vs_imageset *set, size_t image);
+/* "scene 3" or the file's base name (where two images share it: its path below the folder that all images have in common), with
+ * the origin of a window that is not the only one: "a.jpg (171,0)"; new string. */
 char *vs_imageset_name(const vs_imageset *set, size_t index);
 /* The same of image `image`. */
 char *vs_imageset_image_name(const vs_imageset *set, size_t image);

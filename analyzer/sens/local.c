@@ -111,9 +111,20 @@ static void local_linear(const vs_analysis_run *r, size_t row, vs_kind kind, int
         be->ops->linear(be, modes[i].x, modes[i].w, base->b, s.output);
         vs_analysis_compare(r, sums + modes[i].column, y, s.output);
     }
+    if (!a->options->activation || !vs_site_has_ends(site)) return;
+    vs_site_quantize_endless(be, site, smoothed, s.quantized, 1);
+    be->ops->linear(be, s.quantized, weight, base->b, s.output);
+    vs_analysis_compare(r, sums + VS_LOCAL_UNCLIPPED, y, s.output);
 }
 
 /* One operand quantized, the others float; compared at the attention output, and behind float proj. */
+static void attend(const vs_analysis_run *r, vs_kind kind, const vs_mat operands[4], vs_mat probabilities, vs_mat out) {
+    if (kind == VS_KIND_P)
+        vs_forward_attention_apply(r->job->session, operands[3], operands[2], out);
+    else
+        vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], probabilities, out);
+}
+
 static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, int block, size_t recipe) {
     const vs_analysis *a = r->a;
     const vs_backend *be = a->backend;
@@ -127,16 +138,18 @@ static void local_operand(const vs_analysis_run *r, size_t row, vs_kind kind, in
     vs_site_quantize(be, site, operands[which], quantized, 1, NULL);
     vs_analysis_compare(r, sums + VS_LOCAL_INPUT_TENSOR, operands[which], quantized);
     if (!a->options->activation && !a->options->both) return;
+    const vs_mat whole = operands[which];
     operands[which] = quantized;
-    if (kind == VS_KIND_P)
-        vs_forward_attention_apply(r->job->session, quantized, operands[2], s.output);
-    else
-        vs_forward_attention(r->job->session, operands[0], operands[1], operands[2], own, s.output);
+    attend(r, kind, operands, own, s.output);
     vs_analysis_compare(r, sums + VS_LOCAL_ACTIVATION, ws->attended, s.output);
     const vs_linear_weights *proj = &a->runner->weights->blocks[block].proj;
     const vs_mat projected = { s.input.p, s.output.rows, c, c };
     be->ops->linear(be, s.output, proj->w, proj->b, projected);
     vs_analysis_compare(r, vs_local_proj_index(a, row, recipe), ws->proj, projected);
+    if (!a->options->activation || !vs_site_has_ends(site)) return;
+    vs_site_quantize_endless(be, site, whole, quantized, 1);
+    attend(r, kind, operands, own, s.output);
+    vs_analysis_compare(r, sums + VS_LOCAL_UNCLIPPED, ws->attended, s.output);
 }
 
 void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block) {

@@ -22,10 +22,10 @@ typedef struct chunk {
     size_t first, count;
 } chunk;
 
-/* What became of an image of the wave. */
+/* What became of an image of the wave. Work that has begun is never begun again: it may have counted already. */
 typedef struct outcome {
     vs_error error;
-    bool done;
+    bool begun, done;
 } outcome;
 
 /* Images done, and the finished parts of those at work. */
@@ -169,15 +169,17 @@ static vs_status gather(worker *w, const vs_sample *samples, size_t images, cons
 static vs_status run_job(pass *p, size_t me, const vs_sample *samples, size_t first, size_t images, vs_error *err) {
     worker *w = &p->workers[me];
     vs_job job = { .samples = samples, .images = images, .first = first, .worker = me, .helpers = p->helpers, .stage = p->stage };
-    if (p->runner->stop && *p->runner->stop) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
+    if (vs_stopped(p->runner->stop)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     vs_status status = gather(w, samples, images, &job.pixels, err);
     if (status == VS_OK) status = fit_session(p, w, &samples->image, images, err);
     if (status != VS_OK) return status;
     job.session = w->session;
+    for (size_t i = first; i < first + images; i++) p->outcomes[i - p->wave_first].begun = true;
     status = p->work(p->context, &job, err);
     const vs_backend *be = p->runner->weights->backend;
-    if (status != VS_OK) (void)be->ops->sync(be, NULL); /* nothing is delivered into memory that now goes */
-    return status;
+    /* nothing is delivered into memory that now goes, and no image is done whose operations failed */
+    const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
+    return status == VS_OK ? synced : status;
 }
 
 static size_t of_one_size(const vs_sample *s, size_t count) {
@@ -200,7 +202,7 @@ static void count_done(pass *p, worker *w, size_t first, size_t images) {
 static void run_chunk(pass *p, size_t me, chunk c) {
     worker *w = &p->workers[me];
     outcome *outcomes = &p->outcomes[c.first - p->wave_first];
-    if (p->runner->stop && *p->runner->stop) {
+    if (vs_stopped(p->runner->stop)) {
         (void)vs_fail(&outcomes->error, VS_ERR_INTERRUPTED, "interrupted");
         return;
     }
@@ -227,11 +229,11 @@ static void run_chunk(pass *p, size_t me, chunk c) {
 
 /* ------------------------------------------------------------------ waves */
 
-/* What is not done of the wave, in pieces of at most `batch` images. */
+/* What has not begun of the wave, in pieces of at most `batch` images. */
 static size_t cut(pass *p, size_t images) {
     size_t count = 0;
     for (size_t i = 0; i < images; i++) {
-        if (p->outcomes[i].done) continue;
+        if (p->outcomes[i].begun) continue;
         p->outcomes[i].error = (vs_error){ 0 };
         chunk *last = count ? &p->chunks[count - 1] : NULL;
         if (last && last->first + last->count == p->wave_first + i && last->count < p->batch)
@@ -242,6 +244,13 @@ static size_t cut(pass *p, size_t images) {
     return count;
 }
 
+/* Then the pass has failed, and nothing is worth a retry. */
+static bool failed_midway(const pass *p, size_t images) {
+    for (size_t i = 0; i < images; i++)
+        if (p->outcomes[i].begun && !p->outcomes[i].done) return true;
+    return false;
+}
+
 static void run_wave(pass *p, size_t images) {
     memset(p->outcomes, 0, images * sizeof *p->outcomes);
     do {
@@ -249,7 +258,24 @@ static void run_wave(pass *p, size_t images) {
         p->short_of_memory = false;
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)p->threads)
         for (size_t i = 0; i < chunks; i++) run_chunk(p, (size_t)omp_get_thread_num(), p->chunks[i]);
-    } while (p->short_of_memory && give_way(p));
+    } while (p->short_of_memory && !failed_midway(p, images) && give_way(p));
+}
+
+/* Room for its session is what an image was to be retried for: that does not hide what ended the pass. */
+static bool lacked_room(const outcome *o) { return !o->begun && o->error.code == VS_ERR_NOMEM; }
+
+/* The first error in image order. */
+static vs_status why_failed(const pass *p, size_t images, vs_error *err) {
+    const outcome *first = NULL;
+    for (size_t i = 0; i < images; i++) {
+        const outcome *o = &p->outcomes[i];
+        if (!o->done && o->error.code != VS_OK && (!first || (lacked_room(first) && !lacked_room(o)))) first = o;
+    }
+    for (size_t i = 0; i < images && !first; i++)
+        if (!p->outcomes[i].done) return vs_fail(err, VS_ERR_INTERNAL, "image %zu was left out", p->wave_first + i);
+    if (!first) return VS_OK;
+    if (err) *err = first->error;
+    return first->error.code;
 }
 
 /* Few workers feed a device: the other processors decode with them. */
@@ -298,11 +324,8 @@ vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t 
     for (p.wave_first = 0; p.wave_first < count && status == VS_OK; p.wave_first += runner->wave) {
         const size_t images = count - p.wave_first < runner->wave ? count - p.wave_first : runner->wave;
         run_wave(&p, images);
-        for (size_t i = 0; i < images && status == VS_OK; i++) {
-            status = p.outcomes[i].error.code;
-            if (status != VS_OK && err) *err = p.outcomes[i].error;
-            if (status == VS_OK && pool) status = pool(context, p.wave_first + i, err);
-        }
+        status = why_failed(&p, images, err);
+        for (size_t i = 0; i < images && status == VS_OK && pool; i++) status = pool(context, p.wave_first + i, err);
     }
     omp_set_max_active_levels(levels);
     clear_away(&p);

@@ -2,12 +2,11 @@
 #ifndef VS_POOL_H
 #define VS_POOL_H
 
-#include <signal.h>
-
 #include "imageset.h"
+#include "stop.h"
 #include "vitscope/vit.h"
 
-/* Told what is being done; any of the three may be NULL. Called by one thread at a time. */
+/* Told what is being done; any of these may be NULL. Called by one thread at a time. */
 typedef struct vs_progress {
     /* Stage `index` of `count` begins, counted from 1. */
     void (*stage)(void *context, size_t index, size_t count, const char *name);
@@ -16,6 +15,7 @@ typedef struct vs_progress {
     void (*update)(void *context, const char *part, double done, size_t total);
     /* Words to be read, once. */
     void (*note)(void *context, const char *text);
+    void (*warn)(void *context, const char *text); /* of an input that may not be what was meant; may be NULL */
     void *context;
 } vs_progress;
 
@@ -24,12 +24,12 @@ enum { VS_MAX_BATCH = 64 };
 
 /* How work is run; shared by every stage of a study. */
 typedef struct vs_runner {
-    const vs_weights *weights;         /* of the float model */
-    size_t threads;                    /* workers; >= 1 */
-    size_t batch;                      /* images in one session, at most; 1 to VS_MAX_BATCH */
-    size_t wave;                       /* images whose results are held before they are pooled; >= 1 */
-    size_t memory;                     /* bytes that the backend may hold in all; 0: as many as there are */
-    const volatile sig_atomic_t *stop; /* set from outside to stop; may be NULL */
+    const vs_weights *weights; /* of the float model */
+    size_t threads;            /* workers; >= 1 */
+    size_t batch;              /* images in one session, at most; 1 to VS_MAX_BATCH */
+    size_t wave;               /* images whose results are held before they are pooled; >= 1 */
+    size_t memory;             /* bytes that the backend may hold in all; 0: as many as there are */
+    const vs_stop *stop;       /* set from outside to stop; may be NULL */
     vs_progress progress;
     bool probabilities; /* sessions keep them: a recipe quantizes them, and every state must compute alike */
 } vs_runner;
@@ -59,10 +59,12 @@ typedef vs_status (*vs_pool_fn)(void *context, size_t image, vs_error *err);    
 void vs_job_progress(const vs_job *job, size_t done, size_t total);
 
 /* Runs `work` on images 0..count-1 of the set, up to `runner->batch` of one size in a session, `runner->threads` sessions at a
- * time, and `pool` (may be NULL) on each image in order, a wave at a time. The first error in image order wins.
+ * time, and `pool` (may be NULL) on each image in order, a wave at a time. The first error in image order wins; then nothing of
+ * its wave is pooled.
  * `slot` of an image, where its results may be kept until pooled, is image % runner->wave: what is kept image by image does not
  * depend on the number of threads, nor on the batch where the backend computes an image alike in any batch.
- * Where sessions do not fit in memory, the batch is halved, then one thread goes on alone; the progress is told. */
+ * Where sessions do not fit in memory, the batch is halved, then one thread goes on alone; the progress is told. `work` is called
+ * at most once for an image: only images that were waiting for a session are tried again. */
 VS_NODISCARD vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t count, const char *stage,
                                      vs_session_needs needs, vs_job_fn work, vs_pool_fn pool, void *context, vs_error *err);
 

@@ -69,7 +69,7 @@ vs_tapper vs_only_tapper(vs_only_tap *context) { return (vs_tapper){ only_tap, c
 
 /* ------------------------------------------------------------------ running on */
 
-static bool interrupted(const vs_rerun *r) { return r->stop && *r->stop; }
+static bool interrupted(const vs_rerun *r) { return vs_stopped(r->stop); }
 
 /* Blocks first..depth-1 and the head on a stream, compared with the float output. */
 static vs_status run_on(const vs_rerun *r, const vs_weights *w, size_t stream, size_t first, vs_tapper tapper,

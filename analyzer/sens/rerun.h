@@ -17,7 +17,7 @@ enum { VS_RERUN_BASE, VS_RERUN_BLOCK_INPUT, VS_RERUN_MIDDLE, VS_RERUN_STREAM, VS
 typedef struct vs_rerun {
     const vs_backend *backend;
     const vs_weights *base; /* the float model */
-    const volatile sig_atomic_t *stop;
+    const vs_stop *stop;
     const vs_job *job;
     vs_weights changed; /* `base` (or a state's weights) with one layer replaced; blocks are `blocks` */
     vs_block_weights *blocks;

@@ -8,6 +8,29 @@
 
 static bool is_smooth(vs_state_kind kind) { return kind == VS_STATE_SQ; }
 
+static bool is_plain(vs_state_kind kind) { return kind == VS_STATE_PTQ || kind == VS_STATE_WEIGHTS || kind == VS_STATE_ACTS; }
+
+static bool is_state(const vs_config *c, const char *name) {
+    for (size_t i = 0; i < c->state_count; i++)
+        if (strcmp(c->states[i].name, name) == 0) return true;
+    return false;
+}
+
+size_t vs_states_count_variants(const vs_config *c, bool recipes) {
+    bool plain = false;
+    size_t smooth = 0;
+    for (size_t i = 0; i < c->state_count; i++) {
+        plain |= is_plain(c->states[i].kind);
+        smooth += is_smooth(c->states[i].kind);
+    }
+    for (size_t i = 0; recipes && i < c->analyze.recipes.count; i++) {
+        const char *name = c->analyze.recipes.items[i];
+        plain |= !is_state(c, name) && strcmp(name, "ptq") == 0;
+        smooth += !is_state(c, name) && strcmp(name, "sq") == 0;
+    }
+    return smooth + plain;
+}
+
 /* The plain variant (ptq, weights, acts) is built once; every smoothed state has one of its own. */
 static vs_status variant_for(vs_states *s, const vs_state_config *sc, const vs_recipe_config *recipe, const vs_weights *base,
                              const vs_calibration *calibration, vs_variant **plain, const vs_variant **out, vs_error *err) {

@@ -29,6 +29,8 @@ typedef struct vs_states {
     vs_half_model *half_model; /* policy fused on them */
 } vs_states;
 
+/* How many variants vs_states_create will make; `recipes`: for recipes that are no states, too. */
+size_t vs_states_count_variants(const vs_config *config, bool recipes);
 VS_NODISCARD vs_status vs_states_create(vs_states *out, const vs_config *config, const vs_weights *base,
                                         const vs_calibration *calibration, vs_error *err);
 void vs_states_release(vs_states *states);

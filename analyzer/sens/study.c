@@ -64,6 +64,15 @@ static void name_classes(vs_study *s) {
     s->evaluation_set.class_count = named ? m->class_name_count : 0;
 }
 
+static vs_status open_set(vs_study *s, vs_imageset *set, const vs_set_config *of, const char *what, vs_error *err) {
+    if (!of->set) return VS_OK;
+    vs_status status = vs_imageset_open(set, s->config, of, what, s->model->arch.patch, err);
+    if (status != VS_OK) return status;
+    set->notes = &s->image_notes;
+    vs_image_notes_set(&s->image_notes, set, what);
+    return VS_OK;
+}
+
 static vs_status open_sets(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     const struct {
@@ -73,10 +82,9 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
     } sets[] = { { "calibration", &c->data.calibration, &s->calibration_set },
                  { "analysis", &c->data.analysis, &s->analysis_set },
                  { "evaluation", &c->data.evaluation, &s->evaluation_set } };
-    const size_t patch = s->model->arch.patch;
+    s->image_notes.progress = s->options.progress;
     vs_status status = VS_OK;
-    for (size_t i = 0; i < 3 && status == VS_OK; i++)
-        if (sets[i].config->set) status = vs_imageset_open(sets[i].set, c, sets[i].config, sets[i].name, patch, err);
+    for (size_t i = 0; i < 3 && status == VS_OK; i++) status = open_set(s, sets[i].set, sets[i].config, sets[i].name, err);
     if (status == VS_OK) status = check_classes(s, err);
     for (size_t i = 0; i < 3 && status == VS_OK; i++) status = vs_check_sizes(c, sets[i].set, sets[i].name, err);
     name_classes(s);
@@ -108,6 +116,7 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
     if (!r->rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for the table of layers");
     for (size_t i = 0; i < s->point_count; i++) {
         const vs_point *p = &s->points[i];
+        r->quantized_count += is_row(s, p);
         if (!is_row(s, p) || !vs_layer_listed(s->model, p, &s->config->analyze.layers)) continue;
         vs_row *row = &r->rows[r->row_count++];
         *row =
@@ -123,6 +132,14 @@ static bool is_drawn(const vs_study *s, const vs_row *row) {
         if (s->points[i].kind == row->kind && s->points[i].block == row->block)
             return vs_layer_listed(s->model, &s->points[i], &s->config->surfaces.layers);
     return false;
+}
+
+static void name_observer(vs_results *r, const vs_recipe_config *recipe) {
+    r->observer_cuts = recipe->observer != VS_OBSERVER_MINMAX;
+    if (recipe->observer == VS_OBSERVER_PERCENTILE)
+        snprintf(r->observer, sizeof r->observer, "percentile %g", recipe->percentile);
+    else
+        snprintf(r->observer, sizeof r->observer, "%s", r->observer_cuts ? "mse" : "min/max");
 }
 
 /* Surfaces are drawn of analyzed layers. */
@@ -162,8 +179,8 @@ static bool is_missing(const char *path) { return path && access(path, F_OK) != 
 
 /* A model file that is not there: what the configuration calls it, where it was looked for, and where it is published. */
 static vs_status name_missing(const vs_config *c, vs_error *err) {
-    const bool head = !is_missing(c->model.checkpoint) && is_missing(c->model.head);
-    const char *key = head ? "model.head" : "model.checkpoint", *path = head ? c->model.head : c->model.checkpoint;
+    const bool head = !is_missing(c->model.checkpoint) && is_missing(vs_config_head_file(c));
+    const char *key = head ? "model.head" : "model.checkpoint", *path = head ? vs_config_head_file(c) : c->model.checkpoint;
     char place[512], url[256], reason[512];
     if (!err) return VS_ERR_NOTFOUND;
     snprintf(reason, sizeof reason, "%.511s", err->message);
@@ -179,12 +196,56 @@ vs_model_options vs_study_model_options(const vs_config *c, bool shapes_only) {
                                .arch = c->model.arch,
                                .heads = (size_t)c->model.heads,
                                .eps = c->model.eps,
-                               .head_path = c->model.head,
+                               .prefix = c->model.prefix,
+                               .head_path = vs_config_head_file(c),
+                               .no_head = vs_config_without_head(c),
+                               .allow_unused = (const char *const *)c->model.allow_unused.items,
+                               .allow_unused_count = c->model.allow_unused.count,
                                .rope = (vs_rope_periods)c->model.rope,
                                .bias_mask = (vs_bias_mask)c->model.bias_mask,
                                .check_values = !shapes_only,
                                .hash = !shapes_only,
                                .shapes_only = shapes_only };
+}
+
+vs_status vs_study_adopt_input(vs_config *c, vs_error *err) {
+    static const char mean[] = "data.preprocess.mean", std[] = "data.preprocess.std";
+    static const double rounding = 5e-3; /* 0.485 of 255 against 123.675 */
+    vs_preprocess_config *p = &c->data.preprocess;
+    vs_input input;
+    vs_status status = vs_input_read(&input, c->model.checkpoint, err);
+    const bool own_mean = vs_config_is_written(c, mean), own_std = vs_config_is_written(c, std);
+    if (status != VS_OK || !input.from) return status;
+    for (size_t i = 0; i < 3; i++) {
+        const double m = own_mean ? p->mean[i] : input.mean[i], d = own_std ? p->std[i] : input.std[i];
+        const bool other = !(fabs(m - p->mean[i]) <= rounding) || !(fabs(d - p->std[i]) <= rounding);
+        if (other) p->normalize_from = input.from;
+    }
+    if (!p->normalize_from) return VS_OK;
+    if (!own_mean) memcpy(p->mean, input.mean, sizeof p->mean);
+    if (!own_std) memcpy(p->std, input.std, sizeof p->std);
+    return VS_OK;
+}
+
+/* What was taken, in one line, and below it what the user should know of it. */
+static vs_status tell_model(const vs_study *s, vs_error *err) {
+    const vs_progress *to = &s->options.progress;
+    const vs_preprocess_config *p = &s->config->data.preprocess;
+    if (!to->note) return VS_OK;
+    char *taken = vs_model_taken(s->model), *input = NULL, *head = NULL;
+    if (p->normalize_from)
+        input = vs_format("mean %.6g %.6g %.6g, std %.6g %.6g %.6g: from %s beside the weights, not the defaults", p->mean[0],
+                          p->mean[1], p->mean[2], p->std[0], p->std[1], p->std[2], p->normalize_from);
+    if (s->model->head_note)
+        head = vs_format("warning: no head is taken: %s; 'model.head: none' says that none is wanted", s->model->head_note);
+    const bool whole = taken && (input || !p->normalize_from) && (head || !s->model->head_note);
+    if (whole) to->note(to->context, taken);
+    if (whole && input) to->note(to->context, input);
+    if (whole && head) to->note(to->context, head);
+    free(taken);
+    free(input);
+    free(head);
+    return whole ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory to tell what was taken");
 }
 
 static vs_status read_model(vs_study *s, bool shapes_only, vs_error *err) {
@@ -267,8 +328,8 @@ static vs_status choose_width(vs_study *s, vs_error *err) {
 static vs_status check_built(const vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     if (s->model->arch.head == VS_HEAD_EOMT && c->recipe.p != VS_P_NONE)
-        return vs_fail(err, VS_ERR_UNSUPPORTED,
-                       "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens", c->path);
+        return vs_fail(err, VS_ERR_CONFIG, "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens",
+                       c->path);
     if (c->fp16.set && c->fp16.real) return vs_half_real_check(s->model, s->backend, (vs_half_format)c->fp16.format, err);
     return VS_OK;
 }
@@ -319,8 +380,10 @@ vs_status vs_study_load(vs_study *s, vs_error *err) {
         end_stage(s);
     }
     s->planted = status == VS_OK || s->planted;
+    if (status == VS_OK) status = tell_model(s, err);
     if (status == VS_OK) status = vs_weights_bind(&s->weights, s->backend, s->model, err);
     if (status == VS_OK) status = fill_rows(s, err);
+    name_observer(&s->results, &s->config->recipe);
     if (status == VS_OK) status = plan_surfaces(s, err);
     return status;
 }
@@ -385,9 +448,10 @@ vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
         begin_stage(s, "calibration");
         vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
         end_stage(s);
-        s->forward_seconds = s->stages[s->stage_count - 1].seconds / (double)s->calibration_set.count;
         if (status != VS_OK) return status;
+        s->calibration->seconds = s->stages[s->stage_count - 1].seconds;
     }
+    if (s->calibration && s->calibration->images) s->forward_seconds = s->calibration->seconds / (double)s->calibration->images;
     vs_config without = *s->config; /* nothing to measure layer by layer: no variants for recipes either */
     if (s->analysis_set.count == 0) without.analyze.recipes.count = 0;
     if (s->calibration) vs_study_begin_stage(s, "quantizing");
@@ -581,6 +645,7 @@ void vs_study_release(vs_study *s) {
     vs_imageset_release(&s->calibration_set);
     vs_imageset_release(&s->analysis_set);
     vs_imageset_release(&s->evaluation_set);
+    vs_image_notes_release(&s->image_notes);
     vs_weights_free(s->weights);
     free(s->points);
     release_shared(s);

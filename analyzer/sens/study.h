@@ -7,6 +7,7 @@
 #include "config.h"
 #include "evaluate.h"
 #include "forecast.h"
+#include "image_notes.h"
 #include "plant.h"
 #include "results.h"
 
@@ -25,7 +26,7 @@ typedef struct vs_study_options {
     size_t threads;           /* workers; 0: what suits the backend */
     size_t batch;             /* images in one session, at most VS_MAX_BATCH; 0: what suits the backend */
     size_t memory;            /* bytes of a device that may be used; 0: no limit */
-    const volatile sig_atomic_t *stop;
+    const vs_stop *stop;
     vs_progress progress;
     bool tells_memory;      /* what a large study will take, through progress.note, before its weights are read */
     const char *last_stage; /* the caller's own, behind the study's (vs_study_begin_stage); NULL: none */
@@ -45,6 +46,7 @@ typedef struct vs_study {
     bool outline; /* the model is names and shapes alone: its values are not read yet */
     vs_weights *weights;
     vs_imageset calibration_set, analysis_set, evaluation_set;
+    vs_image_notes image_notes;
     vs_calibration *calibration;
     vs_float_maps *float_maps; /* for later runs of a batch, or from an earlier one; else NULL */
     bool planted;              /* the model is as the configuration says */
@@ -61,15 +63,18 @@ typedef struct vs_study {
     vs_stage_time stages[VS_MAX_STAGES];
     size_t stage_count;
     double stage_start;
-    double forward_seconds; /* of one image, as calibration took; estimates what a sweep will take */
+    double
+        forward_seconds; /* of one image, as calibration took, of this run or an earlier one; estimates what a sweep will take */
     vs_study_options options;
 } vs_study;
 
 /* How a configuration's model is read; strings are borrowed from it. */
 vs_model_options vs_study_model_options(const vs_config *config, bool shapes_only);
+/* Takes mean and std from the files beside the weights where the configuration does not write them; what is then resolved is the
+ * configuration's. Before anything reads it: results, digests and caches follow from it. */
+VS_NODISCARD vs_status vs_study_adopt_input(vs_config *config, vs_error *err);
 /* Opens backend and image sets and reads the model's shapes; checks all that can be known to be wrong before anything is
- * computed, and makes the forecast. The study can be asked what it will do, loaded
- * and released. */
+ * computed, and makes the forecast. The study can be asked what it will do, loaded and released. */
 VS_NODISCARD vs_status vs_study_outline(vs_study *study, const vs_config *config, const vs_study_options *options, vs_error *err);
 /* Reads an outlined study's weights and plants; on failure the study is as vs_study_outline left it, to be released. */
 VS_NODISCARD vs_status vs_study_load(vs_study *study, vs_error *err);

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -53,10 +54,18 @@ vs_status vs_outfile_open(vs_outfile *f, const char *path, vs_error *err) {
     return vs_fail(err, VS_ERR_IO, "%s: cannot write: %s", path, strerror(code));
 }
 
+bool vs_outfile_write(vs_outfile *f, const void *bytes, size_t size) {
+    if (f->code) return false;
+    errno = 0;
+    if (fwrite(bytes, 1, size, f->stream) == size) return true;
+    f->code = errno ? errno : EIO;
+    return false;
+}
+
 vs_status vs_outfile_commit(vs_outfile *f, vs_error *err) {
     vs_status status = VS_OK;
-    errno = 0;
-    const bool broken = ferror(f->stream) != 0, unflushed = fflush(f->stream) != 0;
+    errno = f->code;
+    const bool broken = ferror(f->stream) != 0 || f->code, unflushed = !broken && fflush(f->stream) != 0;
     const int code = errno;
     const bool unclosed = fclose(f->stream) != 0;
     f->stream = NULL;
@@ -84,16 +93,51 @@ vs_status vs_write_file(const char *path, const void *bytes, size_t size, vs_err
     vs_outfile f;
     vs_status status = vs_outfile_open(&f, path, err);
     if (status != VS_OK) return status;
-    (void)fwrite(bytes, 1, size, f.stream); /* commit looks at the stream's error */
+    (void)vs_outfile_write(&f, bytes, size);
     return vs_outfile_commit(&f, err);
+}
+
+static const char *kind_of(mode_t mode) {
+    return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+/* O_NONBLOCK: to open a pipe that nobody writes to would wait for ever; reading a regular file does not heed it. */
+vs_status vs_open_regular(const char *path, int *descriptor, vs_error *err) {
+    *descriptor = -1;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno == ENXIO) return vs_fail(err, VS_ERR_IO, "%s: a socket or a device, not a file", path);
+    if (fd < 0) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", path, strerror(errno));
+    struct stat info;
+    vs_status status = VS_OK;
+    if (fstat(fd, &info) != 0)
+        status = vs_fail(err, VS_ERR_IO, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        status = vs_fail(err, VS_ERR_IO, "%s: %s, not a file", path, kind_of(info.st_mode));
+    if (status == VS_OK)
+        *descriptor = fd;
+    else
+        (void)close(fd);
+    return status;
+}
+
+vs_status vs_open_stream(const char *path, FILE **stream, vs_error *err) {
+    int fd = -1;
+    *stream = NULL;
+    vs_status status = vs_open_regular(path, &fd, err);
+    if (status != VS_OK) return status;
+    *stream = fdopen(fd, "rb");
+    if (*stream) return VS_OK;
+    status = vs_fail(err, VS_ERR_IO, "%s: %s", path, strerror(errno));
+    (void)close(fd);
+    return status;
 }
 
 vs_status vs_read_file(const char *path, size_t limit, char **bytes, size_t *size, vs_error *err) {
     *bytes = NULL;
     *size = 0;
-    FILE *in = fopen(path, "rb");
-    if (!in) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", path, strerror(errno));
-    vs_status status = VS_OK;
+    FILE *in = NULL;
+    vs_status status = vs_open_stream(path, &in, err);
+    if (status != VS_OK) return status;
     size_t capacity = 0, used = 0;
     void *buffer = NULL;
     for (;;) {
@@ -121,13 +165,14 @@ vs_status vs_read_file(const char *path, size_t limit, char **bytes, size_t *siz
 }
 
 vs_status vs_file_sha256(const char *path, char text[65], vs_error *err) {
-    FILE *in = fopen(path, "rb");
-    if (!in) return vs_fail(err, errno == ENOENT ? VS_ERR_NOTFOUND : VS_ERR_IO, "%s: %s", path, strerror(errno));
+    FILE *in = NULL;
+    vs_status status = vs_open_stream(path, &in, err);
+    if (status != VS_OK) return status;
     vs_sha256 sha;
-    uint8_t bytes[4096], digest[32];
+    uint8_t bytes[16384], digest[32];
     vs_sha256_init(&sha);
     for (size_t got; (got = fread(bytes, 1, sizeof bytes, in)) > 0;) vs_sha256_update(&sha, bytes, got);
-    vs_status status = ferror(in) ? vs_fail(err, VS_ERR_IO, "%s: cannot read: %s", path, strerror(errno)) : VS_OK;
+    if (ferror(in)) status = vs_fail(err, VS_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
     (void)fclose(in);
     vs_sha256_final(&sha, digest);
     vs_hex(digest, sizeof digest, text);

@@ -1,77 +1,9 @@
-/* FIPS 180-4. */
-#include <string.h>
-
+/* The library's functions take no memory and cannot fail; it uses the processor's own instructions where there are some. */
 #include "util.h"
 
-static const uint32_t k[64] = { 0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-                                0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-                                0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-                                0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-                                0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-                                0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-                                0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-                                0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2 };
-
-static uint32_t rotate(uint32_t x, unsigned n) { return (x >> n) | (x << (32 - n)); }
-
-static void compress(uint32_t h[8], const uint8_t block[64]) {
-    uint32_t w[64], v[8];
-    for (size_t i = 0; i < 16; i++)
-        w[i] =
-            (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
-    for (size_t i = 16; i < 64; i++) {
-        const uint32_t s0 = rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ (w[i - 15] >> 3);
-        const uint32_t s1 = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ (w[i - 2] >> 10);
-        w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-    }
-    memcpy(v, h, sizeof v);
-    for (size_t i = 0; i < 64; i++) {
-        const uint32_t s1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25), choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
-        const uint32_t t1 = v[7] + s1 + choose + k[i] + w[i];
-        const uint32_t s0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22),
-                       majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += t1;
-        v[0] = t1 + s0 + majority;
-    }
-    for (size_t i = 0; i < 8; i++) h[i] += v[i];
-}
-
-void vs_sha256_init(vs_sha256 *s) {
-    *s = (vs_sha256){ .h = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 } };
-}
-
-void vs_sha256_update(vs_sha256 *s, const void *bytes, size_t size) {
-    const uint8_t *p = bytes;
-    s->length += size;
-    while (size > 0) {
-        if (s->fill == 0 && size >= 64) {
-            compress(s->h, p);
-            p += 64;
-            size -= 64;
-            continue;
-        }
-        const size_t n = size < 64 - s->fill ? size : 64 - s->fill;
-        memcpy(s->block + s->fill, p, n);
-        s->fill += n;
-        p += n;
-        size -= n;
-        if (s->fill == 64) {
-            compress(s->h, s->block);
-            s->fill = 0;
-        }
-    }
-}
-
-void vs_sha256_final(vs_sha256 *s, uint8_t digest[32]) {
-    const uint64_t bits = s->length * 8;
-    static const uint8_t pad[64] = { 0x80 };
-    vs_sha256_update(s, pad, s->fill < 56 ? 56 - s->fill : 120 - s->fill);
-    uint8_t tail[8];
-    for (size_t i = 0; i < 8; i++) tail[i] = (uint8_t)(bits >> (56 - 8 * i));
-    vs_sha256_update(s, tail, 8);
-    for (size_t i = 0; i < 32; i++) digest[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
-}
+void vs_sha256_init(vs_sha256 *sha) { sha256_init(sha); }
+void vs_sha256_update(vs_sha256 *sha, const void *bytes, size_t size) { sha256_update(sha, size, bytes); }
+void vs_sha256_final(vs_sha256 *sha, uint8_t digest[32]) { sha256_digest(sha, SHA256_DIGEST_SIZE, digest); }
 
 void vs_hex(const uint8_t *bytes, size_t size, char *text) {
     static const char digits[] = "0123456789abcdef";

@@ -4,6 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util.h"
+
+/* One line that a terminal takes for text, whatever names out of files stand in it. */
+static void make_line(char *text, size_t size) {
+    char copy[sizeof((vs_error *)0)->message];
+    for (char *p = text; *p; p++)
+        if (*p == '\n' || *p == '\r' || *p == '\t') *p = ' ';
+    snprintf(copy, sizeof copy, "%s", text);
+    (void)vs_printable(copy, text, size);
+}
+
 void vs_error_set(vs_error *err, vs_status code, const char *format, ...) {
     if (err && err->code == VS_OK) {
         err->code = code;
@@ -11,8 +22,7 @@ void vs_error_set(vs_error *err, vs_status code, const char *format, ...) {
         va_start(args, format);
         vsnprintf(err->message, sizeof err->message, format, args);
         va_end(args);
-        for (char *p = err->message; *p; p++)
-            if (*p == '\n' || *p == '\r') *p = ' ';
+        make_line(err->message, sizeof err->message);
     }
 }
 
@@ -24,7 +34,8 @@ void vs_error_prefix(vs_error *err, const char *format, ...) {
     const int n = vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
     if (n <= 0) return;
-    const size_t room = sizeof err->message - 1, add = (size_t)n < room ? (size_t)n : room;
+    make_line(prefix, sizeof prefix);
+    const size_t room = sizeof err->message - 1, add = strlen(prefix);
     size_t keep = strlen(err->message);
     if (keep > room - add) keep = room - add;
     memmove(err->message + add, err->message, keep);
@@ -52,8 +63,7 @@ const char *vs_status_name(vs_status status) {
 int vs_status_exit_code(vs_status status) {
     switch (status) {
     case VS_OK: return 0;
-    case VS_ERR_CONFIG:
-    case VS_ERR_UNSUPPORTED: return 2;
+    case VS_ERR_CONFIG: return 2;
     case VS_ERR_NOTFOUND: return 3;
     case VS_ERR_BACKEND: return 4;
     case VS_ERR_INTERRUPTED: return 130;

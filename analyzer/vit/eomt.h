@@ -7,8 +7,9 @@
 #include "session.h"
 
 /* Finds the head by its class head's module, "model.class_head" in *class_head, and fills the head's part of the arch, whose
- * backbone is known. *found false: there is none. */
-VS_NODISCARD vs_status vs_eomt_detect(vs_arch *arch, const vs_tensorfile *file, char *class_head, size_t size, bool *found,
+ * backbone is known. *found false: there is none. VS_ERR_SHAPE: it is another
+ * backbone's. */
+VS_NODISCARD vs_status vs_eomt_detect(vs_arch *arch, const vs_ledger *file, char *class_head, size_t size, bool *found,
                                       vs_error *err);
 VS_NODISCARD vs_status vs_eomt_read(const vs_reader *reader, const char *class_head, vs_error *err);
 

@@ -11,13 +11,13 @@ enum { CLASS_HEAD_LENGTH = sizeof "class_head" - 1 };
 /* "model." of "model.class_head". */
 static int outer_length(const char *class_head) { return (int)(strlen(class_head) - CLASS_HEAD_LENGTH); }
 
-static const vs_tensor_entry *find(const vs_tensorfile *file, const char *class_head, const char *name) {
+static const vs_tensor_entry *find(const vs_ledger *file, const char *class_head, const char *name) {
     char key[256];
     snprintf(key, sizeof key, "%.*s%s", outer_length(class_head), class_head, name);
-    return vs_tensorfile_find(file, key);
+    return vs_ledger_tensor(file, key);
 }
 
-static bool find_class_head(const vs_tensorfile *file, char *module, size_t size) {
+static bool find_class_head(const vs_ledger *file, char *module, size_t size) {
     size_t from = 0;
     while (vs_find_module(file, &from, "class_head", module, size))
         if (find(file, module, "queries.weight")) return true;
@@ -31,32 +31,36 @@ static size_t joint_blocks_of(const vs_arch *a) {
 }
 
 /* lightly-train's model_init_args.num_joint_blocks, where the file has it. */
-static vs_status read_joint_blocks(vs_arch *a, const vs_tensorfile *file, vs_error *err) {
+static vs_status read_joint_blocks(vs_arch *a, const vs_ledger *file, vs_error *err) {
     a->joint_blocks = joint_blocks_of(a);
-    for (size_t i = 0; i < vs_tensorfile_meta_count(file); i++) {
-        const vs_meta_entry *m = vs_tensorfile_meta_at(file, i);
+    for (size_t i = 0; i < vs_tensorfile_meta_count(file->file); i++) {
+        const vs_meta_entry *m = vs_tensorfile_meta_at(file->file, i);
         if (strcmp(m->key, "model_init_args.num_joint_blocks") != 0) continue;
         char *end = NULL;
         const unsigned long long said = strtoull(m->value, &end, 10);
         if (*end != '\0' || m->value[0] == '-' || said < 1 || said > a->depth)
             return vs_fail(err, VS_ERR_FORMAT, "%s: %s is '%.40s', not a number from 1 to %zu, the backbone's blocks",
-                           vs_tensorfile_path(file), m->key, m->value, a->depth);
+                           vs_tensorfile_path(file->file), m->key, m->value, a->depth);
         a->joint_blocks = (size_t)said;
     }
     return VS_OK;
 }
 
-static vs_status no_matrix(const vs_tensorfile *file, const char *name, vs_error *err) {
+static vs_status no_matrix(const vs_ledger *file, const char *name, vs_error *err) {
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: '%s' of the EoMT head is missing or no matrix with as many columns as the backbone is wide",
-                   vs_tensorfile_path(file), name);
+                   vs_tensorfile_path(file->file), name);
 }
 
-vs_status vs_eomt_detect(vs_arch *a, const vs_tensorfile *file, char *class_head, size_t size, bool *found, vs_error *err) {
+vs_status vs_eomt_detect(vs_arch *a, const vs_ledger *file, char *class_head, size_t size, bool *found, vs_error *err) {
     *found = find_class_head(file, class_head, size);
     if (!*found) return VS_OK;
     const vs_tensor_entry *queries = find(file, class_head, "queries.weight"),
                           *classes = find(file, class_head, "class_head.weight");
+    if (queries && classes && queries->ndim == 2 && classes->ndim == 2 && queries->shape[1] == classes->shape[1] &&
+        queries->shape[1] != a->width)
+        return vs_fail(err, VS_ERR_SHAPE, "%s: the EoMT head at '%s' is %zu wide, the backbone %zu",
+                       vs_tensorfile_path(file->file), class_head, queries->shape[1], a->width);
     if (!queries || queries->ndim != 2 || queries->shape[0] == 0 || queries->shape[1] != a->width)
         return no_matrix(file, "queries.weight", err);
     if (!classes || classes->ndim != 2 || classes->shape[0] < 2 || classes->shape[1] != a->width)
@@ -75,7 +79,7 @@ vs_status vs_eomt_detect(vs_arch *a, const vs_tensorfile *file, char *class_head
     }
     if (a->upscales == 0 || a->upscales > VS_MAX_UPSCALES)
         return vs_fail(err, VS_ERR_FORMAT, "%s: the EoMT head has %s upscale blocks, 1 to %d are expected",
-                       vs_tensorfile_path(file), a->upscales ? "too many" : "no", VS_MAX_UPSCALES);
+                       vs_tensorfile_path(file->file), a->upscales ? "too many" : "no", VS_MAX_UPSCALES);
     return VS_OK;
 }
 

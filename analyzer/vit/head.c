@@ -1,6 +1,7 @@
 #include "head.h"
 
 #include "eomt.h"
+#include "layout.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,21 +10,39 @@
 
 enum { MS_MAPS = 4 };
 
-/* A candidate: where its linear would stand, and what it would be. */
+/* A candidate: where its linear stands, and what it would be. */
 typedef struct candidate {
     char linear[160];
     vs_head_kind kind;
 } candidate;
 
-static const vs_tensor_entry *weight_of(const vs_tensorfile *file, const char *module) {
+/* What is searched, and the candidates that did not fit: the first of them is told. */
+typedef struct search {
+    vs_layout *layout;
+    const vs_ledger *file, *from; /* the backbone's; the head's, which may be the same */
+    bool own_file;                /* the user named `from` as the head's */
+} search;
+
+static const vs_tensor_entry *weight_of(const vs_ledger *file, const char *module) {
     char key[192];
     snprintf(key, sizeof key, "%s%sweight", module, *module ? "." : "");
-    return vs_tensorfile_find(file, key);
+    return vs_ledger_tensor(file, key);
 }
 
-static bool find_module(const vs_tensorfile *file, const char *name, char *module, size_t size) {
+/* Of another tower, an auxiliary head, or another copy of the model than the backbone's. */
+static bool is_foreign(const search *s, const char *module) {
+    static const char others[] = "auxiliary_head aux_head aux_classifier text text_model text_encoder audio audio_model";
+    if (vs_has_component(module, others)) return true;
+    if (s->own_file) return false;
+    const int rank = vs_backbone_rank(module), others_rank = vs_backbone_rank("");
+    return rank != others_rank && rank != vs_backbone_rank(s->layout->prefix);
+}
+
+static bool find_module(const search *s, const char *name, char *module, size_t size) {
     size_t from = 0;
-    return vs_find_module(file, &from, name, module, size);
+    while (vs_find_module(s->from, &from, name, module, size))
+        if (!is_foreign(s, module)) return true;
+    return false;
 }
 
 /* "model.backbone._model." gives "model.": a wrapper's own head stands beside its backbone. */
@@ -39,36 +58,37 @@ static bool outside_backbone(const char *prefix, char *out, size_t size) {
 }
 
 /* DINOv3's linear head: "segmentation_model.1.conv" beside "segmentation_model.1.batchnorm_layer". */
-static bool find_beside_norm(const vs_tensorfile *file, char *linear, size_t size) {
+static bool find_beside_norm(const search *s, char *linear, size_t size) {
     static const char norm[] = "batchnorm_layer";
-    if (!find_module(file, norm, linear, size)) return false;
+    if (!find_module(s, norm, linear, size)) return false;
     char *at = linear + strlen(linear) - strlen(norm);
     snprintf(at, size - (size_t)(at - linear), "conv");
-    return weight_of(file, linear) != NULL;
+    return weight_of(s->from, linear) != NULL;
 }
 
-/* The first that is there wins: mmseg, DINOv3, timm, lightly-train, Hugging Face, DINOv2's classifiers. */
-static bool find_head(const vs_tensorfile *file, const char *prefix, bool own_file, candidate *c) {
-    char outer[128];
-    *c = (candidate){ .kind = VS_HEAD_SEGMENTATION };
-    if (find_module(file, "conv_seg", c->linear, sizeof c->linear)) return true;
-    if (find_beside_norm(file, c->linear, sizeof c->linear)) return true;
-    if (outside_backbone(prefix, outer, sizeof outer)) {
+/* Place `place` of a head: mmseg, DINOv3, lightly-train, timm, Hugging Face, DINOv2's classifiers, a bare linear. */
+enum { PLACES = 8 };
+static bool look(const search *s, size_t place, candidate *c) {
+    const char *prefix = s->layout->prefix;
+    char outer[128], pair[160];
+    *c = (candidate){ .kind = place < 3 ? VS_HEAD_SEGMENTATION : VS_HEAD_CLASSIFIER };
+    switch (place) {
+    case 0: return find_module(s, "conv_seg", c->linear, sizeof c->linear);
+    case 1: return find_beside_norm(s, c->linear, sizeof c->linear);
+    case 2:
+        if (!outside_backbone(prefix, outer, sizeof outer)) return false;
         snprintf(c->linear, sizeof c->linear, "%shead", outer);
-        if (weight_of(file, c->linear)) return true;
+        return weight_of(s->from, c->linear) != NULL;
+    case 3:
+        snprintf(pair, sizeof pair, "%.120shead_dist", prefix);
+        snprintf(c->linear, sizeof c->linear, "%.120shead", prefix);
+        return weight_of(s->from, c->linear) && !weight_of(s->from, pair); /* DeiT's two heads are averaged: not one layer */
+    case 4: return find_module(s, "classifier", c->linear, sizeof c->linear);
+    case 5: return find_module(s, "linear_head", c->linear, sizeof c->linear);
+    case 6: snprintf(c->linear, sizeof c->linear, "head"); break;
+    default: break; /* a bare weight */
     }
-    c->kind = VS_HEAD_CLASSIFIER;
-    char pair[160];
-    snprintf(pair, sizeof pair, "%.120shead_dist", prefix);
-    snprintf(c->linear, sizeof c->linear, "%.120shead", prefix);
-    if (weight_of(file, c->linear) && !weight_of(file, pair)) return true; /* DeiT's two heads are averaged: not one layer */
-    static const char *const names[] = { "classifier", "linear_head" };
-    for (size_t i = 0; i < 2; i++)
-        if (find_module(file, names[i], c->linear, sizeof c->linear)) return true;
-    snprintf(c->linear, sizeof c->linear, "head");
-    if (own_file && weight_of(file, c->linear)) return true;
-    c->linear[0] = '\0';
-    return own_file && weight_of(file, c->linear) != NULL;
+    return s->own_file && weight_of(s->from, c->linear) != NULL;
 }
 
 /* How many maps and means a head of `in` channels reads; false: it does not fit. */
@@ -80,64 +100,122 @@ static bool fit(vs_arch *a, size_t in) {
     return in == (a->head_maps + a->head_mean) * c;
 }
 
-static vs_status refuse_width(const vs_arch *a, const vs_tensorfile *file, const vs_tensorfile *from, const char *linear,
-                              size_t in, vs_error *err) {
+static vs_status refuse_width(const search *s, const char *linear, size_t in, vs_error *err) {
+    const vs_arch *a = &s->layout->arch;
+    const char *head = vs_tensorfile_path(s->from->file), *backbone = vs_tensorfile_path(s->file->file);
     char owner[96] = "";
     if (a->head == VS_HEAD_CLASSIFIER)
         return vs_fail(
             err, VS_ERR_FORMAT,
             "%s: classifier '%s' reads %zu channels, which does not fit %s: a backbone of width %zu has classifiers that "
             "read %zu, %zu or %zu",
-            vs_tensorfile_path(from), linear, in, vs_tensorfile_path(file), a->width, a->width, 2 * a->width,
-            (MS_MAPS + 1) * a->width);
+            head, linear, in, backbone, a->width, a->width, 2 * a->width, (MS_MAPS + 1) * a->width);
     if (in % MS_MAPS == 0) snprintf(owner, sizeof owner, " or an ms head on width %zu", in / MS_MAPS);
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: '%s' reads %zu channels: that is a linear head on width %zu%s; %s has width %zu, whose heads read %zu "
                    "(linear) or %zu (ms)",
-                   vs_tensorfile_path(from), linear, in, in, owner, vs_tensorfile_path(file), a->width, a->width,
-                   MS_MAPS * a->width);
+                   head, linear, in, in, owner, backbone, a->width, a->width, MS_MAPS * a->width);
 }
 
-static void find_norm(vs_head_layout *out, const vs_tensorfile *from) {
+static void find_norm(vs_head_layout *out, const vs_ledger *from) {
     static const char *const names[] = { "bn", "batchnorm_layer" };
     const char *dot = strrchr(out->linear, '.');
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char key[192];
         snprintf(out->norm, sizeof out->norm, "%.*s%s", dot ? (int)(dot - out->linear + 1) : 0, out->linear, names[i]);
         snprintf(key, sizeof key, "%s.running_mean", out->norm);
-        if (vs_tensorfile_find(from, key)) return;
+        if (vs_ledger_find(from, key)) return;
     }
     out->norm[0] = '\0';
 }
 
-vs_status vs_head_detect(vs_head_layout *out, vs_arch *a, const vs_tensorfile *file, const char *prefix,
-                         const vs_tensorfile *head_file, vs_error *err) {
-    const vs_tensorfile *from = head_file ? head_file : file;
-    candidate found;
-    *out = (vs_head_layout){ .linear = "" };
-    a->head = VS_HEAD_NONE;
-    bool queries = false;
-    vs_status status = vs_eomt_detect(a, from, out->linear, sizeof out->linear, &queries, err);
-    if (status != VS_OK || queries) return status;
-    if (!find_head(from, prefix, head_file != NULL, &found)) {
-        if (!head_file) return VS_OK;
-        return vs_fail(err, VS_ERR_FORMAT,
-                       "%s: no head found: expected '...conv_seg.weight', '...batchnorm_layer.weight' and '...conv.weight' "
-                       "(DINOv3), '...classifier.weight', 'head.weight' or 'weight'",
-                       vs_tensorfile_path(head_file));
+/* The first tensor that stands between the tokens and the linear: in the linear's own module, or a part beside the backbone that
+ * is known to. NULL: none. */
+static const char *find_between(const search *s, const vs_head_layout *h) {
+    static const char between[] = "neck bottleneck pre_logits fc_norm head_norm norm_head";
+    const char *dot = strrchr(h->linear, '.');
+    const size_t length = dot ? (size_t)(dot - h->linear) + 1 : 0, norm = strlen(h->norm), linear = strlen(h->linear);
+    char module[160];
+    snprintf(module, sizeof module, "%.*s", (int)length, h->linear);
+    const bool alone = length > 0 && !vs_begins(s->layout->prefix, module); /* a module of its own: "decode_head." */
+    for (size_t i = vs_ledger_from(s->from, module); i < s->from->count && vs_begins(s->from->by_name[i]->name, module); i++) {
+        const char *name = s->from->by_name[i]->name;
+        const bool own = (linear && vs_begins(name, h->linear) && name[linear] == '.') ||
+                         (norm && vs_begins(name, h->norm) && name[norm] == '.');
+        if (!own && (alone || vs_first_component(name + length, between))) return name;
     }
-    const vs_tensor_entry *w = weight_of(from, found.linear);
+    return NULL;
+}
+
+/* VS_ERR_FORMAT: the candidate is no head that is built on this backbone. */
+static vs_status take(const search *s, const candidate *c, vs_error *err) {
+    vs_layout *l = s->layout;
+    vs_arch *a = &l->arch;
+    const char *path = vs_tensorfile_path(s->from->file);
+    const vs_tensor_entry *w = weight_of(s->from, c->linear);
+    l->head = (vs_head_layout){ .linear = "" };
     if (!w || w->ndim < 2 || w->shape[0] == 0 || w->shape[1] == 0 || w->shape[0] != w->count / w->shape[1])
-        return vs_fail(err, VS_ERR_FORMAT, "%s: the weight of head '%s' is no matrix [classes, channels]",
-                       vs_tensorfile_path(from), found.linear);
-    a->head = found.kind;
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the weight of head '%s' is no matrix [classes, channels]", path, c->linear);
+    a->head = c->kind;
     a->classes = w->shape[0];
-    memcpy(out->linear, found.linear, sizeof out->linear);
-    if (!fit(a, w->shape[1])) return refuse_width(a, file, from, found.linear, w->shape[1], err);
+    memcpy(l->head.linear, c->linear, sizeof l->head.linear);
+    if (!fit(a, w->shape[1])) return refuse_width(s, c->linear, w->shape[1], err);
     if (a->head_maps > a->depth)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: head '%s' reads the last %zu blocks; %s has %zu", vs_tensorfile_path(from),
-                       found.linear, a->head_maps, vs_tensorfile_path(file), a->depth);
-    if (a->head == VS_HEAD_SEGMENTATION) find_norm(out, from);
-    a->head_norm = out->norm[0] != '\0';
+        return vs_fail(err, VS_ERR_FORMAT, "%s: head '%s' reads the last %zu blocks; %s has %zu", path, c->linear, a->head_maps,
+                       vs_tensorfile_path(s->file->file), a->depth);
+    if (a->head == VS_HEAD_SEGMENTATION) find_norm(&l->head, s->from);
+    a->head_norm = l->head.norm[0] != '\0';
+    const char *between = find_between(s, &l->head);
+    if (between)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: head '%s' stands behind '%s', which is not built", path, c->linear, between);
+    const char *pool = s->own_file ? "" : l->config.pool;
+    if (!*pool && !s->own_file && strcmp(l->names->layout, "timm_dinov3") == 0) pool = "avg"; /* timm's default for these */
+    if (a->head == VS_HEAD_CLASSIFIER && *pool && strcmp(pool, "token") != 0)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: head '%s' reads tokens pooled by '%s', which is not built", path, c->linear,
+                       pool);
     return VS_OK;
+}
+
+static void leave_out(vs_layout *l) {
+    vs_arch *a = &l->arch;
+    l->head = (vs_head_layout){ .linear = "" };
+    a->head = VS_HEAD_NONE;
+    a->head_maps = a->head_width = a->classes = a->queries = a->joint_blocks = a->upscales = 0;
+    a->head_norm = a->head_mean = false;
+}
+
+/* In the backbone's own file a head that does not fit is left out, and the first such is told; the user's own must fit. */
+static vs_status find_head(search *s, vs_error *err) {
+    vs_layout *l = s->layout;
+    vs_error first = { 0 }, failed;
+    bool queries = false;
+    failed = (vs_error){ 0 };
+    vs_status status = vs_eomt_detect(&l->arch, s->from, l->head.linear, sizeof l->head.linear, &queries, &failed);
+    if (status == VS_OK && queries) return VS_OK;
+    if (status != VS_OK && status != VS_ERR_SHAPE) return vs_fail(err, status, "%s", failed.message);
+    first = failed;
+    for (size_t place = 0; place < PLACES; place++) {
+        candidate c;
+        leave_out(l);
+        if (!look(s, place, &c)) continue;
+        failed = (vs_error){ 0 };
+        status = take(s, &c, &failed);
+        if (status == VS_OK) return VS_OK;
+        if (first.code == VS_OK) first = failed;
+    }
+    leave_out(l);
+    if (s->own_file && first.code != VS_OK) return vs_fail(err, first.code, "%s", first.message);
+    snprintf(l->head.note, sizeof l->head.note, "%.399s", first.code == VS_OK ? "" : first.message);
+    if (!s->own_file) return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT,
+                   "%s: no head found: expected '...conv_seg.weight', '...batchnorm_layer.weight' and '...conv.weight' "
+                   "(DINOv3), '...classifier.weight', 'head.weight' or 'weight'",
+                   vs_tensorfile_path(s->from->file));
+}
+
+vs_status vs_head_detect(vs_layout *layout, const vs_ledger *file, const vs_ledger *head_file, const vs_model_options *options,
+                         vs_error *err) {
+    search s = { layout, file, head_file ? head_file : file, head_file != NULL };
+    leave_out(layout);
+    return options->no_head ? VS_OK : find_head(&s, err);
 }

@@ -10,19 +10,21 @@
 
 #include "read.h"
 #include "session.h"
-#include "tensorfile.h"
 
 /* Where a head stands in its file: module names, each without the dot at its end. */
 typedef struct vs_head_layout {
     char linear[160]; /* "decode_head.conv_seg", "classifier"; "" where the file has a bare weight and bias */
     char norm[160];   /* the BatchNorm's; "" where there is none */
+    char note[400];   /* why a head of the backbone's own file is left out; "" where none is */
 } vs_head_layout;
 
-/* Finds the head in `head_file` or, where that is NULL, in the backbone's file, whose backbone keys begin with `prefix`. Reads
- * width and depth of `arch` and fills its head, head_* and classes. No head in the backbone's own file is no error; one that does
- * not fit is, and says which width belongs to which. */
-VS_NODISCARD vs_status vs_head_detect(vs_head_layout *out, vs_arch *arch, const vs_tensorfile *file, const char *prefix,
-                                      const vs_tensorfile *head_file, vs_error *err);
+struct vs_layout;
+
+/* Finds the head in `head_file` or, where that is NULL, in the backbone's file. Reads prefix, width and depth of the layout and
+ * fills its head and its arch's head, head_* and classes. A head in the backbone's own file that does not fit is left out, with a
+ * note; one of head_file is an error, which says which width belongs to which. */
+VS_NODISCARD vs_status vs_head_detect(struct vs_layout *layout, const vs_ledger *file, const vs_ledger *head_file,
+                                      const vs_model_options *options, vs_error *err);
 /* Reads its tensors into the model, whose arch is complete, and marks them as used. */
 VS_NODISCARD vs_status vs_head_read(const vs_reader *reader, const vs_head_layout *layout, vs_error *err);
 

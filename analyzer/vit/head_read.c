@@ -16,8 +16,8 @@ static vs_status check_variance(const vs_reader *r, const char *norm, vs_error *
     const vs_model *m = r->model;
     for (size_t i = 0; m->bn_var && i < m->arch.head_width; i++)
         if (!((double)m->bn_var[i] + m->bn_eps > 0))
-            return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s.running_var' is negative at %zu", vs_tensorfile_path(r->file),
-                           norm, i);
+            return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s.running_var' is negative at %zu",
+                           vs_tensorfile_path(r->file->file), norm, i);
     return VS_OK;
 }
 
@@ -61,8 +61,7 @@ vs_status vs_head_read(const vs_reader *r, const vs_head_layout *layout, vs_erro
         if (!head->fqn[0]) return vs_fail(err, VS_ERR_NOMEM, "no memory for the head");
         head->fqn_count = 1;
         status = vs_read_tensor(r, "weight", head->out, head->in, &head->w, err);
-        if (status == VS_OK && vs_tensorfile_find(r->file, "bias"))
-            status = vs_read_tensor(r, "bias", 1, head->out, &head->b, err);
+        if (status == VS_OK && vs_ledger_find(r->file, "bias")) status = vs_read_tensor(r, "bias", 1, head->out, &head->b, err);
     }
     if (status == VS_OK && m->arch.head_norm) status = read_norm(r, layout->norm, err);
     return status;

@@ -8,36 +8,10 @@
 
 /* ---- keys */
 
-static const vs_tensor_entry *find(const vs_tensorfile *file, const char *prefix, const char *name) {
+static const vs_tensor_entry *find(const vs_ledger *file, const char *prefix, const char *name) {
     char key[256];
     const int n = snprintf(key, sizeof key, "%s%s", prefix, name);
-    return n < 0 || (size_t)n >= sizeof key ? NULL : vs_tensorfile_find(file, key);
-}
-
-/* Of several backbones in one training file the teacher or the running average is the model, the student is not. */
-static int rank_of(const char *prefix) {
-    if (strstr(prefix, "teacher") || strstr(prefix, "ema")) return 0;
-    return strstr(prefix, "student") ? 2 : 1;
-}
-
-/* The text before `suffix` in the best key that ends with it, the first among equals. */
-static bool prefix_of(const vs_tensorfile *file, const char *suffix, char *prefix, size_t size) {
-    const size_t tail = strlen(suffix);
-    bool found = false;
-    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
-        const char *name = vs_tensorfile_at(file, i)->name;
-        const size_t length = strlen(name);
-        if (length < tail || strcmp(name + length - tail, suffix) != 0) continue;
-        const size_t head = length - tail;
-        char candidate[128];
-        if (head >= size || head >= sizeof candidate || (head > 0 && name[head - 1] != '.')) continue;
-        memcpy(candidate, name, head);
-        candidate[head] = '\0';
-        if (found && rank_of(candidate) >= rank_of(prefix)) continue;
-        memcpy(prefix, candidate, head + 1);
-        found = true;
-    }
-    return found;
+    return n < 0 || (size_t)n >= sizeof key ? NULL : vs_ledger_tensor(file, key);
 }
 
 /* "blocks.*.#" with the numbers put in. */
@@ -52,32 +26,39 @@ static void expand(const char *pattern, size_t chunk, size_t index, char *out, s
     }
 }
 
-/* A chunk holds consecutive blocks, each under its global index, so it is never beyond the block's own. */
-static bool find_block(const vs_layout *l, const vs_tensorfile *file, size_t index, char *base, size_t size) {
-    const size_t chunks = strchr(l->names->block, '*') ? index + 1 : 1;
-    for (size_t chunk = 0; chunk < chunks; chunk++) {
-        char block[96], key[256];
-        expand(l->names->block, chunk, index, block, sizeof block);
-        snprintf(base, size, "%s%s", l->prefix, block);
-        snprintf(key, sizeof key, "%s%s.%s.weight", l->prefix, block, l->names->norm1);
-        if (vs_tensorfile_find(file, key)) return true;
+void vs_layout_block(const vs_layout *l, size_t index, char *base, size_t size) {
+    char block[96];
+    expand(l->names->block, l->chunks && index < l->arch.depth ? l->chunks[index] : 0, index, block, sizeof block);
+    snprintf(base, size, "%s%s", l->prefix, block);
+}
+
+/* A number as Python writes it. */
+static const char *read_number(const char *text, size_t *out) {
+    enum { MOST_DIGITS = 6 };
+    size_t digits = 0;
+    *out = 0;
+    while (text[digits] >= '0' && text[digits] <= '9' && digits <= MOST_DIGITS) *out = *out * 10 + (size_t)(text[digits++] - '0');
+    return digits == 0 || digits > MOST_DIGITS || (text[0] == '0' && digits > 1) ? NULL : text + digits;
+}
+
+const char *vs_layout_in_block(const vs_layout_names *n, const char *name, size_t *chunk, size_t *index) {
+    *chunk = *index = 0;
+    for (const char *p = n->block; p && *p && name; p++) {
+        if (*p == '#' || *p == '*')
+            name = read_number(name, *p == '#' ? index : chunk);
+        else
+            name = *name == *p ? name + 1 : NULL;
     }
-    return false;
+    return n->block && name && *name == '.' ? name + 1 : NULL;
 }
 
-void vs_layout_block(const vs_layout *l, const vs_tensorfile *file, size_t index, char *base, size_t size) {
-    (void)find_block(l, file, index, base, size);
-}
-
-static const vs_tensor_entry *find_in_block(const vs_layout *l, const vs_tensorfile *file, const char *name, const char *what) {
+static const vs_tensor_entry *find_in_block(const vs_layout *l, const vs_ledger *file, const char *name, const char *what) {
     char base[192], key[256];
     if (!name) return NULL;
-    vs_layout_block(l, file, 0, base, sizeof base);
+    vs_layout_block(l, 0, base, sizeof base);
     snprintf(key, sizeof key, "%s.%s%s", base, name, what);
-    return vs_tensorfile_find(file, key);
+    return vs_ledger_tensor(file, key);
 }
-
-/* ---- which layout */
 
 static bool square_root(size_t n, size_t *root) {
     size_t r = 0;
@@ -86,65 +67,20 @@ static bool square_root(size_t n, size_t *root) {
     return n > 0 && r * r == n;
 }
 
-static bool matches(const vs_layout_names *n, const vs_tensorfile *file, char *prefix, size_t size) {
-    if (!prefix_of(file, n->present[0], prefix, size)) return false;
-    for (size_t i = 1; i < VS_LAYOUT_MARKS && n->present[i]; i++)
-        if (!find(file, prefix, n->present[i])) return false;
-    for (size_t i = 0; i < VS_LAYOUT_MARKS && n->absent[i]; i++)
-        if (find(file, prefix, n->absent[i])) return false;
-    if (!n->by_rows) return true;
-    const vs_tensor_entry *pos = find(file, prefix, n->pos);
-    size_t grid;
-    return pos && pos->ndim == 3 && pos->shape[1] >= (size_t)n->prefix_positions &&
-           square_root(pos->shape[1] - (size_t)n->prefix_positions, &grid);
-}
+/* ---- which layout */
 
-static vs_status no_such_layout(const vs_tensorfile *file, const char *wanted, vs_error *err) {
-    const char *path = vs_tensorfile_path(file);
-    vs_text names = { 0 };
-    for (size_t i = 0; vs_layout_name(i); i++) vs_text_add(&names, "%s%s", i ? ", " : "", vs_layout_name(i));
-    bool known = false;
-    for (size_t i = 0; vs_layout_name(i); i++) known |= strcmp(vs_layout_name(i), wanted) == 0;
-    const vs_status status =
-        known
-            ? vs_fail(err, VS_ERR_FORMAT, "%s: this is no %s checkpoint: its tensors have other names", path, wanted)
-            : vs_fail(err, VS_ERR_CONFIG, "%s: there is no layout '%s'; known: %s", path, wanted, names.bytes ? names.bytes : "");
-    free(names.bytes);
-    return status;
-}
-
-static vs_status no_transformer(const vs_tensorfile *file, vs_error *err) {
-    const char *path = vs_tensorfile_path(file);
-    char prefix[128], of_block[128];
-    const vs_tensor_entry *head =
-        prefix_of(file, "conv_seg.weight", prefix, sizeof prefix) ? find(file, prefix, "conv_seg.weight") : NULL;
-    if (head && head->ndim >= 2 && !prefix_of(file, "norm1.weight", of_block, sizeof of_block))
-        return vs_fail(
-            err, VS_ERR_FORMAT,
-            "%s: a segmentation head ('%s': %zu classes from %zu channels) without its backbone: the backbone's file is "
-            "model.checkpoint, this one model.head",
-            path, head->name, head->shape[0], head->shape[1]);
-    return vs_fail(
-        err, VS_ERR_FORMAT,
-        "%s: no Vision Transformer found among %zu tensors: none is called '...patch_embed.proj.weight' (DINOv2, timm) or "
-        "'...embeddings.patch_embeddings.projection.weight' (Hugging Face)",
-        path, vs_tensorfile_count(file));
-}
-
-static vs_status choose_names(vs_layout *l, const vs_tensorfile *file, const char *wanted, vs_error *err) {
-    const char *path = vs_tensorfile_path(file);
-    for (size_t i = 0; vs_layout_names_at(i); i++) {
-        const vs_layout_names *n = vs_layout_names_at(i);
-        if (wanted && strcmp(wanted, n->layout) != 0) continue;
-        if (!matches(n, file, l->prefix, sizeof l->prefix)) continue;
-        if (n->unbuilt)
-            return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: this is %s ('%s%s'); that layout is not built yet", path, n->unbuilt,
-                           l->prefix, n->present[0]);
-        l->names = n;
-        l->arch.layout = n->layout;
-        return VS_OK;
-    }
-    return wanted ? no_such_layout(file, wanted, err) : no_transformer(file, err);
+static vs_status choose_names(vs_layout *l, const vs_ledger *file, const vs_model_options *options, vs_error *err) {
+    size_t chosen;
+    vs_status status = vs_backbone_choose(&l->found, &chosen, file, options, err);
+    if (status != VS_OK) return status;
+    const vs_backbone *b = &l->found.items[chosen];
+    memcpy(l->prefix, b->prefix, sizeof l->prefix);
+    if (b->names->unbuilt)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: this is %s ('%s%s'); that layout is not built yet",
+                       vs_tensorfile_path(file->file), b->names->unbuilt, l->prefix, b->names->present[0]);
+    l->names = b->names;
+    l->arch.layout = b->names->layout;
+    return VS_OK;
 }
 
 /* ---- geometry */
@@ -180,26 +116,84 @@ static void name_arch(vs_arch *a, const char *family) {
         snprintf(a->name, sizeof a->name, "%sc%zu_%zu%s", family, a->width, a->patch, reg);
 }
 
-static vs_status detect_patch(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
+static vs_status detect_patch(vs_layout *l, const vs_ledger *file, vs_error *err) {
     char key[128];
     snprintf(key, sizeof key, "%s.weight", l->names->patch);
     const vs_tensor_entry *conv = find(file, l->prefix, key);
     if (!conv || conv->ndim != 4 || conv->shape[0] == 0 || conv->shape[1] != 3 || conv->shape[2] == 0 ||
         conv->shape[2] != conv->shape[3])
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s%s' has a wrong shape: expected [width, 3, patch, patch]",
-                       vs_tensorfile_path(file), l->prefix, key);
+                       vs_tensorfile_path(file->file), l->prefix, key);
     l->arch.width = conv->shape[0];
     l->arch.patch = conv->shape[2];
     return VS_OK;
 }
 
-static vs_status detect_blocks(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
+typedef struct block_place {
+    size_t index, chunk;
+} block_place;
+
+static int by_index(const void *a, const void *b) {
+    const block_place *x = a, *y = b;
+    if (x->index != y->index) return x->index < y->index ? -1 : 1;
+    return x->chunk < y->chunk ? -1 : x->chunk > y->chunk;
+}
+
+/* Every number that a tensor names, sorted; a number in two chunks stands there twice. */
+static vs_status list_blocks(const vs_layout *l, const vs_ledger *file, block_place **out, size_t *count, vs_error *err) {
+    const size_t skip = strlen(l->prefix);
+    size_t capacity = 0;
+    for (size_t i = vs_ledger_from(file, l->prefix); i < file->count && vs_begins(file->by_name[i]->name, l->prefix); i++) {
+        block_place at;
+        if (!vs_layout_in_block(l->names, file->by_name[i]->name + skip, &at.chunk, &at.index)) continue;
+        if (*count && by_index(&(*out)[*count - 1], &at) == 0) continue;
+        if (!vs_grow((void **)out, &capacity, *count + 1, sizeof **out))
+            return vs_fail(err, VS_ERR_NOMEM, "%s: no memory for its blocks", vs_tensorfile_path(file->file));
+        (*out)[(*count)++] = at;
+    }
+    if (*count) qsort(*out, *count, sizeof **out, by_index);
+    return VS_OK;
+}
+
+/* All numbers from 0 on, each once. */
+static vs_status check_blocks(const vs_layout *l, const vs_ledger *file, const block_place *places, size_t count, vs_error *err) {
+    const char *path = vs_tensorfile_path(file->file);
+    char base[192];
+    if (count == 0) {
+        vs_layout_block(l, 0, base, sizeof base);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: missing tensor '%s.%s.weight'", path, base, l->names->norm1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (i && places[i].index == places[i - 1].index)
+            return vs_fail(err, VS_ERR_FORMAT, "%s: block %zu is there twice, in chunks %zu and %zu", path, places[i].index,
+                           places[i - 1].chunk, places[i].chunk);
+        if (places[i].index == i) continue;
+        return vs_fail(err, VS_ERR_FORMAT,
+                       "%s: block %zu is missing, block %zu is there ('%s'): blocks are numbered without gaps", path, i,
+                       places[i].index, l->names->block);
+    }
+    return VS_OK;
+}
+
+static vs_status count_blocks(vs_layout *l, const vs_ledger *file, vs_error *err) {
+    block_place *places = NULL;
+    size_t count = 0;
+    vs_status status = list_blocks(l, file, &places, &count, err);
+    if (status == VS_OK) status = check_blocks(l, file, places, count, err);
+    if (status == VS_OK && strchr(l->names->block, '*') && !(l->chunks = vs_calloc(count, sizeof *l->chunks)))
+        status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory for its blocks", vs_tensorfile_path(file->file));
+    if (status == VS_OK) l->arch.depth = count;
+    for (size_t i = 0; status == VS_OK && l->chunks && i < count; i++) l->chunks[i] = places[i].chunk;
+    free(places);
+    return status;
+}
+
+static vs_status detect_blocks(vs_layout *l, const vs_ledger *file, vs_error *err) {
     vs_arch *a = &l->arch;
     const vs_layout_names *n = l->names;
     char base[192];
-    while (find_block(l, file, a->depth, base, sizeof base)) a->depth++;
-    if (a->depth == 0)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: missing tensor '%s.%s.weight'", vs_tensorfile_path(file), base, n->norm1);
+    vs_status status = count_blocks(l, file, err);
+    if (status != VS_OK) return status;
     a->layer_scale = find_in_block(l, file, n->ls1, "") != NULL;
 
     const bool packed = find_in_block(l, file, n->w12, ".weight") != NULL,
@@ -207,10 +201,10 @@ static vs_status detect_blocks(vs_layout *l, const vs_tensorfile *file, vs_error
     const char *name = packed ? n->w12 : gated ? n->w1 : n->fc1;
     const vs_tensor_entry *first = find_in_block(l, file, name, ".weight");
     const vs_tensor_entry *second = find_in_block(l, file, packed ? n->w3 : n->fc2, ".weight");
-    vs_layout_block(l, file, 0, base, sizeof base);
+    vs_layout_block(l, 0, base, sizeof base);
     if (!first || first->ndim != 2 || first->shape[0] == 0 || (packed && first->shape[0] % 2))
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s.%s.weight' is missing or no matrix", vs_tensorfile_path(file), base,
-                       name);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s.%s.weight' is missing or no matrix", vs_tensorfile_path(file->file),
+                       base, name);
     if (gated) {
         a->ffn = VS_FFN_SWIGLU;
         a->gate_apart = true;
@@ -225,28 +219,31 @@ static vs_status detect_blocks(vs_layout *l, const vs_tensorfile *file, vs_error
 }
 
 /* Registers, or the distillation token, which is one with a position. */
-static vs_status detect_registers(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
+static vs_status detect_registers(vs_layout *l, const vs_ledger *file, vs_error *err) {
     vs_arch *a = &l->arch;
     const char *name = l->names->distillation ? l->names->distillation : l->names->registers;
     const vs_tensor_entry *reg = name ? find(file, l->prefix, name) : NULL;
+    if (!find(file, l->prefix, l->names->cls))
+        return vs_fail(err, VS_ERR_FORMAT, "%s: no '%s%s': models without a class token are not built",
+                       vs_tensorfile_path(file->file), l->prefix, l->names->cls);
     if (!reg) return VS_OK;
     a->distilled = l->names->distillation != NULL;
     if (reg->ndim != 3 || reg->shape[2] != a->width || (a->distilled && reg->shape[1] != 1))
-        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, %s, %zu]", vs_tensorfile_path(file),
-                       reg->name, a->distilled ? "1" : "registers", a->width);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, %s, %zu]",
+                       vs_tensorfile_path(file->file), reg->name, a->distilled ? "1" : "registers", a->width);
     a->registers = reg->shape[1];
     return VS_OK;
 }
 
-static vs_status detect_positions(vs_layout *l, const vs_tensorfile *file, vs_error *err) {
+static vs_status detect_positions(vs_layout *l, const vs_ledger *file, vs_error *err) {
     vs_arch *a = &l->arch;
-    const char *path = vs_tensorfile_path(file);
+    const char *path = vs_tensorfile_path(file->file);
     a->position = l->names->position;
     if (!l->names->pos) return VS_OK;
     const vs_tensor_entry *pos = find(file, l->prefix, l->names->pos);
     if (!pos)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: no '%s%s': models of this layout without learned positions are not built",
-                       path, l->prefix, l->names->pos);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: no '%s%s': models of this layout without learned positions are not built", path,
+                       l->prefix, l->names->pos);
     if (pos->ndim != 3 || pos->shape[0] != 1 || pos->shape[2] != a->width)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, tokens, %zu]", path, pos->name,
                        a->width);
@@ -266,45 +263,45 @@ static vs_status detect_positions(vs_layout *l, const vs_tensorfile *file, vs_er
 
 /* ---- what is not in the shapes */
 
-static vs_status disagree(const vs_tensorfile *file, const char *what, size_t said, size_t found, vs_error *err) {
-    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s %zu, the tensors have %zu", vs_tensorfile_path(file), what, said,
-                   found);
+static vs_status disagree(const vs_ledger *file, const char *what, size_t said, size_t found, vs_error *err) {
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s %zu, the tensors have %zu", vs_tensorfile_path(file->file), what,
+                   said, found);
 }
 
-static vs_status apply_config(vs_layout *l, const vs_tensorfile *file, const vs_layout_config *c, vs_error *err) {
+static vs_status apply_config(vs_layout *l, const vs_ledger *file, const vs_layout_config *c, vs_error *err) {
     vs_arch *a = &l->arch;
-    if (c->width && c->width != a->width) return disagree(file, "hidden_size", c->width, a->width, err);
-    if (c->depth && c->depth != a->depth) return disagree(file, "num_hidden_layers", c->depth, a->depth, err);
+    const bool timm = c->architecture[0] != '\0';
+    if (c->width && c->width != a->width) return disagree(file, timm ? "embed_dim" : "hidden_size", c->width, a->width, err);
+    if (c->depth && c->depth != a->depth) return disagree(file, timm ? "depth" : "num_hidden_layers", c->depth, a->depth, err);
     if (c->patch && c->patch != a->patch) return disagree(file, "patch_size", c->patch, a->patch, err);
     if (a->ffn == VS_FFN_GELU && c->activation[0] && strcmp(c->activation, "gelu") != 0)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: config.json says hidden_act '%s'; only 'gelu' (erf) is built",
-                       vs_tensorfile_path(file), c->activation);
-    if (a->ffn == VS_FFN_SWIGLU && l->names->w1 && c->activation[0] && strcmp(c->activation, "silu") != 0)
-        return vs_fail(err, VS_ERR_UNSUPPORTED, "%s: config.json says hidden_act '%s'; only 'silu' is built for a gated MLP",
-                       vs_tensorfile_path(file), c->activation);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says hidden_act '%s'; only 'gelu' (erf) is built",
+                       vs_tensorfile_path(file->file), c->activation);
+    if (a->ffn == VS_FFN_SWIGLU && a->position == VS_POSITION_ROPE && c->activation[0] && strcmp(c->activation, "silu") != 0)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says hidden_act '%s'; only 'silu' is built for a gated MLP",
+                       vs_tensorfile_path(file->file), c->activation);
     if (c->heads) a->heads = c->heads;
     if (c->rope_theta > 0 && a->position == VS_POSITION_ROPE) a->rope_theta = c->rope_theta;
-    l->key_bias = c->key_bias;
     if (c->eps > 0) a->eps = c->eps;
     return VS_OK;
 }
 
-static bool find_norm(const vs_layout *l, const vs_tensorfile *file, const char *name) {
+static bool find_norm(const vs_layout *l, const vs_ledger *file, const char *name) {
     char key[128];
     snprintf(key, sizeof key, "%s.weight", name);
     return find(file, l->prefix, key) != NULL;
 }
 
 /* The periods' number tells the head width, where the file has them. */
-static size_t heads_of_periods(const vs_layout *l, const vs_tensorfile *file) {
+static size_t heads_of_periods(const vs_layout *l, const vs_ledger *file) {
     const vs_tensor_entry *periods = l->names->periods ? find(file, l->prefix, l->names->periods) : NULL;
     if (!periods || periods->count == 0 || periods->count > l->arch.width / 4 || l->arch.width % (4 * periods->count)) return 0;
     return l->arch.width / (4 * periods->count);
 }
 
-static vs_status decide_rotation(vs_layout *l, const vs_tensorfile *file, const vs_model_options *options, vs_error *err) {
+static vs_status decide_rotation(vs_layout *l, const vs_ledger *file, const vs_model_options *options, vs_error *err) {
     vs_arch *a = &l->arch;
-    const char *path = vs_tensorfile_path(file), *name = l->names->periods;
+    const char *path = vs_tensorfile_path(file->file), *name = l->names->periods;
     const bool found = name && find(file, l->prefix, name);
     if (a->position != VS_POSITION_ROPE) {
         if (options->rope == VS_ROPE_FOUND) return VS_OK;
@@ -322,38 +319,68 @@ static vs_status decide_rotation(vs_layout *l, const vs_tensorfile *file, const 
     return VS_OK;
 }
 
-static vs_status decide_rest(vs_layout *l, const vs_tensorfile *file, const vs_model_options *options, vs_error *err) {
+vs_status vs_layout_check_kind(const vs_layout *l, const vs_ledger *file, const vs_model_options *options, vs_error *err) {
+    const vs_layout_config *c = &l->config;
+    static const char built[] = "{dinov2,dinov2_with_registers,dinov3_vit,vit,vit_msn,deit}";
+    const char *path = vs_tensorfile_path(file->file), *why = NULL;
+    if (options->layout) return VS_OK;
+    if (c->architecture[0] && !vs_timm_is_built(c->architecture, &why))
+        return vs_fail(
+            err, VS_ERR_FORMAT,
+            "%s: config.json says architecture '%s', which is not built%s%s; 'model.layout' reads its tensors as those of a "
+            "model that is",
+            path, c->architecture, why ? ": " : "", why ? why : "");
+    if (c->model_type[0] && !vs_glob_match(built, c->model_type))
+        return vs_fail(
+            err, VS_ERR_FORMAT,
+            "%s: config.json says model_type '%s', which is not built; 'model.layout' reads its tensors as those of a model "
+            "that is",
+            path, c->model_type);
+    return VS_OK;
+}
+
+/* What is not in the shapes: from config.json, else from the layout; the number of heads is then a guess. */
+static vs_status decide_rest(vs_layout *l, const vs_ledger *file, const vs_model_options *options, vs_error *err) {
     vs_arch *a = &l->arch;
     a->heads = heads_of_periods(l, file);
+    a->heads_guessed = !a->heads && !l->config.heads && !options->heads;
     if (!a->heads) a->heads = heads_of_width(a->width, a->position == VS_POSITION_ROPE);
     a->eps = l->names->eps;
     a->rope_theta = l->names->rope_theta;
     a->prefix_norm = l->names->prefix_norm && find_norm(l, file, l->names->prefix_norm);
-    vs_layout_config config;
-    vs_status status = vs_layout_config_read(&config, vs_tensorfile_config(file), vs_tensorfile_path(file), err);
-    if (status == VS_OK) status = apply_config(l, file, &config, err);
+    vs_status status = apply_config(l, file, &l->config, err);
     if (status != VS_OK) return status;
     if (options->heads) a->heads = options->heads;
     if (options->eps > 0) a->eps = options->eps;
     if (a->heads == 0 && options->shapes_only) return VS_OK; /* to be looked at, not to be run */
     if (a->heads == 0 || a->width % a->heads != 0)
         return vs_fail(err, VS_ERR_CONFIG, "%s: the number of heads is not known for width %zu: set model.heads",
-                       vs_tensorfile_path(file), a->width);
+                       vs_tensorfile_path(file->file), a->width);
     return decide_rotation(l, file, options, err);
 }
 
-vs_status vs_layout_detect(vs_layout *l, const vs_tensorfile *file, const vs_tensorfile *head_file,
-                           const vs_model_options *options, vs_error *err) {
+vs_status vs_layout_detect(vs_layout *l, const vs_ledger *file, const vs_ledger *head_file, const vs_model_options *options,
+                           vs_error *err) {
     memset(l, 0, sizeof *l);
-    vs_status status = choose_names(l, file, options->layout, err);
-    if (status == VS_OK) status = detect_patch(l, file, err);
+    vs_status status = choose_names(l, file, options, err);
+    if (status != VS_OK) return status;
+    status = detect_patch(l, file, err);
     if (status == VS_OK) status = detect_blocks(l, file, err);
-    if (status == VS_OK) status = detect_registers(l, file, err);
+    if (status != VS_OK) return vs_explain_failure(file, l, true, status, err);
+    status = detect_registers(l, file, err);
     if (status == VS_OK) status = detect_positions(l, file, err);
+    if (status != VS_OK) return vs_explain_failure(file, l, false, status, err);
+    status = vs_layout_config_read(&l->config, vs_tensorfile_config(file->file), vs_tensorfile_path(file->file), err);
     if (status == VS_OK) status = decide_rest(l, file, options, err);
-    if (status == VS_OK) status = vs_head_detect(&l->head, &l->arch, file, l->prefix, head_file, err);
+    if (status == VS_OK) status = vs_head_detect(l, file, head_file, options, err);
     if (status != VS_OK) return status;
     name_arch(&l->arch, l->names->family);
     if (options->arch) snprintf(l->arch.name, sizeof l->arch.name, "%s", options->arch);
     return VS_OK;
+}
+
+void vs_layout_release(vs_layout *l) {
+    free(l->found.items);
+    free(l->chunks);
+    *l = (vs_layout){ 0 };
 }

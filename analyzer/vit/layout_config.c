@@ -1,10 +1,19 @@
+/* config.json: transformers' at the top or in a section of its own ("backbone_config" of a task model, whose top is its
+ * decoder's), timm's in "model_args". */
 #include <jansson.h>
 #include <string.h>
 
 #include "layout.h"
+#include "util.h"
+
+static vs_status fail(const char *path, vs_error *err, const char *key, const char *what) {
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json: %s must be %s", path, key, what);
+}
 
 static vs_status read_size(const json_t *root, const char *key, size_t *out, const char *path, vs_error *err) {
     const json_t *v = json_object_get(root, key);
+    if (json_is_array(v) && json_array_size(v) == 2 && json_equal(json_array_get(v, 0), json_array_get(v, 1)))
+        v = json_array_get(v, 0); /* both sides */
     if (!v || json_is_null(v)) return VS_OK;
     if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 1 << 20)
         return vs_fail(err, VS_ERR_FORMAT, "%s: config.json: %s must be a whole number from 1 to %d", path, key, 1 << 20);
@@ -12,14 +21,100 @@ static vs_status read_size(const json_t *root, const char *key, size_t *out, con
     return VS_OK;
 }
 
-/* Newer files keep it among rope_parameters. */
-static vs_status read_theta(const json_t *root, double *out, const char *path, vs_error *err) {
-    const json_t *v = json_object_get(root, "rope_theta");
-    if (!v) v = json_object_get(json_object_get(root, "rope_parameters"), "rope_theta");
+static vs_status read_theta(const json_t *v, const char *key, double *out, const char *path, vs_error *err) {
     if (!v || json_is_null(v)) return VS_OK;
     *out = json_number_value(v);
-    if (*out > 1 && *out <= 1e12) return VS_OK;
-    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json: rope_theta must be a number above 1", path);
+    return *out > 1 && *out <= 1e12 ? VS_OK : fail(path, err, key, "a number above 1");
+}
+
+static vs_status read_eps(const json_t *v, const char *key, double *out, const char *path, vs_error *err) {
+    if (!v || json_is_null(v)) return VS_OK;
+    *out = json_number_value(v);
+    return *out > 0 && *out <= 1 ? VS_OK : fail(path, err, key, "a number in (0, 1]");
+}
+
+static void read_text(const json_t *v, char *out, size_t size) {
+    if (!json_is_string(v)) return;
+    const size_t n = strlen(json_string_value(v)), room = size - 1;
+    memcpy(out, json_string_value(v), n < room ? n : room);
+}
+
+static vs_status read_sizes(vs_layout_config *c, const json_t *o, const char *const keys[4], const char *path, vs_error *err) {
+    size_t *const to[] = { &c->width, &c->depth, &c->heads, &c->patch };
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < 4 && status == VS_OK; i++) status = read_size(o, keys[i], to[i], path, err);
+    return status;
+}
+
+/* ---- transformers */
+
+/* Newer files keep it among rope_parameters. */
+static vs_status read_rope(vs_layout_config *c, const json_t *o, const char *path, vs_error *err) {
+    const json_t *parameters = json_object_get(o, "rope_parameters"), *v = json_object_get(o, "rope_theta"),
+                 *type = json_object_get(parameters, "rope_type");
+    if (json_is_string(type) && strcmp(json_string_value(type), "default") != 0)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: config.json: rope_type '%.40s' is not built", path, json_string_value(type));
+    return read_theta(v ? v : json_object_get(parameters, "rope_theta"), "rope_theta", &c->rope_theta, path, err);
+}
+
+static vs_status read_transformers(vs_layout_config *c, const json_t *o, const char *path, vs_error *err) {
+    static const char *const keys[] = { "hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size" };
+    vs_status status = read_sizes(c, o, keys, path, err);
+    if (status == VS_OK) status = read_rope(c, o, path, err);
+    if (status == VS_OK) status = read_eps(json_object_get(o, "layer_norm_eps"), "layer_norm_eps", &c->eps, path, err);
+    c->key_bias = json_is_true(json_object_get(o, "key_bias"));
+    read_text(json_object_get(o, "hidden_act"), c->activation, sizeof c->activation);
+    read_text(json_object_get(o, "model_type"), c->model_type, sizeof c->model_type);
+    return status;
+}
+
+/* The backbone's own section, where there is one: of a task on a backbone, of an image tower, of an encoder beside a decoder. */
+static const json_t *section_of(const json_t *root) {
+    static const char *const sections[] = { "backbone_config", "vision_config", "encoder" };
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        const json_t *o = json_object_get(root, sections[i]);
+        if (json_is_object(o) && json_is_string(json_object_get(o, "model_type"))) return o;
+    }
+    return root;
+}
+
+/* ---- timm */
+
+/* Arguments that change nothing, or that the tensors tell as well. */
+static const char harmless_args[] =
+    "num_classes img_size mlp_ratio qkv_bias qkv_fused qk_norm init_values class_token no_embed_class reg_tokens num_reg_tokens "
+    "drop_rate *_drop_rate drop_path weight_init fix_init dynamic_img_size strict_img_size global_pool fc_norm use_fc_norm "
+    "swiglu_mlp "
+    "swiglu_align_to use_abs_pos_emb use_rot_pos_emb features_only out_indices scriptable exportable device dtype pretrained* "
+    "embed_dim depth num_heads patch_size act_layer norm_layer rope_temperature in_chans head_init_scale pre_norm checkpoint*";
+
+static bool is_text(const json_t *v, const char *text) { return json_is_string(v) && strcmp(json_string_value(v), text) == 0; }
+
+static bool is_built(const char *key, const json_t *v) {
+    if (json_is_null(v)) return true;
+    if (strcmp(key, "norm_layer") == 0) return is_text(v, "layernorm");
+    if (strcmp(key, "pos_embed") == 0) return is_text(v, "learn");
+    if (strcmp(key, "rope_type") == 0) return is_text(v, "dinov3");
+    if (strcmp(key, "rope_rotate_half") == 0) return json_is_true(v);
+    if (strcmp(key, "dynamic_img_pad") == 0) return json_is_false(v);
+    if (strcmp(key, "in_chans") == 0) return json_is_integer(v) && json_integer_value(v) == 3;
+    return vs_first_component(key, harmless_args);
+}
+
+static vs_status read_timm(vs_layout_config *c, const json_t *root, const char *path, vs_error *err) {
+    static const char *const keys[] = { "embed_dim", "depth", "num_heads", "patch_size" };
+    json_t *args = json_object_get(root, "model_args"), *v;
+    const char *key;
+    read_text(json_object_get(root, "architecture"), c->architecture, sizeof c->architecture);
+    read_text(json_object_get(root, "global_pool"), c->pool, sizeof c->pool);
+    read_text(json_object_get(args, "global_pool"), c->pool, sizeof c->pool);
+    read_text(json_object_get(args, "act_layer"), c->activation, sizeof c->activation);
+    json_object_foreach(args, key, v) if (!is_built(key, v)) return vs_fail(
+        err, VS_ERR_FORMAT, "%s: config.json: model_args.%.60s is not known to be built", path, key);
+    vs_status status = read_sizes(c, args, keys, path, err);
+    return status == VS_OK
+               ? read_theta(json_object_get(args, "rope_temperature"), "model_args.rope_temperature", &c->rope_theta, path, err)
+               : status;
 }
 
 vs_status vs_layout_config_read(vs_layout_config *c, const char *text, const char *path, vs_error *err) {
@@ -30,27 +125,9 @@ vs_status vs_layout_config_read(vs_layout_config *c, const char *text, const cha
     vs_status status = VS_OK;
     if (!root) return vs_fail(err, VS_ERR_FORMAT, "%s: config.json:%d:%d: %s", path, at.line, at.column, at.text);
     if (!json_is_object(root)) status = vs_fail(err, VS_ERR_FORMAT, "%s: config.json is no object", path);
-    const struct {
-        const char *key;
-        size_t *to;
-    } sizes[] = { { "hidden_size", &c->width },
-                  { "num_hidden_layers", &c->depth },
-                  { "num_attention_heads", &c->heads },
-                  { "patch_size", &c->patch } };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && status == VS_OK; i++)
-        status = read_size(root, sizes[i].key, sizes[i].to, path, err);
-    if (status == VS_OK) status = read_theta(root, &c->rope_theta, path, err);
-    c->key_bias = json_is_true(json_object_get(root, "key_bias"));
-    const json_t *eps = json_object_get(root, "layer_norm_eps"), *act = json_object_get(root, "hidden_act");
-    if (status == VS_OK && eps && !json_is_null(eps)) {
-        c->eps = json_number_value(eps);
-        if (!(c->eps > 0 && c->eps <= 1))
-            status = vs_fail(err, VS_ERR_FORMAT, "%s: config.json: layer_norm_eps must be a number in (0, 1]", path);
-    }
-    if (status == VS_OK && json_is_string(act)) {
-        const size_t n = strlen(json_string_value(act)), room = sizeof c->activation - 1;
-        memcpy(c->activation, json_string_value(act), n < room ? n : room);
-    }
+    if (status == VS_OK)
+        status = json_is_string(json_object_get(root, "architecture")) ? read_timm(c, root, path, err)
+                                                                       : read_transformers(c, section_of(root), path, err);
     json_decref(root);
     return status;
 }

@@ -25,6 +25,20 @@
 #define HF_VIT                                                                                                                   \
     HF_OUTSIDE, .norm1 = "layernorm_before", .norm2 = "layernorm_after", .fc1 = "intermediate.dense", .fc2 = "output.dense",     \
                 .position = VS_POSITION_SIZE, .with_registers = VS_POSITION_SIZE, .eps = 1e-12
+/* transformers 5 in memory: what torch.save(model.state_dict()), Lightning and accelerate write */
+#define HF5_ATTENTION                                                                                                            \
+    .qkv = { "attention.q_proj", "attention.k_proj", "attention.v_proj" }, .proj = "attention.o_proj", .fc1 = "mlp.fc1",         \
+    .fc2 = "mlp.fc2"
+#define HF5_OUTSIDE                                                                                                              \
+    .patch = "embeddings.patch_embeddings.projection", .cls = "embeddings.cls_token", .pos = "embeddings.position_embeddings",   \
+    .norm = "layernorm", HF5_ATTENTION
+#define HF5_DINOV2                                                                                                               \
+    HF5_OUTSIDE, .block = "encoder.layer.#", .family = "dinov2_vit", .norm1 = "norm1", .norm2 = "norm2",                         \
+                 .ls1 = "layer_scale1.lambda1", .ls2 = "layer_scale2.lambda1", .w1 = "mlp.gate_proj", .w2 = "mlp.up_proj",       \
+                 .w3 = "mlp.down_proj", .registers = "embeddings.register_tokens", .prefix_positions = 1, .eps = 1e-6
+#define HF5_VIT                                                                                                                  \
+    HF5_OUTSIDE, .block = "layers.#", .norm1 = "layernorm_before", .norm2 = "layernorm_after", .position = VS_POSITION_SIZE,     \
+                 .with_registers = VS_POSITION_SIZE, .eps = 1e-12
 /* DINOv3: no positions, the final norm under one name everywhere, LayerNorm eps 1e-5 (vit-models.md 1.2). */
 #define DINOV3 .family = "dinov3_vit", .norm = "norm", .position = VS_POSITION_ROPE, .rope_theta = 100, .eps = 1e-5
 #define DINOV3_HUB                                                                                                               \
@@ -78,9 +92,11 @@ static const vs_layout_names layouts[] = {
       .unbuilt = "an OpenAI CLIP checkpoint",
       .present = { "visual.transformer.resblocks.0.attn.in_proj_weight" } },
     { .layout = "timm_clip",
-      .unbuilt = "a timm CLIP checkpoint (a norm before block 0)",
+      .unbuilt = "a model with a norm before block 0, as CLIP's",
       .present = { hub_patch, "norm_pre.weight" } },
-    { .layout = "timm_siglip", .unbuilt = "a timm SigLIP checkpoint", .present = { hub_patch, "attn_pool.latent" } },
+    { .layout = "timm_siglip",
+      .unbuilt = "a model that pools by attention, as SigLIP's",
+      .present = { hub_patch, "attn_pool.latent" } },
 
     { .layout = "dinov2_hub", .present = { hub_patch, "mask_token", "blocks.0.ls1.gamma" }, .block = "blocks.#", HUB },
     { .layout = "dinov2_hub", .present = { hub_patch, "register_tokens", "blocks.0.ls1.gamma" }, .block = "blocks.#", HUB },
@@ -117,6 +133,26 @@ static const vs_layout_names layouts[] = {
       TIMM },
     { .layout = "timm_vit", .present = { hub_patch }, .family = "vit_", .prefix_positions = -1, TIMM },
 
+    { .layout = "hf_dinov2_with_registers",
+      .present = { hf_patch, "embeddings.register_tokens", "encoder.layer.0.attention.q_proj.weight" },
+      HF5_DINOV2,
+      .position = VS_POSITION_SIZE_ANTIALIAS,
+      .with_registers = VS_POSITION_SIZE_ANTIALIAS },
+    { .layout = "hf_dinov2",
+      .present = { hf_patch, "encoder.layer.0.attention.q_proj.weight" },
+      HF5_DINOV2,
+      .position = VS_POSITION_SIZE },
+    { .layout = "hf_deit",
+      .present = { hf_patch, "embeddings.distillation_token", "layers.0.attention.q_proj.weight" },
+      .family = "deit_",
+      .distillation = "embeddings.distillation_token",
+      .prefix_positions = 2,
+      HF5_VIT },
+    { .layout = "hf_vit",
+      .present = { hf_patch, "layers.0.attention.q_proj.weight" },
+      .family = "vit_",
+      .prefix_positions = 1,
+      HF5_VIT },
     { .layout = "hf_dinov2_with_registers",
       .present = { hf_patch, "embeddings.register_tokens", "encoder.layer.0.layer_scale1.lambda1" },
       HF_DINOV2,

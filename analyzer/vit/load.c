@@ -41,7 +41,7 @@ static vs_status read_layer(const vs_reader *r, const char *base, const char *co
 static bool has(const vs_reader *r, const char *base, const char *name, const char *what) {
     char key[256];
     snprintf(key, sizeof key, "%s.%s%s", base, name ? name : "", what);
-    return name && vs_tensorfile_find(r->file, key);
+    return name && vs_ledger_find(r->file, key);
 }
 
 /* Biases of q and v as tensors of their own, beside a qkv that has none: k's is zero. */
@@ -65,7 +65,7 @@ static vs_status refuse_mask(const vs_reader *r, const char *base, const char *n
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: tensor '%s.%s' has %zu NaN: the model was saved before its mask was set; 'model.bias_mask: intended' "
                    "takes 1 for q and v and 0 for k",
-                   vs_tensorfile_path(r->file), base, name, nan);
+                   vs_tensorfile_path(r->file->file), base, name, nan);
 }
 
 /* The bias that counts is bias * mask (vit-models.md 2.5). */
@@ -90,7 +90,7 @@ static vs_status apply_mask(const vs_reader *r, const char *base, const char *na
 static vs_status read_qkv(const vs_reader *r, const vs_layout *layout, const char *base, vs_linear *qkv, vs_error *err) {
     const vs_layout_names *n = layout->names;
     const size_t c = r->model->arch.width;
-    const vs_bias_rule rule = n->key_bias_optional && !layout->key_bias ? VS_BIAS_KEY_OPTIONAL : VS_BIAS_ALL_OR_NONE;
+    const vs_bias_rule rule = n->key_bias_optional && !layout->config.key_bias ? VS_BIAS_KEY_OPTIONAL : VS_BIAS_ALL_OR_NONE;
     vs_status status = read_layer(r, base, n->qkv, VS_MAX_PARTS, 3 * c, c, rule, qkv, err);
     if (status == VS_OK && n->q_bias) status = read_split_bias(r, n, base, qkv, err);
     return status == VS_OK && n->bias_mask ? apply_mask(r, base, n->bias_mask, qkv, err) : status;
@@ -112,7 +112,7 @@ static vs_status read_block(const vs_reader *r, const vs_layout *layout, size_t 
     const vs_layout_names *n = layout->names;
     const size_t c = a->width;
     char base[192];
-    vs_layout_block(layout, r->file, index, base, sizeof base);
+    vs_layout_block(layout, index, base, sizeof base);
     vs_status status = read_norm(r, base, ".", n->norm1, &b->norm1_g, &b->norm1_b, err);
     if (status == VS_OK) status = read_norm(r, base, ".", n->norm2, &b->norm2_g, &b->norm2_b, err);
     if (status == VS_OK) status = read_qkv(r, layout, base, &b->qkv, err);
@@ -123,14 +123,16 @@ static vs_status read_block(const vs_reader *r, const vs_layout *layout, size_t 
     return status;
 }
 
-static vs_status list_tensors(vs_model *m, const vs_tensorfile *file, vs_error *err) {
+/* What became of each tensor of the file. */
+static vs_status list_tensors(vs_model *m, const vs_ledger *file, vs_error *err) {
     size_t total = 0;
-    if (!vs_size_add(&total, m->tensor_count, vs_tensorfile_count(file))) return vs_fail(err, VS_ERR_NOMEM, "too many tensors");
+    if (!vs_size_add(&total, m->tensor_count, file->count)) return vs_fail(err, VS_ERR_NOMEM, "too many tensors");
     vs_tensor_use *grown = realloc(m->tensors, (total ? total : 1) * sizeof *grown);
     if (!grown) return vs_fail(err, VS_ERR_NOMEM, "no memory for %zu tensor names", total);
     m->tensors = grown;
-    for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
-        vs_tensor_use use = { vs_strdup(vs_tensorfile_at(file, i)->name), false };
+    for (size_t i = 0; i < file->count; i++) {
+        const vs_ledger_row *row = &file->rows[i];
+        vs_tensor_use use = { vs_strdup(row->tensor->name), row->used, row->used ? NULL : row->reason };
         if (!use.name) return vs_fail(err, VS_ERR_NOMEM, "no memory for a tensor name");
         m->tensors[m->tensor_count++] = use;
     }
@@ -138,19 +140,34 @@ static vs_status list_tensors(vs_model *m, const vs_tensorfile *file, vs_error *
 }
 
 static void summarize_dtypes(vs_model *m, const vs_tensorfile *file) {
-    size_t used = 0;
+    enum { MOST_TYPES = 8 };
+    struct {
+        const char *name;
+        size_t count;
+    } types[MOST_TYPES];
+    size_t known = 0, used = 0;
     for (size_t i = 0; i < vs_tensorfile_count(file); i++) {
         const char *name = vs_tensorfile_at(file, i)->dtype_name;
-        bool seen = false;
-        size_t n = 0;
-        for (size_t j = 0; j < vs_tensorfile_count(file); j++)
-            if (strcmp(vs_tensorfile_at(file, j)->dtype_name, name) == 0) {
-                seen |= j < i;
-                n++;
-            }
-        if (!seen && used < sizeof m->dtypes)
-            used += (size_t)snprintf(m->dtypes + used, sizeof m->dtypes - used, "%s%s %zu", used ? ", " : "", name, n);
+        size_t t = 0;
+        while (t < known && strcmp(types[t].name, name) != 0) t++;
+        if (t == MOST_TYPES) continue;
+        if (t == known) {
+            types[t].name = name;
+            types[t].count = 0;
+            known++;
+        }
+        types[t].count++;
     }
+    for (size_t t = 0; t < known && used < sizeof m->dtypes; t++)
+        used += (size_t)snprintf(m->dtypes + used, sizeof m->dtypes - used, "%s%s %zu", used ? ", " : "", types[t].name,
+                                 types[t].count);
+}
+
+static void leave_periods(const vs_reader *r, const vs_layout *layout) {
+    char key[256];
+    snprintf(key, sizeof key, "%s%s", layout->prefix, layout->names->periods ? layout->names->periods : "");
+    vs_ledger_row *row = vs_ledger_find(r->file, key);
+    if (row) row->reason = "model.rope: computed";
 }
 
 /* The file's, or computed from theta. */
@@ -158,6 +175,7 @@ static vs_status read_periods(const vs_reader *r, const vs_layout *layout, vs_er
     vs_model *m = r->model;
     const size_t count = m->arch.width / m->arch.heads / 4;
     if (m->arch.rope_theta > 0) {
+        leave_periods(r, layout);
         if (!(m->periods = vs_calloc(count, sizeof *m->periods))) return vs_fail(err, VS_ERR_NOMEM, "no memory for the periods");
         vs_position_periods(m->arch.rope_theta, count, m->periods);
         return VS_OK;
@@ -166,7 +184,7 @@ static vs_status read_periods(const vs_reader *r, const vs_layout *layout, vs_er
     for (size_t i = 0; status == VS_OK && m->periods && i < count; i++)
         if (!(m->periods[i] > 0))
             status = vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s%s': period %zu is %g, which is none",
-                             vs_tensorfile_path(r->file), layout->prefix, layout->names->periods, i, (double)m->periods[i]);
+                             vs_tensorfile_path(r->file->file), layout->prefix, layout->names->periods, i, (double)m->periods[i]);
     return status;
 }
 
@@ -194,38 +212,62 @@ static vs_status read_backbone(const vs_reader *r, const vs_layout *layout, vs_e
     return status == VS_OK ? read_norm(r, prefix, "", n->norm, &m->norm_g, &m->norm_b, err) : status;
 }
 
+/* What is refused comes before what is missing: a model of another kind lacks tensors because it has others. */
+static vs_status check_whole(const vs_model *m, const vs_ledger *file, const vs_layout *layout, const vs_model_options *options,
+                             vs_error *err) {
+    vs_status status = vs_account_for_rest(file, layout, options, err);
+    if (status == VS_OK && m->missing_count && !options->shapes_only)
+        status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", m->path, m->missing_count,
+                         m->missing_count > 1 ? "s are" : " is", m->missing[0]);
+    return status == VS_OK && !m->missing_count ? vs_layout_check_kind(layout, file, options, err) : status;
+}
+
+static vs_status fill(vs_model *m, vs_ledger *file, vs_ledger *head_file, const vs_layout *layout,
+                      const vs_model_options *options, vs_error *err) {
+    vs_ledger *from = head_file ? head_file : file;
+    const vs_reader backbone = { m, file, options }, head = { m, from, options };
+    m->arch = layout->arch;
+    m->prefix = vs_strdup(layout->prefix);
+    m->head_note = *layout->head.note ? vs_strdup(layout->head.note) : NULL;
+    if (!m->prefix || (*layout->head.note && !m->head_note)) return vs_fail(err, VS_ERR_NOMEM, "no memory for the model");
+    vs_status status = vs_read_class_names(m, from->file, err);
+    if (status == VS_OK) status = read_backbone(&backbone, layout, err);
+    if (status == VS_OK) status = vs_head_read(&head, &layout->head, err);
+    if (status == VS_OK) status = check_whole(m, file, layout, options, err);
+    for (size_t i = 0; head_file && i < head_file->count; i++) head_file->rows[i].reason = "not of the head";
+    if (status == VS_OK) status = list_tensors(m, file, err);
+    if (status == VS_OK && head_file) status = list_tensors(m, head_file, err);
+    if (status == VS_OK) summarize_dtypes(m, file->file);
+    return status;
+}
+
+static vs_status open_file(vs_tensorfile **file, vs_ledger *ledger, const char *path, vs_error *err) {
+    vs_status status = vs_tensorfile_open(file, path, err);
+    return status == VS_OK ? vs_ledger_make(ledger, *file, err) : status;
+}
+
 vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options *options, vs_error *err) {
     *out = NULL;
     vs_tensorfile *file = NULL, *head_file = NULL;
-    vs_layout layout;
-    vs_model *m = NULL;
-    vs_status status = vs_tensorfile_open(&file, path, err);
-    if (status == VS_OK && options->head_path) status = vs_tensorfile_open(&head_file, options->head_path, err);
-    if (status == VS_OK) status = vs_layout_detect(&layout, file, head_file, options, err);
-    if (status != VS_OK) goto done;
-    m = vs_calloc(1, sizeof *m);
-    if (!m || !(m->path = vs_strdup(path))) {
-        status = vs_fail(err, VS_ERR_NOMEM, "no memory for the model");
-        goto done;
-    }
-    m->arch = layout.arch;
-    const vs_reader backbone = { m, file, options }, head = { m, head_file ? head_file : file, options };
-    status = list_tensors(m, file, err);
-    if (status == VS_OK && head_file) status = list_tensors(m, head_file, err);
-    if (status == VS_OK) status = vs_read_class_names(m, head_file ? head_file : file, err);
-    if (status == VS_OK) status = read_backbone(&backbone, &layout, err);
-    if (status == VS_OK) status = vs_head_read(&head, &layout.head, err);
-    if (status == VS_OK && m->missing_count && !options->shapes_only)
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: %zu tensor%s missing, the first is '%s'", path, m->missing_count,
-                         m->missing_count > 1 ? "s are" : " is", m->missing[0]);
+    vs_ledger ledger = { 0 }, head_ledger = { 0 };
+    vs_layout layout = { .names = NULL };
+    vs_model *m = vs_calloc(1, sizeof *m);
+    vs_status status = m && (m->path = vs_strdup(path)) ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the model");
+    if (status == VS_OK) status = open_file(&file, &ledger, path, err);
+    if (status == VS_OK && options->head_path) status = open_file(&head_file, &head_ledger, options->head_path, err);
+    if (status == VS_OK) status = vs_layout_detect(&layout, &ledger, head_file ? &head_ledger : NULL, options, err);
+    if (status == VS_OK) status = fill(m, &ledger, head_file ? &head_ledger : NULL, &layout, options, err);
     if (status == VS_OK && options->hash) status = vs_tensorfile_sha256(file, m->sha256, err);
-    summarize_dtypes(m, file);
-done:
+    vs_layout_release(&layout);
+    vs_ledger_release(&ledger);
+    vs_ledger_release(&head_ledger);
     vs_tensorfile_close(file);
     vs_tensorfile_close(head_file);
     if (status != VS_OK) {
         vs_model_free(m);
-        return status;
+        if (status != VS_ERR_UNSUPPORTED) return status;
+        if (err) err->code = VS_ERR_FORMAT; /* it is the file that cannot be read, not a thing that was asked for */
+        return VS_ERR_FORMAT;
     }
     *out = m;
     return VS_OK;

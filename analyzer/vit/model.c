@@ -50,6 +50,8 @@ void vs_model_free(vs_model *m) {
                          m->prefix_norm_g, m->prefix_norm_b, m->bn_g, m->bn_b,    m->bn_mean, m->bn_var };
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) free(vectors[i]);
     free(m->path);
+    free(m->prefix);
+    free(m->head_note);
     free(m);
 }
 

@@ -7,11 +7,6 @@
 
 #include "util.h"
 
-static void mark_used(vs_model *m, const char *name) {
-    for (size_t i = 0; i < m->tensor_count; i++)
-        if (strcmp(m->tensors[i].name, name) == 0) m->tensors[i].used = true;
-}
-
 static vs_status note_missing(vs_model *m, const char *name, vs_error *err) {
     char **grown = realloc(m->missing, (m->missing_count + 1) * sizeof *grown);
     if (grown) m->missing = grown;
@@ -32,6 +27,20 @@ static vs_status check_finite(const vs_tensorfile *file, const vs_tensor_entry *
                    nan, inf);
 }
 
+/* Whose work it is, from what such programs put beside the weights. */
+static const char *quantized_by(const vs_ledger *file) {
+    static const struct {
+        const char *components, *by;
+    } marks[] = { { "SCB", " (bitsandbytes int8)" },
+                  { "absmax quant_map quant_state* nested_absmax", " (bitsandbytes 4 bit)" },
+                  { "qweight qzeros g_idx", " (GPTQ or AWQ)" },
+                  { "weight_scale weight_scale_inv input_scale", " (with scales beside them)" } };
+    for (size_t m = 0; m < sizeof marks / sizeof *marks; m++)
+        for (size_t i = 0; i < file->count; i++)
+            if (vs_has_component(file->rows[i].name, marks[m].components)) return marks[m].by;
+    return "";
+}
+
 static void format_shape(const size_t *shape, size_t ndim, char *text, size_t size) {
     size_t used = (size_t)snprintf(text, size, "[");
     for (size_t i = 0; i < ndim && used < size; i++)
@@ -49,22 +58,32 @@ static vs_status check_shape(const vs_reader *r, const vs_tensor_entry *t, size_
     if (fits) return VS_OK;
     char shape[128];
     format_shape(t->shape, t->ndim, shape, sizeof shape);
-    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has shape %s where [%zu, %zu] is needed", vs_tensorfile_path(r->file),
-                   t->name, shape, rows, cols);
+    return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has shape %s where [%zu, %zu] is needed",
+                   vs_tensorfile_path(r->file->file), t->name, shape, rows, cols);
+}
+
+/* Names and shapes alone must tell, too, that a model cannot run. */
+static vs_status check_type(const vs_reader *r, const vs_tensor_entry *t, vs_error *err) {
+    if (t->dtype == VS_DTYPE_F32 || t->dtype == VS_DTYPE_F16 || t->dtype == VS_DTYPE_BF16 || t->dtype == VS_DTYPE_F64)
+        return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT,
+                   "%s: tensor '%s' has type %s: a checkpoint of quantized weights%s cannot be studied, its float checkpoint can",
+                   vs_tensorfile_path(r->file->file), t->name, t->dtype_name, quantized_by(r->file));
 }
 
 /* Into `to` (NULL: shapes only). */
 static vs_status read_into(const vs_reader *r, const char *name, size_t rows, size_t cols, float *to, vs_error *err) {
-    const vs_tensor_entry *t = vs_tensorfile_find(r->file, name);
-    if (!t) return note_missing(r->model, name, err);
-    vs_status status = check_shape(r, t, rows, cols, err);
+    vs_ledger_row *row = vs_ledger_find(r->file, name);
+    if (!row) return note_missing(r->model, name, err);
+    const vs_tensor_entry *t = row->tensor;
+    vs_status status = check_type(r, t, err); /* first: packed weights have other shapes, too */
+    if (status == VS_OK) status = check_shape(r, t, rows, cols, err);
     if (status != VS_OK) return status;
-    mark_used(r->model, name);
+    row->used = true;
     r->model->parameters += t->count;
     if (!to) return VS_OK;
     status = vs_tensor_to_f32(t, to, err);
-    vs_tensorfile_forget(r->file, t);
-    return status == VS_OK && r->options->check_values ? check_finite(r->file, t, to, err) : status;
+    return status == VS_OK && r->options->check_values ? check_finite(r->file->file, t, to, err) : status;
 }
 
 static vs_status allocate(const vs_reader *r, size_t rows, size_t cols, const char *name, float **out, vs_error *err) {
@@ -77,8 +96,9 @@ static vs_status allocate(const vs_reader *r, size_t rows, size_t cols, const ch
 
 vs_status vs_read_tensor(const vs_reader *r, const char *name, size_t rows, size_t cols, float **out, vs_error *err) {
     /* the shape before the memory: a file may claim any size */
-    const vs_tensor_entry *t = vs_tensorfile_find(r->file, name);
-    vs_status status = t ? check_shape(r, t, rows, cols, err) : VS_OK;
+    const vs_tensor_entry *t = vs_ledger_tensor(r->file, name);
+    vs_status status = t ? check_type(r, t, err) : VS_OK;
+    if (status == VS_OK && t) status = check_shape(r, t, rows, cols, err);
     if (status == VS_OK && t) status = allocate(r, rows, cols, name, out, err);
     return status == VS_OK ? read_into(r, name, rows, cols, *out, err) : status;
 }
@@ -88,7 +108,7 @@ static size_t count_present(const vs_reader *r, const char *const *modules, size
     for (size_t i = 0; i < parts; i++) {
         char name[256];
         snprintf(name, sizeof name, "%s.%s", modules[i], what);
-        n += vs_tensorfile_find(r->file, name) != NULL;
+        n += vs_ledger_tensor(r->file, name) != NULL;
     }
     return n;
 }
@@ -103,11 +123,19 @@ static vs_status read_parts(const vs_reader *r, const char *const *modules, size
     for (size_t i = 0; i < parts && status == VS_OK; i++) {
         char name[256];
         snprintf(name, sizeof name, "%s.%s", modules[i], what);
-        if (i == optional && !vs_tensorfile_find(r->file, name)) continue;
+        if (i == optional && !vs_ledger_tensor(r->file, name)) continue;
         float *at = *to ? *to + i * rows * in : NULL;
         status = read_into(r, name, bias ? 1 : rows, bias ? rows : in, at, err);
     }
     return status;
+}
+
+/* As the file calls it, wrappers and all. */
+static char *module_in_file(const vs_reader *r, const char *module) {
+    char name[256];
+    snprintf(name, sizeof name, "%s.weight", module);
+    const vs_tensor_entry *t = vs_ledger_tensor(r->file, name);
+    return t ? vs_format("%.*s", (int)(strlen(t->name) - (sizeof ".weight" - 1)), t->name) : vs_strdup(module);
 }
 
 vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t parts, size_t out, size_t in, vs_bias_rule rule,
@@ -115,7 +143,7 @@ vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t 
     linear->out = out;
     linear->in = in;
     for (size_t i = 0; i < parts; i++) {
-        linear->fqn[i] = vs_strdup(modules[i]);
+        linear->fqn[i] = module_in_file(r, modules[i]);
         if (!linear->fqn[i]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
         linear->fqn_count++;
     }
@@ -124,13 +152,13 @@ vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t 
     return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_KEY_OPTIONAL ? 1 : SIZE_MAX, &linear->b, err);
 }
 
-bool vs_find_module(const vs_tensorfile *file, size_t *from, const char *name, char *module, size_t size) {
+bool vs_find_module(const vs_ledger *file, size_t *from, const char *name, char *module, size_t size) {
     static const char what[] = ".weight";
     char suffix[64];
     snprintf(suffix, sizeof suffix, "%s%s", name, what);
     const size_t tail = strlen(suffix);
-    while (*from < vs_tensorfile_count(file)) {
-        const char *key = vs_tensorfile_at(file, (*from)++)->name;
+    while (*from < file->count) {
+        const char *key = file->rows[(*from)++].name;
         const size_t n = strlen(key);
         if (n < tail || strcmp(key + n - tail, suffix) != 0 || (n > tail && key[n - tail - 1] != '.')) continue;
         const size_t length = n - (sizeof what - 1);

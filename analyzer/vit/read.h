@@ -2,13 +2,13 @@
 #ifndef VS_READ_H
 #define VS_READ_H
 
-#include "tensorfile.h"
+#include "ledger.h"
 #include "vitscope/vit.h"
 
 /* A missing tensor is listed in the model, not an error yet, so that one message can say how many are missing. */
 typedef struct vs_reader {
     vs_model *model;
-    const vs_tensorfile *file;
+    vs_ledger *file; /* notes what is read */
     const vs_model_options *options;
 } vs_reader;
 
@@ -28,7 +28,7 @@ VS_NODISCARD vs_status vs_read_linear(const vs_reader *reader, const char *const
                                       vs_bias_rule rule, vs_linear *linear, vs_error *err);
 
 /* The module before ".weight" in the first key from number *from on that ends with `name`.weight; *from is then the next one. */
-bool vs_find_module(const vs_tensorfile *file, size_t *from, const char *name, char *module, size_t size);
+bool vs_find_module(const vs_ledger *file, size_t *from, const char *name, char *module, size_t size);
 
 /* Class names of the file's metadata: "classes", comma-separated, or lightly-train's model_init_args.classes, whose keys are the
  * classes' numbers in label maps. */

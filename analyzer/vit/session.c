@@ -174,8 +174,9 @@ vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights, const vs_se
 }
 
 /* The old session's memory where it is enough; else that is given back before more is taken. */
-static vs_status take_arena(vs_session *s, vs_session *old, size_t reals, vs_error *err) {
-    if (old && old->capacity >= reals) {
+static vs_status take_arena(vs_session *s, vs_session *old, size_t reals, bool *fresh, vs_error *err) {
+    *fresh = !old || old->capacity < reals;
+    if (!*fresh) {
         s->arena = old->arena;
         s->capacity = old->capacity;
         old->arena = NULL;
@@ -190,6 +191,13 @@ static vs_status take_arena(vs_session *s, vs_session *old, size_t reals, vs_err
                    s->options.images == 1 ? "s" : "", (double)reals * (double)s->backend->real / 1e9, s->backend->name);
 }
 
+/* The widest product of a block, so that the backend has what it takes beside the arena before a forward pass begins. */
+static vs_status reserve_products(const vs_session *s, const vs_weights *weights, vs_error *err) {
+    if (s->options.workspaces == 0 || s->model->arch.depth == 0) return VS_OK;
+    const vs_workspace *ws = &s->workspaces[0];
+    return s->backend->ops->reserve(s->backend, ws->norm2, weights->blocks[0].fc1.w, ws->fc1, err);
+}
+
 vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const vs_session_options *options, vs_error *err) {
     vs_session *s = NULL, *old = *session;
     size_t reals = 0;
@@ -199,12 +207,14 @@ vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const 
         vs_session_free(old);
         return status;
     }
-    status = take_arena(s, old, reals, err);
+    bool fresh = false;
+    status = take_arena(s, old, reals, &fresh, err);
     planner p = { s->arena, (size_t)s->backend->real, 0, false };
     if (status == VS_OK) {
         plan(s, &p);
         status = upload_positions(s, err);
         if (status == VS_OK) status = upload_pooling(s, err);
+        if (status == VS_OK && fresh) status = reserve_products(s, weights, err);
     }
     if (status != VS_OK) {
         vs_session_free(s);

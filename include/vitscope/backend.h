@@ -128,7 +128,8 @@ typedef struct vs_backend_ops {
     /* reals -> host, in the backend's own type (`real` bytes an element), packed row-major. */
     vs_status (*download)(const vs_backend *self, void *dst, vs_mat src, vs_error *err);
     void (*copy)(const vs_backend *self, vs_mat src, vs_mat dst);
-    /* Waits for everything issued so far and reports what went wrong on the way. */
+    /* Waits for everything issued so far and reports what went wrong on the way, in slots that return nothing. Whoever uses
+     * results has called it, or another slot that returns a status, since they were made. */
     vs_status (*sync)(const vs_backend *self, vs_error *err);
 
     /* ---- forward ---- */
@@ -138,6 +139,9 @@ typedef struct vs_backend_ops {
     void (*tokens)(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out);
     /* y = x * w^T + b; x [M,K], w [N,K], b [N] or NULL, y [M,N]. */
     void (*linear)(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y);
+    /* Does `linear` (without b) as a trial, while work can still be put off, so that memory that the backend takes beside its
+     * operands is there or its lack is told. y is overwritten; contents do not matter. VS_ERR_NOMEM. */
+    vs_status (*reserve)(const vs_backend *self, vs_mat x, vs_mat w, vs_mat y, vs_error *err);
     /* Integer product: acc[m,n] = sum_k x[m,k] * w[n,k], exact in int32; x [M,K] unsigned, w [N,K] signed, packed.
      * VS_ERR_UNSUPPORTED above VS_MAX_I8_TERMS, where a sum may not fit. */
     vs_status (*linear_i8)(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
@@ -248,6 +252,7 @@ typedef struct vs_backend_ops {
 struct vs_backend {
     const char *name;       /* "ref", "cpu", "cuda" */
     const char *arithmetic; /* recorded in run.json: "f64", "f32", "tf32" */
+    const char *library;    /* what computes products, with its version and what it chose for this processor; NULL: own loops */
     const char *isa;        /* "scalar", "avx2", "avx512", "sm_90" */
     vs_real real;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */

@@ -21,7 +21,7 @@ typedef enum vs_status {
     VS_ERR_FORMAT = -3,      /* a file's bytes are broken */
     VS_ERR_CONFIG = -4,      /* a configuration or command line is wrong */
     VS_ERR_SHAPE = -5,       /* tensors or images do not fit together */
-    VS_ERR_UNSUPPORTED = -6, /* understood, but not built */
+    VS_ERR_UNSUPPORTED = -6, /* a file or a model that is understood, but not built */
     VS_ERR_NOTFOUND = -7,    /* a named layer or file does not exist */
     VS_ERR_BACKEND = -8,     /* the requested backend is not available here */
     VS_ERR_INTERRUPTED = -9, /* the user asked to stop */

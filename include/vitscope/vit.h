@@ -49,6 +49,7 @@ typedef struct vs_arch {
     const char *layout;                                   /* a name of vs_layout_name */
     char name[64];                                        /* "vit_ti14", "dinov2_vitb14_reg", ... */
     size_t width, depth, heads, hidden, patch, registers; /* hidden: what fc2 or w3 reads */
+    bool heads_guessed;                                   /* nobody said how many heads: taken from the width */
     size_t grid;                                          /* the stored position grid is grid x grid; 0 without one */
     size_t prefix_positions;                              /* stored positions of class and distillation token: 0, 1 or 2 */
     bool distilled;                                       /* the one register is DeiT's distillation token */
@@ -105,12 +106,15 @@ typedef struct vs_eomt {
 typedef struct vs_tensor_use {
     char *name;
     bool used;
+    const char *reason; /* why it was left out; NULL where it was not */
 } vs_tensor_use;
 
 typedef struct vs_model {
     vs_arch arch;
     char *path, sha256[65], dtypes[64]; /* dtypes: "F16 50, F32 126" */
     size_t parameters;                  /* in used tensors */
+    char *prefix;                       /* of the backbone's tensors in the file, without wrappers: "teacher.backbone.", or "" */
+    char *head_note;                    /* why a head of the backbone's own file was left out, or NULL */
     vs_tensor_use *tensors;             /* every tensor of the file */
     size_t tensor_count;
     char **missing; /* with options.shapes_only: tensors that the layout has and the file has not */
@@ -137,7 +141,12 @@ typedef struct vs_model_options {
     const char *arch;
     size_t heads;
     double eps;
+    const char *prefix;    /* which backbone of several: what its tensors' names begin with; ".": nothing */
     const char *head_path; /* a separate head file */
+    bool no_head;          /* the backbone alone */
+    const char *const
+        *allow_unused; /* globs over names of tensors that may be left out though the model is another one without them */
+    size_t allow_unused_count;
     vs_rope_periods rope;
     vs_bias_mask bias_mask;
     bool check_values; /* refuse NaN and infinite weights (named, with the count) */
@@ -146,10 +155,26 @@ typedef struct vs_model_options {
                           run */
 } vs_model_options;
 
-/* Reads a checkpoint. Errors name the file and the tensor: VS_ERR_NOTFOUND, VS_ERR_FORMAT (broken file, missing
- * tensors, wrong shapes, bad values), VS_ERR_UNSUPPORTED (a layout that is recognised but not built). */
+/* Reads a checkpoint. Every tensor of the model is used, or known to have no effect; a model with any other is refused, and so is
+ * one of which config.json says that it is not built. Errors name the file and the tensor: VS_ERR_NOTFOUND, VS_ERR_CONFIG (an
+ * option that does not fit it), VS_ERR_FORMAT (all else: broken, incomplete, not built). */
 VS_NODISCARD vs_status vs_model_load(vs_model **out, const char *path, const vs_model_options *options, vs_error *err);
 void vs_model_free(vs_model *model);
+/* What was taken from the file, in one line: layout, prefix, heads, head, what was left out and why. The caller frees it; NULL:
+ * no memory. */
+char *vs_model_taken(const vs_model *model);
+
+/* What config.json (timm's pretrained_cfg) or preprocessor_config.json beside the weights says of a model's input. */
+typedef struct vs_input {
+    const char *from;       /* the file's name, or NULL: nothing was said */
+    double mean[3], std[3]; /* on the 0-255 scale; of pixels x the model gets (x - mean) / std */
+    size_t height, width;   /* 0: not said */
+} vs_input;
+/* Of a checkpoint's path, file or folder. VS_ERR_FORMAT: values of a wrong kind; files that are not there say nothing. */
+VS_NODISCARD vs_status vs_input_read(vs_input *out, const char *checkpoint, vs_error *err);
+/* The same from the files' texts, either of which may be NULL; `path` is for messages. */
+VS_NODISCARD vs_status vs_input_parse(vs_input *out, const char *config, const char *preprocessor, const char *path,
+                                      vs_error *err);
 /* Where a file of this name is published; false, and `text` untouched, for names that no publisher is known of. */
 bool vs_published_name(const char *path, char *text, size_t size);
 /* Layouts that can be read: "dinov2_hub", "hf_dinov2", ...; NULL past the last. */

@@ -67,7 +67,7 @@ cp "$dir/set/images/scene_0000.png" "$dir/set/labels/scene_0000.png"
 before 1 "data.evaluation.labels: $dir/set/labels/scene_0000.png: broken PNG" run # RGB
 grep -qF "a label map must be grey or palette" "$dir/stderr" || miss "RGB labels"
 printf 'no image' | base64 | label 0
-before 1 "a label map must be a PNG" run
+before 1 "scene_0000.png: neither PNG nor JPEG" run
 cp "$dir/kept/labels/"* "$dir/set/labels"
 before 2 "scene_0000.png: the label map is 56x56 but its image is 28x28 after preprocessing; label maps are neither resized nor cropped: make them of that size, or use data.preprocess.mmseg" run --set 'data.preprocess.crop={center: 28}'
 rm "$dir/set/labels/scene_0001.png"

@@ -51,7 +51,7 @@ expect 0 '' "$vitscope" run "$dir/good.yaml" --out "$dir/o" --set analyze.images
 cp "$dir/o/good/results.json" "$dir/before.json"
 ( trap '' XFSZ; ulimit -f 8; "$vitscope" run "$dir/good.yaml" --out "$dir/o" >/dev/null 2>"$dir/stderr" )
 [ $? = 1 ] || miss "a full disk must give exit code 1"
-grep -q "results.json: cannot write" "$dir/stderr" || { miss "a full disk must be said"; cat "$dir/stderr"; }
+grep -q "results.json: cannot write: File too large" "$dir/stderr" || { miss "a full disk must be said"; cat "$dir/stderr"; }
 cmp -s "$dir/before.json" "$dir/o/good/results.json" || miss "a full disk damaged earlier results"
 [ -z "$(find "$dir/o" -name '*.tmp.*')" ] || miss "temporary files were left"
 
@@ -78,6 +78,8 @@ expect 0 '' "$vitscope" inspect "$source/tests/fuzz/corpus/checkpoint/hf_vit.saf
 grep -q 'heads unknown (set model.heads)' "$dir/stdout" || miss "inspect: a width that tells no heads"
 expect 0 '' "$vitscope" layers "$dir/good.yaml"
 grep -q "^blocks.11.mlp.fc2 *backbone.blocks.11.mlp.fc2$" "$dir/stdout" || miss "layers"
+mkdir "$dir/taps"
+: >"$dir/taps/logits.npy.tmp.99" # of a capture that was killed
 expect 0 '' "$vitscope" capture "$dir/good.yaml" --taps 'blocks.{0,11}.attn.q,logits' --state ptq --images 2 --out "$dir/taps"
 [ "$(ls "$dir/taps" | tr '\n' ' ')" = "blocks.0.attn.q.npy blocks.11.attn.q.npy logits.npy " ] || miss "capture: $(ls "$dir/taps")"
 expect 0 '' "$vitscope" capture "$dir/good.yaml" --taps 'blocks.{0,11}.attn.q,logits' --state ptq --images 2 --batch 2 --out "$dir/both"

@@ -33,6 +33,6 @@ head -c 700 "$dir/set/images/scene_0004.png" >"$dir/set/images/scene_0005.png"
 expect 1 "scene_0005.png: broken PNG" "$vitscope" run "$dir/photos.yaml" --out "$dir/o"
 printf 'no image' >"$dir/set/images/scene_0005.png"
 expect 1 "scene_0005.png: neither PNG nor JPEG" "$vitscope" run "$dir/photos.yaml" --out "$dir/o"
-expect 3 "no PNG or JPEG images there" "$vitscope" run "$dir/photos.yaml" --out "$dir/o" --set data.analysis.images="$dir/set/*.bmp"
+expect 3 "no PNG, JPEG or WebP images there" "$vitscope" run "$dir/photos.yaml" --out "$dir/o" --set data.analysis.images="$dir/set/*.bmp"
 expect 2 "data.analysis is empty" "$vitscope" run "$dir/photos.yaml" --out "$dir/o" --set data.analysis.offset=9
 finish

@@ -1,4 +1,5 @@
-#include <stdio.h>
+/* PNG, JPEG and WebP, whole and their headers alone. */
+#include <stdlib.h>
 
 #include "image.h"
 #include "image_codec.h"
@@ -8,13 +9,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     vs_image image = { 0 };
     vs_error err = { 0 };
     if (vs_image_decode(&image, bytes, size, "fuzz", &err) == VS_OK) vs_image_release(&image);
-    FILE *file = size ? tmpfile() : NULL;
-    size_t width = 0, height = 0;
+    const vs_source source = vs_source_of_memory(bytes, size, "fuzz");
+    vs_image_header header;
     err = (vs_error){ 0 };
-    if (file && fwrite(bytes, 1, size, file) == size) {
-        rewind(file);
-        if (vs_image_size_of(file, "fuzz", &width, &height, &err) != VS_OK) width = 0;
-    }
-    if (file) (void)fclose(file);
+    if (vs_image_header_read(&source, &header, &err) == VS_OK && (header.orientation < 1 || header.orientation > 8)) abort();
     return 0;
 }

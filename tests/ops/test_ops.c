@@ -460,6 +460,36 @@ static void threads_do_not_change_bits(void **state) {
     drop(&alone);
 }
 
+/* What the library refuses, here for a row step below the columns, is told by what returns a status, and stays told. */
+static void a_product_that_was_not_computed_is_told(void **state) {
+    (void)state;
+    enum { N = 4 };
+    float x[N * N] = { 0 }, y[N * N] = { 0 }, host[N * N];
+    uint64_t counts[1] = { 0 };
+    const vs_mat good = vs_mat_of(x, N, N), bad = { x, N, N, N - 1 }, out = vs_mat_of(y, N, N);
+    vs_backend *be = NULL;
+    vs_error err = { 0 };
+    assert_int_equal(vs_backend_open(&be, "cpu", &err), VS_OK);
+    void *counters = be->ops->alloc_counts(be, 1);
+    assert_int_equal(be->ops->reserve(be, bad, good, out, &err), VS_ERR_INTERNAL);
+    assert_non_null(strstr(err.message, "backend cpu, in reserve: "));
+    err = (vs_error){ 0 };
+    assert_int_equal(be->ops->reserve(be, good, good, out, &err), VS_OK);
+    be->ops->linear(be, good, good, NULL, out);
+    assert_int_equal(be->ops->sync(be, &err), VS_OK); /* a trial is not work */
+    be->ops->linear(be, bad, good, NULL, out);
+    be->ops->linear(be, good, good, NULL, out);
+    for (size_t i = 0; i < 2; i++) {
+        err = (vs_error){ 0 };
+        assert_int_equal(be->ops->sync(be, &err), VS_ERR_INTERNAL);
+        assert_non_null(strstr(err.message, "backend cpu, in linear: the matrix library failed for a product of 4x4 by 4x4"));
+    }
+    assert_int_equal(be->ops->download(be, host, out, &err), VS_ERR_INTERNAL);
+    assert_int_equal(be->ops->read_counts(be, counters, 1, counts, &err), VS_ERR_INTERNAL);
+    be->ops->free(be, counters);
+    vs_backend_close(be);
+}
+
 int main(void) {
     static const char *const isas[] = { "scalar", "avx2", "avx512" };
     int failed = 0;
@@ -486,7 +516,8 @@ int main(void) {
                                             cmocka_unit_test(integer_products_are_exact),
                                             cmocka_unit_test(statistics),
                                             cmocka_unit_test(layout_operations),
-                                            cmocka_unit_test(threads_do_not_change_bits) };
+                                            cmocka_unit_test(threads_do_not_change_bits),
+                                            cmocka_unit_test(a_product_that_was_not_computed_is_told) };
         failed += cmocka_run_group_tests_name(isas[i], tests, NULL, NULL);
         for (int op = 0; op < OPS; op++)
             printf("%-8s %-12s worst use of the tolerance %5.1f %%  (%s)\n", isas[i], tolerance[op].name, 100 * worst[op],

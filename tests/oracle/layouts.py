@@ -211,7 +211,7 @@ HF_ATTENTION = {"attn.qkv": ["attention.q_proj", "attention.k_proj", "attention.
 HF_OUT = {"cls_token": "embeddings.cls_token", "pos_embed": "embeddings.position_embeddings", "patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
 
 
-def make_hf_dinov2(name, registers=False, swiglu=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-6):
+def make_hf_dinov2(name, registers=False, swiglu=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-6, save="folder"):
     import transformers as tf
     config, plain, full = ((tf.Dinov2WithRegistersConfig, tf.Dinov2WithRegistersModel, tf.Dinov2WithRegistersForImageClassification) if registers
                            else (tf.Dinov2Config, tf.Dinov2Model, tf.Dinov2ForImageClassification))
@@ -223,11 +223,11 @@ def make_hf_dinov2(name, registers=False, swiglu=False, width=128, depth=DEPTH, 
     out = {k: at + v for k, v in HF_OUT.items()}
     if registers:
         out["register_tokens"] = at + "embeddings.register_tokens"
-    return Layout(name, "hf_dinov2_with_registers" if registers else "hf_dinov2", randomize(m, 3), lambda i: f"{at}encoder.layer.{i}", parts, out, heads=heads, antialias=registers, save="folder",
+    return Layout(name, "hf_dinov2_with_registers" if registers else "hf_dinov2", randomize(m, 3), lambda i: f"{at}encoder.layer.{i}", parts, out, heads=heads, antialias=registers, save=save,
                   run=lambda m, x: m(x), swap=swap_hf)
 
 
-def make_hf_vit(name, deit=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-12):
+def make_hf_vit(name, deit=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-12, save="folder"):
     import transformers as tf
     config, plain, full = (tf.DeiTConfig, tf.DeiTModel, tf.DeiTForImageClassification) if deit else (tf.ViTConfig, tf.ViTModel, tf.ViTForImageClassification)
     c = config(hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, intermediate_size=4 * width, patch_size=16, image_size=image, layer_norm_eps=eps, **({"num_labels": classes} if classes else {}))
@@ -237,7 +237,7 @@ def make_hf_vit(name, deit=False, width=128, depth=DEPTH, heads=2, image=224, cl
     out = {k: at + v for k, v in HF_OUT.items()}
     if deit:
         out["dist_token"] = at + "embeddings.distillation_token"
-    return Layout(name, "hf_deit" if deit else "hf_vit", randomize(m, 4), lambda i: f"{at}layers.{i}", parts, out, patch=16, heads=heads, prefix=2 if deit else 1, save="folder",
+    return Layout(name, "hf_deit" if deit else "hf_vit", randomize(m, 4), lambda i: f"{at}layers.{i}", parts, out, patch=16, heads=heads, prefix=2 if deit else 1, save=save,
                   run=lambda m, x: m(x, interpolate_pos_encoding=True), swap=swap_hf)
 
 
@@ -266,7 +266,11 @@ def cases(full=False):
             lambda: make_timm("timm_wrapped", "timm_vit", patch=16, scale=False, save="pth", wrap=lambda s: {"epoch": 3, "state_dict": {"module." + k: v for k, v in s.items()}, "arch": "vit"}),
             lambda: make_hf_dinov2("hf_dinov2"), lambda: make_hf_dinov2("hf_registers", registers=True), lambda: make_hf_dinov2("hf_swiglu", swiglu=True),
             lambda: make_hf_dinov2("hf_classifier", classes=9, heads=4, eps=1e-5), lambda: make_hf_vit("hf_vit"), lambda: make_hf_vit("hf_vit_classifier", classes=9, eps=1e-7),
-            lambda: make_hf_vit("hf_deit", deit=True)]
+            lambda: make_hf_vit("hf_deit", deit=True),
+            # as torch.save(model.state_dict()) writes transformers 5's names
+            lambda: make_hf_dinov2("memory_dinov2", save="pth"), lambda: make_hf_dinov2("memory_registers", registers=True, save="pth"),
+            lambda: make_hf_dinov2("memory_swiglu", swiglu=True, save="pth"), lambda: make_hf_dinov2("memory_classifier", classes=9, save="pth"),
+            lambda: make_hf_vit("memory_vit", classes=9, save="pth"), lambda: make_hf_vit("memory_deit", deit=True, save="pth")]
     if full:
         true = [("s", 384, 12, 6), ("b", 768, 12, 12), ("l", 1024, 24, 16)]
         hubs = [lambda s=s: make_hub(f"full_hub_{s[0]}", width=s[1], depth=s[2], heads=s[3], image=518) for s in true]

@@ -318,6 +318,13 @@ class State:
     def quantize(self, name, x):
         return put_on(self.grids[name], x) if name in self.grids else x
 
+    def endless(self, name, x):
+        """The quantizer's steps without its ends; None where it has none."""
+        grid = self.grids[name]
+        if isinstance(grid, Token) or name.endswith("attn.p"):
+            return None
+        return put_on(grid._replace(qmin=-2**23, qmax=2**23), x)
+
 
 # ---------------------------------------------------------------- section 8: planting
 
@@ -475,6 +482,9 @@ def local_sqnr(model, state, name, x, y, operands, sums):
         out = model.apply(q[3] if kind == "attn.p" else model.probabilities(q[0], q[1]), q[2])
         sums["activation"].add(y, out)
         sums["both"].add(y, out)
+        q[i] = state.endless(name, operands[i])
+        if q[i] is not None:
+            sums["unclipped"].add(y, model.apply(model.probabilities(q[0], q[1]), q[2]))
         return
     xs = state.divide(name, x)
     xq, bias = state.quantize(name, xs), model.bias(name)
@@ -482,6 +492,9 @@ def local_sqnr(model, state, name, x, y, operands, sums):
     sums["weight"].add(y, F.linear(xs, state.wq[name], bias))
     sums["activation"].add(y, F.linear(xq, state.ws[name], bias))
     sums["both"].add(y, F.linear(xq, state.wq[name], bias))
+    xe = state.endless(name, xs)
+    if xe is not None:
+        sums["unclipped"].add(y, F.linear(xe, state.ws[name], bias))
 
 
 # ---------------------------------------------------------------- section 6
@@ -567,7 +580,7 @@ def study(config, checkpoint, dtype=torch.float64, say=lambda s: None):
     pixels, _ = scenes("analysis", analyze.get("images", 8))
     grid_w = pixels[0].shape[3] // model.patch
     names = model.rows
-    columns = ("weight", "activation", "both", "input_tensor")
+    columns = ("weight", "activation", "both", "input_tensor", "unclipped")
     local = {(n, r): {c: Sqnr() for c in columns} for n in names for r in recipes}
     cumulative = {(n, s): Sqnr() for n in names for s in states}
     output = {s: Sqnr() for s in states}

@@ -12,10 +12,15 @@
 
 static void print_tensor(const vs_tensor_entry *t) {
     vs_sha256 sha;
-    uint8_t digest[32];
+    uint8_t digest[32], piece[4096];
     char hex[65];
     vs_sha256_init(&sha);
-    vs_sha256_update(&sha, t->bytes, t->size);
+    for (size_t at = 0; at < t->size; at += sizeof piece) {
+        const size_t n = t->size - at < sizeof piece ? t->size - at : sizeof piece;
+        vs_error err = { 0 };
+        if (vs_tensor_read(t, at, n, piece, &err) != VS_OK) exit(1);
+        vs_sha256_update(&sha, piece, n);
+    }
     vs_sha256_final(&sha, digest);
     vs_hex(digest, sizeof digest, hex);
     printf("%s\t%s\t", t->name, t->dtype_name);
@@ -33,7 +38,6 @@ static vs_status load_all(const vs_tensorfile *f, vs_error *err) {
         const vs_tensor_entry *t = vs_tensorfile_at(f, i);
         copies[i] = vs_calloc(t->count ? t->count : 1, sizeof **copies);
         status = copies[i] ? vs_tensor_to_f32(t, copies[i], err) : vs_fail(err, VS_ERR_NOMEM, "no memory");
-        vs_tensorfile_forget(f, t);
         if (status == VS_OK && t->count) sum += (double)copies[i][t->count - 1];
     }
     if (status == VS_OK) printf("%.9g\n", sum);

@@ -14,8 +14,10 @@ static const char *const text =
     "  - {name: other_set, data: {calibration: {scenes: {count: 4}}}}\n"
     "  - {name: planted, model: {plant: [{kind: spike}]}}\n"
     "  - {name: planted_on_more, model: {plant: [{kind: spike}]}, data: {calibration: {scenes: {count: 4}}}}\n"
-    "  - {name: planted_bits, model: {plant: [{kind: spike}]}, recipe: {bits: {inputs: 4}}}\n";
-enum { PLAIN, BITS, OTHER_SET, PLANTED, PLANTED_ON_MORE, PLANTED_BITS, RUNS };
+    "  - {name: planted_bits, model: {plant: [{kind: spike}]}, recipe: {bits: {inputs: 4}}}\n"
+    "  - {name: probabilities, recipe: {p: u8}}\n"
+    "  - {name: planted_probabilities, model: {plant: [{kind: spike}]}, recipe: {p: u8}}\n";
+enum { PLAIN, BITS, OTHER_SET, PLANTED, PLANTED_ON_MORE, PLANTED_BITS, PROBABILITIES, PLANTED_PROBABILITIES, RUNS };
 
 static vs_cache *create(vs_batch *b) {
     vs_error err = { 0 };
@@ -37,7 +39,7 @@ static void equal_parts_are_shared(void **state) {
     (void)state;
     vs_batch b;
     vs_cache *cache = create(&b);
-    static const bool model[RUNS] = { [PLAIN] = true, [BITS] = true, [PLANTED] = true },
+    static const bool model[RUNS] = { [PLAIN] = true, [BITS] = true, [OTHER_SET] = true, [PLANTED] = true },
                       calibration[RUNS] = { [PLAIN] = true, [PLANTED] = true },
                       maps[RUNS] = { [PLAIN] = true, [BITS] = true, [PLANTED] = true };
     for (size_t i = 0; i < RUNS; i++) {

@@ -221,7 +221,7 @@ static void every_chart_is_drawn(void **state) {
     study *s = build();
     vs_chart_job job = job_of(s, NULL);
     vs_error err = { 0 };
-    if (vs_charts_draw(&job, &err) != VS_OK) fail_msg("%s", err.message);
+    if (vs_charts_draw(&job, false, &err) != VS_OK) fail_msg("%s", err.message);
     assert_false(job.missing);
     assert_int_equal(job.pictures, 2 * ALL);
     for (size_t i = 0; i < ALL; i++) {
@@ -247,7 +247,7 @@ static void without_gnuplot_scripts_stay(void **state) {
     study *s = build();
     vs_chart_job job = job_of(s, "/nonexistent/gnuplot");
     vs_error err = { 0 };
-    assert_int_equal(vs_charts_draw(&job, &err), VS_OK);
+    assert_int_equal(vs_charts_draw(&job, false, &err), VS_OK);
     assert_true(job.missing);
     assert_int_equal(job.pictures, 0);
     for (size_t i = 0; i < ALL; i++) {
@@ -456,11 +456,11 @@ static void norms_part_the_tokens(void **state) {
 static void a_stop_ends_drawing(void **state) {
     (void)state;
     study *s = build();
-    const volatile sig_atomic_t stop = 1;
+    vs_stop stop = true;
     vs_chart_job job = job_of(s, "/nonexistent/gnuplot");
     vs_error err = { 0 };
     job.stop = &stop;
-    check_error(vs_charts_draw(&job, &err), &err, VS_ERR_INTERRUPTED, "interrupted");
+    check_error(vs_charts_draw(&job, false, &err), &err, VS_ERR_INTERRUPTED, "interrupted");
     assert_null(take("sqnr.gp"));
     destroy(s);
 }

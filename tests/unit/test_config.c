@@ -292,7 +292,7 @@ static void overrides_are_told_apart(void **state) {
     const vs_override unbuilt[] = { { "states=[fp32, sqph]" }, { "name=abc" } };
     err = (vs_error){ 0 };
     assert_int_equal(vs_config_parse(&c, head, strlen(head), "c.yaml", unbuilt, 2, &err), VS_OK);
-    assert_int_equal(vs_config_check_built(c, &err), VS_ERR_UNSUPPORTED);
+    assert_int_equal(vs_config_check_built(c, &err), VS_ERR_CONFIG);
     assert_string_equal(err.message, "--set states=[fp32, sqph]: state sqph is not built yet");
     char place[100];
     assert_string_equal(vs_config_place(c, vs_config_mark(c, "name"), place, sizeof place), "--set name=abc");
@@ -358,7 +358,7 @@ static void unbuilt_things_are_named(void **state) {
         vs_error err;
         snprintf(text, sizeof text, "%s%s", head, cases[i].tail);
         assert_int_equal(parse(&c, text, NULL, &err), VS_OK);
-        check_error(vs_config_check_built(c, &err), &err, VS_ERR_UNSUPPORTED, cases[i].message);
+        check_error(vs_config_check_built(c, &err), &err, VS_ERR_CONFIG, cases[i].message);
         vs_config_free(c);
     }
     vs_config *c = NULL;

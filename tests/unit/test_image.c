@@ -57,7 +57,8 @@ static void broken_images_are_refused(void **state) {
     const uint8_t jpeg[] = { 0xff, 0xd8, 0xff, 0xe0, 0, 16, 'J', 'F' };
     check_error(vs_image_decode(&image, jpeg, sizeof jpeg, "x.jpg", &err), &err, VS_ERR_FORMAT, "x.jpg: broken JPEG");
     err = (vs_error){ 0 };
-    check_error(vs_label_decode(&image, jpeg, sizeof jpeg, "x.jpg", &err), &err, VS_ERR_FORMAT, "must be a PNG");
+    const uint8_t whole[] = { 0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0, 0xff, 0xd9 };
+    check_error(vs_label_decode(&image, whole, sizeof whole, "x.jpg", &err), &err, VS_ERR_FORMAT, "must be a PNG");
     free(bytes);
 }
 
@@ -108,21 +109,21 @@ static void lists_and_folders(void **state) {
         const char *text = i == 2 ? "# list\n  b.PNG \n\na.jpg\nb.PNG" : "x";
         assert_int_equal(vs_write_file(path, text, strlen(text), &err), VS_OK);
     }
-    assert_int_equal(vs_filelist_make(&list, dir, &err), VS_OK);
+    assert_int_equal(vs_filelist_make(&list, dir, NULL, 0, &err), VS_OK);
     assert_int_equal(list.count, 2);
     assert_non_null(strstr(list.paths[0], "/a.jpg"));
     vs_filelist_release(&list);
-    assert_int_equal(vs_filelist_make(&list, path, &err), VS_OK); /* the list: sorted, once each */
+    assert_int_equal(vs_filelist_make(&list, path, NULL, 0, &err), VS_OK); /* the list: sorted, once each */
     assert_int_equal(list.count, 2);
     vs_filelist_release(&list);
     snprintf(path, sizeof path, "%s/*.jpg", dir);
-    assert_int_equal(vs_filelist_make(&list, path, &err), VS_OK);
+    assert_int_equal(vs_filelist_make(&list, path, NULL, 0, &err), VS_OK);
     assert_int_equal(list.count, 1);
     vs_filelist_release(&list);
     snprintf(path, sizeof path, "%s/*.bmp", dir);
-    check_error(vs_filelist_make(&list, path, &err), &err, VS_ERR_NOTFOUND, "no PNG or JPEG");
+    check_error(vs_filelist_make(&list, path, NULL, 0, &err), &err, VS_ERR_NOTFOUND, "no PNG, JPEG or WebP");
     err = (vs_error){ 0 };
-    check_error(vs_filelist_make(&list, "/nonexistent/images", &err), &err, VS_ERR_NOTFOUND, "/nonexistent/images");
+    check_error(vs_filelist_make(&list, "/nonexistent/images", NULL, 0, &err), &err, VS_ERR_NOTFOUND, "/nonexistent/images");
     char *label = NULL;
     assert_int_equal(vs_label_path("labels", "x/y/photo.one.jpg", &label, &err), VS_OK);
     assert_string_equal(label, "labels/photo.one.png");

@@ -268,7 +268,7 @@ static void wrong_files_are_refused(void **state) {
           VS_ERR_FORMAT,
           "mlp.weights_in.weight' is missing or no matrix" },
         { { HF, .reshape = "projection.weight" }, { 0 }, VS_ERR_FORMAT, "expected [width, 3, patch, patch]" },
-        { { .family = HUB, .prefix_rows = 1, .extra = "norm_pre.weight" }, { 0 }, VS_ERR_UNSUPPORTED, "CLIP" },
+        { { .family = HUB, .prefix_rows = 1, .extra = "norm_pre.weight" }, { 0 }, VS_ERR_FORMAT, "CLIP" },
         { { HF }, { .layout = "timm_vit" }, VS_ERR_FORMAT, "this is no timm_vit checkpoint" },
         { { HF }, { .layout = "timm" }, VS_ERR_CONFIG, "there is no layout 'timm'; known: dinov3_hub, " },
         { { HF, .extra = "decode_head.conv_seg.weight" }, { 0 }, VS_OK, NULL },
@@ -290,21 +290,168 @@ static void wrong_files_are_refused(void **state) {
     }
 }
 
-static void a_teacher_goes_before_a_student(void **state) {
+/* Two backbones in one file: whose layers are read, or why none. */
+static void backbones_have_an_order(void **state) {
     (void)state;
-    static const char *const prefixes[][3] = {
-        { "student.backbone.", "teacher.backbone.", "teacher.backbone.blocks.1.attn.proj" },
-        { "teacher.backbone.", "student.backbone.", "teacher.backbone.blocks.1.attn.proj" },
-        { "model.", "model_ema.", "model_ema.blocks.1.attn.proj" },
-        { "student.", "", "blocks.1.attn.proj" },
-        { "a.", "b.", "a.blocks.1.attn.proj" }
+    static const struct {
+        const char *one, *other, *wanted, *proj, *message;
+    } cases[] = {
+        { "student.backbone.", "teacher.backbone.", NULL, "teacher.backbone.blocks.1.attn.proj", NULL },
+        { "teacher.backbone.", "student.backbone.", NULL, "teacher.backbone.blocks.1.attn.proj", NULL },
+        { "teacher.backbone.", "student.backbone.", "student.backbone", "student.backbone.blocks.1.attn.proj", NULL },
+        { "gram_teacher.backbone.", "teacher.backbone.", NULL, "teacher.backbone.blocks.1.attn.proj", NULL },
+        { "gram_teacher.", "student.", NULL, "student.blocks.1.attn.proj", NULL },
+        { "teacher.", "model_ema.", NULL, "model_ema.blocks.1.attn.proj", NULL },
+        { "model.", "model_ema.module.", NULL, "model_ema.module.blocks.1.attn.proj", NULL },
+        { "state_dict.", "state_dict_ema.", NULL, "state_dict_ema.blocks.1.attn.proj", NULL },
+        { "student.", "", NULL, "blocks.1.attn.proj", NULL },
+        { "student.", "", "student.", "student.blocks.1.attn.proj", NULL },
+        { "student.", "", ".", "blocks.1.attn.proj", NULL },
+        { "a.", "b.", NULL, NULL, "2 backbones, none before the other: 'a' (timm_vit, width 64), 'b' (timm_vit, width 64)" },
+        { "schema.", "tower.", NULL, NULL, "2 backbones, none before the other" }, /* "ema" inside a word */
+        { "a.", "b.", "b", "b.blocks.1.attn.proj", NULL },
+        { "a.", "b.", "c", NULL, "there is no backbone below 'c'; there are: 'a' (timm_vit, width 64), 'b'" },
     };
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_model *m = NULL;
         vs_error err;
-        const recipe r = { .family = TIMM, .prefix_rows = 1, .prefix = prefixes[i][0], .second = prefixes[i][1] };
+        const recipe r = { .family = TIMM, .prefix_rows = 1, .prefix = cases[i].one, .second = cases[i].other };
+        const vs_status status = load(&r, &(vs_model_options){ .prefix = cases[i].wanted }, &m, &err);
+        if (cases[i].message) {
+            check_error(status, &err, cases[i].wanted ? VS_ERR_CONFIG : VS_ERR_FORMAT, cases[i].message);
+            continue;
+        }
+        if (status != VS_OK) fail_msg("case %zu: %s", i, err.message);
+        assert_string_equal(m->blocks[1].proj.fqn[0], cases[i].proj);
+        for (size_t t = 0; t < m->tensor_count; t++) assert_true(m->tensors[t].used != (m->tensors[t].reason != NULL));
+        vs_model_free(m);
+    }
+}
+
+/* The second backbone lacks a tensor of its blocks: another model. */
+static void unequal_backbones_need_a_choice(void **state) {
+    (void)state;
+    vs_model *m = NULL;
+    vs_error err;
+    const recipe r = {
+        .family = TIMM, .prefix_rows = 1, .prefix = "teacher.", .second = "student.", .drop = "student.blocks.1.norm2.bias"
+    };
+    check_error(load(&r, &(vs_model_options){ 0 }, &m, &err), &err, VS_ERR_FORMAT, "2 backbones, of unequal shapes");
+    assert_int_equal(load(&r, &(vs_model_options){ .prefix = "teacher" }, &m, &err), VS_OK);
+    vs_model_free(m);
+}
+
+/* What stands inside the model is used, has no effect, or is refused by name. */
+static void every_tensor_is_accounted_for(void **state) {
+    (void)state;
+    static const struct {
+        const char *prefix, *extra, *message;
+    } cases[] = {
+        { "", "blocks.0.attn.q_norm.weight", "blocks hold attn.q_norm, which is not built: norms of q and k" },
+        { "", "blocks.1.attn.qkv.lora_A.default.weight", "blocks hold attn.qkv.lora_A.default, which is not built: LoRA" },
+        { "", "blocks.1.adapter.down.weight", "blocks hold adapter.down, which is not built: adapters" },
+        { "backbone.", "backbone.blocks.1.adapter.down.weight", "blocks hold adapter.down" },
+        { "", "blocks.0.ls3.gamma", "blocks hold ls3.gamma, which is not built: LayerScale of another kind" },
+        { "", "blocks.0.attn.relative_position_bias_table", "relative positions" },
+        { "", "blocks.0.something.weight", "blocks hold something, which is not built; 'model.allow_unused'" },
+        { "", "blocks.02.norm1.weight", "the model holds blocks.02.norm1, which is not built" },
+        { "", "fc_norm.weight", "the model holds fc_norm, which is not built: an average-pool head" },
+        { "", "rel_pos_bias.table", "relative positions" },
+        { "", "prompt_embeddings", "prompt tokens" },
+        { "backbone.", "prompt_embeddings", "the model holds prompt_embeddings" }, /* from outside, too */
+        { "backbone.", "lora_A.0.weight", "LoRA" },
+        { "", "something.weight", "the model holds something, which is not built" },
+        { "backbone.", "something.weight", NULL },
+        { "", "mask_token", NULL },
+        { "", "head_dist.weight", NULL },
+        { "", "decoder_blocks.0.norm1.weight", NULL },
+        { "", "optimizer.state.0.exp_avg", NULL },
+        { "", "student.head.weight", NULL },
+        { "", "text.blocks.0.norm1.weight", NULL },
+    };
+    static const char *const all[] = { "something*", "*" };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        const recipe r = { .family = TIMM, .prefix_rows = 1, .prefix = cases[i].prefix, .extra = cases[i].extra };
+        const vs_status status = load(&r, &(vs_model_options){ 0 }, &m, &err);
+        if (!cases[i].message) {
+            if (status != VS_OK) fail_msg("%s: %s", cases[i].extra, err.message);
+            vs_model_free(m);
+            continue;
+        }
+        check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+        assert_int_equal(load(&r, &(vs_model_options){ .allow_unused = all, .allow_unused_count = 2 }, &m, &err), VS_OK);
+        char *taken = vs_model_taken(m);
+        assert_non_null(strstr(taken, "(model.allow_unused)"));
+        assert_non_null(strstr(taken, cases[i].extra));
+        free(taken);
+        vs_model_free(m);
+    }
+}
+
+/* Wrappers of training code stand anywhere; names in results are the file's own. */
+static void wrappers_do_not_matter(void **state) {
+    (void)state;
+    static const char *const wrapped[] = { "module.", "_orig_mod.", "model._orig_mod.module.",
+                                           "_forward_module.a._fsdp_wrapped_module." };
+    for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        char want[128];
+        const recipe r = { .family = TIMM, .prefix_rows = 1, .prefix = wrapped[i] };
         assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
-        assert_string_equal(m->blocks[1].proj.fqn[0], prefixes[i][2]);
+        snprintf(want, sizeof want, "%sblocks.1.attn.proj", wrapped[i]);
+        assert_string_equal(m->blocks[1].proj.fqn[0], want);
+        vs_model_free(m);
+    }
+    char name[] = "module.blocks.0._checkpoint_wrapped_module.norm1.module";
+    vs_strip_wrappers(name, name);
+    assert_string_equal(name, "blocks.0.norm1.module"); /* a tensor's own name is no wrapper */
+}
+
+/* Of the model as a user would miss it: a block, or its first norm. */
+static void blocks_have_no_gaps(void **state) {
+    (void)state;
+    static const struct {
+        const char *extra, *drop, *message;
+    } cases[] = { { "blocks.3.norm1.weight", NULL, "block 2 is missing, block 3 is there" },
+                  { "blocks.1000000.norm1.weight", NULL, "the model holds blocks.1000000.norm1" },
+                  { "blocks.999999.norm1.weight", NULL, "block 2 is missing, block 999999 is there" },
+                  { NULL, "blocks.0.norm1.weight", "1 tensor is missing, the first is 'blocks.0.norm1.weight'" },
+                  { NULL, "blocks.1.norm1.weight", "1 tensor is missing, the first is 'blocks.1.norm1.weight'" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        const recipe r = { .family = TIMM, .prefix_rows = 1, .extra = cases[i].extra, .drop = cases[i].drop };
+        check_error(load(&r, &(vs_model_options){ 0 }, &m, &err), &err, VS_ERR_FORMAT, cases[i].message);
+    }
+}
+
+/* A head that does not fit is left out, and said; the user may want none. */
+static void heads_never_block_a_backbone(void **state) {
+    (void)state;
+    static const struct {
+        const char *extra, *reshape;
+        bool none;
+        const char *linear, *note;
+    } cases[] = { { "head.weight", NULL, false, "head", NULL },
+                  { "head.weight", NULL, true, NULL, NULL },
+                  { "head.weight", "head.weight", false, NULL, "classifier 'head' reads 7 channels" },
+                  { "text.classifier.weight", NULL, false, NULL, NULL },
+                  { "auxiliary_head.conv_seg.weight", NULL, false, NULL, NULL },
+                  { "decode_head.conv_seg.weight", NULL, false, "decode_head.conv_seg", NULL },
+                  { "student.classifier.weight", NULL, false, NULL, NULL } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err;
+        const recipe r = { .family = TIMM, .prefix_rows = 1, .extra = cases[i].extra, .reshape = cases[i].reshape };
+        if (load(&r, &(vs_model_options){ .no_head = cases[i].none }, &m, &err) != VS_OK)
+            fail_msg("case %zu: %s", i, err.message);
+        assert_int_equal(m->arch.head != VS_HEAD_NONE, cases[i].linear != NULL);
+        if (cases[i].linear) assert_string_equal(m->head.fqn[0], cases[i].linear);
+        assert_int_equal(m->head_note != NULL, cases[i].note != NULL);
+        if (cases[i].note) assert_non_null(strstr(m->head_note, cases[i].note));
         vs_model_free(m);
     }
 }
@@ -358,7 +505,7 @@ static void config_json_wins(void **state) {
         { "{\"model_type\": \"dinov2\", \"hidden_size\": 128}", VS_ERR_FORMAT,
           "config.json says hidden_size 128, the tensors have 64" },
         { "{\"model_type\": \"dinov2\", \"num_hidden_layers\": 3}", VS_ERR_FORMAT, "num_hidden_layers 3, the tensors have 2" },
-        { "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu_new\"}", VS_ERR_UNSUPPORTED, "hidden_act 'gelu_new'" },
+        { "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu_new\"}", VS_ERR_FORMAT, "hidden_act 'gelu_new'" },
         { "{\"model_type\": \"dinov2\", \"num_attention_heads\": 7}", VS_ERR_CONFIG, "set model.heads" },
     };
     const recipe r = { .family = HF_DINOV2, .prefix_rows = 1, .scale = true };
@@ -376,6 +523,137 @@ static void config_json_wins(void **state) {
         vs_model_free(m);
     }
     unlink(config);
+}
+
+/* Whose sections, whose words. */
+static void configs_of_all_kinds(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t heads, width;
+        const char *kind, *pool, *message;
+    } cases[] = {
+        { "{\"model_type\": \"dpt\", \"hidden_size\": 768, \"num_attention_heads\": 12, \"backbone_config\": {\"model_type\": "
+          "\"dinov2\", "
+          "\"hidden_size\": 64, \"num_attention_heads\": 2}}",
+          2, 64, "dinov2", "", NULL },
+        { "{\"model_type\": \"vision-encoder-decoder\", \"encoder\": {\"model_type\": \"deit\", \"num_attention_heads\": 3}}", 3,
+          0, "deit", "", NULL },
+        { "{\"model_type\": \"beit\", \"backbone_config\": null}", 0, 0, "beit", "", NULL },
+        { "{\"model_type\": \"vit\", \"patch_size\": [4, 4]}", 0, 0, "vit", "", NULL },
+        { "{\"model_type\": \"vit\", \"patch_size\": [4, 8]}", 0, 0, NULL, NULL, "patch_size must be a whole number" },
+        { "{\"model_type\": \"dinov3_vit\", \"rope_parameters\": {\"rope_type\": \"dynamic\"}}", 0, 0, NULL, NULL,
+          "rope_type 'dynamic'" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"num_heads\": 2, \"embed_dim\": 64, \"pre_norm\": null}, "
+          "\"global_pool\": \"avg\"}",
+          2, 64, "vit_x", "avg", NULL },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"rope_type\": \"mixed\"}}", 0, 0, NULL, NULL,
+          "model_args.rope_type is not known" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"dynamic_img_pad\": true}}", 0, 0, NULL, NULL,
+          "model_args.dynamic_img_pad" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"norm_layer\": \"rmsnorm\"}}", 0, 0, NULL, NULL,
+          "model_args.norm_layer" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_layout_config c;
+        vs_error err = { 0 };
+        const vs_status status = vs_layout_config_read(&c, cases[i].text, "p", &err);
+        if (cases[i].message) {
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+            continue;
+        }
+        assert_int_equal(status, VS_OK);
+        assert_int_equal(c.heads, cases[i].heads);
+        assert_int_equal(c.width, cases[i].width);
+        assert_string_equal(c.architecture[0] ? c.architecture : c.model_type, cases[i].kind);
+        assert_string_equal(c.pool, cases[i].pool);
+    }
+}
+
+/* A model that its own config.json calls otherwise than its tensors look, and the user's word against it. */
+static void unbuilt_kinds_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        { "{\"architecture\": \"vit_base_patch16_224\"}", NULL },
+        { "{\"architecture\": \"deit3_small_patch16_224\"}", NULL },
+        { "{\"architecture\": \"vit_large_patch14_reg4_dinov2\"}", NULL },
+        { "{\"model_type\": \"vit\"}", NULL },
+        { "{\"architecture\": \"vit_small_patch16_rope_ape_224\"}", "rotary positions on top of learned ones" },
+        { "{\"architecture\": \"eva02_enormous_patch14_clip_224\"}", "norms behind attention and MLP" },
+        { "{\"architecture\": \"vit_base_patch16_clip_quickgelu_224\"}", "another activation" },
+        { "{\"architecture\": \"my_own_vit\"}", "architecture 'my_own_vit', which is not built; 'model.layout'" },
+        { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"act_layer\": \"gelu_tanh\"}}",
+          "'gelu_tanh'; only 'gelu'" },
+        { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"embed_dim\": 65}}",
+          "embed_dim 65, the tensors have 64" },
+        { "{\"model_type\": \"yolos\"}", "model_type 'yolos', which is not built" },
+        { "{\"model_type\": \"vit\", \"hidden_act\": \"quick_gelu\"}", "'quick_gelu'" },
+    };
+    char config[300];
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    const recipe r = { .family = TIMM, .prefix_rows = 1 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err = { 0 };
+        assert_int_equal(vs_write_file(config, cases[i].text, strlen(cases[i].text), &err), VS_OK);
+        const vs_status status = load(&r, &(vs_model_options){ 0 }, &m, &err);
+        if (cases[i].message)
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+        else if (status != VS_OK)
+            fail_msg("%s: %s", cases[i].text, err.message);
+        vs_model_free(m);
+        if (!cases[i].message || !strstr(cases[i].message, "which is not built")) continue;
+        assert_int_equal(load(&r, &(vs_model_options){ .layout = "timm_vit" }, &m, &err), VS_OK);
+        vs_model_free(m);
+    }
+    unlink(config);
+}
+
+/* Means and deviations on the 0-255 scale, whoever writes them how. */
+static void inputs_of_all_kinds(void **state) {
+    (void)state;
+    static const struct {
+        const char *config, *processor;
+        double mean, std; /* of the second colour */
+        size_t width;
+        const char *message;
+    } cases[] = {
+        { NULL, NULL, 0, 0, 0, NULL },
+        { "{\"model_type\": \"vit\", \"mean\": [9, 9, 9]}", NULL, 0, 0, 0, NULL },
+        { "{\"architecture\": \"a\", \"pretrained_cfg\": {\"mean\": [0.5, 0.4, 0.5], \"std\": [0.5, 0.2, 0.5], \"input_size\": "
+          "[3, 28, 14]}}",
+          NULL, 102, 51, 14, NULL },
+        { "{\"architecture\": \"a\", \"mean\": [0, 0.4, 0], \"std\": [1, 0.2, 1]}", NULL, 102, 51, 0, NULL },
+        { NULL, "{\"image_mean\": [0.5, 0.4, 0.5], \"image_std\": [0.5, 0.2, 0.5], \"size\": {\"height\": 8, \"width\": 4}}", 102,
+          51, 4, NULL },
+        { NULL, "{\"image_mean\": 0.4, \"image_std\": 0.2, \"size\": 8}", 102, 51, 8, NULL },
+        { NULL, "{\"image_mean\": [1, 102, 1], \"image_std\": [1, 51, 1], \"do_rescale\": false}", 102, 51, 0, NULL },
+        { NULL, "{\"image_mean\": [1, 0.4, 1], \"image_std\": [1, 0.2, 1], \"rescale_factor\": 0.5}", 0.8, 0.4, 0, NULL },
+        { NULL, "{\"do_normalize\": false, \"image_mean\": [9, 9, 9]}", 0, 255, 0, NULL },
+        { NULL, "{\"image_mean\": [0.5, 0.5], \"image_std\": [0.5, 0.5, 0.5]}", 0, 0, 0, "image_mean must be three numbers" },
+        { NULL, "{\"image_mean\": [0.5, 0.5, \"a\"], \"image_std\": [0.5, 0.5, 0.5]}", 0, 0, 0,
+          "image_mean must be three numbers" },
+        { NULL, "{\"image_mean\": [0.5, 0.5, 0.5], \"image_std\": [0.5, 0, 0.5]}", 0, 0, 0, "image_std must be above 0" },
+        { NULL, "{\"image_mean\": [1, 1, 1], \"image_std\": [1, 1, 1], \"rescale_factor\": 0}", 0, 0, 0, "rescale_factor" },
+        { NULL, "[]", 0, 0, 0, "preprocessor_config.json: no JSON object" },
+        { "{\"architecture\": \"a\", \"mean\": [0.5], \"std\": [0.5, 0.5, 0.5]}", NULL, 0, 0, 0, "mean must be three numbers" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_input in;
+        vs_error err = { 0 };
+        const vs_status status = vs_input_parse(&in, cases[i].config, cases[i].processor, "p", &err);
+        if (cases[i].message) {
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+            continue;
+        }
+        assert_int_equal(status, VS_OK);
+        assert_int_equal(in.from != NULL, cases[i].std > 0);
+        check_close(in.mean[1], cases[i].mean, 1e-9);
+        check_close(in.std[1], cases[i].std, 1e-9);
+        assert_int_equal(in.width, cases[i].width);
+    }
 }
 
 static int set_up(void **state) {
@@ -399,7 +677,15 @@ int main(void) {
         cmocka_unit_test(wrong_files_are_refused),
         cmocka_unit_test(shapes_alone_list_what_is_missing),
         cmocka_unit_test(config_json_wins),
-        cmocka_unit_test(a_teacher_goes_before_a_student),
+        cmocka_unit_test(backbones_have_an_order),
+        cmocka_unit_test(unequal_backbones_need_a_choice),
+        cmocka_unit_test(every_tensor_is_accounted_for),
+        cmocka_unit_test(wrappers_do_not_matter),
+        cmocka_unit_test(blocks_have_no_gaps),
+        cmocka_unit_test(heads_never_block_a_backbone),
+        cmocka_unit_test(configs_of_all_kinds),
+        cmocka_unit_test(unbuilt_kinds_are_refused),
+        cmocka_unit_test(inputs_of_all_kinds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

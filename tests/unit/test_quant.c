@@ -79,6 +79,45 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Two heads: inside the ends the same bits, beyond them rounding alone. */
+static void grids_without_ends(void **state) {
+    (void)state;
+    enum { COLS = 4, ROWS = 3 };
+    const double x[ROWS][COLS] = { { 0.26, -0.74, 3.1, -2.2 }, { 5.03, -61.37, 300.4, 0.6 }, { 1e6 + 0.25, -1e6, 0, -7 } };
+    vs_error err = { 0 };
+    vs_backend *be = NULL;
+    assert_int_equal(vs_backend_open(&be, "ref", &err), VS_OK);
+    vs_grid grids[] = { vs_grid_make(VS_SCHEME_ASYMMETRIC, (vs_range){ -1, 4.1 }, 8),
+                        vs_grid_make(VS_SCHEME_SYMMETRIC, (vs_range){ -8, 12.7 }, 8) };
+    vs_range ranges[] = { { -1, 4.1 }, { -8, 50.8 } };
+    vs_site site = { .quantized = true, .scheme = VS_SCHEME_ASYMMETRIC, .grids = grids, .ranges = ranges, .grid_count = 2 };
+    double ended[ROWS][COLS], endless[ROWS][COLS];
+    const vs_mat in = { (void *)(uintptr_t)x, ROWS, COLS, COLS };
+    vs_site_quantize(be, &site, in, (vs_mat){ ended, ROWS, COLS, COLS }, 1, NULL);
+    vs_site_quantize_endless(be, &site, in, (vs_mat){ endless, ROWS, COLS, COLS }, 1);
+    for (size_t c = 0; c < COLS; c++) assert_true(endless[0][c] == ended[0][c]);
+    for (size_t i = 0; i < (size_t)ROWS * COLS; i++) {
+        const double half = (double)grids[i % COLS / 2].scale / 2;
+        if (fabs(x[i / COLS][i % COLS]) < 1e5) check_close(endless[i / COLS][i % COLS], x[i / COLS][i % COLS], half * (1 + 1e-9));
+    }
+    check_close(endless[2][0], (double)((1 << 23) - 50) * (double)grids[0].scale, 1e-9); /* the farthest code */
+    assert_true(ended[1][2] < 12.8 && ended[1][1] >= -1.01);
+    vs_backend_close(be);
+    for (vs_scheme s = VS_SCHEME_ASYMMETRIC; s <= VS_SCHEME_UNIT; s++) {
+        site.scheme = s;
+        assert_int_equal(vs_site_has_ends(&site), s != VS_SCHEME_TOKEN && s != VS_SCHEME_UNIT);
+    }
+    site.quantized = false;
+    assert_false(vs_site_has_ends(&site));
+    assert_int_equal(vs_site_tightest(&site), 1); /* 50.8 on a grid to 12.7 */
+    check_close(vs_grid_overshoot(&grids[1], ranges[1]), 4, 1e-6);
+    check_close(vs_grid_overshoot(&grids[0], (vs_range){ -2.5, 4 }), 2.5, 1e-6);
+    check_close(vs_grid_overshoot(&grids[0], (vs_range){ 2, 3 }), 1, 0);
+    const vs_grid positive = vs_grid_asymmetric(0, 5, 8);
+    assert_true(isinf(vs_grid_overshoot(&positive, (vs_range){ -0.1, 4 })));
+    check_close(vs_grid_overshoot(&positive, (vs_range){ 0, 10 }), 2, 1e-6);
+}
+
 static void fill_counts(vs_scheme scheme, vs_range r, const double *x, uint64_t *counts) {
     const vs_range span = vs_observer_span(scheme, r);
     memset(counts, 0, VS_OBSERVER_BINS * sizeof *counts);
@@ -188,8 +227,9 @@ static void observed_mse(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(asymmetric_grids),     cmocka_unit_test(symmetric_grids),
-                                        cmocka_unit_test(smoothing_factors),    cmocka_unit_test(schemes),
-                                        cmocka_unit_test(observed_percentiles), cmocka_unit_test(observed_mse) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(asymmetric_grids),   cmocka_unit_test(symmetric_grids),
+                                        cmocka_unit_test(smoothing_factors),  cmocka_unit_test(schemes),
+                                        cmocka_unit_test(grids_without_ends), cmocka_unit_test(observed_percentiles),
+                                        cmocka_unit_test(observed_mse) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,9 +69,9 @@ static void good_shards(void **state) {
     for (size_t i = 0; i < 3; i++) {
         const vs_tensor_entry *t = vs_tensorfile_at(f, i);
         assert_string_equal(t->name, names[i]);
-        assert_int_equal(t->bytes[0], names[i][0]);
-        vs_tensorfile_forget(f, t);
-        assert_int_equal(t->bytes[0], names[i][0]);
+        char first = 0;
+        assert_int_equal(vs_tensor_read(t, 0, 1, &first, &err), VS_OK);
+        assert_int_equal(first, names[i][0]);
     }
     assert_string_equal(vs_tensorfile_meta_at(f, 0)->value, "pt");
     char got[65], wanted[65];

@@ -1,3 +1,6 @@
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "check.h"
 #include "util.h"
 
@@ -117,7 +120,54 @@ static void a_full_disk_is_said(void **state) {
     check_error(vs_write_file(path, "some bytes", 10, &err), &err, VS_ERR_IO, "No space left on device");
     assert_non_null(strstr(err.message, path));
     assert_int_not_equal(access(path, F_OK), 0);
+    /* more than a buffer holds: the write fails long before the end */
+    const size_t large = (size_t)1 << 20;
+    char *bytes = vs_calloc(large, 1);
+    assert_non_null(bytes);
+    err = (vs_error){ 0 };
+    assert_int_equal(symlink("/dev/full", temporary), 0);
+    check_error(vs_write_file(path, bytes, large, &err), &err, VS_ERR_IO, "No space left on device");
+    free(bytes);
     assert_int_equal(rmdir(dir), 0);
+}
+
+static void temporary_names(void **state) {
+    (void)state;
+    assert_true(vs_is_temporary("results.json.tmp.123"));
+    assert_true(vs_is_temporary("a.tmp.b.tmp.1"));
+    static const char *const others[] = { "results.json", "notes.tmp.txt", "a.tmp.", "a.tmp.12x", ".tmp.12", "a.tmp.1.png", "" };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) assert_false(vs_is_temporary(others[i]));
+}
+
+/* A child holds the lock, is killed, and the lock is free. */
+static void a_lock_has_one_holder(void **state) {
+    (void)state;
+    char dir[256];
+    int ready[2];
+    vs_error err = { 0 };
+    vs_lock lock;
+    make_temp_dir(dir, sizeof dir);
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const char taken = vs_lock_take(&lock, dir, NULL) == VS_OK;
+        (void)!write(ready[1], &taken, 1);
+        for (;;) pause();
+    }
+    char taken = 0;
+    assert_int_equal(read(ready[0], &taken, 1), 1);
+    assert_true(taken);
+    check_error(vs_lock_take(&lock, dir, &err), &err, VS_ERR_IO, "another run (process ");
+    vs_lock_release(&lock); /* nothing is held */
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    err = (vs_error){ 0 };
+    assert_int_equal(vs_lock_take(&lock, dir, &err), VS_OK);
+    vs_lock_release(&lock);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    assert_int_equal(rmdir(dir), 0); /* its file is gone */
 }
 
 static void errors_keep_the_first(void **state) {
@@ -128,7 +178,7 @@ static void errors_keep_the_first(void **state) {
     vs_error_prefix(&err, "file: ");
     assert_string_equal(err.message, "file: first line");
     assert_int_equal(err.code, VS_ERR_IO);
-    assert_int_equal(vs_status_exit_code(VS_ERR_UNSUPPORTED), 2);
+    assert_int_equal(vs_status_exit_code(VS_ERR_UNSUPPORTED), 1);
     assert_int_equal(vs_status_exit_code(VS_ERR_NOTFOUND), 3);
     assert_int_equal(vs_status_exit_code(VS_ERR_BACKEND), 4);
     assert_int_equal(vs_status_exit_code(VS_ERR_INTERRUPTED), 130);
@@ -136,9 +186,10 @@ static void errors_keep_the_first(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_do_not_wrap),    cmocka_unit_test(globs_match_layer_names),
-                                        cmocka_unit_test(hostile_globs_end),    cmocka_unit_test(nearest_names),
-                                        cmocka_unit_test(sha256_known_answers), cmocka_unit_test(files_appear_whole),
-                                        cmocka_unit_test(a_full_disk_is_said),  cmocka_unit_test(errors_keep_the_first) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_do_not_wrap),     cmocka_unit_test(globs_match_layer_names),
+                                        cmocka_unit_test(hostile_globs_end),     cmocka_unit_test(nearest_names),
+                                        cmocka_unit_test(sha256_known_answers),  cmocka_unit_test(files_appear_whole),
+                                        cmocka_unit_test(a_full_disk_is_said),   cmocka_unit_test(temporary_names),
+                                        cmocka_unit_test(a_lock_has_one_holder), cmocka_unit_test(errors_keep_the_first) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

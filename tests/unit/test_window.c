@@ -169,28 +169,30 @@ static void published_folders_are_known(void **state) {
     write_text(dir, "JPEGImages/2007_000033.jpg", "x");
     write_text(dir, "JPEGImages/2007_000042.jpg", "x");
     write_text(dir, "ImageSets/Segmentation/val.txt", "2007_000042\r\n\n2007_000033\n");
+    static const vs_config config;
     vs_set_config set = { .images = dir, .protocol = VS_LABELS_ADE20K };
     vs_filelist files;
     char *labels = NULL;
-    assert_int_equal(vs_dataset_list(&set, &files, &labels, &err), VS_OK);
+    assert_int_equal(vs_dataset_list(&config, &set, &files, &labels, &err), VS_OK);
     assert_int_equal(files.count, 2);
     assert_non_null(strstr(files.paths[0], "images/validation/ADE_val_00000001.jpg"));
     assert_non_null(strstr(labels, "annotations/validation"));
     vs_filelist_release(&files);
     free(labels);
     set.protocol = VS_LABELS_VOC;
-    assert_int_equal(vs_dataset_list(&set, &files, &labels, &err), VS_OK);
+    assert_int_equal(vs_dataset_list(&config, &set, &files, &labels, &err), VS_OK);
     assert_int_equal(files.count, 2);
     assert_non_null(strstr(files.paths[1], "JPEGImages/2007_000042.jpg"));
     assert_non_null(strstr(labels, "SegmentationClass"));
     vs_filelist_release(&files);
     free(labels);
     write_text(dir, "ImageSets/Segmentation/val.txt", "\n");
-    check_error(vs_dataset_list(&set, &files, &labels, &err), &err, VS_ERR_FORMAT, "val.txt: no images listed");
+    check_error(vs_dataset_list(&config, &set, &files, &labels, &err), &err, VS_ERR_FORMAT, "val.txt: no images listed");
     err = (vs_error){ 0 };
     char missing[] = "/nonexistent/ade";
     set = (vs_set_config){ .images = missing, .protocol = VS_LABELS_ADE20K };
-    check_error(vs_dataset_list(&set, &files, &labels, &err), &err, VS_ERR_NOTFOUND, "published as ADEChallengeData2016");
+    check_error(vs_dataset_list(&config, &set, &files, &labels, &err), &err, VS_ERR_NOTFOUND,
+                "published as ADEChallengeData2016");
     snprintf(command, sizeof command, "rm -rf %s", dir);
     assert_int_equal(system(command), 0);
 }

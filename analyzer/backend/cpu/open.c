@@ -5,6 +5,7 @@
 #include "cpu_backend.h"
 #include "host_counts.h"
 #include "host_memory.h"
+#include "library.h"
 #include "util.h"
 
 /* A backend with its own table and context behind it. */
@@ -14,7 +15,23 @@ typedef struct cpu_backend {
     vs_cpu_context context;
 } cpu_backend;
 
-static void close_backend(vs_backend *self) { free(self); }
+static void close_backend(vs_backend *self) {
+    (void)pthread_mutex_destroy(&((vs_cpu_context *)self->context)->lock);
+    free(self);
+}
+
+/* Nothing is ever under way; what went wrong is told. */
+static vs_status sync(const vs_backend *self, vs_error *err) { return vs_cpu_report(self, err); }
+
+static vs_status download(const vs_backend *self, void *dst, vs_mat src, vs_error *err) {
+    const vs_status status = vs_cpu_report(self, err);
+    return status == VS_OK ? vs_host_download(self, dst, src, err) : status;
+}
+
+static vs_status read_counts(const vs_backend *self, const void *counts, size_t count, uint64_t *host, vs_error *err) {
+    const vs_status status = vs_cpu_report(self, err);
+    return status == VS_OK ? vs_host_read_counts(self, counts, count, host, err) : status;
+}
 
 static vs_status upload(const vs_backend *self, void *dst, const float *src, size_t count, vs_error *err) {
     (void)self;
@@ -50,9 +67,21 @@ static vs_status choose_kernels(const vs_kernels **out, vs_error *err) {
     return VS_OK;
 }
 
+/* The library, ready for work. */
+static vs_status open_library(bool *exact_i8, vs_error *err) {
+    vs_status status = vs_library_begin();
+    if (status == VS_OK) status = vs_cpu_probe_i8(exact_i8);
+    if (status == VS_OK) return VS_OK;
+    return vs_fail(err, status, "backend cpu: %s",
+                   status == VS_ERR_NOMEM ? "no memory for the code of the matrix library (oneDNN)"
+                                          : "the matrix library (oneDNN) cannot be used");
+}
+
 vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
     const vs_kernels *kernels = NULL;
+    bool exact_i8 = false;
     vs_status status = choose_kernels(&kernels, err);
+    if (status == VS_OK) status = open_library(&exact_i8, err);
     if (status != VS_OK) return status;
     cpu_backend *b = vs_calloc(1, sizeof *b);
     if (!b) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
@@ -62,17 +91,25 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
                                .memory_use = vs_host_memory_use,
                                .upload = upload,
                                .upload_f64 = upload_f64,
-                               .download = vs_host_download,
+                               .download = download,
                                .copy = vs_host_copy,
-                               .sync = vs_host_sync,
+                               .sync = sync,
                                .alloc_counts = vs_host_alloc_counts,
-                               .read_counts = vs_host_read_counts,
+                               .read_counts = read_counts,
                                .zero_counts = vs_host_zero_counts };
     vs_cpu_fill_operations(&b->ops);
-    b->context = (vs_cpu_context){ kernels, vs_cpu_probe_i8() };
+    b->context.kernels = kernels;
+    b->context.exact_i8 = exact_i8;
+    atomic_init(&b->context.failed, false);
+    if (pthread_mutex_init(&b->context.lock, NULL) != 0) {
+        free(b);
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for a lock");
+    }
+    vs_library_name(b->context.library, sizeof b->context.library);
     b->base = (vs_backend){ .name = "cpu",
                             .arithmetic = "f32",
                             .isa = kernels->isa,
+                            .library = b->context.library,
                             .real = VS_REAL_F32,
                             .host_memory = true,
                             .ops = &b->ops,

@@ -33,7 +33,7 @@ static void tokens(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat p
 }
 
 static void linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, vs_mat y) {
-    vs_cpu_product(x, w, false, y);
+    vs_cpu_product(self, "linear", x, w, false, y);
     for (size_t r = 0; b && r < y.rows; r++) vs_cpu_kernels(self)->add_bias(vs_cpu_row(y, r), b, y.cols);
 }
 
@@ -63,9 +63,9 @@ static size_t attention_scratch(const vs_backend *self, size_t t, size_t heads) 
  * of the output are fewer than the t of the scores. */
 static void attend(const vs_backend *self, vs_mat q, vs_mat k, vs_mat v, float scale, vs_mat scores, float *factors, vs_mat out) {
     const vs_kernels *kernels = vs_cpu_kernels(self);
-    vs_cpu_product(q, k, false, scores);
+    vs_cpu_product(self, "attention", q, k, false, scores);
     for (size_t r = 0; r < q.rows; r++) factors[r] = (float)(1.0 / kernels->softmax(vs_cpu_row(scores, r), scale, k.rows));
-    vs_cpu_product(scores, v, true, out);
+    vs_cpu_product(self, "attention", scores, v, true, out);
     for (size_t r = 0; r < q.rows; r++) kernels->scale(vs_cpu_row(out, r), factors[r], out.cols);
 }
 
@@ -92,8 +92,8 @@ static void attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t i
         for (size_t first = 0; first < t; first += panel) {
             const size_t rows = t - first < panel ? t - first : panel;
             const vs_mat scores = vs_mat_view(self, p, i * t + first, rows, 0, t);
-            vs_cpu_product(vs_mat_view(self, q, b * t + first, rows, a * d, d), vs_mat_view(self, k, b * t, t, a * d, d), false,
-                           scores);
+            vs_cpu_product(self, "attention_probs", vs_mat_view(self, q, b * t + first, rows, a * d, d),
+                           vs_mat_view(self, k, b * t, t, a * d, d), false, scores);
             for (size_t r = 0; r < rows; r++) {
                 float *row = vs_cpu_row(scores, r);
                 kernels->scale(row, (float)(1.0 / kernels->softmax(row, (float)scale, t)), t);
@@ -105,7 +105,8 @@ static void attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t i
 static void attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out) {
     const size_t t = v.rows / images, d = v.cols / heads;
     for (size_t i = 0; i < images * heads; i++)
-        vs_cpu_product(vs_mat_view(self, p, i * t, t, 0, t), vs_mat_view(self, v, i / heads * t, t, i % heads * d, d), true,
+        vs_cpu_product(self, "attention_apply", vs_mat_view(self, p, i * t, t, 0, t),
+                       vs_mat_view(self, v, i / heads * t, t, i % heads * d, d), true,
                        vs_mat_view(self, out, i / heads * t, t, i % heads * d, d));
 }
 
@@ -334,6 +335,7 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->patchify = patchify;
     o->tokens = tokens;
     o->linear = linear;
+    o->reserve = vs_cpu_reserve;
     o->linear_i8 = vs_cpu_linear_i8;
     o->layernorm = layernorm;
     o->attention_scratch = attention_scratch;

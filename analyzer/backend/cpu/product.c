@@ -1,35 +1,48 @@
-/* Matrix products by oneDNN, each on one thread: the library changes bits when it cuts a product by threads. */
-#include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
+/* Matrix products by the library. What fails in a slot that returns nothing is kept and told by the next one that does. */
 #include <string.h>
 
 #include "cpu.h"
+#include "library.h"
 
-/* oneDNN asks OpenMP how many threads it may use; the setting is this task's own. */
-static int one_thread(void) {
-    const int was = omp_get_max_threads();
-    omp_set_num_threads(1);
-    return was;
+static vs_cpu_context *context_of(const vs_backend *self) { return self->context; }
+
+static const char *why(vs_status status) { return status == VS_ERR_NOMEM ? "no memory" : "the matrix library failed"; }
+
+static vs_status fail(vs_error *err, vs_status status, const char *slot, size_t m, size_t n, size_t k) {
+    return vs_fail(err, status, "backend cpu, in %s: %s for a product of %zux%zu by %zux%zu", slot, why(status), m, k, k, n);
 }
 
-void vs_cpu_product(vs_mat x, vs_mat w, bool w_rows_are_k, vs_mat y) {
-    const int was = one_thread();
-    /* its status reports wrong arguments only; sizes were planned by the caller */
-    (void)dnnl_sgemm('N', w_rows_are_k ? 'N' : 'T', (dnnl_dim_t)y.rows, (dnnl_dim_t)y.cols, (dnnl_dim_t)x.cols, 1.0f, x.p,
-                     (dnnl_dim_t)x.ld, w.p, (dnnl_dim_t)w.ld, 0.0f, y.p, (dnnl_dim_t)y.ld);
-    omp_set_num_threads(was);
+/* For good: what has been computed since is not worth having, whoever computes it. */
+static void record(const vs_backend *self, vs_status status, const char *slot, size_t m, size_t n, size_t k) {
+    vs_cpu_context *c = context_of(self);
+    (void)pthread_mutex_lock(&c->lock);
+    (void)fail(&c->failure, status, slot, m, n, k);
+    (void)pthread_mutex_unlock(&c->lock);
+    atomic_store(&c->failed, true);
 }
 
-static void library_i8(const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc) {
-    const int was = one_thread();
-    const int32_t no_offset = 0;
-    (void)dnnl_gemm_u8s8s32('N', 'T', 'F', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1.0f, x, (dnnl_dim_t)k, 0, w,
-                            (dnnl_dim_t)k, 0, 0.0f, acc, (dnnl_dim_t)n, &no_offset);
-    omp_set_num_threads(was);
+vs_status vs_cpu_report(const vs_backend *self, vs_error *err) {
+    vs_cpu_context *c = context_of(self);
+    if (!atomic_load(&c->failed)) return VS_OK;
+    (void)pthread_mutex_lock(&c->lock);
+    const vs_error failure = c->failure;
+    (void)pthread_mutex_unlock(&c->lock);
+    return vs_fail(err, failure.code, "%s", failure.message);
+}
+
+void vs_cpu_product(const vs_backend *self, const char *slot, vs_mat x, vs_mat w, bool w_rows_are_k, vs_mat y) {
+    const vs_status status = vs_library_product(x, w, w_rows_are_k, y);
+    if (status != VS_OK) record(self, status, slot, y.rows, y.cols, x.cols);
+}
+
+vs_status vs_cpu_reserve(const vs_backend *self, vs_mat x, vs_mat w, vs_mat y, vs_error *err) {
+    (void)self;
+    const vs_status status = vs_library_product(x, w, false, y);
+    return status == VS_OK ? VS_OK : fail(err, status, "reserve", y.rows, y.cols, x.cols);
 }
 
 /* Without VNNI the library adds pairs in 16 bits and saturates: 2 * 255 * 127 does not fit. */
-bool vs_cpu_probe_i8(void) {
+vs_status vs_cpu_probe_i8(bool *exact) {
     enum { N = 64 };
     static const int32_t want = N * 255 * 127;
     uint8_t x[N * N];
@@ -37,18 +50,18 @@ bool vs_cpu_probe_i8(void) {
     int32_t acc[N * N];
     memset(x, 255, sizeof x);
     memset(w, 127, sizeof w);
-    library_i8(x, w, N, N, N, acc);
-    for (size_t i = 0; i < N * N; i++)
-        if (acc[i] != want) return false;
-    return true;
+    const vs_status status = vs_library_product_i8(x, w, N, N, N, acc);
+    *exact = status == VS_OK;
+    for (size_t i = 0; i < N * N && *exact; i++) *exact = acc[i] == want;
+    return status;
 }
 
 vs_status vs_cpu_linear_i8(const vs_backend *self, const uint8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int32_t *acc,
                            vs_error *err) {
     if (k > VS_MAX_I8_TERMS) return vs_fail(err, VS_ERR_UNSUPPORTED, "%zu terms of 255 * 128 do not fit int32", k);
-    if (((const vs_cpu_context *)self->context)->exact_i8) {
-        library_i8(x, w, m, n, k, acc);
-        return VS_OK;
+    if (context_of(self)->exact_i8) {
+        const vs_status status = vs_library_product_i8(x, w, m, n, k, acc);
+        return status == VS_OK ? VS_OK : fail(err, status, "linear_i8", m, n, k);
     }
     const vs_kernels *kernels = vs_cpu_kernels(self);
     for (size_t i = 0; i < m; i++)

@@ -66,7 +66,7 @@ struct vs_cuda_context {
     vs_backend base;
     vs_backend_ops ops;
     vs_half_ops half;
-    char isa[16];
+    char isa[16], library[360];
     int device;
     bool synchronous, tf32;
     size_t workspace_bytes;

@@ -41,8 +41,19 @@ static vs_status choose_device(vs_cuda_context *c, vs_error *err) {
     if (code == cudaSuccess) code = cudaFree(NULL); /* makes the device's context */
     if (code != cudaSuccess) return no_device(code, err);
     snprintf(c->isa, sizeof c->isa, "sm_%d%d", properties.major, properties.minor);
+    int runtime = 0, driver = 0;
+    code = cudaRuntimeGetVersion(&runtime);
+    if (code == cudaSuccess) code = cudaDriverGetVersion(&driver);
+    if (code != cudaSuccess) return no_device(code, err);
+    snprintf(c->library, sizeof c->library, "cuBLAS %zu, CUDA %d, driver %d, %.256s", cublasLtGetVersion(), runtime, driver,
+             properties.name);
     c->workspace_bytes = properties.major >= 9 ? LARGE_WORKSPACE : SMALL_WORKSPACE;
     return VS_OK;
+}
+
+static vs_status reserve(const vs_backend *self, vs_mat x, vs_mat w, vs_mat y, vs_error *err) {
+    vs_cuda_linear(self, x, w, NULL, y);
+    return vs_cuda_sync(self, err);
 }
 
 static void fill(vs_cuda_context *c) {
@@ -57,10 +68,12 @@ static void fill(vs_cuda_context *c) {
     vs_cuda_fill_real_products(&c->half);
     vs_cuda_fill_real_attention(&c->half);
     c->ops.linear = vs_cuda_linear;
+    c->ops.reserve = reserve;
     c->ops.linear_i8 = vs_cuda_linear_i8;
     c->base.name = "cuda";
     c->base.arithmetic = c->tf32 ? "tf32" : "f32";
     c->base.isa = c->isa;
+    c->base.library = c->library;
     c->base.real = VS_REAL_F32;
     c->base.host_memory = false;
     c->base.ops = &c->ops;

@@ -24,6 +24,16 @@ static vs_status upload_f64(const vs_backend *self, void *dst, const double *src
     return VS_OK;
 }
 
+/* Plain loops take nothing. */
+static vs_status reserve(const vs_backend *self, vs_mat x, vs_mat w, vs_mat y, vs_error *err) {
+    (void)self;
+    (void)x;
+    (void)w;
+    (void)y;
+    (void)err;
+    return VS_OK;
+}
+
 static const vs_backend_ops ops = {
     .close = close_backend,
     .alloc = vs_host_alloc,
@@ -37,6 +47,7 @@ static const vs_backend_ops ops = {
     .patchify = vs_ref_patchify,
     .tokens = vs_ref_tokens,
     .linear = vs_ref_linear,
+    .reserve = reserve,
     .linear_i8 = vs_ref_linear_i8,
     .layernorm = vs_ref_layernorm,
     .attention_scratch = vs_ref_attention_scratch,
