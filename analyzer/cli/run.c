@@ -141,9 +141,9 @@ static vs_status outline(work *w, const char *dir, const vs_study_options *optio
 static vs_status study_and_write(work *w, const char *dir, vs_error *err) {
     vs_status status = vs_run_folder_open(&w->folder, dir, err);
     w->opened = status == VS_OK;
-    if (status == VS_OK) status = vs_study_load(&w->study, err);
     w->merge.command = vs_cli_part(w->line);
     if (status == VS_OK) status = vs_run_merge_plan(&w->merge, &w->folder, w->config, &w->inputs, err);
+    if (status == VS_OK) status = vs_study_load(&w->study, err);
     if (status == VS_OK) status = vs_study_run(&w->study, err);
     if (status == VS_OK) vs_study_begin_stage(&w->study, last_stage);
     return status == VS_OK ? write_all(w, err) : status;

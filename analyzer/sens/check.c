@@ -26,8 +26,9 @@ static vs_status prepared_size(const vs_imageset *s, size_t image, size_t *width
     if (p->crop_center <= 0) return VS_OK;
     const size_t crop = (size_t)p->crop_center;
     if (*width < crop || *height < crop)
-        return vs_fail(err, VS_ERR_CONFIG, "%s%sthe image is %zux%zu%s, too small for data.preprocess.crop %zu", path ? path : "",
-                       path ? ": " : "", *width, *height, p->resize.short_side > 0 ? " after resize" : "", crop);
+        return vs_fail(err, VS_ERR_CONFIG, "%s%san image of %zux%zu%s is smaller than the crop of %zux%zu (data.preprocess.crop)",
+                       path ? path : "", path ? ": " : "", *width, *height, p->resize.short_side > 0 ? " after resize" : "", crop,
+                       crop);
     *width = *height = crop;
     return VS_OK;
 }
