@@ -56,7 +56,8 @@ static vs_status plan(batch *b, vs_error *err) {
         char *dir = run_folder(b, i);
         bool complete = false;
         if (!dir) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-        if (dir && b->line->resume) status = vs_cli_is_complete(b->line, b->file->runs[i], dir, &complete, err);
+        if (dir && b->line->resume && !b->line->dry_run)
+            status = vs_cli_is_complete(b->line, b->file->runs[i], dir, &complete, err);
         complete = status == VS_OK && complete && vs_table_read(&b->table, i, dir, NULL) == VS_OK;
         free(dir);
         if (status != VS_OK || complete) continue;
@@ -74,7 +75,7 @@ static vs_status run_into_table(batch *b, size_t run, vs_error *err) {
     char *dir = run_folder(b, run);
     vs_status status = dir ? vs_cli_run_config(b->line, b->file->runs[run], b->dir, &b->shared, false, err)
                            : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    if (status == VS_OK) status = vs_table_read(&b->table, run, dir, err);
+    if (status == VS_OK && !b->line->dry_run) status = vs_table_read(&b->table, run, dir, err);
     free(dir);
     return status;
 }
@@ -83,7 +84,7 @@ static vs_status run_into_table(batch *b, size_t run, vs_error *err) {
 static vs_status run_pending(batch *b, size_t index, vs_error *err) {
     const size_t run = b->pending[index];
     vs_error own = { 0 };
-    printf("[%zu/%zu] %s\n", run + 1, b->file->run_count, b->file->runs[run]->name);
+    if (!b->line->quiet) printf("[%zu/%zu] %s\n", run + 1, b->file->run_count, b->file->runs[run]->name);
     fflush(stdout);
     vs_cache_begin(b->shared.cache, index);
     vs_status status = run_into_table(b, run, &own);
@@ -115,15 +116,17 @@ static vs_status print_table(const batch *b, vs_error *err) {
 /* The table is written after every run: what is there remains, whatever happens to the next. */
 static vs_status run_all(batch *b, vs_error *err) {
     vs_status status = make_table(b, err);
-    if (status == VS_OK) status = vs_make_dirs(b->dir, err);
-    if (status == VS_OK) status = vs_lock_take(&b->lock, b->dir, err);
-    if (status == VS_OK) status = vs_folder_remove_temporaries(b->dir, err);
+    const bool writes = !b->line->dry_run;
+    if (status == VS_OK && writes) status = vs_make_dirs(b->dir, err);
+    if (status == VS_OK && writes) status = vs_lock_take(&b->lock, b->dir, err);
+    if (status == VS_OK && writes) status = vs_folder_remove_temporaries(b->dir, err);
     if (status == VS_OK) status = plan(b, err);
-    if (status == VS_OK) status = vs_table_write(&b->table, b->dir, err);
+    if (status == VS_OK && writes) status = vs_table_write(&b->table, b->dir, err);
     for (size_t i = 0; i < b->pending_count && status == VS_OK; i++) {
         status = run_pending(b, i, err);
-        if (status == VS_OK) status = vs_table_write(&b->table, b->dir, err);
+        if (status == VS_OK && writes) status = vs_table_write(&b->table, b->dir, err);
     }
+    if (!writes || b->line->quiet) return status;
     if (status == VS_OK || status == VS_ERR_INTERRUPTED) {
         vs_status printed = print_table(b, err);
         if (status == VS_OK) status = printed;

@@ -90,7 +90,10 @@ static vs_status measure(vs_bench *b, const char *only, vs_error *err) {
     vs_status status = VS_OK;
     b->images = b->study->analysis_set.count;
     for (size_t i = 0; i < STAGES && status == VS_OK; i++)
-        if (!only || strcmp(only, stages[i].name) == 0) status = stages[i].run(b, err);
+        if (!only || strcmp(only, stages[i].name) == 0) {
+            if (i) vs_study_begin_stage(b->study, b->study->options.last_stage);
+            status = stages[i].run(b, err);
+        }
     return status;
 }
 
@@ -102,10 +105,11 @@ static vs_status run_bench(const vs_command_line *line, vs_error *err) {
     vs_status status = check_only(line->only, err);
     if (status == VS_OK) status = load_config(&config, line, line->images ? line->images : DEFAULT_IMAGES, err);
     if (status == VS_OK && is_geometry(line->operands[0])) status = make_model(&options.model, line, err);
+    options.last_stage = "measuring";
     if (status == VS_OK) status = vs_study_open(&study, config, &options, err);
     vs_bench bench = { .study = &study };
     if (status == VS_OK) status = measure(&bench, line->only, err);
-    vs_cli_progress_end(&progress);
+    vs_cli_progress_end(&progress, status == VS_OK);
     if (status == VS_OK && line->json) status = vs_bench_print_json(&bench, err);
     if (status == VS_OK && !line->json) vs_bench_print(&bench);
     vs_bench_release(&bench);

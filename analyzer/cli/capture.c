@@ -128,26 +128,30 @@ static vs_status add_sink(capture *c, const vs_point *p, bool input, const char 
     return VS_OK;
 }
 
+static vs_status no_such_tensor(const vs_study *s, const char *pattern, vs_error *err) {
+    const vs_point **points = vs_calloc(s->point_count, sizeof(vs_point *));
+    char near[256] = "";
+    for (size_t i = 0; points && i < s->point_count; i++) points[i] = &s->points[i];
+    if (points) vs_layer_suggest(s->model, points, s->point_count, pattern, near, sizeof near);
+    free(points);
+    return vs_fail(err, VS_ERR_NOTFOUND, "--taps: '%s' matches no tensor of %s%s%s%s", pattern, s->model->arch.name,
+                   *near ? "; the nearest is '" : "", near, *near ? "'" : "; 'vitscope layers' lists the layers");
+}
+
 static vs_status add_matches(capture *c, const char *pattern, vs_error *err) {
     const vs_study *s = c->study;
     size_t hits = 0;
     vs_status status = VS_OK;
     for (size_t i = 0; i < s->point_count; i++)
         for (int input = 0; input <= (has_input(s->points[i].kind) ? 1 : 0) && status == VS_OK; input++) {
+            const char *suffix = input ? ".in" : "";
             char name[64];
-            snprintf(name, sizeof name, "%s%s", s->points[i].name, input ? ".in" : "");
-            if (!vs_glob_match(pattern, name)) continue;
+            if (!vs_layer_matches(s->model, &s->points[i], suffix, pattern)) continue;
             hits++;
+            snprintf(name, sizeof name, "%s%s", s->points[i].name, suffix);
             status = add_sink(c, &s->points[i], input == 1, name, err);
         }
-    if (hits || status != VS_OK) return status;
-    const char **names = vs_calloc(s->point_count, sizeof *names);
-    for (size_t i = 0; names && i < s->point_count; i++) names[i] = s->points[i].name;
-    const char *near = names ? vs_nearest(pattern, names, s->point_count) : NULL;
-    status = vs_fail(err, VS_ERR_NOTFOUND, "--taps: '%s' matches no tensor%s%s%s", pattern, near ? "; the nearest is '" : "",
-                     near ? near : "", near ? "'" : "");
-    free(names);
-    return status;
+    return hits || status != VS_OK ? status : no_such_tensor(s, pattern, err);
 }
 
 static vs_status choose_sinks(capture *c, const char *taps, vs_error *err) {
@@ -162,6 +166,21 @@ static vs_status choose_sinks(capture *c, const char *taps, vs_error *err) {
     return status;
 }
 
+/* Known before the states are made. */
+static vs_status check_state(const vs_config *config, const char *name, vs_error *err) {
+    const char **names = vs_calloc(config->state_count + 1, sizeof *names);
+    size_t count = 0;
+    bool known = false;
+    if (names) names[count++] = "fp32";
+    for (size_t i = 0; names && i < config->state_count; i++) names[count++] = config->states[i].name;
+    for (size_t i = 0; i < count; i++) known |= strcmp(names[i], name) == 0;
+    const char *near = known ? NULL : vs_nearest(name, names, count);
+    free(names);
+    if (known) return VS_OK;
+    return vs_fail(err, VS_ERR_NOTFOUND, "%s: there is no state '%s' in this configuration%s%s%s", config->path, name,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 static vs_status choose_state(capture *c, const char *name, vs_error *err) {
     const vs_states *states = &c->study->states;
     for (size_t i = 0; i < states->state_count; i++)
@@ -170,6 +189,22 @@ static vs_status choose_state(capture *c, const char *name, vs_error *err) {
             return VS_OK;
         }
     return vs_fail(err, VS_ERR_NOTFOUND, "%s: there is no state '%s' in this configuration", c->study->config->path, name);
+}
+
+/* About what the files take: the widest rows are those of the feed-forward. */
+static double bytes_of(const capture *c) {
+    const vs_arch *a = &c->study->model->arch;
+    double columns = 0;
+    for (size_t i = 0; i < c->sink_count; i++) {
+        const sink *s = &c->sinks[i];
+        if (s->kind == VS_KIND_QKV)
+            columns += s->input ? (double)a->width : 3 * (double)a->width;
+        else if (s->kind == VS_KIND_FC1 && !s->input)
+            columns += (double)vs_arch_fc1_width(a);
+        else
+            columns += s->kind == VS_KIND_FC2 && s->input ? (double)a->hidden : (double)a->width;
+    }
+    return columns * (double)c->study->results.tokens * (double)c->study->backend->real * (double)c->images;
 }
 
 static vs_status finish(capture *c, vs_status status, vs_error *err) {
@@ -183,46 +218,66 @@ static vs_status finish(capture *c, vs_status status, vs_error *err) {
     return status;
 }
 
+static const char last_stage[] = "capture";
+
+static vs_status prepare(capture *c, vs_study *study, const char *state, vs_error *err) {
+    static const vs_state plain = { .name = "fp32", .kind = VS_STATE_FP32 };
+    vs_status status = vs_study_load(study, err);
+    c->state = &plain;
+    if (status != VS_OK || study->options.purpose == VS_FOR_FLOAT) return status;
+    status = vs_study_prepare_states(study, err);
+    return status == VS_OK ? choose_state(c, state, err) : status;
+}
+
+static vs_status write_tensors(capture *c, vs_study *study, vs_error *err) {
+    vs_state float_state = *c->state;
+    if (!float_state.weights) float_state.weights = study->weights;
+    c->state = &float_state;
+    vs_runner runner = vs_study_runner(study);
+    runner.threads = 1; /* images are appended in order */
+    vs_study_begin_stage(study, last_stage);
+    const vs_status status =
+        vs_run_images(&runner, &study->analysis_set, c->images, last_stage,
+                      (vs_session_needs){ 1, 1, c->state->half ? vs_half_scratch : NULL }, work, NULL, c, err);
+    c->state = NULL;
+    return status;
+}
+
 static vs_status capture_config(const vs_command_line *line, const vs_config *config, vs_error *err) {
     vs_study study = { 0 };
     vs_lock lock = { .fd = -1 };
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
-    vs_status status = vs_study_open(&study, config, &options, err);
-    if (status != VS_OK) return status;
     const char *state = line->state ? line->state : "fp32";
-    capture c = { .study = &study };
-    if (study.analysis_set.count == 0) status = vs_fail(err, VS_ERR_CONFIG, "%s: capture needs data.analysis", config->path);
-    if (status == VS_OK && strcmp(state, "fp32") == 0) {
-        static const vs_state plain = { .name = "fp32", .kind = VS_STATE_FP32 };
-        study.states.states = NULL;
-        c.state = &plain;
-    } else if (status == VS_OK) {
-        status = vs_study_prepare_states(&study, err);
-        if (status == VS_OK) status = choose_state(&c, state, err);
-    }
+    capture c = { .study = &study, .dir = line->out, .images = line->images ? line->images : 1 };
+    double free_bytes = 0;
+    options.purpose = strcmp(state, "fp32") == 0 ? VS_FOR_FLOAT : VS_FOR_STATES;
+    options.last_stage = last_stage;
+    options.last_images = c.images;
+    vs_status status = check_state(config, state, err);
+    if (status == VS_OK && !config->data.analysis.set)
+        status = vs_fail(err, VS_ERR_CONFIG, "%s: capture needs data.analysis", config->path);
+    if (status == VS_OK) status = vs_study_outline(&study, config, &options, err);
+    if (status == VS_OK && c.images > study.analysis_set.count) c.images = study.analysis_set.count;
     if (status == VS_OK) status = choose_sinks(&c, line->taps ? line->taps : "*", err);
-    if (status == VS_OK) {
-        vs_state float_state = *c.state;
-        if (!float_state.weights) float_state.weights = study.weights;
-        c.state = &float_state;
-        c.images = line->images ? line->images : 1;
-        if (c.images > study.analysis_set.count) c.images = study.analysis_set.count;
-        c.dir = line->out;
-        vs_runner runner = vs_study_runner(&study);
-        runner.threads = 1; /* images are appended in order */
+    const double bytes = status == VS_OK ? bytes_of(&c) : 0;
+    if (status == VS_OK) status = vs_cli_check_folder(c.dir, bytes, &free_bytes, err);
+    if (status == VS_OK && line->dry_run) {
+        vs_cli_progress_end(&progress, false);
+        status = vs_cli_print_plan(&study, c.dir, bytes, free_bytes, err);
+    } else if (status == VS_OK) {
         status = vs_make_dirs(c.dir, err);
         if (status == VS_OK) status = vs_lock_take(&lock, c.dir, err);
         if (status == VS_OK) status = vs_folder_remove_temporaries(c.dir, err);
-        if (status == VS_OK)
-            status = vs_run_images(&runner, &study.analysis_set, c.images, "capture",
-                                   (vs_session_needs){ 1, 1, c.state->half ? vs_half_scratch : NULL }, work, NULL, &c, err);
+        if (status == VS_OK) status = prepare(&c, &study, state, err);
+        if (status == VS_OK) status = write_tensors(&c, &study, err);
     }
-    vs_cli_progress_end(&progress);
+    vs_cli_progress_end(&progress, status == VS_OK);
     const size_t files = c.sink_count;
     status = finish(&c, status, err);
     vs_lock_release(&lock);
-    if (status == VS_OK) printf("%zu tensors of %zu images written to %s\n", files, c.images, line->out);
+    if (status == VS_OK && !line->dry_run && !line->quiet)
+        printf("%zu tensors of %zu image%s written to %s\n", files, c.images, c.images == 1 ? "" : "s", line->out);
     vs_study_release(&study);
     return status;
 }

@@ -2,8 +2,12 @@
 #ifndef VS_CLI_H
 #define VS_CLI_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "layer_name.h"
+#include "progress_line.h"
 #include "run_folder.h"
 #include "run_record.h"
 #include "study.h"
@@ -29,7 +33,11 @@ typedef enum vs_option_id {
     VS_OPT_SEED,
     VS_OPT_SIZE,
     VS_OPT_ONLY,
-    VS_OPT_HELP
+    VS_OPT_DRY_RUN,
+    /* of every command */
+    VS_OPT_QUIET,
+    VS_OPT_HELP,
+    VS_OPT_VERSION
 } vs_option_id;
 
 enum { VS_MAX_OVERRIDES = 64, VS_MAX_OPERANDS = 256 };
@@ -39,7 +47,7 @@ typedef struct vs_command_line {
     size_t operand_count;
     const char *out, *backend, *taps, *state, *only;
     vs_arithmetic arithmetic;
-    bool json, help, resume;
+    bool json, help, version, resume, quiet, dry_run;
     bool half_only;                                         /* the command fp16 */
     size_t threads, batch, gpu_memory, images, count, size; /* 0: not given; gpu_memory in bytes */
     unsigned long long seed;
@@ -51,7 +59,7 @@ typedef struct vs_command_line {
 
 typedef struct vs_command {
     const char *name, *operands, *summary;
-    const vs_option_id *options;
+    const vs_option_id *options; /* besides those of every command */
     size_t option_count, min_operands, max_operands;
     int (*run)(const vs_command_line *line); /* gives the exit code; has printed its error */
 } vs_command;
@@ -74,25 +82,39 @@ int vs_cli_bench(const vs_command_line *line);
 /* Prints "vitscope: message" to stderr and gives the exit code. */
 int vs_cli_fail(vs_status status, const vs_error *err);
 void vs_cli_warn(const char *format, ...) VS_PRINTF(1, 2);
+/* A line of stderr that may hold such names as below. */
+void vs_cli_say(const char *text);
 /* Text of several lines to stdout; names out of files in it are made harmless for a terminal (vs_printable). */
 void vs_cli_put(const char *text);
 /* A line of stdout: such a name and, unless NULL, a remark in brackets. */
 void vs_cli_name(const char *before, const char *name, const char *remark);
 /* Set when the user asked to stop (Ctrl-C, SIGTERM); a second signal ends the program at once. */
 const vs_stop *vs_cli_stop(void);
-/* Rate and remaining time on stderr: one moving line on a terminal, a few plain lines otherwise. */
+/* How wide what is written to a descriptor may be. */
+size_t vs_cli_columns(int descriptor);
+/* Progress of a study on stderr. It must stay where it is from begin to end. */
 typedef struct vs_cli_progress {
-    const char *stage;
-    double start, last, first; /* first: images done when the stage was first heard of */
-    bool terminal;
-    size_t printed;
+    vs_progress_line line;
+    bool terminal, quiet, shown, watched, over; /* shown: an unfinished line is on the screen */
+    double drawn;
+    pthread_t watcher;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
 } vs_cli_progress;
-vs_progress vs_cli_progress_begin(vs_cli_progress *state);
-void vs_cli_progress_end(vs_cli_progress *state);
+vs_progress vs_cli_progress_begin(vs_cli_progress *state, bool quiet);
+/* Nothing of it is left on a terminal; `done`: the last stage came to its end. Twice is as good as once. */
+void vs_cli_progress_end(vs_cli_progress *state, bool done);
 /* The most memory this process has held. */
 size_t vs_cli_peak_bytes(void);
 /* Study options from the command line. */
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress);
+
+/* About how many bytes the files of a study take. */
+double vs_cli_study_bytes(const vs_study *study);
+/* Whether `dir`, or what is there of its path, can be written and has room; makes nothing. NAN in *free_bytes: unknown. */
+VS_NODISCARD vs_status vs_cli_check_folder(const char *dir, double bytes, double *free_bytes, vs_error *err);
+/* --dry-run: what an outlined study would do, on stdout. */
+VS_NODISCARD vs_status vs_cli_print_plan(const vs_study *study, const char *dir, double bytes, double free_bytes, vs_error *err);
 
 /* One run into out/<its name>: checks, study, files. `shared`: of a batch, or NULL. `print`: the summary goes to stdout too,
  * when all files are in place. */

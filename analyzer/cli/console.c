@@ -1,13 +1,13 @@
-/* Messages, signals and progress. */
+/* Messages, signals and what the machine says of itself. */
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -105,62 +105,19 @@ const vs_stop *vs_cli_stop(void) {
     return &stop_requested;
 }
 
-static void format_time(double seconds, char *text, size_t size) {
-    if (seconds < 90)
-        snprintf(text, size, "%.0f s", seconds);
-    else if (seconds < 5400)
-        snprintf(text, size, "%.0f min", seconds / 60);
-    else
-        snprintf(text, size, "%.1f h", seconds / 3600);
-}
+void vs_cli_say(const char *text) { print_line(stderr, "", text); }
 
-static void update(void *context, const char *stage, double done, size_t total) {
-    vs_cli_progress *p = context;
-    const double now = vs_now();
-    if (p->stage == NULL || strcmp(p->stage, stage) != 0 || done < p->first) {
-        if (p->stage && p->terminal && p->printed) fputc('\n', stderr);
-        *p = (vs_cli_progress){
-            .stage = stage, .start = now, .first = done, .terminal = p->terminal
-        }; /* the clock starts with the first word of it */
-    }
-    const double every = p->terminal ? 0.2 : 15;
-    const bool whole = !(done < (double)total);
-    if (!whole && now - p->last < every && p->printed) return;
-    if (!p->terminal && !p->printed && !whole && now - p->start < every) return;
-    const double elapsed = now - p->start, rate = elapsed > 0 ? (done - p->first) / elapsed : 0;
-    char left[32];
-    format_time(rate > 0 ? ((double)total - done) / rate : 0, left, sizeof left);
-    const char *unit = strstr(stage, "crops") || strstr(stage, ": runs") ? "" : " images"; /* these say so themselves */
-    const int decimals = done == floor(done) ? 0 : 1;
-    if (p->terminal)
-        fprintf(stderr, "\r%-12s %.*f/%zu%s, %.1f/s, %s left \033[K", stage, decimals, done, total, unit, rate, left);
-    else
-        fprintf(stderr, "%s: %.*f/%zu%s, %.1f/s, %s left\n", stage, decimals, done, total, unit, rate, left);
-    p->last = now;
-    p->printed++;
+/* COLUMNS, which a user may set; else the terminal's own; else 80. */
+size_t vs_cli_columns(int descriptor) {
+    enum { USUAL = 80, LEAST = 40, MOST = 1000 };
+    const char *given = getenv("COLUMNS");
+    char *end = NULL;
+    const unsigned long columns = given ? strtoul(given, &end, 10) : 0;
+    struct winsize size;
+    if (given && end != given && *end == '\0' && columns >= LEAST && columns <= MOST) return (size_t)columns;
+    if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col >= LEAST) return size.ws_col;
+    return USUAL;
 }
-
-static void end_line(vs_cli_progress *p) {
-    if (p->terminal && p->printed) fputc('\n', stderr);
-    p->printed = 0;
-}
-
-static void note(void *context, const char *text) {
-    end_line(context);
-    print_line(stderr, "", text);
-}
-
-static void warn(void *context, const char *text) {
-    end_line(context);
-    vs_cli_warn("%s", text);
-}
-
-vs_progress vs_cli_progress_begin(vs_cli_progress *p) {
-    *p = (vs_cli_progress){ .terminal = isatty(STDERR_FILENO) != 0, .last = vs_now() };
-    return (vs_progress){ .update = update, .note = note, .warn = warn, .context = p };
-}
-
-void vs_cli_progress_end(vs_cli_progress *p) { end_line(p); }
 
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {
     return (vs_study_options){ .backend = line->backend,
@@ -169,7 +126,7 @@ vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progre
                                .batch = line->batch,
                                .memory = line->gpu_memory,
                                .stop = vs_cli_stop(),
-                               .progress = vs_cli_progress_begin(progress) };
+                               .progress = vs_cli_progress_begin(progress, line->quiet) };
 }
 
 /* VmHWM: getrusage would count what the parent held before exec, too (gigabytes below a Python with torch). */

@@ -6,16 +6,15 @@
 
 static const vs_option_id run_options[] = { VS_OPT_OUT,     VS_OPT_BACKEND, VS_OPT_ARITHMETIC, VS_OPT_SET,
                                             VS_OPT_PTQ,     VS_OPT_ALPHA,   VS_OPT_SDPA_SYM,   VS_OPT_RESUME,
-                                            VS_OPT_THREADS, VS_OPT_BATCH,   VS_OPT_GPU_MEMORY, VS_OPT_HELP };
+                                            VS_OPT_THREADS, VS_OPT_BATCH,   VS_OPT_GPU_MEMORY, VS_OPT_DRY_RUN };
 static const vs_option_id capture_options[] = { VS_OPT_TAPS,    VS_OPT_STATE,      VS_OPT_IMAGES, VS_OPT_OUT,
                                                 VS_OPT_BACKEND, VS_OPT_ARITHMETIC, VS_OPT_SET,    VS_OPT_THREADS,
-                                                VS_OPT_BATCH,   VS_OPT_GPU_MEMORY, VS_OPT_HELP };
-static const vs_option_id inspect_options[] = { VS_OPT_JSON, VS_OPT_HELP };
-static const vs_option_id layers_options[] = { VS_OPT_SET, VS_OPT_JSON, VS_OPT_HELP };
-static const vs_option_id scenes_options[] = { VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE, VS_OPT_HELP };
-static const vs_option_id bench_options[] = { VS_OPT_SIZE,       VS_OPT_IMAGES, VS_OPT_THREADS, VS_OPT_BATCH,
-                                              VS_OPT_GPU_MEMORY, VS_OPT_ONLY,   VS_OPT_BACKEND, VS_OPT_ARITHMETIC,
-                                              VS_OPT_SET,        VS_OPT_JSON,   VS_OPT_HELP };
+                                                VS_OPT_BATCH,   VS_OPT_GPU_MEMORY, VS_OPT_DRY_RUN };
+static const vs_option_id inspect_options[] = { VS_OPT_JSON };
+static const vs_option_id layers_options[] = { VS_OPT_SET, VS_OPT_JSON };
+static const vs_option_id scenes_options[] = { VS_OPT_COUNT, VS_OPT_SEED, VS_OPT_SIZE };
+static const vs_option_id bench_options[] = { VS_OPT_SIZE, VS_OPT_IMAGES,  VS_OPT_THREADS,    VS_OPT_BATCH, VS_OPT_GPU_MEMORY,
+                                              VS_OPT_ONLY, VS_OPT_BACKEND, VS_OPT_ARITHMETIC, VS_OPT_SET,   VS_OPT_JSON };
 #define OPTIONS(list) list, sizeof list / sizeof *list
 
 static const vs_command commands[] = {
@@ -40,41 +39,76 @@ static void usage(void) {
          "COMMAND ...\n");
     for (size_t i = 0; i < COMMANDS; i++)
         printf("  %-8s %-15s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
-    puts("\nvitscope COMMAND --help lists the options of a command.\n"
+    puts("\nvitscope COMMAND --help lists the options of a command; vitscope --version says which this is.\n"
          "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a named layer or file not found, 4 no such backend here, "
          "130 interrupted.");
 }
 
-int main(int argc, char **argv) {
-    vs_error err = { 0 };
-    vs_cli_begin_output();
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)) {
-        usage();
-        return vs_cli_end_output(0);
-    }
-    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
-        puts("vitscope " VS_VERSION);
-        return vs_cli_end_output(0);
-    }
+static const vs_command *find(const char *name) {
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i].name) == 0) return &commands[i];
+    return NULL;
+}
+
+static int unknown(const char *name) {
     const char *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++) {
-        names[i] = commands[i].name;
-        if (argc < 2 || strcmp(argv[1], commands[i].name) != 0) continue;
-        vs_command_line line;
-        vs_status status = vs_command_parse(&line, &commands[i], argc - 2, argv + 2, &err);
-        int code = 0;
-        if (status != VS_OK)
-            code = vs_cli_fail(status, &err);
-        else if (line.help)
-            vs_command_help(&commands[i]);
-        else
-            code = commands[i].run(&line);
-        vs_command_line_release(&line);
-        return vs_cli_end_output(code);
-    }
-    const char *near = argc >= 2 ? vs_nearest(argv[1], names, COMMANDS) : NULL;
-    vs_status status = argc < 2 ? vs_fail(&err, VS_ERR_CONFIG, "no command given; see vitscope --help")
-                                : vs_fail(&err, VS_ERR_CONFIG, "unknown command '%s'%s%s%s; see vitscope --help", argv[1],
-                                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    return vs_cli_fail(status, &err);
+    vs_error err = { 0 };
+    for (size_t i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+    const char *near = vs_nearest(name, names, COMMANDS);
+    return vs_cli_fail(vs_fail(&err, VS_ERR_CONFIG, "unknown %s '%s'%s%s%s See vitscope --help",
+                               name[0] == '-' ? "option" : "command", name, near ? "; did you mean '" : "", near ? near : "",
+                               near ? "'?" : "."),
+                       &err);
+}
+
+static int show_version(void) {
+    puts("vitscope " VS_VERSION);
+    return 0;
+}
+
+/* vitscope help [COMMAND] */
+static int help(const char *name) {
+    const vs_command *command = name ? find(name) : NULL;
+    if (name && !command) return unknown(name);
+    if (command)
+        vs_command_help(command);
+    else
+        usage();
+    return 0;
+}
+
+static int run_command(const vs_command *command, int argc, char **argv) {
+    vs_error err = { 0 };
+    vs_command_line line;
+    const vs_status status = vs_command_parse(&line, command, argc, argv, &err);
+    int code = 0;
+    if (status != VS_OK)
+        code = vs_cli_fail(status, &err);
+    else if (line.help)
+        vs_command_help(command);
+    else if (line.version)
+        code = show_version();
+    else
+        code = command->run(&line);
+    vs_command_line_release(&line);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    const char *first = argc >= 2 ? argv[1] : "";
+    const vs_command *command = find(first);
+    vs_error err = { 0 };
+    int code = 0;
+    vs_cli_begin_output();
+    if (command)
+        code = run_command(command, argc - 2, argv + 2);
+    else if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)
+        code = help(argc >= 3 ? argv[2] : NULL);
+    else if (strcmp(first, "--version") == 0)
+        code = show_version();
+    else if (argc < 2)
+        code = vs_cli_fail(vs_fail(&err, VS_ERR_CONFIG, "no command given; see vitscope --help"), &err);
+    else
+        code = unknown(first);
+    return vs_cli_end_output(code);
 }

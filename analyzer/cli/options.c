@@ -8,6 +8,7 @@
 
 typedef struct option {
     const char *flag, *argument, *help;
+    char letter; /* the short form, or none */
 } option;
 
 static const option options[] = {
@@ -36,15 +37,30 @@ static const option options[] = {
     [VS_OPT_SEED] = { "--seed", "S", "seed of the scenes (default: 1)" },
     [VS_OPT_SIZE] = { "--size", "PX", "side of a scene in pixels (default: 224)" },
     [VS_OPT_ONLY] = { "--only", "STAGE", "one stage: study, forward (of the float model) or operations" },
-    [VS_OPT_HELP] = { "--help", NULL, "this text" },
+    [VS_OPT_DRY_RUN] = { "--dry-run", NULL, "check everything, say what would be done and how long it would take, and stop" },
+    [VS_OPT_QUIET] = { "--quiet", NULL, "no progress and no closing words: warnings, errors and what was asked for alone", 'q' },
+    [VS_OPT_HELP] = { "--help", NULL, "this text", 'h' },
+    [VS_OPT_VERSION] = { "--version", NULL, "which vitscope this is" },
 };
 
+/* What every command takes, behind its own. */
+static const vs_option_id common[] = { VS_OPT_QUIET, VS_OPT_HELP, VS_OPT_VERSION };
+enum { COMMON = sizeof common / sizeof *common, OPTIONS = sizeof options / sizeof *options };
+
+static size_t option_count(const vs_command *c) { return c->option_count + COMMON; }
+
+static vs_option_id option_of(const vs_command *c, size_t index) {
+    return index < c->option_count ? c->options[index] : common[index - c->option_count];
+}
+
 void vs_command_help(const vs_command *c) {
-    printf("usage: vitscope %s %s%s\n\n%s\n\n", c->name, c->operands, c->option_count > 1 ? " [options]" : "", c->summary);
-    for (size_t i = 0; i < c->option_count; i++) {
-        const option *o = &options[c->options[i]];
-        char left[64];
-        snprintf(left, sizeof left, "%s%s%s", o->flag, o->argument ? " " : "", o->argument ? o->argument : "");
+    printf("usage: vitscope %s %s [options]\n\n%s\n\n", c->name, c->operands, c->summary);
+    for (size_t i = 0; i < option_count(c); i++) {
+        const option *o = &options[option_of(c, i)];
+        char left[64], letter[] = "-q, ";
+        letter[1] = o->letter;
+        snprintf(left, sizeof left, "%s%s%s%s", o->letter ? letter : "", o->flag, o->argument ? " " : "",
+                 o->argument ? o->argument : "");
         printf("  %-26s %s\n", left, o->help);
     }
 }
@@ -135,18 +151,38 @@ static vs_status apply(vs_command_line *l, vs_option_id id, const char *value, v
     case VS_OPT_SEED: return parse_number(flag, value, 0, ~0ull, &l->seed, err);
     case VS_OPT_SIZE: return parse_size(flag, value, 4096, &l->size, err);
     case VS_OPT_ONLY: l->only = value; return VS_OK;
+    case VS_OPT_DRY_RUN: l->dry_run = true; return VS_OK;
+    case VS_OPT_QUIET: l->quiet = true; return VS_OK;
     case VS_OPT_HELP: l->help = true; return VS_OK;
+    case VS_OPT_VERSION: l->version = true; return VS_OK;
     }
     return VS_OK;
 }
 
-static vs_status unknown_option(const vs_command *c, const char *flag, vs_error *err) {
-    const char *names[32];
-    size_t n = 0;
-    for (; n < c->option_count && n < 32; n++) names[n] = options[c->options[n]].flag;
-    const char *near = vs_nearest(flag, names, n);
-    return vs_fail(err, VS_ERR_CONFIG, "%s: unknown option '%s'%s%s%s; see vitscope %s --help", c->name, flag,
-                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", c->name);
+/* Another command's option is no slip of the hand. */
+static vs_status unknown_option(const vs_command *c, const char *arg, vs_error *err) {
+    const char *names[OPTIONS];
+    char flag[64];
+    bool known = false;
+    snprintf(flag, sizeof flag, "%.*s", (int)strcspn(arg, "="), arg);
+    for (size_t i = 0; i < OPTIONS; i++) known |= strcmp(options[i].flag, flag) == 0;
+    for (size_t i = 0; i < option_count(c); i++) names[i] = options[option_of(c, i)].flag;
+    const char *near = known ? NULL : vs_nearest(flag, names, option_count(c));
+    return vs_fail(err, VS_ERR_CONFIG, "%s: %s '%s'%s%s%s See vitscope %s --help", c->name,
+                   known ? "this command has no option" : "unknown option", flag, near ? "; did you mean '" : "",
+                   near ? near : "", near ? "'?" : ".", c->name);
+}
+
+/* "--flag" or "-f", of which the first `length` letters count. False: not one of the command's. */
+static bool find_option(const vs_command *c, const char *arg, size_t length, vs_option_id *id) {
+    for (size_t i = 0; i < option_count(c); i++) {
+        const option *o = &options[option_of(c, i)];
+        const bool brief = length == 2 && o->letter && arg[1] == o->letter;
+        if (!brief && (strlen(o->flag) != length || strncmp(o->flag, arg, length) != 0)) continue;
+        *id = option_of(c, i);
+        return true;
+    }
+    return false;
 }
 
 vs_status vs_command_parse(vs_command_line *l, const vs_command *c, int argc, char **argv, vs_error *err) {
@@ -165,22 +201,18 @@ vs_status vs_command_parse(vs_command_line *l, const vs_command *c, int argc, ch
             continue;
         }
         const size_t length = strcspn(arg, "=");
-        const vs_option_id *id = NULL;
-        for (size_t k = 0; k < c->option_count && !id; k++) {
-            const char *flag = options[c->options[k]].flag;
-            if (strlen(flag) == length && strncmp(flag, arg, length) == 0) id = &c->options[k];
-        }
-        if (!id) return unknown_option(c, arg, err);
-        const char *value = arg[length] == '=' ? arg + length + 1 : NULL;
-        const bool wants = options[*id].argument != NULL;
-        if (!wants && value) return vs_fail(err, VS_ERR_CONFIG, "%s: %s takes no value", c->name, options[*id].flag);
-        if (wants && !value && ++i == argc)
-            return vs_fail(err, VS_ERR_CONFIG, "%s: %s needs a value: %s", c->name, arg, options[*id].argument);
-        if (wants && !value) value = argv[i];
-        vs_status status = apply(l, *id, value ? value : "", err);
+        vs_option_id id = VS_OPT_HELP;
+        if (!find_option(c, arg, length, &id)) return unknown_option(c, arg, err);
+        const char *value = arg[length] == '=' ? arg + length + 1 : NULL, *flag = options[id].flag;
+        const bool wants = options[id].argument != NULL;
+        if (!wants && value) return vs_fail(err, VS_ERR_CONFIG, "%s: %s takes no value", c->name, flag);
+        if (wants && !value && ++i < argc) value = argv[i];
+        if (wants && (!value || !*value))
+            return vs_fail(err, VS_ERR_CONFIG, "%s: %s needs a value: %s", c->name, flag, options[id].argument);
+        vs_status status = apply(l, id, value ? value : "", err);
         if (status != VS_OK) return status;
     }
-    if (l->help) return VS_OK;
+    if (l->help || l->version) return VS_OK;
     if (l->operand_count < c->min_operands || l->operand_count > c->max_operands)
         return vs_fail(err, VS_ERR_CONFIG, "usage: vitscope %s %s; see vitscope %s --help", c->name, c->operands, c->name);
     return VS_OK;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "run_merge.h"
@@ -20,7 +21,11 @@ typedef struct work {
     vs_error inputs_error;
     char *summary;
     vs_cli_drawing drawing;
+    double bytes, free_bytes; /* the files will take; there are */
+    bool opened;              /* the folder */
 } work;
+
+static const char last_stage[] = "pictures";
 
 /* Where another command's part of the folder stays, this one writes its own part and what both share. */
 static bool is_part(const work *w) { return w->merge.other && w->merge.command == VS_PART_FP16; }
@@ -40,7 +45,7 @@ static vs_status write_reports(const work *w, vs_error *err) {
 static vs_status write_summary(work *w, vs_error *err) {
     char *joined = NULL, *path = vs_path_join(w->folder.stages[VS_PART_RUN], "summary.txt");
     vs_status status = path ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    if (status == VS_OK) status = vs_report_summary(&w->study.results, &w->summary, err);
+    if (status == VS_OK) status = vs_report_summary(&w->study.results, vs_cli_columns(STDOUT_FILENO), &w->summary, err);
     if (status == VS_OK) status = vs_run_merge_summary(&w->merge, &w->folder, w->summary, &joined, err);
     if (status == VS_OK) status = vs_write_file(path, joined, strlen(joined), err);
     free(joined);
@@ -107,7 +112,7 @@ static void tell(const work *w, bool print) {
     if (*w->merge.replaced)
         vs_cli_warn("%s: the results of an earlier 'vitscope %s' were replaced, not kept beside these: %s", dir,
                     w->merge.command == VS_PART_RUN ? "fp16" : "run", w->merge.replaced);
-    if (!print) return;
+    if (!print || w->line->quiet) return;
     vs_cli_put(w->summary);
     printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
     if (w->drawing.pictures) printf("Pictures: %s/{charts,surfaces,heatmaps,maps} (%zu files)\n", dir, w->drawing.pictures);
@@ -115,21 +120,33 @@ static void tell(const work *w, bool print) {
     fflush(stdout);
 }
 
-/* The folder and its lock come before the long work, and so does what can be wrong in the configuration. */
-static vs_status open_work(work *w, const char *out, const vs_study_options *options, vs_error *err) {
-    char *dir = vs_path_join(out, w->config->name);
+/* What can be wrong in the configuration comes before the folder and its lock, and those before the long work. Inputs are hashed
+ * before any of them is read. */
+static vs_status outline(work *w, const char *dir, const vs_study_options *options, vs_error *err) {
     const vs_fingerprint_options inputs = vs_cli_fingerprint_options(w->line);
-    vs_status status = dir ? vs_run_folder_open(&w->folder, dir, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    free(dir);
+    vs_status status = vs_cli_check_folder(dir, 0, &w->free_bytes, err); /* the least that can be wrong, first */
     if (status != VS_OK) return status;
-    w->inputs_status = vs_fingerprint_make(&w->inputs, w->config, &inputs, &w->inputs_error);
-    if (w->shared && w->inputs_status == VS_OK) status = vs_fingerprint_agree(w->shared->inputs, &w->inputs, w->config, err);
+    options->progress.stage(options->progress.context, 0, 0, "checks");
+    if (!w->line->dry_run) w->inputs_status = vs_fingerprint_make(&w->inputs, w->config, &inputs, &w->inputs_error);
+    if (w->shared && !w->line->dry_run && w->inputs_status == VS_OK)
+        status = vs_fingerprint_agree(w->shared->inputs, &w->inputs, w->config, err);
     if (status != VS_OK) return status;
-    status = vs_study_open(&w->study, w->config, options, err); /* says better what is wrong with a model */
+    status = vs_study_outline(&w->study, w->config, options, err); /* says better what is wrong with a model */
     if (status == VS_OK && w->inputs_status != VS_OK) status = vs_fail(err, w->inputs_status, "%s", w->inputs_error.message);
     if (status != VS_OK) return status;
+    w->bytes = vs_cli_study_bytes(&w->study);
+    return vs_cli_check_folder(dir, w->bytes, &w->free_bytes, err);
+}
+
+static vs_status study_and_write(work *w, const char *dir, vs_error *err) {
+    vs_status status = vs_run_folder_open(&w->folder, dir, err);
+    w->opened = status == VS_OK;
     w->merge.command = vs_cli_part(w->line);
-    return vs_run_merge_plan(&w->merge, &w->folder, w->config, &w->inputs, err);
+    if (status == VS_OK) status = vs_run_merge_plan(&w->merge, &w->folder, w->config, &w->inputs, err);
+    if (status == VS_OK) status = vs_study_load(&w->study, err);
+    if (status == VS_OK) status = vs_study_run(&w->study, err);
+    if (status == VS_OK) vs_study_begin_stage(&w->study, last_stage);
+    return status == VS_OK ? write_all(w, err) : status;
 }
 
 vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out, const vs_cli_shared *shared,
@@ -139,25 +156,33 @@ vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config
     vs_study_options options = vs_cli_study_options(line, &progress);
     options.cache = shared ? shared->cache : NULL;
     options.tells_memory = true;
-    vs_status status = open_work(&w, out, &options, err);
-    if (status == VS_OK) status = vs_study_run(&w.study, err);
-    vs_cli_progress_end(&progress);
-    if (status == VS_OK) status = write_all(&w, err);
-    if (status == VS_OK) tell(&w, print);
+    options.last_stage = last_stage;
+    char *dir = vs_path_join(out, config->name);
+    vs_status status = dir ? outline(&w, dir, &options, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    if (status == VS_OK && line->dry_run) {
+        vs_cli_progress_end(&progress, false);
+        status = vs_cli_print_plan(&w.study, dir, w.bytes, w.free_bytes, err);
+    } else if (status == VS_OK) {
+        status = study_and_write(&w, dir, err);
+        vs_cli_progress_end(&progress, status == VS_OK);
+        if (status == VS_OK) tell(&w, print);
+    }
+    vs_cli_progress_end(&progress, false);
     vs_study_release(&w.study);
     vs_fingerprint_release(&w.inputs);
-    vs_run_folder_close(&w.folder);
+    if (w.opened) vs_run_folder_close(&w.folder);
     free(w.summary);
+    free(dir);
     return status;
 }
 
 static vs_status run_single(const vs_command_line *line, const vs_config *config, vs_error *err) {
-    if (!line->resume) return vs_cli_run_config(line, config, line->out, NULL, true, err);
+    if (!line->resume || line->dry_run) return vs_cli_run_config(line, config, line->out, NULL, true, err);
     char *dir = vs_path_join(line->out, config->name);
     bool complete = false;
     vs_status status =
         dir ? vs_cli_is_complete(line, config, dir, &complete, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-    if (status == VS_OK && complete) printf("%s: already complete\n", dir);
+    if (status == VS_OK && complete && !line->quiet) printf("%s: already complete\n", dir);
     free(dir);
     return status != VS_OK || complete ? status : vs_cli_run_config(line, config, line->out, NULL, true, err);
 }

@@ -43,6 +43,7 @@ int vs_cli_scenes(const vs_command_line *line) {
         status =
             vs_stopped(stop) ? vs_fail(&err, VS_ERR_INTERRUPTED, "interrupted") : write_scene(dir, line->seed, i, size, &err);
     if (status != VS_OK) return vs_cli_fail(status, &err);
+    if (line->quiet) return 0;
     printf("%zu scenes of seed %llu, %zux%zu: %s/images and %s/labels\n", count, line->seed, size, size, dir, dir);
     return 0;
 }

@@ -38,8 +38,11 @@ static void add_states_output(vs_text *t, const vs_results *r) {
                 head ? "evaluation images" : "head", head ? "the logits" : "the final-normed tokens");
     for (size_t i = 0; i < r->state_count; i++) {
         char number[VS_NUMBER];
-        if (i == float_state(r) || !r->output_sqnr[i].present) continue;
-        vs_text_add(t, "  %-8s output SQNR %s dB.\n", r->state_names[i], vs_words_db(number, r->output_sqnr[i].pooled));
+        const bool evaluated = r->evaluation_sqnr && r->evaluation_sqnr[i].present;
+        const vs_sqnr *x = evaluated ? &r->evaluation_sqnr[i] : &r->output_sqnr[i];
+        if (i == float_state(r) || !x->present) continue;
+        vs_text_add(t, "  %-8s output SQNR %s dB%s.\n", r->state_names[i], vs_words_db(number, x->pooled),
+                    evaluated ? " on the evaluation images" : "");
     }
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "classes.h"
+#include "columns.h"
 #include "report.h"
 #include "report_words.h"
 
@@ -266,20 +267,38 @@ static size_t least(const vs_fp16_policy *p) {
     return at;
 }
 
-static void add_policy(vs_text *t, const vs_results *r, const vs_fp16_policy *p, int width) {
+static void add_policy(vs_columns *c, const vs_results *r, const vs_fp16_policy *p) {
     const size_t worst = least(p);
     const vs_task *f = float_task(r);
-    char n[NUMBER] = "-", change[NUMBER] = "-", classes[NUMBER] = "-", sqnr[NUMBER] = "-", rows[NUMBER] = "-", room[NUMBER] = "-";
-    if (p->has_task && p->task.has_labels) snprintf(n, sizeof n, "%.2f", p->task.miou);
-    if (p->has_task && p->task.has_labels && f) snprintf(change, sizeof change, "%+.2f", p->task.miou - f->miou);
-    if (p->has_task) snprintf(classes, sizeof classes, "%zu", p->classes_predicted);
-    if (p->analyzed && p->finite) snprintf(sqnr, sizeof sqnr, "%.1f", p->sqnr.pooled);
-    if (p->analyzed && !p->finite) snprintf(sqnr, sizeof sqnr, "inf or NaN");
-    if (p->analyzed) snprintf(rows, sizeof rows, "%zu of %zu", overflowing(p), p->row_count);
+    char n[NUMBER];
+    vs_columns_cell(c, p->name);
+    snprintf(n, sizeof n, "%.2f", p->task.miou);
+    vs_columns_cell(c, p->has_task && p->task.has_labels ? n : NULL);
+    snprintf(n, sizeof n, "%+.2f", f ? p->task.miou - f->miou : 0);
+    vs_columns_cell(c, p->has_task && p->task.has_labels && f ? n : NULL);
+    snprintf(n, sizeof n, "%zu", p->classes_predicted);
+    vs_columns_cell(c, p->has_task ? n : NULL);
+    snprintf(n, sizeof n, p->finite ? "%.1f" : "inf or NaN", p->sqnr.pooled);
+    vs_columns_cell(c, p->analyzed ? n : NULL);
+    snprintf(n, sizeof n, "%zu of %zu", overflowing(p), p->row_count);
+    vs_columns_cell(c, p->analyzed ? n : NULL);
     if (worst != SIZE_MAX)
-        snprintf(room, sizeof room, "%.2f%s", p->rows[worst].headroom, fabs(p->rows[worst].headroom) < 0.05 ? "~" : "");
-    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, p->name, n, change, classes, sqnr, rows, room,
-                worst != SIZE_MAX ? p->rows[worst].name : "-", p->first_bad < p->row_count ? p->rows[p->first_bad].name : "-");
+        snprintf(n, sizeof n, "%.2f%s", p->rows[worst].headroom, fabs(p->rows[worst].headroom) < 0.05 ? "~" : "");
+    vs_columns_cell(c, worst != SIZE_MAX ? n : NULL);
+    vs_columns_cell(c, worst != SIZE_MAX ? p->rows[worst].name : NULL);
+    vs_columns_cell(c, p->first_bad < p->row_count ? p->rows[p->first_bad].name : NULL);
+}
+
+static void add_policies(vs_text *t, const vs_results *r, size_t width) {
+    static const vs_column columns[] = { { "", "policy", VS_STAYS, true },  { "", "mIoU %", 8, false },
+                                         { "", "change", 6, false },        { "", "classes", 2, false },
+                                         { "output", "SQNR dB", 7, false }, { "rows that", "overflow", 4, false },
+                                         { "least", "headroom", 5, false }, { "of row", "", 1, true },
+                                         { "first", "bad row", 9, true } };
+    vs_columns c = { 0 };
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
+    for (size_t i = 0; i < r->fp16.policy_count; i++) add_policy(&c, r, &r->fp16.policies[i]);
+    vs_columns_print(&c, width, t);
 }
 
 /* Everything that was tried. */
@@ -355,25 +374,16 @@ static void add_real(vs_text *t, const vs_fp16_policy *p) {
     vs_text_add(t, ".\n");
 }
 
-void vs_report_fp16_policies(vs_text *t, const vs_results *r) {
-    int width = 12;
+void vs_report_fp16_policies(vs_text *t, const vs_results *r, size_t width) {
     if (*r->fp16.not_run) {
         vs_text_add(t, "\nHALF PRECISION, %s: not run\n", format_of(r));
         list_weights(t, r);
     }
     if (!r->fp16.policy_count) return;
-    for (size_t i = 0; i < r->fp16.policy_count; i++) {
-        const size_t n = strlen(r->fp16.policies[i].name);
-        if (n > (size_t)width && n < 23) width = (int)n;
-    }
     vs_text_add(
         t, "\nHALF PRECISION, %s: what an engine that runs these operations so would give (headroom in bits; ~ borderline)\n",
         format_of(r));
-    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, "", "", "", "", "output", "rows that", "least",
-                "of row", "first");
-    vs_text_add(t, "  %-*s %7s %7s %7s %10s %11s %8s  %-22s %s\n", width, "policy", "mIoU %", "change", "classes", "SQNR dB",
-                "overflow", "headroom", "", "bad row");
-    for (size_t i = 0; i < r->fp16.policy_count; i++) add_policy(t, r, &r->fp16.policies[i], width);
+    add_policies(t, r, width);
     for (size_t i = 0; i < r->fp16.policy_count; i++) {
         const vs_fp16_diagnosis *g = &r->fp16.policies[i].diagnosis;
         for (size_t k = 1; g->present && k < g->chain_count; k++)

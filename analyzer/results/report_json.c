@@ -265,6 +265,13 @@ static json_t *output_sqnr(document *d) {
     return o;
 }
 
+static json_t *evaluation_sqnr(document *d) {
+    const vs_results *r = d->results;
+    json_t *o = json_object();
+    for (size_t s = 0; s < r->state_count; s++) put(d, o, r->state_names[s], spread(d, &r->evaluation_sqnr[s], true));
+    return o;
+}
+
 static json_t *stream(document *d, const vs_sqnr *blocks) {
     json_t *a = json_array();
     for (size_t b = 0; b < d->results->arch->depth; b++) append(d, a, pooled(&blocks[b]));
@@ -514,6 +521,7 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     put(d, o, "histogram_relative_error", number(r->histogram_error));
     put(d, o, "layers", layers);
     put(d, o, "output_sqnr", output_sqnr(d));
+    if (r->evaluation_sqnr) put(d, o, "evaluation_sqnr", evaluation_sqnr(d));
     put(d, o, "propagation", propagation(d));
     put(d, o, "token_norms", token_norms(d));
     put(d, o, "rankings", rankings(d, &r->ptq_rankings));

@@ -1,10 +1,12 @@
 /* summary.txt: the answer first, then the table, then what to make of it. Every sentence is made from numbers. */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "answer.h"
+#include "columns.h"
 #include "report.h"
 #include "report_words.h"
 
@@ -15,6 +17,7 @@ static const double loud_gap = 12; /* dB: the blind spot's threshold */
 typedef struct summary {
     const vs_results *r;
     vs_text *t;
+    size_t width;                                              /* of a line */
     const vs_ranking *activations, *weights, *output, *spared; /* of the ptq recipe; NULL without one */
     size_t float_state, ptq_state;                             /* SIZE_MAX if absent */
 } summary;
@@ -50,25 +53,45 @@ static void add_answer(const summary *s, const vs_answer *answer) {
 
 /* ---- states */
 
+static void number(vs_columns *c, bool present, const char *format, ...) VS_PRINTF(3, 4);
+
+static void number(vs_columns *c, bool present, const char *format, ...) {
+    char text[NUMBER];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    vs_columns_cell(c, present ? text : NULL);
+}
+
+static void rank_cell(vs_columns *c, size_t rank) { number(c, rank > 0, "%.0f", (double)rank); }
+
+static void cell_db(vs_columns *c, const vs_sqnr *s) {
+    char text[NUMBER];
+    vs_columns_cell(c, s && s->present ? vs_words_db(text, s->pooled) : NULL);
+}
+
 static void add_states(const summary *s) {
+    vs_columns c = { 0 };
+    const vs_column columns[] = { { "", "state", VS_STAYS, true },   { "", "mIoU %", 9, false },
+                                  { "", "change", 8, false },        { "", "aAcc %", 3, false },
+                                  { "", "mAcc %", 2, false },        { "", "agreement %", 6, false },
+                                  { "output", "SQNR dB", 7, false }, { "evaluation", "SQNR dB", 8, false } };
     section(s->t, "STATES");
-    vs_text_add(s->t, "  %-12s %9s %9s %9s %9s %12s %14s\n", "state", "mIoU %", "change", "aAcc %", "mAcc %", "agreement %",
-                "output SQNR dB");
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
     for (size_t i = 0; i < s->r->state_count; i++) {
         const vs_task *x = s->r->has_task ? &s->r->tasks[i] : NULL;
-        char sqnr[NUMBER] = "-";
-        if (s->r->output_sqnr[i].present) vs_words_db(sqnr, s->r->output_sqnr[i].pooled);
-        vs_text_add(s->t, "  %-12s", s->r->state_names[i]);
-        if (x && x->has_labels)
-            vs_text_add(s->t, " %9.2f %+9.2f %9.2f %9.2f", x->miou, x->miou - s->r->tasks[s->float_state].miou, x->aacc, x->macc);
-        else
-            vs_text_add(s->t, " %9s %9s %9s %9s", "-", "-", "-", "-");
-        if (x && x->has_agreement)
-            vs_text_add(s->t, " %12.2f", x->agreement);
-        else
-            vs_text_add(s->t, " %12s", "-");
-        vs_text_add(s->t, " %14s\n", sqnr);
+        const bool labels = x && x->has_labels;
+        vs_columns_cell(&c, s->r->state_names[i]);
+        number(&c, labels, "%.2f", labels ? x->miou : 0);
+        number(&c, labels, "%+.2f", labels ? x->miou - s->r->tasks[s->float_state].miou : 0);
+        number(&c, labels, "%.2f", labels ? x->aacc : 0);
+        number(&c, labels, "%.2f", labels ? x->macc : 0);
+        number(&c, x && x->has_agreement, "%.2f", x ? x->agreement : 0);
+        cell_db(&c, &s->r->output_sqnr[i]);
+        cell_db(&c, s->r->evaluation_sqnr ? &s->r->evaluation_sqnr[i] : NULL);
     }
+    vs_columns_print(&c, s->width, s->t);
 }
 
 /* ---- layers */
@@ -78,101 +101,87 @@ static bool is_blind(const vs_row_recipe *x) {
     return w->present && a->present && w->pooled - a->pooled > loud_gap;
 }
 
-static void cell(vs_text *t, int width, bool present, const char *number) {
-    vs_text_add(t, " %*s", width, present ? number : "-");
-}
-
-static void cell_db(vs_text *t, int width, const vs_sqnr *s) {
-    char number[NUMBER];
-    cell(t, width, s && s->present, s && s->present ? vs_words_db(number, s->pooled) : "");
-}
-
-static void add_layer(const summary *s, size_t i, int width) {
+static void add_layer(const summary *s, vs_columns *c, size_t i) {
     const vs_row *x = &s->r->rows[s->activations->rows[i]];
     const vs_row_recipe *p = &x->recipes[s->r->ptq_recipe];
     const vs_sqnr *w = &p->local[VS_LOCAL_WEIGHT], *a = &p->local[VS_LOCAL_ACTIVATION];
     const vs_distribution *in = &x->states[s->float_state].in, *out = &x->states[s->float_state].out;
     const vs_row_state *ptq = s->ptq_state != SIZE_MAX ? &x->states[s->ptq_state] : NULL;
-    const size_t by_weights = rank_in(s->weights, s->activations->rows[i]);
-    char n[NUMBER];
-    vs_text_add(s->t, "  %4zu %-*s", i + 1, width, x->layer);
-    cell_db(s->t, 6, a);
-    cell_db(s->t, 7, w);
-    cell(s->t, 6, w->present, vs_words_db(n, w->pooled == a->pooled ? 0 : w->pooled - a->pooled));
-    vs_text_add(s->t, "%s", is_blind(p) ? "*" : " ");
-    snprintf(n, sizeof n, "%zu", by_weights);
-    cell(s->t, 6, by_weights > 0, n);
-    cell_db(s->t, 7, &p->cumulative);
-    cell_db(s->t, 6, s->r->sq_recipe != SIZE_MAX ? &x->recipes[s->r->sq_recipe].local[VS_LOCAL_ACTIVATION] : NULL);
-    cell(s->t, 7, in->present, vs_words_plain(n, in->ratio));
-    cell(s->t, 7, out->present, vs_words_plain(n, out->max));
-    cell(s->t, 7, out->present, vs_words_plain(n, out->median));
-    cell(s->t, 7, out->present, vs_words_plain(n, out->ratio));
     const double shift = ptq ? 100 * ptq->median_shift : 0;
+    char n[NUMBER], gap[NUMBER + 1];
+    snprintf(gap, sizeof gap, "%s%s", vs_words_db(n, w->pooled == a->pooled ? 0 : w->pooled - a->pooled),
+             is_blind(p) ? "*" : " ");
+    rank_cell(c, i + 1);
+    vs_columns_cell(c, x->layer);
+    cell_db(c, a);
+    cell_db(c, w);
+    vs_columns_cell(c, w->present ? gap : NULL);
+    rank_cell(c, rank_in(s->weights, s->activations->rows[i]));
+    cell_db(c, &p->cumulative);
+    cell_db(c, s->r->sq_recipe != SIZE_MAX ? &x->recipes[s->r->sq_recipe].local[VS_LOCAL_ACTIVATION] : NULL);
+    vs_columns_cell(c, in->present ? vs_words_plain(n, in->ratio) : NULL);
+    vs_columns_cell(c, out->present ? vs_words_plain(n, out->max) : NULL);
+    vs_columns_cell(c, out->present ? vs_words_plain(n, out->median) : NULL);
+    vs_columns_cell(c, out->present ? vs_words_plain(n, out->ratio) : NULL);
     snprintf(n, sizeof n, fabs(shift) < 0.5 ? "0%%" : "%+.0f%%", shift);
-    cell(s->t, 7, ptq && ptq->has_shift, n);
-    vs_words_share(n, ptq ? ptq->in.qzeroed : 0);
-    cell(s->t, 6, ptq && ptq->in.quantized, n);
-    vs_text_add(s->t, "%s\n", x->planted ? "  PLANTED" : "");
+    vs_columns_cell(c, ptq && ptq->has_shift ? n : NULL);
+    vs_columns_cell(c, ptq && ptq->in.quantized ? vs_words_share(n, ptq->in.qzeroed) : NULL);
+    vs_columns_cell(c, x->planted ? "PLANTED" : NULL);
 }
 
 static void add_layers(const summary *s) {
+    static const vs_column columns[] = {
+        { "", "rank", 12, false },        { "", "layer", VS_STAYS, true }, { "input", "only", 15, false },
+        { "weight", "only", 14, false },  { "", "gap ", 13, false },       { "rank", "by w.", 8, false },
+        { "whole", "model", 7, false },   { "input", "in sq", 10, false }, { "in max/", "median", 6, false },
+        { "out", "max", 4, false },       { "out", "median", 2, false },   { "out max", "/median", 3, false },
+        { "out med", "shift", 5, false }, { "in, %", "zeroed", 9, false }, { "", "", 11, true }
+    };
     const vs_ranking *act = s->activations;
+    vs_columns c = { 0 };
     if (!act || !act->count) return;
     section(s->t,
             "LAYERS, worst first by local SQNR with the layer's input alone quantized (dB, lower is worse; * gap above 12 dB)");
     const size_t shown = act->count < TABLE_ROWS ? act->count : TABLE_ROWS;
     vs_text_add(s->t, "  in, out: of fp32; whole model, shift of out's median and share of the input that becomes zero: of %s\n",
                 s->r->recipe_names[s->r->ptq_recipe]);
-    int width = 17;
-    for (size_t i = 0; i < shown; i++) {
-        const size_t n = strlen(s->r->rows[act->rows[i]].layer);
-        if (n > (size_t)width && n < 26) width = (int)n;
-    }
-    static const char *const heads[][12] = {
-        { "input", "weight", "gap", "rank", "whole", "input", "in max/", "out", "out", "out max", "out med", "in, %" },
-        { "only", "only", "", "by w.", "model", "in sq", "median", "max", "median", "/median", "shift", "zeroed" }
-    };
-    static const int widths[12] = { 6, 7, 6, 7, 7, 6, 7, 7, 7, 7, 7, 6 };
-    for (size_t line = 0; line < 2; line++) {
-        vs_text_add(s->t, "  %4s %-*s", line ? "rank" : "", width, line ? "layer" : "");
-        for (size_t c = 0; c < 12; c++) vs_text_add(s->t, " %*s", widths[c], heads[line][c]);
-        vs_text_add(s->t, "\n");
-    }
-    for (size_t i = 0; i < shown; i++) add_layer(s, i, width);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
+    for (size_t i = 0; i < shown; i++) add_layer(s, &c, i);
+    vs_columns_print(&c, s->width, s->t);
     if (act->count > shown) vs_text_add(s->t, "  ... %zu more in layers.csv\n", act->count - shown);
 }
 
 /* ---- at the model's output */
 
-static void add_output_row(const summary *s, const vs_ranking *k, size_t i) {
-    const size_t row = k->rows[i];
-    const vs_row *x = &s->r->rows[row];
+static void add_output_row(const summary *s, vs_columns *c, const vs_ranking *k, size_t i) {
+    const vs_row *x = &s->r->rows[k->rows[i]];
     const vs_row_recipe *p = &x->recipes[s->r->ptq_recipe];
-    const size_t by_activations = rank_in(s->activations, row);
-    char n[NUMBER];
-    vs_text_add(s->t, "  %4zu %-20s", i + 1, x->layer);
-    for (size_t m = VS_OUTPUT_COUNT; m-- > 0;) cell_db(s->t, 7, &p->output[m]);
-    cell_db(s->t, 7, &p->local[VS_LOCAL_BOTH]);
-    snprintf(n, sizeof n, "%zu", by_activations);
-    cell(s->t, 8, by_activations > 0, n);
-    snprintf(n, sizeof n, "%+.2f", p->spared_gain);
-    cell(s->t, 8, p->spared.present, n);
-    vs_text_add(s->t, "%s\n", x->planted ? "  PLANTED" : "");
+    rank_cell(c, i + 1);
+    vs_columns_cell(c, x->layer);
+    for (size_t m = VS_OUTPUT_COUNT; m-- > 0;) cell_db(c, &p->output[m]);
+    cell_db(c, &p->local[VS_LOCAL_BOTH]);
+    rank_cell(c, rank_in(s->activations, k->rows[i]));
+    number(c, p->spared.present, "%+.2f", p->spared_gain);
+    vs_columns_cell(c, x->planted ? "PLANTED" : NULL);
 }
 
 /* Which single layer reaches the output, and which would be worth sparing. */
 static void add_output(const summary *s) {
+    static const vs_column columns[] = {
+        { "", "rank", 5, false },          { "", "layer", VS_STAYS, true },   { "out,", "both", 9, false },
+        { "out,", "input", 4, false },     { "out,", "weight", 3, false },    { "local,", "both", 6, false },
+        { "rank by", "activ.", 2, false }, { "gain if", "spared", 8, false }, { "", "", 7, true }
+    };
     const bool alone = s->output && s->output->count;
     const vs_ranking *k = alone ? s->output : s->spared;
+    vs_columns c = { 0 };
     if (!k || !k->count) return;
     section(s->t,
             alone ? "AT THE OUTPUT, worst first: SQNR of the model's output with this layer alone quantized (dB)"
                   : "AT THE OUTPUT, worst first: SQNR gained at the model's output by leaving this layer alone in float (dB)");
-    vs_text_add(s->t, "  %4s %-20s %7s %7s %7s %7s %8s %8s\n", "", "", "out,", "out,", "out,", "local,", "rank by", "gain if");
-    vs_text_add(s->t, "  %4s %-20s %7s %7s %7s %7s %8s %8s\n", "rank", "layer", "both", "input", "weight", "both", "activ.",
-                "spared");
-    for (size_t i = 0; i < k->count && i < TOP; i++) add_output_row(s, k, i);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
+    for (size_t i = 0; i < k->count && i < TOP; i++) add_output_row(s, &c, k, i);
+    vs_columns_print(&c, s->width, s->t);
     const double floor = s->r->spared_floor ? s->r->spared_floor[s->r->ptq_recipe] : (double)NAN;
     if (s->spared && s->spared->count && !isnan(floor))
         vs_text_add(s->t,
@@ -210,17 +219,32 @@ static void add_planted(const summary *s) {
     }
 }
 
+static const char *place_among(char *text, size_t rank, size_t count) {
+    snprintf(text, NUMBER, "%2zu of %zu", rank, count);
+    return text;
+}
+
 static void add_blind_spot(const summary *s) {
+    static const vs_column columns[] = { { "", "layer", VS_STAYS, true },
+                                         { "", "gap", 4, false },
+                                         { "", "by weights", 2, false },
+                                         { "", "by activations", 3, false },
+                                         { "", "", 5, true } };
     const vs_ranking_set *set = &s->r->ptq_rankings;
+    vs_columns c = { 0 };
     if (!set->blind_count || !s->weights || !s->activations) return;
     section(s->t, "BLIND SPOT: what quantizing weights alone cannot see (gap = weights - input, dB; flagged above 12)");
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
     for (size_t i = 0; i < set->blind_count; i++) {
         const vs_blind_spot *b = &set->blind[i];
-        char gap[NUMBER];
-        vs_text_add(s->t, "  %-20s gap %6s   by weights %2zu of %zu, by activations %2zu of %zu%s\n", s->r->rows[b->row].layer,
-                    vs_words_db(gap, b->gap), b->weights, s->weights->count, b->activations, s->activations->count,
-                    b->flagged ? "   FLAGGED" : "");
+        char text[NUMBER];
+        vs_columns_cell(&c, s->r->rows[b->row].layer);
+        vs_columns_cell(&c, vs_words_db(text, b->gap));
+        vs_columns_cell(&c, place_among(text, b->weights, s->weights->count));
+        vs_columns_cell(&c, place_among(text, b->activations, s->activations->count));
+        vs_columns_cell(&c, b->flagged ? "FLAGGED" : NULL);
     }
+    vs_columns_print(&c, s->width, s->t);
     for (size_t i = 0; i < set->blind_count; i++) { /* the first ten by one, not by the other */
         const vs_blind_spot *b = &set->blind[i];
         if (!b->flagged || b->weights <= TOP || b->activations > TOP) continue;
@@ -276,21 +300,31 @@ static void add_norms(const summary *s) {
 }
 
 static void add_agreement(const summary *s) {
+    static const vs_column columns[] = {
+        { "", "by", VS_STAYS, true }, { "", "and by", VS_STAYS, true }, { "", "rho", 2, false }, { "", "same", 1, false }
+    };
     const vs_ranking_set *set = &s->r->ptq_rankings;
+    vs_columns c = { 0 };
     if (!set->agreement_count) return;
     section(s->t, "DO THE RANKINGS AGREE? (Spearman's rho, and how many of the first ten are the same)");
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) vs_columns_add(&c, columns[i]);
     for (size_t i = 0; i < set->agreement_count; i++) {
         const vs_agreement *a = &set->agreements[i];
-        char rho[NUMBER] = "-";
-        if (a->defined) snprintf(rho, sizeof rho, "%+.2f", a->spearman);
-        vs_text_add(s->t, "  %-12s %-12s %5s   %2zu of 10\n", a->a, a->b, rho, a->overlap10);
+        char same[NUMBER];
+        vs_columns_cell(&c, a->a);
+        vs_columns_cell(&c, a->b);
+        number(&c, a->defined, "%+.2f", a->spearman);
+        snprintf(same, sizeof same, "%2zu of 10", a->overlap10);
+        vs_columns_cell(&c, same);
     }
+    vs_columns_print(&c, s->width, s->t);
 }
 
-vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
+vs_status vs_report_summary(const vs_results *r, size_t width, char **text, vs_error *err) {
     vs_text t = { 0 };
     const summary s = { .r = r,
                         .t = &t,
+                        .width = width,
                         .activations = find_ranking(&r->ptq_rankings, "activations"),
                         .weights = find_ranking(&r->ptq_rankings, "weights"),
                         .output = find_ranking(&r->ptq_rankings, "output"),
@@ -303,7 +337,7 @@ vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
     if (status != VS_OK) return status;
     add_answer(&s, &answer);
     add_states(&s);
-    vs_report_fp16_policies(&t, r);
+    vs_report_fp16_policies(&t, r, width);
     add_layers(&s);
     add_output(&s);
     add_planted(&s);
@@ -313,7 +347,7 @@ vs_status vs_report_summary(const vs_results *r, char **text, vs_error *err) {
     add_norms(&s);
     add_agreement(&s);
     vs_answer_release(&answer);
-    if (t.failed) {
+    if (!vs_text_wrap(&t, width)) {
         free(t.bytes);
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the summary");
     }

@@ -1,5 +1,7 @@
 #include "report_words.h"
 
+#include "columns.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,33 +46,14 @@ const char *vs_words_ordinal(char *text, size_t n) {
 
 vs_flow vs_flow_begin(vs_text *t) {
     vs_text_add(t, " ");
-    return (vs_flow){ t, 1 };
+    return (vs_flow){ t };
 }
 
-static void add_unbroken(vs_flow *f, const char *word, size_t size) {
-    if (f->column + 3 + size > VS_WORDS_COLUMNS) { /* room for what is joined to the word */
-        vs_text_add(f->t, "\n   ");
-        f->column = 3;
-    }
-    vs_text_add(f->t, " %.*s", (int)size, word);
-    f->column += 1 + size;
-}
+void vs_flow_add(vs_flow *f, const char *words) { vs_text_add(f->t, " %s", words); }
 
-void vs_flow_add(vs_flow *f, const char *words) {
-    while (*words) {
-        const size_t n = strcspn(words, " ");
-        add_unbroken(f, words, n);
-        words += n;
-        words += strspn(words, " ");
-    }
-}
-
-void vs_flow_join(vs_flow *f, const char *mark) {
-    vs_text_add(f->t, "%s", mark);
-    f->column += strlen(mark);
-}
+void vs_flow_join(vs_flow *f, const char *mark) { vs_text_add(f->t, "%s", mark); }
 
 void vs_flow_item(vs_flow *f, const char *item, size_t index) {
-    if (index) vs_flow_join(f, ",");
-    add_unbroken(f, item, strlen(item));
+    vs_text_add(f->t, "%s ", index ? "," : "");
+    for (const char *p = item; *p; p++) vs_text_add(f->t, "%c", *p == ' ' ? VS_TIED_BLANK : *p);
 }

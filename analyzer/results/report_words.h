@@ -5,7 +5,7 @@
 #include "results.h"
 #include "util.h"
 
-enum { VS_WORDS_COLUMNS = 128, VS_NUMBER = 48 }; /* a line's width; room for a number */
+enum { VS_NUMBER = 48 }; /* room for a number */
 
 /* Each writes into text [VS_NUMBER] and returns it. */
 const char *vs_words_db(char *text, double v);    /* one digit behind the point, "inf", "-inf" */
@@ -14,10 +14,9 @@ const char *vs_words_share(char *text, double v); /* percent, rounded down below
 const char *vs_words_part(char *text, double v);  /* whole percent: "<1", and ">99" where it is not all */
 const char *vs_words_ordinal(char *text, size_t n); /* "1st" */
 
-/* Words that break before a line gets too wide. */
+/* Words with a blank before each piece; lines are broken when the text is whole (vs_text_wrap). */
 typedef struct vs_flow {
     vs_text *t;
-    size_t column;
 } vs_flow;
 vs_flow vs_flow_begin(vs_text *t);
 void vs_flow_add(vs_flow *flow, const char *words);

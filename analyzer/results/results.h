@@ -313,6 +313,7 @@ typedef struct vs_results {
     char observer[32];            /* what set the grids' ends: "min/max", "percentile 99.99", "mse" */
     bool observer_cuts;           /* it may end a grid before the calibration images' largest value */
     vs_sqnr *output_sqnr;         /* [state_count] */
+    vs_sqnr *evaluation_sqnr;     /* [state_count]: output of a model without a head on the evaluation images; NULL without */
     double *spared_floor;         /* [recipe_count], NAN where not run: dB */
     vs_sqnr *stream;              /* [state_count * depth]: residual stream after each block, whole model quantized */
     vs_propagation *propagations; /* the worst layers, each alone */
@@ -343,7 +344,8 @@ VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char 
                                           vs_error *err); /* ranking.<mode>[.sq].txt */
 /* ranking.fp16.<policy>.txt of the half-precision diagnosis. */
 VS_NODISCARD vs_status vs_report_keep_lists(const vs_results *results, const char *dir, vs_error *err);
-/* The text of summary.txt; the caller frees it. */
-VS_NODISCARD vs_status vs_report_summary(const vs_results *results, char **text, vs_error *err);
+/* The text of summary.txt in lines of at most `width` characters: sentences are broken, tables have fewer columns. The caller
+ * frees it. */
+VS_NODISCARD vs_status vs_report_summary(const vs_results *results, size_t width, char **text, vs_error *err);
 
 #endif

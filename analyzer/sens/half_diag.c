@@ -174,9 +174,8 @@ vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *option
     vs_diag_bad bad = { .row = SIZE_MAX };
     unsigned set = 0;
     *d.out = (vs_fp16_diagnosis){ 0 };
-    snprintf(options->prober->stage, sizeof options->prober->stage, "%.48s: runs", policy->name);
+    snprintf(options->prober->stage, sizeof options->prober->stage, "%.48s, diagnosis", policy->name);
     options->prober->stage_first = options->prober->runs;
-    options->prober->stage_most = VS_DIAG_MOST_RUNS - 1; /* its own is there */
     vs_status status = prepare(&d, err);
     if (status == VS_OK) status = read_policy(&own, &d, err);
     if (status == VS_OK) status = find_first_bad(&d, &own, &bad, err);

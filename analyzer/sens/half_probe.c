@@ -263,8 +263,7 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
 
 static void tell_run(const vs_half_prober *p) {
     const vs_progress *progress = &p->runner->progress;
-    if (*p->stage && progress->update)
-        progress->update(progress->context, p->stage, (double)(p->runs - p->stage_first), p->stage_most);
+    if (*p->stage && progress->update) progress->update(progress->context, p->stage, (double)(p->runs - p->stage_first), 0);
 }
 
 static vs_status run(vs_half_probe *out, vs_half_prober *p, const vs_half_model *model, bool task, bool keep, vs_error *err) {

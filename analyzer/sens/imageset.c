@@ -12,7 +12,7 @@
 static bool is_scenes(const vs_imageset *s) { return s->config->scenes.set; }
 
 /* mmseg reads images with opencv, which turns them. */
-static bool is_upright(const vs_preprocess_config *p) {
+bool vs_preprocess_turns(const vs_preprocess_config *p) {
     return p->orientation == VS_ORIENTATION_EXIF || (p->orientation == VS_ORIENTATION_AUTO && p->mmseg.set);
 }
 
@@ -43,7 +43,7 @@ static vs_status cut_windows(vs_imageset *s, vs_error *err) {
         vs_image_size *z = &s->sizes[i];
         const char *path = is_scenes(s) ? NULL : s->files.paths[s->order[i]];
         z->width = z->height = (size_t)s->config->scenes.size;
-        vs_status status = path ? vs_image_read_size(path, is_upright(p), &z->width, &z->height, err) : VS_OK;
+        vs_status status = path ? vs_image_read_size(path, vs_preprocess_turns(p), &z->width, &z->height, err) : VS_OK;
         if (status != VS_OK) return status;
         status = vs_window_scaled_size(p, z, err);
         if (status != VS_OK) {
@@ -211,8 +211,8 @@ static vs_status load(const vs_imageset *s, size_t index, vs_image *image, uint8
     if (!is_scenes(s)) {
         vs_image_info info;
         const char *path = s->files.paths[at];
-        vs_status status = vs_image_read_as(image, path, is_upright(s->preprocess), &info, err);
-        if (status == VS_OK && s->notes) vs_image_notes_look(s->notes, path, &info, is_upright(s->preprocess));
+        vs_status status = vs_image_read_as(image, path, vs_preprocess_turns(s->preprocess), &info, err);
+        if (status == VS_OK && s->notes) vs_image_notes_look(s->notes, path, &info, vs_preprocess_turns(s->preprocess));
         return status;
     }
     const size_t size = (size_t)s->config->scenes.size;

@@ -30,6 +30,8 @@ typedef struct vs_sample {
     uint8_t *labels; /* [height, width] or NULL; 255 is ignored; windows have none */
 } vs_sample;
 
+/* Whether images are turned as their EXIF orientation asks. */
+bool vs_preprocess_turns(const vs_preprocess_config *preprocess);
 /* `what` ("calibration") stands in messages. An empty set is an error. */
 VS_NODISCARD vs_status vs_imageset_open(vs_imageset *set, const vs_config *config, const vs_set_config *of, const char *what,
                                         size_t patch, vs_error *err);

@@ -130,7 +130,9 @@ static vs_status measure_block(const vs_plant_target *t, const vs_imageset *set,
     c->runner = t->runner;
     c->runner.weights = weights;
     stats_reset(&c->total, c->rules->choices ? c->rules->choices(&t->model->blocks[c->block]) : t->model->arch.width);
-    status = vs_run_images(&c->runner, set, set->count, "planting", (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
+    char stage[40];
+    snprintf(stage, sizeof stage, "planting, blocks.%d", c->block);
+    status = vs_run_images(&c->runner, set, set->count, stage, (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
     vs_weights_free(weights);
     return status;
 }
@@ -225,7 +227,7 @@ static bool listed(const vs_plant_config *p, size_t block) {
     return false;
 }
 
-static vs_status check(const vs_config *config, const vs_plant_config *p, const vs_model *m, vs_error *err) {
+static vs_status check_one(const vs_config *config, const vs_plant_config *p, const vs_model *m, vs_error *err) {
     const vs_plant_rules *rules = vs_plant_rules_of(p->kind);
     for (size_t i = 0; i < p->block_count; i++)
         if (p->blocks[i] < 0 || (size_t)p->blocks[i] >= m->arch.depth) {
@@ -242,6 +244,13 @@ static vs_status check(const vs_config *config, const vs_plant_config *p, const 
     if ((size_t)p->units <= choices) return VS_OK;
     return vs_config_fail(config, p->mark, err, "cannot plant %lld %ss in a block: the input of %s has %zu", (long long)p->units,
                           rules->what, vs_arch_kind_name(&m->arch, rules->site), choices);
+}
+
+vs_status vs_plant_check(const vs_config *config, const vs_model *model, vs_error *err) {
+    vs_status status = VS_OK;
+    for (size_t k = 0; k < config->model.plant_count && status == VS_OK; k++)
+        status = check_one(config, &config->model.plants[k], model, err);
+    return status;
 }
 
 static vs_plant_result *add_result(vs_plant_result **plants, size_t *count, size_t *capacity, vs_plant_kind kind) {
@@ -262,9 +271,7 @@ vs_status vs_plant(const vs_plant_target *t, const vs_config *config, const vs_i
     const size_t depth = t->model->arch.depth;
     context c = { 0 };
     size_t capacity = *plant_count;
-    vs_status status = VS_OK;
-    for (size_t k = 0; k < config->model.plant_count && status == VS_OK; k++)
-        status = check(config, &config->model.plants[k], t->model, err);
+    vs_status status = vs_plant_check(config, t->model, err);
     if (status == VS_OK && vs_plant_needs_images(config)) status = context_create(&c, t->runner.wave, &t->model->arch, err);
     for (size_t k = 0; k < config->model.plant_count && status == VS_OK; k++) {
         const vs_plant_config *p = &config->model.plants[k];

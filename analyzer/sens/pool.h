@@ -6,10 +6,14 @@
 #include "stop.h"
 #include "vitscope/vit.h"
 
-/* Told how far a stage is, in images (long work on one image counts in parts); and, once before a long stage, in words what it
- * will take. Called by one thread at a time. */
+/* Told what is being done; any of these may be NULL. Called by one thread at a time. */
 typedef struct vs_progress {
-    void (*update)(void *context, const char *stage, double done, size_t total);
+    /* Stage `index` of `count` begins, counted from 1. */
+    void (*stage)(void *context, size_t index, size_t count, const char *name);
+    /* How far a part of the stage is, in images (long work on one image counts in parts); `total` 0: nobody knows how many steps
+     * there will be. */
+    void (*update)(void *context, const char *part, double done, size_t total);
+    /* Words to be read, once. */
     void (*note)(void *context, const char *text);
     void (*warn)(void *context, const char *text); /* of an input that may not be what was meant; may be NULL */
     void *context;
@@ -26,8 +30,8 @@ typedef struct vs_runner {
     size_t wave;               /* images whose results are held before they are pooled; >= 1 */
     size_t memory;             /* bytes that the backend may hold in all; 0: as many as there are */
     const vs_stop *stop;       /* set from outside to stop; may be NULL */
-    vs_progress progress;      /* update may be NULL */
-    bool probabilities;        /* sessions keep them: a recipe quantizes them, and every state must compute alike */
+    vs_progress progress;
+    bool probabilities; /* sessions keep them: a recipe quantizes them, and every state must compute alike */
 } vs_runner;
 
 /* Reals of session scratch for some images of T tokens. */

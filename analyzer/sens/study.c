@@ -8,17 +8,27 @@
 #include <unistd.h>
 
 #include "calibrate.h"
+#include "check.h"
+#include "evaluate_output.h"
 #include "footprint.h"
 #include "fp16.h"
+#include "layer_name.h"
 #include "real.h"
 #include "sweep.h"
 #include "util.h"
 
 enum { KEPT_MAPS = 4, PROPAGATIONS = 3, DEVICE_WORKERS = 2, DEVICE_BATCH = 8 };
 
+void vs_study_begin_stage(vs_study *s, const char *name) {
+    const vs_progress *p = &s->options.progress;
+    for (size_t i = 0; i < s->forecast.stage_count && p->stage; i++)
+        if (strcmp(s->forecast.stages[i].name, name) == 0) p->stage(p->context, i + 1, s->forecast.stage_count, name);
+}
+
 static void begin_stage(vs_study *s, const char *name) {
     if (s->stage_count < VS_MAX_STAGES) s->stages[s->stage_count++] = (vs_stage_time){ name, 0 };
     s->stage_start = vs_now();
+    vs_study_begin_stage(s, name);
 }
 
 static void end_stage(vs_study *s) {
@@ -46,6 +56,14 @@ static vs_status check_classes(const vs_study *s, vs_error *err) {
                           vs_dataset_name(e->protocol), classes, a->name, a->classes);
 }
 
+/* What the model's file calls its classes in label maps. */
+static void name_classes(vs_study *s) {
+    const vs_model *m = s->model;
+    const bool named = m->class_ids && m->class_name_count == m->arch.classes;
+    s->evaluation_set.class_ids = named ? m->class_ids : NULL;
+    s->evaluation_set.class_count = named ? m->class_name_count : 0;
+}
+
 static vs_status open_set(vs_study *s, vs_imageset *set, const vs_set_config *of, const char *what, vs_error *err) {
     if (!of->set) return VS_OK;
     vs_status status = vs_imageset_open(set, s->config, of, what, s->model->arch.patch, err);
@@ -57,59 +75,34 @@ static vs_status open_set(vs_study *s, vs_imageset *set, const vs_set_config *of
 
 static vs_status open_sets(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
+    const struct {
+        const char *name;
+        const vs_set_config *config;
+        vs_imageset *set;
+    } sets[] = { { "calibration", &c->data.calibration, &s->calibration_set },
+                 { "analysis", &c->data.analysis, &s->analysis_set },
+                 { "evaluation", &c->data.evaluation, &s->evaluation_set } };
     s->image_notes.progress = s->options.progress;
-    vs_status status = open_set(s, &s->calibration_set, &c->data.calibration, "calibration", err);
-    if (status == VS_OK) status = open_set(s, &s->analysis_set, &c->data.analysis, "analysis", err);
-    if (status == VS_OK) status = open_set(s, &s->evaluation_set, &c->data.evaluation, "evaluation", err);
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < 3 && status == VS_OK; i++) status = open_set(s, sets[i].set, sets[i].config, sets[i].name, err);
     if (status == VS_OK) status = check_classes(s, err);
-    if (status == VS_OK && s->calibration_set.count && s->analysis_set.count && !c->data.allow_overlap)
-        status = vs_imageset_check_overlap(c, &s->calibration_set, &s->analysis_set, err);
+    for (size_t i = 0; i < 3 && status == VS_OK; i++) status = vs_check_sizes(c, sets[i].set, sets[i].name, err);
+    name_classes(s);
     return status;
 }
 
+static vs_status check_overlap(const vs_study *s, vs_error *err) {
+    if (!s->calibration_set.count || !s->analysis_set.count || s->config->data.allow_overlap) return VS_OK;
+    return vs_imageset_check_overlap(s->config, &s->calibration_set, &s->analysis_set, err);
+}
+
 static vs_status plant(vs_study *s, vs_error *err) {
-    const vs_plant_config *first = vs_plant_needs_images(s->config);
-    if (first && s->calibration_set.count == 0)
-        return vs_config_fail(s->config, first->mark, err, "planting kind %s needs data.calibration: it looks at those images",
-                              vs_plant_kind_name(first->kind));
     const vs_plant_target target = { s->model, s->backend, vs_study_runner(s) };
     return vs_plant(&target, s->config, &s->calibration_set, &s->results.plants, &s->results.plant_count, err);
 }
 
 /* A row for each tensor that the recipe quantizes. */
 static bool is_row(const vs_study *s, const vs_point *p) { return vs_recipe_quantizes(&s->config->recipe, p->kind); }
-
-static vs_status no_such_layer(const vs_study *s, const char *pattern, vs_mark mark, vs_error *err) {
-    const char **names = vs_calloc(s->point_count, sizeof *names);
-    if (!names) return vs_fail(err, VS_ERR_NOMEM, "no memory for layer names");
-    size_t count = 0;
-    for (size_t i = 0; i < s->point_count; i++)
-        if (is_row(s, &s->points[i])) names[count++] = s->points[i].name;
-    const char *near = vs_nearest(pattern, names, count);
-    char place[1024];
-    vs_status status = vs_fail(err, VS_ERR_NOTFOUND, "%s: '%s' matches no layer of %s that the recipe quantizes%s%s%s",
-                               vs_config_place(s->config, mark, place, sizeof place), pattern, s->model->arch.name,
-                               near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
-    free(names);
-    return status;
-}
-
-static bool in_list(const vs_string_list *globs, const char *name) {
-    for (size_t i = 0; i < globs->count; i++)
-        if (vs_glob_match(globs->items[i], name)) return true;
-    return false;
-}
-
-/* Every pattern must match something. */
-static vs_status check_globs(const vs_study *s, const vs_string_list *globs, vs_error *err) {
-    for (size_t i = 0; i < globs->count; i++) {
-        bool hit = false;
-        for (size_t p = 0; p < s->point_count && !hit; p++)
-            hit = is_row(s, &s->points[p]) && vs_glob_match(globs->items[i], s->points[p].name);
-        if (!hit) return no_such_layer(s, globs->items[i], globs->marks[i], err);
-    }
-    return VS_OK;
-}
 
 static bool is_planted(const vs_results *r, const char *layer) {
     for (size_t i = 0; i < r->plant_count; i++)
@@ -124,7 +117,7 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
     for (size_t i = 0; i < s->point_count; i++) {
         const vs_point *p = &s->points[i];
         r->quantized_count += is_row(s, p);
-        if (!is_row(s, p) || !in_list(&s->config->analyze.layers, p->name)) continue;
+        if (!is_row(s, p) || !vs_layer_listed(s->model, p, &s->config->analyze.layers)) continue;
         vs_row *row = &r->rows[r->row_count++];
         *row =
             (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
@@ -132,6 +125,13 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
         row->fqn_count = vs_linear_names(l, p->kind, row->fqn);
     }
     return VS_OK;
+}
+
+static bool is_drawn(const vs_study *s, const vs_row *row) {
+    for (size_t i = 0; i < s->point_count; i++)
+        if (s->points[i].kind == row->kind && s->points[i].block == row->block)
+            return vs_layer_listed(s->model, &s->points[i], &s->config->surfaces.layers);
+    return false;
 }
 
 static void name_observer(vs_results *r, const vs_recipe_config *recipe) {
@@ -146,19 +146,11 @@ static void name_observer(vs_results *r, const vs_recipe_config *recipe) {
 static vs_status plan_surfaces(vs_study *s, vs_error *err) {
     const vs_surfaces_config *c = &s->config->surfaces;
     if (c->layers.count == 0) return VS_OK;
-    for (size_t i = 0; i < c->layers.count; i++) {
-        bool hit = false;
-        for (size_t r = 0; r < s->results.row_count && !hit; r++)
-            hit = vs_glob_match(c->layers.items[i], s->results.rows[r].layer);
-        if (!hit)
-            return vs_config_fail(s->config, c->layers.marks[i], err, "surfaces.layers: '%s' is not among analyze.layers",
-                                  c->layers.items[i]);
-    }
     s->captures = vs_calloc(s->results.row_count * VS_TENSOR_COUNT + 1, sizeof *s->captures);
     if (!s->captures) return vs_fail(err, VS_ERR_NOMEM, "no memory for surfaces");
     for (size_t r = 0; r < s->results.row_count; r++)
         for (int t = 0; t < VS_TENSOR_COUNT; t++)
-            if (in_list(&c->layers, s->results.rows[r].layer) && (t == VS_TENSOR_OUT ? c->tensor_out : c->tensor_in))
+            if (is_drawn(s, &s->results.rows[r]) && (t == VS_TENSOR_OUT ? c->tensor_out : c->tensor_in))
                 s->captures[s->capture_count++] = (vs_surface_capture){ .row = r, .tensor = (vs_tensor)t };
     return VS_OK;
 }
@@ -290,9 +282,7 @@ static vs_status open_model(vs_study *s, vs_error *err) {
     return status;
 }
 
-/* A large study says what it will take before it takes it. */
-static void tell_memory(const vs_study *s) {
-    const double worth_telling = 1e9;
+bool vs_study_memory(const vs_study *s, double *total, char *text, size_t size) {
     const vs_arch *a = &s->model->arch;
     const vs_results *r = &s->results;
     size_t rows = 0;
@@ -306,11 +296,20 @@ static void tell_memory(const vs_study *s) {
                                            .batch = s->options.batch,
                                            .rows = rows };
     vs_footprint f;
+    if (vs_footprint_estimate(&f, &options, NULL) != VS_OK) return false;
+    *total = vs_footprint_total(&f);
+    vs_footprint_text(&f, s->backend, text, size);
+    return true;
+}
+
+/* A large study says what it will take before it takes it. */
+static void tell_memory(const vs_study *s) {
+    const double worth_telling = 1e9;
+    double total = 0;
     char text[256];
-    if (!s->options.tells_memory || !s->options.progress.note || vs_footprint_estimate(&f, &options, NULL) != VS_OK) return;
-    if (vs_footprint_total(&f) < worth_telling) return;
-    vs_footprint_text(&f, s->backend, text, sizeof text);
-    s->options.progress.note(s->options.progress.context, text);
+    if (!s->options.tells_memory || !s->options.progress.note) return;
+    if (vs_study_memory(s, &total, text, sizeof text) && total >= worth_telling)
+        s->options.progress.note(s->options.progress.context, text);
 }
 
 /* Host memory: images side by side, one a processor. A device: enough images at once to fill it, and a second worker that
@@ -332,26 +331,57 @@ static vs_status choose_width(vs_study *s, vs_error *err) {
     return VS_OK;
 }
 
-vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
-    *s = (vs_study){ .config = config, .model = options->model, .options = *options };
+/* What a model and a backend do not have. */
+static vs_status check_built(const vs_study *s, vs_error *err) {
+    const vs_config *c = s->config;
+    if (s->model->arch.head == VS_HEAD_EOMT && c->recipe.p != VS_P_NONE)
+        return vs_fail(err, VS_ERR_CONFIG, "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens",
+                       c->path);
+    if (c->fp16.set && c->fp16.real) return vs_half_real_check(s->model, s->backend, (vs_half_format)c->fp16.format, err);
+    return VS_OK;
+}
+
+static vs_status check_labels(const vs_study *s, vs_error *err) {
+    if (s->options.purpose != VS_FOR_ALL || !s->evaluation_set.count) return VS_OK;
+    return vs_check_labels(s->config, &s->model->arch, &s->evaluation_set, &s->options.progress, err);
+}
+
+static vs_status outline(vs_study *s, vs_error *err) {
     vs_results *r = &s->results;
-    begin_stage(s, "load");
-    vs_status status = vs_backend_open_as(&s->backend, options->backend, options->arithmetic, err);
+    const vs_progress *p = &s->options.progress;
+    if (p->stage) p->stage(p->context, 0, 0, "checks"); /* how many stages there are is not known yet */
+    vs_status status = vs_backend_open_as(&s->backend, s->options.backend, s->options.arithmetic, err);
     if (status == VS_OK) status = choose_width(s, err);
     if (status == VS_OK) status = open_model(s, err);
-    if (status == VS_OK && s->model->arch.head == VS_HEAD_EOMT && config->recipe.p != VS_P_NONE)
-        status = vs_fail(err, VS_ERR_CONFIG, "%s: recipe.p is not built for EoMT, whose blocks have different numbers of tokens",
-                         config->path);
-    if (status == VS_OK && config->fp16.set && config->fp16.real)
-        status = vs_half_real_check(s->model, s->backend, (vs_half_format)config->fp16.format, err);
+    if (status == VS_OK) status = check_built(s, err);
+    if (status == VS_OK) status = vs_plant_check(s->config, s->model, err);
     if (status == VS_OK) status = open_sets(s, err);
+    if (status == VS_OK) status = vs_check_plan(s, err);
     if (status == VS_OK) status = measure_geometry(s, err);
-    if (status == VS_OK) status = check_globs(s, &config->analyze.layers, err);
-    if (status == VS_OK) status = check_globs(s, &config->surfaces.layers, err);
-    if (status == VS_OK) tell_memory(s);
-    if (status == VS_OK) status = fill_model(s, err);
+    if (status == VS_OK) status = vs_check_layers(s, err);
+    if (status == VS_OK) vs_forecast_make(&s->forecast, s);
+    if (status == VS_OK) begin_stage(s, "checks");
+    if (status == VS_OK) status = check_labels(s, err);
+    if (status == VS_OK) status = check_overlap(s, err);
     end_stage(s);
-    if (status == VS_OK && config->model.plant_count && !s->planted) {
+    r->name = s->config->name;
+    r->arch = s->model ? &s->model->arch : NULL;
+    r->ref_precision = s->backend && s->backend->real == VS_REAL_F64;
+    r->histogram_error = 0.5 / VS_HIST_PER_OCTAVE;
+    r->fp32_state = 0;
+    r->ptq_recipe = r->sq_recipe = SIZE_MAX;
+    return status;
+}
+
+vs_status vs_study_load(vs_study *s, vs_error *err) {
+    begin_stage(s, "loading");
+    tell_memory(s);
+    vs_status status = fill_model(s, err);
+    end_stage(s);
+    if (status != VS_OK) return status;
+    s->results.arch = &s->model->arch; /* the outline's is gone */
+    name_classes(s);
+    if (s->config->model.plant_count && !s->planted) {
         begin_stage(s, "planting");
         status = plant(s, err);
         end_stage(s);
@@ -360,19 +390,27 @@ vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_opt
     if (status == VS_OK) status = tell_model(s, err);
     if (status == VS_OK) status = vs_weights_bind(&s->weights, s->backend, s->model, err);
     if (status == VS_OK) status = fill_rows(s, err);
-    name_observer(r, &config->recipe);
+    name_observer(&s->results, &s->config->recipe);
     if (status == VS_OK) status = plan_surfaces(s, err);
-    r->name = config->name;
-    r->arch = s->model ? &s->model->arch : NULL;
-    r->ref_precision = s->backend && s->backend->real == VS_REAL_F64;
-    r->histogram_error = 0.5 / VS_HIST_PER_OCTAVE;
-    r->fp32_state = 0;
-    r->ptq_recipe = r->sq_recipe = SIZE_MAX;
+    return status;
+}
+
+vs_status vs_study_outline(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
+    *s = (vs_study){ .config = config, .model = options->model, .options = *options };
+    const vs_status status = outline(s, err);
     if (status != VS_OK) vs_study_release(s);
     return status;
 }
 
-static bool needs_calibration(const vs_config *c) {
+vs_status vs_study_open(vs_study *s, const vs_config *config, const vs_study_options *options, vs_error *err) {
+    vs_status status = vs_study_outline(s, config, options, err);
+    if (status != VS_OK) return status;
+    status = vs_study_load(s, err);
+    if (status != VS_OK) vs_study_release(s);
+    return status;
+}
+
+bool vs_study_needs_calibration(const vs_config *c) {
     for (size_t i = 0; i < c->state_count; i++)
         if (c->states[i].kind != VS_STATE_FP32 && c->states[i].kind != VS_STATE_FP16) return true;
     return c->data.analysis.set && c->analyze.recipes.count > 0;
@@ -412,12 +450,8 @@ static vs_status name_states(vs_study *s, vs_error *err) {
 
 vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
     const vs_runner runner = vs_study_runner(s);
-    if (needs_calibration(s->config)) {
-        if (s->calibration_set.count == 0)
-            return vs_fail(err, VS_ERR_CONFIG, "%s: quantized states need data.calibration", s->config->path);
-        s->calibration = vs_cache_take(s->options.cache, VS_SHARED_CALIBRATION);
-    }
-    if (needs_calibration(s->config) && !s->calibration) {
+    if (vs_study_needs_calibration(s->config)) s->calibration = vs_cache_take(s->options.cache, VS_SHARED_CALIBRATION);
+    if (vs_study_needs_calibration(s->config) && !s->calibration) {
         begin_stage(s, "calibration");
         vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
         end_stage(s);
@@ -427,6 +461,7 @@ vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
     if (s->calibration && s->calibration->images) s->forward_seconds = s->calibration->seconds / (double)s->calibration->images;
     vs_config without = *s->config; /* nothing to measure layer by layer: no variants for recipes either */
     if (s->analysis_set.count == 0) without.analyze.recipes.count = 0;
+    if (s->calibration) vs_study_begin_stage(s, "quantizing");
     vs_status status = vs_states_create(&s->states, &without, s->weights, s->calibration, err);
     if (status == VS_OK && s->states.variant_count && s->config->recipe.observer != VS_OBSERVER_MINMAX) {
         begin_stage(s, "observers");
@@ -450,13 +485,14 @@ static vs_status name_images(vs_study *s, size_t count, vs_error *err) {
     return VS_OK;
 }
 
+size_t vs_study_analysis_images(const vs_study *s) {
+    const int64_t asked = s->config->analyze.images;
+    return asked > 0 && (size_t)asked < s->analysis_set.count ? (size_t)asked : s->analysis_set.count;
+}
+
 static vs_status analyze(vs_study *s, const vs_runner *runner, vs_error *err) {
     const vs_analyze_config *c = &s->config->analyze;
-    size_t images = s->analysis_set.count;
-    if (c->images > 0 && (size_t)c->images < images) images = (size_t)c->images;
-    if (s->capture_count && (size_t)s->config->surfaces.image >= images)
-        return vs_fail(err, VS_ERR_CONFIG, "%s: surfaces.image is %lld but only %zu images are analyzed", s->config->path,
-                       (long long)s->config->surfaces.image, images);
+    const size_t images = vs_study_analysis_images(s);
     const vs_analysis_options options = { .images = images,
                                           .weight = c->mode_weight,
                                           .activation = c->mode_activation,
@@ -507,11 +543,6 @@ static vs_status sweep(vs_study *s, const vs_runner *runner, vs_error *err) {
 
 static vs_status evaluate(vs_study *s, const vs_runner *runner, vs_error *err) {
     vs_cache *cache = s->options.cache;
-    const vs_model *m = s->model;
-    if (m->class_ids && m->class_name_count == m->arch.classes) {
-        s->evaluation_set.class_ids = m->class_ids;
-        s->evaluation_set.class_count = m->class_name_count;
-    }
     s->float_maps = vs_cache_take(cache, VS_SHARED_FLOAT_MAPS);
     vs_status status = VS_OK;
     if (!s->float_maps && vs_cache_wanted(cache, VS_SHARED_FLOAT_MAPS))
@@ -552,6 +583,14 @@ vs_status vs_study_run(vs_study *s, vs_error *err) {
         r->class_count = s->evaluation.classes;
         r->evaluation_images = s->evaluation_set.images;
         if (s->model->class_name_count == r->class_count) r->class_names = (const char *const *)s->model->class_names;
+    }
+    if (status == VS_OK && s->evaluation_set.count && s->model->arch.head == VS_HEAD_NONE) {
+        begin_stage(s, "evaluation");
+        r->evaluation_sqnr = vs_calloc(r->state_count, sizeof *r->evaluation_sqnr);
+        status = r->evaluation_sqnr ? vs_evaluate_output(r->evaluation_sqnr, &runner, &s->evaluation_set, &s->states, err)
+                                    : vs_fail(err, VS_ERR_NOMEM, "no memory for the evaluation");
+        end_stage(s);
+        r->evaluation_images = s->evaluation_set.images;
     }
     if (status == VS_OK && s->config->fp16.set) {
         begin_stage(s, "fp16");
@@ -599,6 +638,7 @@ void vs_study_release(vs_study *s) {
     free(r->state_names);
     free(r->recipe_names);
     free(r->output_sqnr);
+    free(r->evaluation_sqnr);
     free(r->spared_floor);
     for (size_t i = 0; i < r->propagation_count; i++) free(r->propagations[i].stream);
     free(r->propagations);

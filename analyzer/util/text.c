@@ -98,34 +98,58 @@ bool vs_glob_match(const char *pattern, const char *text) {
 
 enum { MAX_EDIT = 128 };
 
+/* Two neighbours that changed places count as one edit: the slip of a fast typist. */
 size_t vs_edit_distance(const char *a, const char *b) {
-    size_t row[MAX_EDIT + 1];
+    size_t rows[3][MAX_EDIT + 1];
+    size_t *before = rows[0], *above = rows[1], *row = rows[2];
     const size_t n = strlen(b);
     if (n > MAX_EDIT) return SIZE_MAX;
     for (size_t j = 0; j <= n; j++) row[j] = j;
     for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
+        size_t *const oldest = before;
+        before = above;
+        above = row;
+        row = oldest;
         row[0] = i;
         for (size_t j = 1; j <= n; j++) {
-            const size_t swap = diagonal + (a[i - 1] != b[j - 1]), up = row[j] + 1, left = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = swap < up ? swap : up;
-            if (left < row[j]) row[j] = left;
+            const size_t change = above[j - 1] + (a[i - 1] != b[j - 1]), drop = above[j] + 1, add = row[j - 1] + 1;
+            row[j] = change < drop ? change : drop;
+            if (add < row[j]) row[j] = add;
+            const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && before[j - 2] + 1 < row[j]) row[j] = before[j - 2] + 1;
         }
     }
     return row[n];
 }
 
+enum { LEAST_BEGINNING = 3, LETTERS_AN_EDIT = 3, SHORT = 4 };
+
+/* One edit in three letters may be a slip, and two in a short word; more is another word. */
+static bool is_near(size_t distance, size_t a, size_t b) {
+    const size_t shorter = a < b ? a : b, share = shorter / LETTERS_AN_EDIT;
+    const size_t bound = shorter < SHORT ? 1 : share > 2 ? share : 2;
+    return shorter > 1 && distance <= bound && distance < shorter;
+}
+
+/* "output" for "out". */
+static bool begins_alike(const char *text, const char *name) {
+    const size_t a = strlen(text), b = strlen(name), n = a < b ? a : b;
+    return n >= LEAST_BEGINNING && strncmp(text, name, n) == 0;
+}
+
+/* Dashes in front are no letters of an option's name. */
+static const char *letters_of(const char *text) { return text + strspn(text, "-"); }
+
 const char *vs_nearest(const char *text, const char *const *candidates, size_t count) {
-    const char *best = NULL;
+    const char *best = NULL, *beginning = NULL, *own = letters_of(text);
     size_t best_distance = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
-        const size_t d = vs_edit_distance(text, candidates[i]);
-        if (d < best_distance) {
-            best_distance = d;
-            best = candidates[i];
-        }
+        const char *name = letters_of(candidates[i]);
+        const size_t d = vs_edit_distance(own, name);
+        if (!beginning && begins_alike(own, name)) beginning = candidates[i];
+        if (d >= best_distance || !is_near(d, strlen(own), strlen(name))) continue;
+        best_distance = d;
+        best = candidates[i];
     }
-    const size_t limit = strlen(text) / 2 > 2 ? strlen(text) / 2 : 2;
-    return best_distance <= limit ? best : NULL;
+    return best ? best : beginning;
 }

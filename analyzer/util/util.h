@@ -32,9 +32,10 @@ const char *vs_printable(const char *text, char *out, size_t size);
 size_t vs_utf8_size(const char *text, size_t left);
 /* The same as a new string of any length, or NULL. */
 char *vs_printable_copy(const char *text);
-/* Edit distance, for "did you mean". */
+/* Edit distance, for "did you mean"; neighbours that changed places are one edit. */
 size_t vs_edit_distance(const char *a, const char *b);
-/* The candidate nearest to `text`, or NULL if none is near. */
+/* The candidate nearest to `text`, or NULL where none is near: at most one edit in three letters (two in a short word), or one
+ * begins with the other. Leading dashes of either do not count. */
 const char *vs_nearest(const char *text, const char *const *candidates, size_t count);
 
 /* A growing text. `failed` is set when memory runs out; then everything after is ignored. Zero-initialise; free bytes. */

@@ -65,7 +65,7 @@ tokens stored
 cmp -s "$dir/kept/embed.npy" "$dir/stored/embed.npy" || miss "orientation: stored turns"
 cmp -s "$dir/turned/embed.npy" "$dir/stored/embed.npy" && miss "mmseg does not turn"
 study small stored '{crop: {center: 28}}'
-expect 1 "picture.png: an image of 24x16 is smaller than the crop of 28x28" "$vitscope" capture "$dir/small.yaml" --taps embed --out "$dir/small"
+expect 2 "picture.png: an image of 24x16 is smaller than the crop of 28x28" "$vitscope" capture "$dir/small.yaml" --taps embed --out "$dir/small"
 one_image_line=$(grep -c 'picture.png' "$dir/stderr")
 [ "$one_image_line" = 1 ] || miss "an error names its image once"
 finish

@@ -13,7 +13,7 @@ data:
 states: [fp32, ptq]
 analyze: {recipes: [ptq], layers: "blocks.11.mlp.*"}
 END
-expect 0 "evaluation crops" "$vitscope" run "$dir/seg.yaml" --out "$dir/o"
+expect 0 " crops, " "$vitscope" run "$dir/seg.yaml" --out "$dir/o"
 grep -q '"miou": [5-9][0-9]' "$dir/o/seg/results.json" || miss "mIoU over windows"
 grep -q '"images": 4' "$dir/o/seg/run.json" || miss "images, not windows, are counted"
 [ -s "$dir/o/seg/maps/scene_0000.png" ] || miss "no map of the whole image"

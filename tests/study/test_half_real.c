@@ -90,7 +90,7 @@ static void results_tell(void **state) {
     assert_int_equal(vs_report_json(&s.results, folder, &err), VS_OK);
     assert_int_equal(vs_read_file(path, 1 << 24, &json, &size, &err), VS_OK);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_non_null(strstr(json, keys[i]));
-    assert_int_equal(vs_report_summary(&s.results, &summary, &err), VS_OK);
+    assert_int_equal(vs_report_summary(&s.results, 128, &summary, &err), VS_OK);
     assert_non_null(strstr(summary, "  fused on the GPU's half kernels: noise of block outputs within "));
     (void)remove(path);
     (void)rmdir(folder);

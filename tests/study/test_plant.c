@@ -29,7 +29,8 @@ static vs_status open_study(planted *p, const char *model, const char *options, 
     vs_status status = vs_config_parse(&p->config, text, strlen(text), "c.yaml", NULL, 0, err);
     free(text);
     if (status == VS_OK)
-        status = vs_study_open(&p->study, p->config, &(vs_study_options){ .backend = "ref", .threads = 2, .batch = 1 }, err);
+        status = vs_study_open(&p->study, p->config,
+                               &(vs_study_options){ .purpose = VS_FOR_FLOAT, .backend = "ref", .threads = 2, .batch = 1 }, err);
     return status;
 }
 

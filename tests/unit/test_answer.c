@@ -87,7 +87,7 @@ static char *words(study *s) {
     vs_error err = { 0 };
     char *text = NULL;
     assert_int_equal(vs_rankings_compute(&s->results, &err), VS_OK);
-    assert_int_equal(vs_report_summary(&s->results, &text, &err), VS_OK);
+    assert_int_equal(vs_report_summary(&s->results, 128, &text, &err), VS_OK);
     vs_ranking_set_release(&s->results.ptq_rankings);
     vs_ranking_set_release(&s->results.sq_rankings);
     assert_null(strstr(text, "nan"));

@@ -126,7 +126,7 @@ static void reports_hold_the_numbers(void **state) {
     assert_int_equal(vs_report_json(&s.results, dir, &err), VS_OK);
     assert_int_equal(vs_report_csv(&s.results, dir, &err), VS_OK);
     assert_int_equal(vs_report_rankings(&s.results, dir, &err), VS_OK);
-    assert_int_equal(vs_report_summary(&s.results, &summary, &err), VS_OK);
+    assert_int_equal(vs_report_summary(&s.results, 128, &summary, &err), VS_OK);
     snprintf(path, sizeof path, "%s/results.json", dir);
     json_t *o = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
     json_t *layer = json_array_get(json_object_get(o, "layers"), 2),

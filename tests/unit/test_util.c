@@ -53,6 +53,19 @@ static void nearest_names(void **state) {
     assert_string_equal(vs_nearest("calibratoin", names, 3), "calibration");
     assert_null(vs_nearest("zzzzzzzzzzzz", names, 3));
     assert_int_equal(vs_edit_distance("kitten", "sitting"), 3);
+    assert_int_equal(vs_edit_distance("recpie", "recipe"), 1);
+    const char *flags[] = { "--out", "--set", "--threads", "--version", "--dry-run", "--seed" };
+    static const char *const near[][2] = { { "--otu", "--out" },        { "--output", "--out" },  { "--thread", "--threads" },
+                                           { "--dryrun", "--dry-run" }, { "--dry", "--dry-run" }, { "--sead", "--seed" },
+                                           { "--verbose", NULL },       { "--foo", NULL },        { "-x", NULL },
+                                           { "--seeds", "--seed" },     { "--recursive", NULL },  { "--", NULL } };
+    for (size_t i = 0; i < sizeof near / sizeof *near; i++) {
+        const char *got = vs_nearest(near[i][0], flags, 6);
+        if (near[i][1])
+            assert_string_equal(got, near[i][1]);
+        else
+            assert_null(got);
+    }
 }
 
 static void sha256_known_answers(void **state) { /* FIPS 180-4 examples */

@@ -1,0 +1,139 @@
+/* What a study needs on disk, whether its folder can take it, and --dry-run. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "util.h"
+
+static const double mega = 1e6, giga = 1e9;
+
+/* ---- disk */
+
+static double surfaces_bytes(const vs_study *s) {
+    const vs_surfaces_config *c = &s->config->surfaces;
+    const vs_arch *a = &s->model->arch;
+    const double states = (double)s->config->state_count, tensors = (double)c->tensor_out + (double)c->tensor_in;
+    const double picture = 1.2e6, values = (double)s->results.tokens * (double)vs_arch_fc1_width(a) * sizeof(float);
+    size_t layers = 0;
+    for (size_t i = 0; c->layers.count && i < s->point_count; i++)
+        layers +=
+            vs_recipe_quantizes(&s->config->recipe, s->points[i].kind) && vs_layer_listed(s->model, &s->points[i], &c->layers);
+    return (double)layers * tensors * (((double)c->png + (double)c->svg + states) * picture + (c->npy ? states * values : 0));
+}
+
+/* Seen: results, quant.json and charts take some kilobytes a layer and state. */
+double vs_cli_study_bytes(const vs_study *s) {
+    const double a_cell = 6e3, charts = 2e6, maps = 2e6;
+    size_t rows = 0;
+    for (size_t i = 0; i < s->point_count; i++) rows += vs_recipe_quantizes(&s->config->recipe, s->points[i].kind);
+    return (double)rows * (double)(s->config->state_count + s->config->analyze.recipes.count) * a_cell + charts +
+           (s->evaluation_set.count ? maps : 0) + surfaces_bytes(s);
+}
+
+/* The folder, or the nearest above it that is there; new string. */
+static char *existing(const char *dir) {
+    char *path = vs_strdup(dir);
+    struct stat info;
+    while (path && stat(path, &info) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        char *slash = strrchr(path, '/');
+        if (slash == path && path[1]) /* /a: the root is there */
+            path[1] = '\0';
+        else if (slash)
+            *slash = '\0';
+        else {
+            free(path);
+            path = vs_strdup(".");
+        }
+    }
+    return path;
+}
+
+static void format_bytes(double bytes, char *text, size_t size) {
+    if (bytes < giga)
+        snprintf(text, size, "%.0f MB", ceil(bytes / mega));
+    else
+        snprintf(text, size, "%.1f GB", bytes / giga);
+}
+
+vs_status vs_cli_check_folder(const char *dir, double bytes, double *free_bytes, vs_error *err) {
+    char *path = existing(dir), need[32], there[32];
+    struct stat info;
+    struct statvfs disk;
+    *free_bytes = (double)NAN;
+    if (!path) return vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+    vs_status status = VS_OK;
+    if (stat(path, &info) != 0)
+        status = vs_fail(err, VS_ERR_IO, "%s: %s", dir, strerror(errno));
+    else if (!S_ISDIR(info.st_mode))
+        status = vs_fail(err, VS_ERR_IO, "%s: not a folder", path);
+    else if (access(path, W_OK | X_OK) != 0)
+        status = vs_fail(err, VS_ERR_IO, "%s: the folder cannot be written: %s", path, strerror(errno));
+    else if (statvfs(path, &disk) == 0)
+        *free_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
+    free(path);
+    if (status != VS_OK || !(*free_bytes < bytes)) return status;
+    format_bytes(bytes, need, sizeof need);
+    format_bytes(*free_bytes, there, sizeof there);
+    return vs_fail(err, VS_ERR_IO, "%s: about %s would be written, %s are free there", dir, need, there);
+}
+
+/* ---- --dry-run */
+
+static void format_time(double seconds, char *text, size_t size) {
+    if (seconds < 100)
+        snprintf(text, size, "%.0f s", fmax(1, seconds));
+    else if (seconds < 6000)
+        snprintf(text, size, "%.0f min", seconds / 60);
+    else
+        snprintf(text, size, "%.1f h", seconds / 3600);
+}
+
+static void print_stages(const vs_forecast *f) {
+    printf("  %-12s %8s %9s\n", "stage", "images", "forwards");
+    for (size_t i = 0; i < f->stage_count; i++) {
+        const vs_forecast_stage *stage = &f->stages[i];
+        char images[32] = "", forwards[32] = "";
+        if (!(stage->forwards > 0) && !stage->images) continue;
+        if (stage->images) snprintf(images, sizeof images, "%zu", stage->images);
+        if (stage->forwards > 0) snprintf(forwards, sizeof forwards, "%.0f", ceil(stage->forwards));
+        printf("  %-12s %8s %9s\n", stage->name, images, forwards);
+    }
+}
+
+static void print_time(const vs_forecast *f, double each) {
+    char time[32], most[32];
+    format_time(f->forwards * each, time, sizeof time);
+    format_time(f->most_forwards * each, most, sizeof most);
+    printf("Time: about %s (%.0f forward passes of %.3g ms", time, ceil(f->forwards), 1e3 * each);
+    if (f->most_forwards > 1.5 * f->forwards) printf("; up to %s where fp16 has much to explain", most);
+    printf(")\n");
+}
+
+vs_status vs_cli_print_plan(const vs_study *s, const char *dir, double bytes, double free_bytes, vs_error *err) {
+    const vs_arch *a = &s->model->arch;
+    double each = 0, memory = 0;
+    char text[256], disk[32], there[32];
+    const vs_status status = vs_forecast_price(&each, s, err);
+    if (status != VS_OK) return status;
+    printf("%s: %s (%zu blocks, width %zu, %zu tokens)\n", s->config->name, a->name, a->depth, a->width, s->results.tokens);
+    printf("  on %s (%s, %s), %zu session%s of %zu image%s\n", s->backend->name, s->backend->arithmetic, s->backend->isa,
+           s->options.threads, s->options.threads == 1 ? "" : "s", s->options.batch, s->options.batch == 1 ? "" : "s");
+    print_stages(&s->forecast);
+    print_time(&s->forecast, each);
+    if (vs_study_memory(s, &memory, text, sizeof text)) {
+        format_bytes(memory, text, sizeof text);
+        printf("Memory: about %s\n", text);
+    }
+    format_bytes(bytes, disk, sizeof disk);
+    format_bytes(free_bytes, there, sizeof there);
+    printf("Disk: about %s in %s", disk, dir);
+    if (!isnan(free_bytes)) printf(" (%s free)", there);
+    printf("\nEverything that can be checked is in order; nothing was computed, nothing written.\n\n");
+    return VS_OK;
+}
