@@ -1,5 +1,6 @@
 /* float32 to a 16-bit format and back in integer arithmetic: the value of the nearest number of that format, half to even,
- * subnormals kept (fp16.md section 1). Branch-free, so that loops over it vectorize; the same bits as hardware conversion. */
+ * subnormals kept (docs/fp16-reference.md 1). Branch-free, so that loops over it vectorize; the same bits as hardware conversion.
+ */
 #ifndef VS_HALF_ROUND_H
 #define VS_HALF_ROUND_H
 

@@ -10,7 +10,7 @@ typedef struct vs_bench_pass {
     const char *name;
     const vs_weights *weights;
     const vs_state *state; /* whose tap changes what passes, or NULL */
-    bool statistics;       /* every statistic of study.md section 5 is taken of every layer's input and output */
+    bool statistics;       /* every statistic of docs/study.md 5 is taken of every layer's input and output */
     double seconds;        /* an image, all threads at work; median of the repeats */
 } vs_bench_pass;
 

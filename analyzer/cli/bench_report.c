@@ -8,7 +8,7 @@
 #include "json_text.h"
 #include "util.h"
 
-/* study.md has no word on it: the bound is the one of the performance page. */
+/* The bound is the one of docs/performance.md. */
 double vs_bench_memory_bound(const vs_bench *b) {
     const vs_arch *a = &b->study->model->arch;
     const double t = (double)b->study->results.tokens, c = (double)a->width, f = (double)vs_arch_fc1_width(a),

@@ -81,7 +81,7 @@ static vs_status on_tap(void *context, const vs_tap *tap, vs_error *err) {
         sink *s = &c->sinks[i];
         if (s->kind == tap->kind && s->block == tap->block && s->input == tap->input) status = append(c, s, tap->x, err);
     }
-    vs_state_apply(c->state, c->study->backend, tap); /* after the look: `.in` is what the layer was given */
+    vs_state_apply(c->state, c->study->backend, tap); /* after it was written: `.in` is what the layer was given */
     return status;
 }
 

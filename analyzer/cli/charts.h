@@ -1,4 +1,4 @@
-/* The charts of a finished study (study.md section 9), from its results alone. */
+/* The charts of a finished study (docs/results.md), from its results alone. */
 #ifndef VS_CHARTS_H
 #define VS_CHARTS_H
 

@@ -1,4 +1,4 @@
-/* Batch files (study.md section 10): defaults, and runs that are laid upon them. */
+/* Batch files (docs/study.md 10): defaults, and runs that are laid upon them. */
 #include <stdlib.h>
 #include <string.h>
 

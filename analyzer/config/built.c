@@ -1,4 +1,4 @@
-/* What the parser knows but the program cannot do yet. Shrinks as the program grows. */
+/* What the parser knows but the program cannot do yet. */
 #include "config.h"
 #include "node.h"
 

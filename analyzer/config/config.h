@@ -1,4 +1,4 @@
-/* A run's configuration (study.md section 10) as plain structs. One descriptor table drives parsing, defaults,
+/* A run's configuration (docs/study.md 10) as plain structs. One descriptor table drives parsing, defaults,
  * ranges, `--set`, the resolved dump in run.json and docs/config.md. Everything is owned by vs_config. */
 #ifndef VS_CONFIG_H
 #define VS_CONFIG_H
@@ -50,7 +50,7 @@ typedef struct vs_scenes_config {
     uint64_t seed;
     int64_t count, size;
 } vs_scenes_config;
-/* What a label map's values mean, and how the data set's folders are called (vit-models.md 6.3). */
+/* What a label map's values mean, and how the data set's folders are called (docs/vit-models.md 6.3). */
 typedef enum vs_label_protocol { VS_LABELS_PLAIN, VS_LABELS_ADE20K, VS_LABELS_VOC } vs_label_protocol;
 typedef struct vs_set_config { /* one of data.calibration, analysis, evaluation */
     bool set;                  /* the key is present */
@@ -138,7 +138,7 @@ typedef struct vs_analyze_config {
     int64_t images;        /* 0: all of the analysis set */
 } vs_analyze_config;
 
-/* Half-precision arithmetic of an engine (fp16.md section 3): which operations it does as one and which taken apart. */
+/* Half-precision arithmetic of an engine (docs/fp16-reference.md 3): which operations it does as one and which taken apart. */
 typedef enum vs_operation { VS_OPERATION_FUSED, VS_OPERATION_DECOMPOSED, VS_OPERATION_FLOAT32 } vs_operation;
 /* Where D^-0.5 stands in a decomposed attention; AUTO: all three are run. */
 typedef enum vs_half_scale { VS_SCALE_AUTO, VS_SCALE_AFTER, VS_SCALE_BEFORE, VS_SCALE_BOTH } vs_half_scale;
@@ -219,14 +219,14 @@ typedef struct vs_config {
     size_t published_count;
 } vs_config;
 
-/* A file that describes one run or, with `runs`, a batch of them (study.md section 10). */
+/* A file that describes one run or, with `runs`, a batch of them (docs/study.md 10). */
 typedef struct vs_batch {
     vs_config *file;  /* of a batch: its path and name; NULL for a single run */
     vs_config **runs; /* in the file's order, complete: defaults, the run's own keys, overrides */
     size_t run_count; /* >= 1 */
 } vs_batch;
 
-/* An override `a.b=c` (c is YAML), or a study.md flag rewritten as one. */
+/* An override `a.b=c` (c is YAML), or a flag of the reproduced study rewritten as one. */
 typedef struct vs_override {
     const char *text;
 } vs_override;

@@ -51,7 +51,7 @@ extern const vs_field vs_policy_fields[]; /* relative to vs_policy_config */
 /* Whether a key of an item of model.plant means something to its kind. */
 bool vs_plant_has(vs_plant_kind kind, const char *key);
 extern const char *const vs_state_names[], *const vs_plant_names[];
-/* The named policies of fp16.md section 3; the last has no name. */
+/* The named policies of docs/fp16-reference.md 3; the last has no name. */
 extern const vs_policy_config vs_named_policies[];
 
 typedef struct vs_reader {

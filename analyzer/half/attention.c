@@ -1,4 +1,4 @@
-/* Attention as rows (vit-models.md 2.4, 2.5, fp16.md section 2). */
+/* Attention as rows (docs/vit-models.md 2.4, 2.5, docs/fp16-reference.md 2). */
 #include <math.h>
 
 #include "machine.h"

@@ -1,5 +1,5 @@
-/* What the diagnosis knows of rows besides their arithmetic (fp16.md section 4): their class, which of them move together, and
- * what they read. */
+/* What the diagnosis knows of rows besides their arithmetic (docs/fp16-reference.md 4): their class, which of them move together,
+ * and what they read. */
 #ifndef VS_HALF_CLASSES_H
 #define VS_HALF_CLASSES_H
 

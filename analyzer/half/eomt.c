@@ -1,5 +1,5 @@
-/* EoMT as rows (vit-models.md 5.6, fp16.md section 2): queries join the stream, and of its final-normed rows a query gives a
- * class and a vector, whose product with an upscaled patch is that pixel's mask logit. */
+/* EoMT as rows (docs/vit-models.md 5.6, docs/fp16-reference.md 2): queries join the stream, and of its final-normed rows a query
+ * gives a class and a vector, whose product with an upscaled patch is that pixel's mask logit. */
 #include "machine.h"
 
 /* An engine puts them in front of the tokens and stores the whole. */

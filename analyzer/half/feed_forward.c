@@ -1,4 +1,4 @@
-/* What stands between a block's feed-forward layers, as rows (vit-models.md 2.4, fp16.md section 2). */
+/* What stands between a block's feed-forward layers, as rows (docs/vit-models.md 2.4, docs/fp16-reference.md 2). */
 #include "machine.h"
 
 static void gelu_apart(vs_half_run *r, vs_half_row first, vs_half_place x, vs_half_place y) {

@@ -1,4 +1,4 @@
-/* The forward pass as rows: formulas of vit-models.md 2.2 to 2.6, operations of fp16.md section 2. */
+/* The forward pass as rows: formulas of docs/vit-models.md 2.2 to 2.6, operations of docs/fp16-reference.md 2. */
 #include "machine.h"
 
 /* ---- embedding ---- */

@@ -1,4 +1,4 @@
-/* The half machine (fp16.md sections 1 to 3): a model run as an engine runs it in half precision, row by row. A row is one
+/* The half machine (docs/fp16-reference.md 1 to 3): a model run as an engine runs it in half precision, row by row. A row is one
  * operation whose result an engine may store in half; a policy says which operations are one and which are taken apart.
  *
  * The float model runs the same rows beside it, so that every row has an SQNR, those inside a decomposed norm too. */
@@ -165,8 +165,8 @@ typedef struct vs_half_seen {
 /* How many of `error` count. */
 size_t vs_half_seen_parts(const vs_half_seen *seen);
 
-/* A named tensor of the policy's run, as of vs_tap, and the float run's; x.p is NULL where no float run is beside it. For looking
- * only. A softmax that is not stored has no VS_KIND_P. */
+/* A named tensor of the policy's run, as of vs_tap, and the float run's; x.p is NULL where no float run is beside it. The tensors
+ * must not be changed. A softmax that is not stored has no VS_KIND_P. */
 typedef vs_status (*vs_half_tap_fn)(void *context, const vs_tap *tap, vs_mat x, vs_error *err);
 
 typedef struct vs_half_real vs_half_real; /* real.h */
@@ -187,7 +187,7 @@ typedef struct vs_half_model {
     bool counts_only;               /* `seen` gets counts and no comparison: no float run beside it */
     const vs_half_streams *streams; /* NULL: none; else counts_only and vs_half_can_resume */
     double largest;     /* the pass ends with the first block where a half row holds more than this, or an overflow; 0: never */
-    vs_half_tap_fn tap; /* of the emulation; NULL: nobody looks */
+    vs_half_tap_fn tap; /* of the emulation; NULL: no tensor is shown */
     void *tap_context;
 } vs_half_model;
 

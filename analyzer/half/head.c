@@ -1,11 +1,11 @@
-/* The final norm and heads on normed tokens, as rows (vit-models.md 2.6, 5; fp16.md section 2). */
+/* The final norm and heads on normed tokens, as rows (docs/vit-models.md 2.6, 5; docs/fp16-reference.md 2). */
 #include "machine.h"
 
 /* ---- the final norm ---- */
 
 static bool is_split(const vs_arch *a) { return a->prefix_norm && !a->queries; } /* lightly-train's EoMT has one for all rows */
 
-/* Tokens [first, first + count) of every image with a norm. Behind a block nothing stands in its branch any more. */
+/* Tokens [first, first + count) of every image with a norm. After a block the place of its branch is free. */
 static void norm_some(vs_half_run *r, vs_half_row row, size_t first, size_t count, bool prefix) {
     const vs_weights *half = &r->model->weights->half.w, *wide = &r->model->weights->wide.w;
     const vs_half_norm n = { .first = row,

@@ -1,4 +1,4 @@
-/* Norms as rows (vit-models.md 2.4, fp16.md section 2). */
+/* Norms as rows (docs/vit-models.md 2.4, docs/fp16-reference.md 2). */
 #include "machine.h"
 
 /* h(x - mu), h(c^2), var, h(var + eps), h(sqrt), h(c / s), h(* g), h(+ b) */

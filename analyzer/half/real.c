@@ -252,15 +252,15 @@ size_t vs_half_real_seen(const vs_arch *a) { return a->depth + 1; }
 vs_status vs_half_real_forward(vs_session *s, const vs_half_model *model, const float *pixels, const vs_weights *floats,
                                vs_error_sums *const *seen, vs_error *err) {
     const vs_weights *wide = floats ? floats : &model->weights->wide.w; /* these give the right patches, which is enough */
-    const vs_tapper nobody = { NULL, NULL };
+    const vs_tapper no_tap = { NULL, NULL };
     real_run run, *r = &run;
-    vs_status status = vs_forward_embed(s, wide, pixels, 0, nobody, err);
+    vs_status status = vs_forward_embed(s, wide, pixels, 0, no_tap, err);
     if (status != VS_OK) return status;
     begin(r, s, model);
     embed(r);
     for (size_t b = 0; b < r->arch->depth && status == VS_OK; b++) {
         block(r, &r->weights->blocks[b]);
-        if (seen) status = vs_forward_block(s, wide, 0, 0, b, nobody, err);
+        if (seen) status = vs_forward_block(s, wide, 0, 0, b, no_tap, err);
         if (seen && status == VS_OK) compare(r, vs_session_stream(s, 0), r->stream, b, seen);
     }
     if (status != VS_OK) return status;
@@ -269,7 +269,7 @@ vs_status vs_half_real_forward(vs_session *s, const vs_half_model *model, const 
         r->ops->load(r->backend, output, vs_session_output(s));
         return VS_OK;
     }
-    status = vs_forward_head(s, wide, 0, nobody, err);
+    status = vs_forward_head(s, wide, 0, no_tap, err);
     if (status == VS_OK) compare(r, vs_session_output(s), output, r->arch->depth, seen);
     return status;
 }

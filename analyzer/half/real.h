@@ -1,5 +1,5 @@
 /* The model on real half kernels (vitscope/half_ops.h), to compare the half machine with: weights and everything between two
- * operations are halves in the backend's memory. Operations are one or taken apart as a policy says; no row is looked into. */
+ * operations are halves in the backend's memory. Operations are one or taken apart as a policy says; rows are not counted. */
 #ifndef VS_HALF_REAL_H
 #define VS_HALF_REAL_H
 

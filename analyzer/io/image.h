@@ -46,7 +46,7 @@ VS_NODISCARD vs_status vs_png_write(const char *path, const vs_image *image, vs_
 typedef enum vs_filter { VS_FILTER_BILINEAR, VS_FILTER_BICUBIC } vs_filter;
 /* Resize of uint8 RGB. antialias: PIL's Image.resize (fixed-point, 8 bit between passes, horizontal first),
  * which torchvision's antialiased uint8 path equals; not antialiased: torch interpolate(align_corners=False) on
- * float values, rounded to nearest even and clamped (bicubic a = -0.75; vit-models.md 3.1). */
+ * float values, rounded to nearest even and clamped (bicubic a = -0.75; docs/vit-models.md 3.1). */
 VS_NODISCARD vs_status vs_image_resize(const vs_image *in, size_t width, size_t height, vs_filter filter, bool antialias,
                                        vs_image *out, vs_error *err);
 /* opencv's INTER_LINEAR on uint8, byte for byte: weights of 11 bits, no antialiasing (what mmcv's imresize calls). */
@@ -63,7 +63,7 @@ VS_NODISCARD vs_status vs_image_read_size(const char *path, bool upright, size_t
 VS_NODISCARD vs_status vs_image_crop_center(const vs_image *in, size_t width, size_t height, vs_image *out, vs_error *err);
 
 /* Antialiased/non-antialiased resampling of float64 planes [rows, cols, channels] for position grids
- * (vit-models.md 3.1): torch interpolate(size=..., mode=bicubic|bilinear, align_corners=False, antialias). scale_y, scale_x:
+ * (docs/vit-models.md 3.1): torch interpolate(size=..., mode=bicubic|bilinear, align_corners=False, antialias). scale_y, scale_x:
  * source cells per output cell as the kernel sees them (0: in / out). */
 VS_NODISCARD vs_status vs_resample_f64(const double *in, size_t rows, size_t cols, size_t channels, size_t out_rows,
                                        size_t out_cols, vs_filter filter, bool antialias, double scale_y, double scale_x,

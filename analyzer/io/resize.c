@@ -1,4 +1,4 @@
-/* Separable resampling. Kernels and borders: vit-models.md 3.1. */
+/* Separable resampling. Kernels and borders: docs/vit-models.md 3.1. */
 #include <math.h>
 #include <stdlib.h>
 

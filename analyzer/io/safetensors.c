@@ -1,4 +1,4 @@
-/* safetensors, as strict as its reference reader (vit-models.md 7.1). */
+/* safetensors, as strict as its reference reader (docs/vit-models.md 7.1). */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

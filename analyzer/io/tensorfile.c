@@ -1,4 +1,4 @@
-/* Which container is it? And what all of them share. */
+/* Which container a file is, and what all containers share. */
 #include "tensorfile.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ static bool begins(const uint8_t *head, size_t size, size_t at, const char *byte
     return size >= at + n && memcmp(head + at, bytes, n) == 0;
 }
 
-/* Its length may read like the magic number of any other format, so it is looked for first. */
+/* The first bytes are a length and may look like the magic number of another format, so this one is tried first. */
 static bool is_safetensors(const uint8_t *head, size_t size) { return begins(head, size, 4, "\0\0\0\0{", 5); }
 
 static bool is_zip(const uint8_t *head, size_t size) {

@@ -1,4 +1,4 @@
-/* A checkpoint container as a set of named tensors (vit-models.md section 7). Every container is recognised by its bytes, never
+/* A checkpoint container as a set of named tensors (docs/vit-models.md 7). Every container is recognised by its bytes, never
  * by its name. Opening reads headers only; a tensor's bytes are read when they are asked for, by copying: a file that is cut or
  * rewritten meanwhile is an error. Names and shapes are borrowed from the container.
  *

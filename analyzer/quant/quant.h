@@ -1,5 +1,5 @@
 /* Uniform quantization of a ViT: grids, calibrated ranges, SmoothQuant factors and the quantized variant of a model
- * that a tap applies (study.md section 3). */
+ * that a tap applies (docs/study.md 3). */
 #ifndef VS_QUANT_H
 #define VS_QUANT_H
 
@@ -29,7 +29,7 @@ vs_grid vs_grid_make(vs_scheme scheme, vs_range range, int bits);
 vs_grid vs_grid_asymmetric(double lo, double hi, int bits);
 vs_grid vs_grid_symmetric(double absmax, int bits);
 
-/* ------------------------------------------------------------------ observers: a range from a histogram (study.md section 3) */
+/* ------------------------------------------------------------------ observers: a range from a histogram (docs/study.md 3) */
 
 enum { VS_OBSERVER_BINS = 8192 };
 
@@ -77,7 +77,7 @@ void vs_calibration_merge(vs_calibration *into, const vs_calibration *from);
 
 /* ------------------------------------------------------------------ SmoothQuant */
 
-/* s_j = max(a_j,1e-5)^alpha / max(w_j,1e-5)^(1-alpha), at least 1e-5, rounded to float32 (study.md section 3);
+/* s_j = max(a_j,1e-5)^alpha / max(w_j,1e-5)^(1-alpha), at least 1e-5, rounded to float32 (docs/study.md 3);
  * a_j = max |x_j| of the range, w_j = max_o |W_oj|. s [in]. */
 void vs_smooth_factors(const vs_linear *linear, const vs_channel_range *range, double alpha, float *s);
 

@@ -124,7 +124,7 @@ static vs_scheme inputs_scheme(const vs_recipe_config *r) {
                                                    : VS_SCHEME_TOKEN;
 }
 
-/* Per output channel s_o = max_j |W_oj| / qmax, per tensor their largest (study.md section 3), of W*s where the site is
+/* Per output channel s_o = max_j |W_oj| / qmax, per tensor their largest (docs/study.md 3), of W*s where the site is
  * smoothed. */
 static void weight_scales(const builder *b, const double *absmax, size_t rows, int32_t qmax, float *scales) {
     double largest = 0;

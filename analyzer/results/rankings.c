@@ -1,4 +1,4 @@
-/* study.md section 6. */
+/* docs/study.md 6. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

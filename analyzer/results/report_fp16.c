@@ -13,7 +13,7 @@
 enum { NAMED = 12, NUMBER = VS_NUMBER };
 static const double same_task = 0.5; /* points of mIoU or agreement that count as kept */
 static const double exact = 80;      /* dB: a change of the model that the float run does not show */
-static const double clean = 40;      /* dB: fp16.md section 4 */
+static const double clean = 40;      /* dB: docs/fp16-reference.md 4.2 */
 
 static const char *format_of(const vs_results *r) { return strcmp(r->fp16.format, "bf16") == 0 ? "BF16" : "FP16"; }
 

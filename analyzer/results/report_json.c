@@ -1,4 +1,4 @@
-/* results.json: the schema of study.md section 9. */
+/* results.json: the schema of docs/results.md. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>

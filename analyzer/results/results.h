@@ -1,4 +1,4 @@
-/* What a study found: plain numbers, filled by the runner, read by rankings and reports. Meanings: study.md 4 to 8.
+/* What a study found: plain numbers, filled by the runner, read by rankings and reports. Meanings: docs/study.md 4 to 8.
  * dB values use HUGE_VAL for "no noise" and -HUGE_VAL for a non-finite output; `present` false is null. */
 #ifndef VS_RESULTS_H
 #define VS_RESULTS_H
@@ -57,7 +57,7 @@ typedef struct vs_channel_share {
     double share;
 } vs_channel_share;
 
-/* Distribution of |x| (study.md section 5). */
+/* Distribution of |x| (docs/study.md 5). */
 typedef struct vs_distribution {
     bool present;
     double max, median, mean, p99, p999, ratio, step, zeroed, structure;
@@ -179,7 +179,7 @@ typedef struct vs_half_place_result {
     char token[32];        /* "cls", "patch(3,7)"; of scores, the query's */
 } vs_half_place_result;
 
-/* One row of a policy over the analysis images (fp16.md section 6). */
+/* One row of a policy over the analysis images (docs/fp16-reference.md 6). */
 typedef struct vs_fp16_row {
     char name[64];
     double max;      /* max |x| before rounding, of finite values */
@@ -210,7 +210,7 @@ typedef struct vs_fp16_keep {
     vs_task without_task;
 } vs_fp16_keep;
 
-/* Where a policy goes wrong and what restores it (fp16.md section 4). SQNR in dB; -HUGE_VAL: not finite. */
+/* Where a policy goes wrong and what restores it (docs/fp16-reference.md 4). SQNR in dB; -HUGE_VAL: not finite. */
 typedef struct vs_fp16_diagnosis {
     bool present;
     double wide, lin, target;
@@ -331,13 +331,13 @@ typedef struct vs_results {
     bool ref_precision;     /* 17 digits instead of 9 */
 } vs_results;
 
-/* ---- rankings.c: fills ptq_rankings and sq_rankings (study.md section 6) ---- */
+/* ---- rankings.c: fills ptq_rankings and sq_rankings (docs/study.md 6) ---- */
 VS_NODISCARD vs_status vs_rankings_compute(vs_results *results, vs_error *err);
 void vs_ranking_set_release(vs_ranking_set *set);
 /* Spearman's rho with average ranks for ties over n pairs; NAN when undefined. */
 VS_NODISCARD vs_status vs_spearman(double *rho, const double *a, const double *b, size_t n, vs_error *err);
 
-/* ---- report_*.c: the files of study.md section 9, atomically, into the folder `dir` ---- */
+/* ---- report_*.c: the files of docs/results.md, atomically, into the folder `dir` ---- */
 VS_NODISCARD vs_status vs_report_json(const vs_results *results, const char *dir, vs_error *err); /* results.json */
 VS_NODISCARD vs_status vs_report_csv(const vs_results *results, const char *dir, vs_error *err);  /* layers.csv */
 VS_NODISCARD vs_status vs_report_rankings(const vs_results *results, const char *dir,

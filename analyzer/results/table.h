@@ -1,4 +1,4 @@
-/* The table of a batch (study.md section 10): a row per run, a column per state, published numbers beside the measured; behind
+/* The table of a batch (docs/study.md 10): a row per run, a column per state, published numbers beside the measured; behind
  * the states a column fp16.NAME for each policy of a half-precision diagnosis. */
 #ifndef VS_TABLE_H
 #define VS_TABLE_H

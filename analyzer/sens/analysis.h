@@ -1,5 +1,5 @@
 /* One pass over the analysis images: the float model and every state side by side, block by block, with each layer
- * also quantized alone (study.md sections 4 and 5). Nothing grows with the number of images. */
+ * also quantized alone (docs/study.md 4 and 5). Nothing grows with the number of images. */
 #ifndef VS_ANALYSIS_H
 #define VS_ANALYSIS_H
 

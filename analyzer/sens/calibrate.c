@@ -6,7 +6,7 @@
 
 typedef struct context {
     const vs_runner *runner;
-    vs_calibration **parts; /* one a worker; extremes do not depend on who saw which image */
+    vs_calibration **parts; /* one a worker; extremes do not depend on which worker saw which image */
 } context;
 
 typedef struct observer {

@@ -1,4 +1,4 @@
-/* Ranges of every quantized tensor over the calibration set, in the float model (study.md section 3). */
+/* Ranges of every quantized tensor over the calibration set, in the float model (docs/study.md 3). */
 #ifndef VS_CALIBRATE_H
 #define VS_CALIBRATE_H
 

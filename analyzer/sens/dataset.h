@@ -1,4 +1,4 @@
-/* Segmentation data sets: how their folders are called and what the values of their label maps mean (vit-models.md 6.3). */
+/* Segmentation data sets: how their folders are called and what the values of their label maps mean (docs/vit-models.md 6.3). */
 #ifndef VS_DATASET_H
 #define VS_DATASET_H
 

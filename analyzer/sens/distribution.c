@@ -1,4 +1,4 @@
-/* Distribution of |x| of one tensor of one image, and its surface (study.md section 5). */
+/* Distribution of |x| of one tensor of one image, and its surface (docs/study.md 5). */
 #include <math.h>
 #include <stdlib.h>
 

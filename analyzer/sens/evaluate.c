@@ -15,7 +15,7 @@ typedef struct context {
     const vs_states *states;
     vs_evaluation *out;
     vs_float_maps *floats;
-    vs_confusion *counts; /* [threads * state_count]; integer sums, so who counted does not matter */
+    vs_confusion *counts; /* [threads * state_count]; integer sums: the same whichever worker counts */
     bool *labels_missing; /* [threads] */
 } context;
 

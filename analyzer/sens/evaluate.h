@@ -1,4 +1,4 @@
-/* Task metrics of every state on the evaluation set (study.md section 7). */
+/* Task metrics of every state on the evaluation set (docs/study.md 7). */
 #ifndef VS_EVALUATE_H
 #define VS_EVALUATE_H
 
@@ -38,7 +38,7 @@ VS_NODISCARD vs_status vs_evaluate_windows(vs_evaluation *out, const vs_runner *
  * image, or one class for a classifier. */
 size_t vs_job_map_pixels(const vs_runner *runner, const vs_job *job);
 VS_NODISCARD vs_status vs_job_maps(const vs_runner *runner, const vs_job *job, uint16_t *maps, vs_error *err);
-/* mIoU, mAcc, aAcc and agreement in percent (vit-models.md 6.3); t->iou is new, NAN for a class in neither labels nor
+/* mIoU, mAcc, aAcc and agreement in percent (docs/vit-models.md 6.3); t->iou is new, NAN for a class in neither labels nor
  * predictions. */
 VS_NODISCARD vs_status vs_task_of_counts(vs_task *task, const vs_confusion *counts, bool has_labels, vs_error *err);
 void vs_evaluation_release(vs_evaluation *evaluation);

@@ -1,5 +1,5 @@
-/* Task metrics over images that are cut into windows: windows are run like images of their own; who runs the last one of an image
- * makes its maps. Counts are integers, so who counted does not matter. */
+/* Task metrics over images that are cut into windows: windows are run like images of their own; the worker that runs an image's
+ * last window makes its maps. Counts are integers, the same whichever worker counts. */
 #include <stdlib.h>
 #include <string.h>
 

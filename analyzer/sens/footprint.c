@@ -12,7 +12,7 @@ static bool has_half(const vs_config *c) {
     return false;
 }
 
-/* Rounded to the format, and to its digits alone (fp16.md section 4, item 3). Both are kept as reals. */
+/* Rounded to the format, and to its digits alone (docs/fp16-reference.md 4.3). Both are kept as reals. */
 static const double HALF_SETS = 2;
 
 static double linear_weights(const vs_arch *a) {

@@ -1,5 +1,5 @@
-/* The half-precision diagnosis (fp16.md): every policy on the analysis images, row by row against the float run, and on the
- * evaluation images for the task metric. */
+/* The half-precision diagnosis (docs/fp16-reference.md 4): every policy on the analysis images, row by row against the float run,
+ * and on the evaluation images for the task metric. */
 #ifndef VS_FP16_H
 #define VS_FP16_H
 
@@ -13,7 +13,7 @@ typedef struct vs_fp16_options {
     size_t keep;           /* maps of the first evaluation images are kept for drawing */
 } vs_fp16_options;
 
-/* VS_ERR_UNSUPPORTED as vs_half_check. *maps: captures under fp32 and then each policy (its tasks are the results'). The caller
+/* *maps: captures under fp32 and then each policy (its tasks are the results'). The caller
  * releases results and maps, after an error too. */
 VS_NODISCARD vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_runner *runner,
                                         const vs_fp16_config *config, const vs_fp16_options *options, vs_error *err);

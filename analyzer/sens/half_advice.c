@@ -31,7 +31,8 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* How many times a row's values change with the stream's: squares twice, what does not once the norm has divided never. */
+/* The power of the stream's factor that a row's values change by: squares 2, the stream and what follows it 1, what a norm has
+ * divided 0. */
 static int power_of(const char *row, bool layer_scale) {
     static const char *const twice[] = { ".square", ".var", ".eps" }, *const once[] = { ".mean", ".center", ".std" };
     static const char *const last[] = { "attn.proj", "mlp.fc2", "mlp.w3" };
@@ -48,8 +49,8 @@ static int power_of(const char *row, bool layer_scale) {
     return 0;
 }
 
-/* The smallest k for which 2^-k leaves every row of the stream and its squares a bit of headroom: smaller numbers would only come
- * nearer to where half ends below. Measured where nothing overflows. */
+/* The smallest k for which 2^-k leaves every row of the stream and its squares a bit of headroom: a smaller factor would only
+ * bring values nearer to half's lower end. Measured where nothing overflows. */
 static int choose_exponent(const trial *t) {
     const double room = log2(vs_half_largest(t->model->weights->format)) - 1;
     const double *healthy = t->results->policies[t->policy].diagnosis.healthy;
@@ -66,7 +67,7 @@ static int choose_exponent(const trial *t) {
 
 /* ---- what may be tried ---- */
 
-/* Nothing overflows, and it is the stream or a norm that loses precision first: small numbers, perhaps. */
+/* Nothing overflows, and the stream or a norm loses precision first: its numbers may be too small. */
 static bool is_lost_below(const vs_fp16_policy *p) {
     for (size_t i = 0; i < p->row_count; i++)
         if (p->rows[i].inf || p->rows[i].cast_inf) return false;

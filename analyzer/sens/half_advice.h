@@ -1,4 +1,4 @@
-/* Advice (fp16.md section 4, item 5): changes that arithmetic permits, each tried under a policy that misses its target. */
+/* Advice (docs/fp16-reference.md 4.5): changes that arithmetic permits, each tried under a policy that misses its target. */
 #ifndef VS_HALF_ADVICE_H
 #define VS_HALF_ADVICE_H
 

@@ -1,4 +1,4 @@
-/* The cause by class (fp16.md section 4, item 3). */
+/* The cause by class (docs/fp16-reference.md 4.3). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static unsigned size_of(unsigned set) {
     return size;
 }
 
-/* More rows in half do not mend what fewer break: part of a set that fails fails. */
+/* Fewer classes in float32 do not mend what more do not: part of a set that fails fails too. */
 static bool is_known_to_fail(const vs_diag *d, unsigned set) {
     for (unsigned other = 0; other < VS_CLASS_SETS; other++)
         if ((set & ~other) == 0 && d->sets[other] < d->out->target) return true;

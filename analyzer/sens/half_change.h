@@ -1,4 +1,4 @@
-/* Models as an advice would have them (fp16.md section 4, item 5): weights changed so that a float model computes the same and a
+/* Models as an advice would have them (docs/fp16-reference.md 4.5): weights changed so that a float model computes the same and a
  * half model has other ranges. */
 #ifndef VS_HALF_CHANGE_H
 #define VS_HALF_CHANGE_H

@@ -83,7 +83,8 @@ static vs_status find_first_bad(const vs_diag *d, const vs_half_probe *own, vs_d
 
 /* ---- the target ---- */
 
-/* Digits alone: the policy's rows where nothing overflows, and of those the linear ones. What half rows hold comes with it. */
+/* The two runs that the target is made of, rounded to half's digits where nothing overflows: all of the policy's rows, and the
+ * linear ones alone. They also give the largest value of each half row. */
 static vs_status set_target(const vs_diag *d, vs_error *err) {
     static const double ENOUGH = 40, OF_WIDE = 1, OF_LINEAR = 6; /* dB */
     vs_fp16_diagnosis *o = d->out;

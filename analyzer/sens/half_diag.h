@@ -1,4 +1,4 @@
-/* From rows to an answer (fp16.md section 4, items 2 to 4): the first bad row by the full rule and the chain behind it, the
+/* From rows to an answer (docs/fp16-reference.md 4.2 to 4.4): the first bad row by the full rule and the chain behind it, the
  * smallest set of classes that restores the output in float32, the list of layers to keep in float32. */
 #ifndef VS_HALF_DIAG_H
 #define VS_HALF_DIAG_H

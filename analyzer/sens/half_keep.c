@@ -1,4 +1,4 @@
-/* The list of layers to keep in float32 (fp16.md section 4, item 4). */
+/* The list of layers to keep in float32 (docs/fp16-reference.md 4.4). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,8 +87,8 @@ static vs_status mask_candidates(const keeper *k, const bool *on, vs_error *err)
     return VS_OK;
 }
 
-/* SERVES: until it is lost. WHOLE: to the end, and with the task metric, for the damage at the output. KEEP: whole, and lists
- * that differ from it in little are run from there. */
+/* SERVES: the run ends as soon as the list is known to fail. WHOLE: it goes to the end, with the task metric, for the damage at
+ * the output. KEEP: as WHOLE, and its streams are kept, so that runs of similar lists begin in the middle. */
 typedef enum run_extent { SERVES, WHOLE, KEEP } run_extent;
 
 /* *out: NULL where no run is left beyond those that are kept back. */
@@ -113,7 +113,7 @@ static vs_status run_list(keeper *k, const bool *on, size_t reserve, run_extent 
 static vs_status list_serves(void *context, const bool *on, size_t reserve, bool single, vs_shrink_answer *answer,
                              vs_error *err) {
     const trial *t = NULL;
-    /* an end run for each entry and for the list; what is long is to become short first */
+    /* kept back: a last run for each entry and one for the list; a long list is shortened before that */
     const size_t kept = reserve == 0 ? 0 : reserve + 1 < FOR_THE_END ? reserve + 1 : FOR_THE_END;
     const vs_status status = run_list(context, on, kept, single ? WHOLE : SERVES, &t, err);
     *answer = !t ? VS_SHRINK_UNKNOWN : t->serves ? VS_SHRINK_SERVES : VS_SHRINK_FAILS;

@@ -1,4 +1,4 @@
-/* The first bad row and the chain behind it (fp16.md section 4, item 2). */
+/* The first bad row and the chain behind it (docs/fp16-reference.md 4.2). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* The shortest list that a test allows, as far as bisection and single steps find it (fp16.md section 4, item 4). Knows no
+/* The shortest list that a test allows, as far as bisection and single steps find it (docs/fp16-reference.md 4.4). Knows no
  * models. */
 #ifndef VS_HALF_SHRINK_H
 #define VS_HALF_SHRINK_H
@@ -11,8 +11,8 @@
 typedef enum vs_shrink_answer { VS_SHRINK_FAILS, VS_SHRINK_SERVES, VS_SHRINK_UNKNOWN } vs_shrink_answer;
 
 /* Whether the list without the entries that are off still serves; UNKNOWN where the caller has no test left to spend: they stay.
- * `reserve`: tests that the caller keeps back for later, one for each entry that is listed now. `single`: only one is off that a
- * list which serves has, so the caller may want to know what its loss costs. */
+ * `reserve`: tests that the caller keeps back for later, one for each entry that is listed now. `single`: the list is one that
+ * serves less one entry, so the caller may want to know what that entry's loss costs. */
 typedef vs_status (*vs_shrink_fn)(void *context, const bool *on, size_t reserve, bool single, vs_shrink_answer *answer,
                                   vs_error *err);
 

@@ -227,7 +227,7 @@ static vs_status named(const vs_imageset *s, size_t image, vs_status status, vs_
     return status;
 }
 
-/* Resize by the short side and centre crop (study.md section 10). */
+/* Resize by the short side and centre crop (docs/study.md 10). */
 static vs_status fit(const vs_preprocess_config *p, vs_image *image, vs_error *err) {
     vs_status status = VS_OK;
     if (p->resize.short_side > 0) {

@@ -1,4 +1,4 @@
-/* An ordered set of images (study.md section 2): scenes made on the fly or files, preprocessed for the model. */
+/* An ordered set of images (docs/study.md 2): scenes made on the fly or files, preprocessed for the model. */
 #ifndef VS_IMAGESET_H
 #define VS_IMAGESET_H
 

@@ -1,4 +1,4 @@
-/* Each layer quantized alone, with the float model's input, compared at its own output (study.md section 4). */
+/* Each layer quantized alone, with the float model's input, compared at its own output (docs/study.md 4). */
 #include <string.h>
 
 #include "analysis_run.h"

@@ -1,4 +1,4 @@
-/* Outliers planted on purpose, so that the right answer is known (study.md section 8). */
+/* Outliers planted on purpose, so that the right answer is known (docs/study.md 8). */
 #ifndef VS_PLANT_H
 #define VS_PLANT_H
 

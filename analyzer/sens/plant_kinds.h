@@ -1,4 +1,4 @@
-/* What each kind of planting looks at, chooses and changes (study.md section 8). Planting's own. */
+/* What each kind of planting looks at, chooses and changes (docs/study.md 8). Planting's own. */
 #ifndef VS_PLANT_KINDS_H
 #define VS_PLANT_KINDS_H
 

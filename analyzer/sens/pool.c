@@ -22,7 +22,8 @@ typedef struct chunk {
     size_t first, count;
 } chunk;
 
-/* What became of an image of the wave. Work that has begun is never begun again: it may have counted already. */
+/* Of an image of the wave: whether it is done, or its error. Work that has begun is never begun again: it may have counted
+ * already. */
 typedef struct outcome {
     vs_error error;
     bool begun, done;
@@ -177,7 +178,7 @@ static vs_status run_job(pass *p, size_t me, const vs_sample *samples, size_t fi
     for (size_t i = first; i < first + images; i++) p->outcomes[i - p->wave_first].begun = true;
     status = p->work(p->context, &job, err);
     const vs_backend *be = p->runner->weights->backend;
-    /* nothing is delivered into memory that now goes, and no image is done whose operations failed */
+    /* nothing may be delivered into memory that is freed now, and no image is done whose operations failed */
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
     return status == VS_OK ? synced : status;
 }

@@ -1,4 +1,4 @@
-/* Class maps from logits, and the counts that task metrics are made of (vit-models.md 5.1, 6.3). */
+/* Class maps from logits, and the counts that task metrics are made of (docs/vit-models.md 5.1, 6.3). */
 #ifndef VS_PREDICT_H
 #define VS_PREDICT_H
 

@@ -21,11 +21,11 @@ static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error *er
     const vs_state *recipe = &w->states->recipes[p->recipe];
     vs_only_tap only = { r->backend, recipe, x->kind, x->block, VS_OUTPUT_BOTH };
     const vs_weights *changed = vs_rerun_weights(r, recipe, x->kind, x->block, VS_OUTPUT_BOTH);
-    const vs_tapper nobody = { NULL, NULL };
-    vs_status status = vs_forward_embed(s, r->base, r->job->pixels, VS_RERUN_BASE, nobody, err);
+    const vs_tapper no_tap = { NULL, NULL };
+    vs_status status = vs_forward_embed(s, r->base, r->job->pixels, VS_RERUN_BASE, no_tap, err);
     if (status == VS_OK) status = vs_forward_embed(s, changed, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
     for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
-        status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b, nobody, err);
+        status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b, no_tap, err);
         if (status != VS_OK || (int)b < x->block) { /* nothing has changed yet */
             if (status == VS_OK) vs_session_copy_stream(s, VS_RERUN_BASE, VS_RERUN_STREAM);
             continue;

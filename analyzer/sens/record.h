@@ -38,7 +38,7 @@ typedef struct vs_dist_pool {
 VS_NODISCARD vs_status vs_dist_pool_create(vs_dist_pool *pool, size_t cols, vs_error *err);
 void vs_dist_pool_release(vs_dist_pool *pool);
 void vs_dist_pool_add(vs_dist_pool *pool, size_t image, const vs_dist_slot *slot);
-/* Thresholds of the second pass (study.md section 5). */
+/* Thresholds of the second pass (docs/study.md 5). */
 double vs_dist_pool_zero_below(const vs_dist_pool *pool); /* step / 2 = max / 254 */
 double vs_dist_pool_high_above(const vs_dist_pool *pool); /* max / 2 */
 /* hist [VS_HIST_BINS]: of all images. */

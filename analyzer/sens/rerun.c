@@ -5,7 +5,7 @@
 
 #include "util.h"
 
-static const vs_tapper nobody = { NULL, NULL };
+static const vs_tapper no_tap = { NULL, NULL };
 
 static size_t scratch_reals(const vs_arch *a, size_t tokens, size_t images) {
     const size_t tokens_out = images * tokens * a->width, head_out = vs_arch_head_reals(a, images * tokens);
@@ -90,10 +90,10 @@ vs_status vs_rerun_begin(vs_rerun *r, const vs_job *job, vs_error *err) {
     const vs_arch *a = &r->base->model->arch;
     r->job = job;
     r->weight_scratch = vs_session_scratch(job->session);
-    vs_status status = vs_forward_embed(job->session, r->base, job->pixels, VS_RERUN_BASE, nobody, err);
+    vs_status status = vs_forward_embed(job->session, r->base, job->pixels, VS_RERUN_BASE, no_tap, err);
     if (status != VS_OK) return status;
     copy_stream(r, VS_RERUN_BASE, VS_RERUN_STREAM);
-    status = run_on(r, r->base, VS_RERUN_STREAM, 0, nobody, NULL, err);
+    status = run_on(r, r->base, VS_RERUN_STREAM, 0, no_tap, NULL, err);
     const vs_mat out = vs_session_output(r->job->session);
     r->reference =
         (vs_mat){ (char *)r->weight_scratch + vs_largest_weight(a) * (size_t)r->backend->real, out.rows, out.cols, out.cols };
@@ -104,7 +104,7 @@ vs_status vs_rerun_begin(vs_rerun *r, const vs_job *job, vs_error *err) {
 vs_status vs_rerun_block(vs_rerun *r, size_t block, vs_error *err) {
     vs_session *s = r->job->session;
     copy_stream(r, VS_RERUN_BASE, VS_RERUN_BLOCK_INPUT);
-    vs_status status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, block, nobody, err);
+    vs_status status = vs_forward_block(s, r->base, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, block, no_tap, err);
     if (status != VS_OK) return status;
     vs_session_shape_stream(s, VS_RERUN_BLOCK_INPUT, VS_RERUN_MIDDLE);
     r->backend->ops->scale_add(r->backend, vs_session_stream(s, VS_RERUN_BLOCK_INPUT),
@@ -143,8 +143,8 @@ static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *o
     copy_stream(r, mlp ? VS_RERUN_MIDDLE : VS_RERUN_BLOCK_INPUT, VS_RERUN_STREAM);
     vs_session_copy_collected(s, VS_RERUN_BASE, VS_RERUN_STREAM); /* this block's and later ones are collected again */
     vs_status status = vs_forward_block_from(s, w, VS_RERUN_WORKSPACE, VS_RERUN_STREAM, (size_t)only->block,
-                                             operand ? VS_KIND_Q : only->kind, operand ? vs_only_tapper(only) : nobody, err);
-    if (status == VS_OK) status = run_on(r, r->base, VS_RERUN_STREAM, (size_t)only->block + 1, nobody, sums, err);
+                                             operand ? VS_KIND_Q : only->kind, operand ? vs_only_tapper(only) : no_tap, err);
+    if (status == VS_OK) status = run_on(r, r->base, VS_RERUN_STREAM, (size_t)only->block + 1, no_tap, sums, err);
     return status;
 }
 
@@ -156,7 +156,7 @@ vs_status vs_rerun_alone(vs_rerun *r, const vs_state *recipe, vs_kind kind, int 
     if (block >= 0) return alone_in_block(r, w, &only, sums, err);
     if (vs_kind_is_head(kind)) return run_on(r, w, VS_RERUN_BASE, depth, vs_only_tapper(&only), sums, err);
     vs_status status = vs_forward_embed(r->job->session, w, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);
-    return status == VS_OK ? run_on(r, r->base, VS_RERUN_STREAM, 0, nobody, sums, err) : status;
+    return status == VS_OK ? run_on(r, r->base, VS_RERUN_STREAM, 0, no_tap, sums, err) : status;
 }
 
 /* ------------------------------------------------------------------ all but one */

@@ -1,4 +1,4 @@
-/* The model run again with one layer changed (study.md section 4: output.* and spared), from that layer on and not from the
+/* The model run again with one layer changed (docs/study.md 4: output.* and spared), from that layer on and not from the
  * image. Every re-run computes the same operations on the same operands as a whole run with that layer changed, so the results
  * are the same bits. */
 #ifndef VS_RERUN_H

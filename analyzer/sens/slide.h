@@ -1,5 +1,6 @@
-/* The class map of an image from the logits of its windows (vit-models.md 6.2): each window's logits are resized bilinearly to
- * the window, summed and divided by how many windows cover a pixel, resized to the image's own size; then the largest class. */
+/* The class map of an image from the logits of its windows (docs/vit-models.md 6.2): each window's logits are resized bilinearly
+ * to the window, summed and divided by how many windows cover a pixel, resized to the image's own size; then the largest class.
+ */
 #ifndef VS_SLIDE_H
 #define VS_SLIDE_H
 
@@ -7,7 +8,7 @@
 #include "window.h"
 
 /* The head's logits of one window, [h*w, classes] row-major, of the grid that the padded window has: they are resized straight to
- * the window without its padding, as mmseg does (vit-models.md 5.1). */
+ * the window without its padding, as mmseg does (docs/vit-models.md 5.1). */
 typedef struct vs_window_logits {
     vs_window window;
     const void *logits;

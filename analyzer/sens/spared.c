@@ -79,7 +79,7 @@ static void nudge_pixels(const vs_job *job, size_t run, float *pixels) {
     }
 }
 
-/* The quantized model on pixels that hardly moved: how far does chance alone carry its output? */
+/* The quantized model on almost the same pixels: how far its output moves by chance alone. */
 static vs_status measure_floor(const spared *w, vs_rerun *r, size_t recipe, vs_error *err) {
     const vs_image *image = &r->job->samples->image;
     float *pixels = vs_calloc(r->job->images * 3 * image->width * image->height, sizeof *pixels);

@@ -52,7 +52,7 @@ static vs_status variant_for(vs_states *s, const vs_state_config *sc, const vs_r
     return VS_OK;
 }
 
-/* Policy fused: how an engine in half precision is expected to run it (fp16.md sections 3 and 6). */
+/* Policy fused: how an engine in half precision is expected to run it (docs/fp16-reference.md 3 and 7). */
 static vs_status make_half(vs_states *s, const vs_weights *base, vs_error *err) {
     static char name[] = "fused";
     static const vs_policy_config fused = { .name = name, .scale = VS_SCALE_AFTER };

@@ -302,7 +302,7 @@ bool vs_study_memory(const vs_study *s, double *total, char *text, size_t size) 
     return true;
 }
 
-/* A large study says what it will take before it takes it. */
+/* Says how much memory a large study will take, before it is taken. */
 static void tell_memory(const vs_study *s) {
     const double worth_telling = 1e9;
     double total = 0;

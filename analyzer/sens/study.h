@@ -1,4 +1,4 @@
-/* A whole study: from a configuration to results in memory. Files and pictures are the caller's business. */
+/* A whole study: from a configuration to results in memory. The caller writes files and pictures. */
 #ifndef VS_STUDY_H
 #define VS_STUDY_H
 

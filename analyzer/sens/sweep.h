@@ -1,4 +1,4 @@
-/* Damage at the model's output (study.md section 4): every layer alone quantized, every layer alone left float. */
+/* Damage at the model's output (docs/study.md 4): every layer alone quantized, every layer alone left float. */
 #ifndef VS_SWEEP_H
 #define VS_SWEEP_H
 

@@ -1,5 +1,5 @@
-/* EoMT (vit-models.md 5.6): queries pass through the last blocks with the tokens. Of the final-normed rows, a query gives a class
- * and, by a small MLP, the vector whose product with an upscaled patch is that pixel's mask logit. */
+/* EoMT (docs/vit-models.md 5.6): queries pass through the last blocks with the tokens. Of the final-normed rows, a query gives a
+ * class and, by a small MLP, the vector whose product with an upscaled patch is that pixel's mask logit. */
 #ifndef VS_EOMT_H
 #define VS_EOMT_H
 

@@ -24,7 +24,7 @@ static bool find_class_head(const vs_ledger *file, char *module, size_t size) {
     return false;
 }
 
-/* By the backbone's size (vit-models.md 5.6): ViT-T, S and B 3, L 4, larger ones 5. */
+/* By the backbone's size (docs/vit-models.md 5.6): ViT-T, S and B 3, L 4, larger ones 5. */
 static size_t joint_blocks_of(const vs_arch *a) {
     const size_t joint = a->depth > 24 ? 5 : a->depth > 12 ? 4 : 3;
     return joint < a->depth ? joint : a->depth;

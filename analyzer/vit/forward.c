@@ -1,4 +1,4 @@
-/* The forward pass, one formula a line; shapes and sources in vit-models.md 2.2 to 2.6. */
+/* The forward pass, one formula a line; shapes and sources in docs/vit-models.md 2.2 to 2.6. */
 #include <math.h>
 
 #include "eomt.h"

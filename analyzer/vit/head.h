@@ -1,4 +1,4 @@
-/* Heads on a Vision Transformer (vit-models.md 4.2, 5): a linear layer on normed tokens of one block or of the last four.
+/* Heads on a Vision Transformer (docs/vit-models.md 4.2, 5): a linear layer on normed tokens of one block or of the last four.
  *
  * segmentation, linear  patch tokens of the last block            [B*N, C]
  * segmentation, ms      of the last four, channels side by side   [B*N, 4C]

@@ -23,7 +23,7 @@ static vs_status check_variance(const vs_reader *r, const char *norm, vs_error *
 
 static vs_status read_norm(const vs_reader *r, const char *norm, vs_error *err) {
     vs_model *m = r->model;
-    m->bn_eps = 1e-5; /* PyTorch's BatchNorm default, vit-models.md 5.1 */
+    m->bn_eps = 1e-5; /* PyTorch's BatchNorm default, docs/vit-models.md 5.1 */
     const struct {
         const char *name;
         float **to;

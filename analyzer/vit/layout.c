@@ -107,7 +107,7 @@ static void name_arch(vs_arch *a, const char *family) {
                        : a->width == 4096 ? "7b"
                                           : "";
     const char *reg = a->distilled ? "_distilled" : a->registers && !dinov3 ? "_reg" : "";
-    if (*size && dinov3) /* all have registers; SwiGLU is the name's plus, but for the 7B, which has no other */
+    if (*size && dinov3) /* all have registers; "plus" stands for SwiGLU, but the 7B, which is always SwiGLU, has none */
         snprintf(a->name, sizeof a->name, "%s%s%zu%s", family, size, a->patch,
                  a->ffn == VS_FFN_SWIGLU && a->width != 4096 ? "plus" : "");
     else if (*size)

@@ -1,4 +1,4 @@
-/* Which code base wrote a checkpoint, from keys and shapes alone (vit-models.md 4.5, 12). */
+/* Which code base wrote a checkpoint, from keys and shapes alone (docs/vit-models.md 4.5). */
 #ifndef VS_LAYOUT_H
 #define VS_LAYOUT_H
 

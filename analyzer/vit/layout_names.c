@@ -1,4 +1,4 @@
-/* The layouts as tables: vit-models.md 4.1, 4.4 and 4.5 with the corrections of section 12. */
+/* The layouts as tables: docs/vit-models.md 4.1, 4.4 and 4.5. */
 #include <string.h>
 
 #include "layout.h"
@@ -39,7 +39,7 @@
 #define HF5_VIT                                                                                                                  \
     HF5_OUTSIDE, .block = "layers.#", .norm1 = "layernorm_before", .norm2 = "layernorm_after", .position = VS_POSITION_SIZE,     \
                  .with_registers = VS_POSITION_SIZE, .eps = 1e-12
-/* DINOv3: no positions, the final norm under one name everywhere, LayerNorm eps 1e-5 (vit-models.md 1.2). */
+/* DINOv3: no positions, the final norm under one name everywhere, LayerNorm eps 1e-5 (docs/vit-models.md 1.2). */
 #define DINOV3 .family = "dinov3_vit", .norm = "norm", .position = VS_POSITION_ROPE, .rope_theta = 100, .eps = 1e-5
 #define DINOV3_HUB                                                                                                               \
     DINOV3, HUB_BLOCK, .patch = "patch_embed.proj", .cls = "cls_token", .registers = "storage_tokens", .block = "blocks.#",      \

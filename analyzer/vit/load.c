@@ -68,7 +68,7 @@ static vs_status refuse_mask(const vs_reader *r, const char *base, const char *n
                    vs_tensorfile_path(r->file->file), base, name, nan);
 }
 
-/* The bias that counts is bias * mask (vit-models.md 2.5). */
+/* The bias that counts is bias * mask (docs/vit-models.md 2.5). */
 static vs_status apply_mask(const vs_reader *r, const char *base, const char *name, vs_linear *qkv, vs_error *err) {
     const size_t c = r->model->arch.width;
     if (!has(r, base, name, "")) return VS_OK;

@@ -54,7 +54,7 @@ size_t vs_linear_names(const vs_linear *l, vs_kind kind, const char *names[VS_MA
     return l->fqn_count;
 }
 
-/* study.md section 1: a linear T*in*out, q and k T*T*C/2 each, v T*T*C. */
+/* docs/study.md 1: a linear T*in*out, q and k T*T*C/2 each, v T*T*C. */
 static double macs_of(const vs_model *m, vs_kind kind, int block, size_t tokens) {
     const vs_arch *a = &m->arch;
     const double t = (double)(tokens + (block < 0 ? 0 : vs_arch_queries_at(a, (size_t)block))), c = (double)m->arch.width;

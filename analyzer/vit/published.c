@@ -1,4 +1,4 @@
-/* What published files are called where they are published (vit-models.md 1.1, 4.2). */
+/* What published files are called where they are published (docs/vit-models.md 1.1, 4.2). */
 #include <stdio.h>
 #include <string.h>
 

@@ -37,7 +37,7 @@ struct vs_session {
     void *scratch;
 };
 
-/* forward.c: shows a tensor to the tap, if anybody looks. */
+/* forward.c: shows a tensor to the tap, if there is one. */
 VS_NODISCARD vs_status vs_forward_show(vs_tapper tapper, vs_kind kind, int block, bool input, vs_mat x, vs_error *err);
 
 #endif

@@ -48,7 +48,7 @@ static vs_linear_weights bind_linear(binder *b, const vs_linear *l) {
 }
 
 /* Class token and registers; those the layout stores a position for come with it: none of DINOv2's registers, DeiT's
- * distillation token (vit-models.md 2.3). */
+ * distillation token (docs/vit-models.md 2.3). */
 static void bind_prefix(binder *b, const vs_model *m) {
     const size_t c = m->arch.width, rows = 1 + m->arch.registers;
     double *prefix = vs_calloc(rows * c, sizeof *prefix);
@@ -63,7 +63,7 @@ static void bind_prefix(binder *b, const vs_model *m) {
     free(prefix);
 }
 
-/* BatchNorm with its stored statistics: y = x * scale + shift (vit-models.md 5.1). */
+/* BatchNorm with its stored statistics: y = x * scale + shift (docs/vit-models.md 5.1). */
 static void bind_batchnorm(binder *b, const vs_model *m) {
     const size_t c = m->arch.head_width;
     double *fold = vs_calloc(2 * c, sizeof *fold);

@@ -35,7 +35,7 @@ typedef struct vs_mat {
 } vs_mat;
 
 /* A uniform grid: code = clamp(rne(x / scale) + zero, qmin, qmax), value = (code - zero) * scale
- * (study.md section 3). lo and hi are the calibrated range that defines `clipped`. */
+ * (docs/study.md 3). lo and hi are the calibrated range that defines `clipped`. */
 typedef struct vs_grid {
     float scale;
     int32_t zero, qmin, qmax;
@@ -56,7 +56,7 @@ typedef struct vs_quant_counts {
 
 /* Logarithmic histogram of |x|: bin 0 holds |x| < 2^VS_HIST_EXP_MIN (zero included); then
  * VS_HIST_PER_OCTAVE equal-width bins per octave; the last bin also takes everything above,
- * infinities and NaN. Relative bin width is at most 1/256 (0.39 %), study.md section 5. */
+ * infinities and NaN. Relative bin width is at most 1/256 (0.39 %), docs/study.md 5. */
 enum {
     VS_HIST_EXP_MIN = -40,
     VS_HIST_EXP_MAX = 40,
@@ -76,8 +76,8 @@ typedef struct vs_abs_stats {
  * rounding does where nothing overflows. */
 typedef enum vs_half_format { VS_HALF_FP16, VS_HALF_BF16, VS_HALF_WIDE, VS_HALF_FORMATS } vs_half_format;
 
-/* What rounding did to one tensor (fp16.md section 1). Places are rows and columns within the image, the first in row-major
- * order. */
+/* What rounding did to one tensor (docs/fp16-reference.md 1). Places are rows and columns within the image, the first in
+ * row-major order. */
 typedef struct vs_half_counts {
     uint64_t inf;                                  /* finite before, infinite after: overflows */
     uint64_t nan;                                  /* NaN before */
@@ -100,7 +100,7 @@ typedef enum vs_element {
 } vs_element;
 
 /* Bytes of device memory that `alloc` and `alloc_counts` have given: held now, and the most so far. Zero where reals live in host
- * memory, which nobody has to share out. */
+ * memory, which is not counted. */
 typedef struct vs_memory_use {
     size_t held, peak;
 } vs_memory_use;
@@ -133,7 +133,7 @@ typedef struct vs_backend_ops {
     vs_status (*sync)(const vs_backend *self, vs_error *err);
 
     /* ---- forward ---- */
-    /* pixels [images, 3, h*p, w*p] -> out [images*h*w, 3*p*p]; column k*p*p + i*p + j (vit-models.md 2.2). */
+    /* pixels [images, 3, h*p, w*p] -> out [images*h*w, 3*p*p]; column k*p*p + i*p + j (docs/vit-models.md 2.2). */
     void (*patchify)(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out);
     /* out[i, 0..prefix-1] = prefix rows; out[i, prefix + n] = patch[i*N + n] + pos[n]; pos.p may be NULL. */
     void (*tokens)(const vs_backend *self, vs_mat patch, vs_mat prefix, vs_mat pos, size_t images, vs_mat out);
@@ -158,9 +158,9 @@ typedef struct vs_backend_ops {
     void (*attention_apply)(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out);
     /* y = 0.5 x (1 + erf(x / sqrt 2)). */
     void (*gelu)(const vs_backend *self, vs_mat x, vs_mat y);
-    /* Rotary positions (vit-models.md 2.5): of every image the last N rows are rotated, those before are copied. In each head of
-     * D columns y[d] = x[d] cos[n,d] - x[d+D/2] sin[n,d], y[d+D/2] = x[d+D/2] cos[n,d] + x[d] sin[n,d], d < D/2.
-     * x, y [images*tokens, heads*D]; cos, sin [N, D/2]. */
+    /* Rotary positions (docs/vit-models.md 2.5): of every image the last N rows are rotated, those before are copied. In each
+     * head of D columns y[d] = x[d] cos[n,d] - x[d+D/2] sin[n,d], y[d+D/2] = x[d+D/2] cos[n,d] + x[d] sin[n,d], d < D/2. x, y
+     * [images*tokens, heads*D]; cos, sin [N, D/2]. */
     void (*rope)(const vs_backend *self, vs_mat x, vs_mat cos, vs_mat sin, size_t images, size_t heads, vs_mat y);
     /* SwiGLU: y[r,c] = silu(x[r,c]) * x[r,F+c], silu(z) = z / (1 + e^-z); x [rows, 2F], y [rows, F]. */
     void (*silu_mul)(const vs_backend *self, vs_mat x, vs_mat y);
@@ -198,7 +198,7 @@ typedef struct vs_backend_ops {
     /* ---- quantization ---- */
     /* y[r,c] = x[r,c] / s[c] (SmoothQuant's explicit division). */
     void (*div_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
-    /* y[r,c] = x[r,c] * s[c] rounded to float32 whatever the real type (SmoothQuant's weights, study.md section 3). */
+    /* y[r,c] = x[r,c] * s[c] rounded to float32 whatever the real type (SmoothQuant's weights, docs/study.md 3). */
     void (*mul_channels)(const vs_backend *self, vs_mat x, const void *s, vs_mat y);
     /* y = dequantized codes of x; *counts[i] of image i is added to (counts may be NULL; see statistics). NaN becomes code
      * zero, infinities clamp. */

@@ -1,6 +1,6 @@
 /* Operations in real half arithmetic, for backends whose hardware has it (cuda): what the emulation of half precision is held
- * against (fp16.md section 2). Values are IEEE binary16 in memory between operations; what an operation keeps inside in float32
- * is said with it. A backend without them has NULL in `vs_backend.half`.
+ * against (docs/fp16-reference.md 2). Values are IEEE binary16 in memory between operations; what an operation keeps inside in
+ * float32 is said with it. A backend without them has NULL in `vs_backend.half`.
  *
  * Slots follow the rules of vs_backend_ops. y may be x in layernorm, elementwise, softmax_rows, gelu and affine. */
 #ifndef VITSCOPE_HALF_OPS_H

@@ -45,7 +45,7 @@ void vs_error_prefix(vs_error *err, const char *format, ...) VS_PRINTF(2, 3);
 /* A fixed English name such as "out of memory". Never NULL. */
 const char *vs_status_name(vs_status status);
 
-/* Process exit code of a status, as study.md section 10 lists them. */
+/* Process exit code of a status, as docs/study.md 10 lists them. */
 int vs_status_exit_code(vs_status status);
 
 #ifdef __cplusplus

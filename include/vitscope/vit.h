@@ -15,7 +15,7 @@ extern "C" {
 
 /* ------------------------------------------------------------------ architecture */
 
-/* How a code base resizes the position grid (vit-models.md 3.2). */
+/* How a code base resizes the position grid (docs/vit-models.md 3.2). */
 typedef enum vs_position_mode {
     VS_POSITION_SIZE_ANTIALIAS, /* timm; DINOv2 with registers: a = -0.5, scale grid / h */
     VS_POSITION_OFFSET,         /* DINOv2 hub without registers: a = -0.75, scale grid / (h + 0.1) */
@@ -30,19 +30,19 @@ typedef enum vs_rope_periods {
     VS_ROPE_COMPUTED /* Hugging Face, timm: theta^(2k / (D/2)), rounded to float32 */
 } vs_rope_periods;
 
-/* What multiplies the qkv bias where the file has a mask (DINOv3 hub, vit-models.md 2.5). */
+/* What multiplies the qkv bias where the file has a mask (DINOv3 hub, docs/vit-models.md 2.5). */
 typedef enum vs_bias_mask {
     VS_BIAS_MASK_FILE,    /* the file's; NaN in it, as of models saved before their mask was set, is an error */
     VS_BIAS_MASK_INTENDED /* 1 for q and v, 0 for k, whatever the file says */
 } vs_bias_mask;
 
-/* What stands between a block's two feed-forward layers (vit-models.md 2.4). */
+/* What stands between a block's two feed-forward layers (docs/vit-models.md 2.4). */
 typedef enum vs_ffn {
     VS_FFN_GELU,  /* fc2(gelu(fc1 x)), erf */
     VS_FFN_SWIGLU /* w3(silu(x1) * x2), [x1 | x2] = w12 x: packed, the gate first */
 } vs_ffn;
 
-/* EOMT: mask classification by queries that pass through the last blocks with the tokens (vit-models.md 5.6). */
+/* EOMT: mask classification by queries that pass through the last blocks with the tokens (docs/vit-models.md 5.6). */
 typedef enum vs_head_kind { VS_HEAD_NONE, VS_HEAD_SEGMENTATION, VS_HEAD_CLASSIFIER, VS_HEAD_EOMT } vs_head_kind;
 
 typedef struct vs_arch {
@@ -179,13 +179,13 @@ VS_NODISCARD vs_status vs_input_parse(vs_input *out, const char *config, const c
 bool vs_published_name(const char *path, char *text, size_t size);
 /* Layouts that can be read: "dinov2_hub", "hf_dinov2", ...; NULL past the last. */
 const char *vs_layout_name(size_t index);
-/* Side of the patch grid of an image nobody has named: the stored positions', or that of 224 pixels. */
+/* Side of the patch grid where no image is given: that of the stored positions, or of 224 pixels. */
 size_t vs_arch_usual_grid(const vs_arch *arch);
 /* Tokens of an image of h x w patches: class token, registers, patches (not EoMT's queries). */
 size_t vs_arch_tokens(const vs_arch *arch, size_t h, size_t w);
 /* Columns of what fc1 (or w12) gives. */
 size_t vs_arch_fc1_width(const vs_arch *arch);
-/* A model without a head and with seeded random weights, trained (so to say) on size x size images: for benchmarks and tests.
+/* A model without a head, with seeded random weights and positions for size x size images: for benchmarks and tests.
  * VS_ERR_NOTFOUND: no geometry of that name; VS_ERR_SHAPE: size is not a multiple of the patch. */
 VS_NODISCARD vs_status vs_model_random(vs_model **out, const char *geometry, size_t size, uint64_t seed, vs_error *err);
 /* Names of the geometries: "vitti14", "vits14", ...; NULL past the last. */
@@ -383,12 +383,12 @@ typedef vs_status (*vs_tap_fn)(void *context, const vs_tap *tap, vs_error *err);
 typedef struct vs_tapper {
     vs_tap_fn fn;
     void *context;
-} vs_tapper; /* fn NULL: nobody looks */
+} vs_tapper; /* fn NULL: no tensor is shown */
 
 /* pixels: host float32 [B, 3, height, width], normalised. Writes the tokens into stream `stream`. */
 VS_NODISCARD vs_status vs_forward_embed(vs_session *session, const vs_weights *weights, const float *pixels, size_t stream,
                                         vs_tapper tapper, vs_error *err);
-/* x of stream `stream` through block `block`, in place (vit-models.md 2.4). */
+/* x of stream `stream` through block `block`, in place (docs/vit-models.md 2.4). */
 VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
                                         size_t block, vs_tapper tapper, vs_error *err);
 /* The rest of a block, from a layer whose input the caller has already put, changed or not, into `workspace`: the linear

@@ -3,7 +3,7 @@
 Run: PYTHON tests/bench/forward_vs_torch.py VITSCOPE [--threads N] [--models vitti14,vits14,vitb14] [--study]
 
 Same machine, one after the other: vitscope (`bench --only forward`, random weights), PyTorch, vitscope. PyTorch's hooks take max, median,
-per-token and per-channel max of every linear's output; vitscope takes every statistic of study.md section 5 on input and output of every
+per-token and per-channel max of every linear's output; vitscope takes every statistic of docs/study.md 5 on input and output of every
 layer. Bars: forward at least 0.9 times as fast as PyTorch's better of one batch and one image at a time; statistics at most +30 %; peak
 memory at most weights x (1 + recipes held) + per thread 4 [T (10 C + 3 F + L C) + heads T^2] bytes + 200 MB.
 --study instead writes a checkpoint of true size and runs a whole study of it with recipes ptq and sq: its stages, and its memory

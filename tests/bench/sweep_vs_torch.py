@@ -4,7 +4,7 @@ Run: PYTHON tests/bench/sweep_vs_torch.py VITSCOPE [--threads N] [--calibration 
 
 The plain loop is what a person writes: for each recipe, row and mode put the quantized weight in place and a hook that quantizes the
 input (q, k, v: their columns of qkv's output), run the whole model on the four images as one batch, compare the logits. Only the loop is
-timed, as only the stage is; both have calibrated before. Same machine: vitscope, PyTorch, vitscope. The values are compared, too (study.md section 4:
+timed, as only the stage is; both have calibrated before. Same machine: vitscope, PyTorch, vitscope. The values are compared, too (docs/study.md 4:
 output values agree between arithmetics to 0.1 dB). --save keeps the loop's time and values, --torch takes them from there instead of running it.
 Bar: at least 1.7 times faster."""
 import argparse, fnmatch, json, math, pathlib, subprocess, sys, tempfile, time
@@ -18,7 +18,7 @@ CHECKPOINT, IMAGES, BAR, LIMIT = oracle.ROOT / "data/vit_ti14_scenes.safetensors
 LINEARS, OPERANDS, MODES = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), ("attn.q", "attn.k", "attn.v"), ("weight", "activation", "both")
 
 
-# ---------------------------------------------------------------- study.md section 3, in float32
+# ---------------------------------------------------------------- docs/study.md 3, in float32
 
 def symmetric(x, peak):
     s = (peak.double() / 127).float()

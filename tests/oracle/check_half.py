@@ -1,5 +1,5 @@
 """The half machine's rows for every architecture against an emulation in PyTorch: each operation in float32, rounded to half where
-fp16.md section 2 says so, beside the same operations in float64. Small random models of SwiGLU (packed, and in two modules with
+docs/fp16-reference.md 2 says so, beside the same operations in float64. Small random models of SwiGLU (packed, and in two modules with
 rotary positions), norms of their own for prefix tokens, classifiers, heads on four blocks, EoMT, and none.
 
 Held against `vitscope fp16`: names and order of rows, SQNR of block outputs and of the output within 1 dB, of other rows within LOOSE
@@ -248,7 +248,7 @@ class Model:
                 self.gains(f"head.upscale.{u}.norm")
 
     def rotation(self):
-        """sin, cos [N, D] of vit-models.md 2.5."""
+        """sin, cos [N, D] of docs/vit-models.md 2.5."""
         d = C // HEADS
         periods = self.periods().double()
         at = 2 * (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID - 1
@@ -297,7 +297,7 @@ def vitscope_rows(model, folder, backend):
 
 
 def noise(name, x, y, rope):
-    """Signal and noise of a row's parts as fp16.md section 4 counts them: scores without their rows' means, keys without their mean
+    """Signal and noise of a row's parts as docs/fp16-reference.md 4 counts them: scores without their rows' means, keys without their mean
     over tokens, q, k and v apart."""
     x, y = x.double(), y.double()
     if name.endswith((".attn.scores", ".attn.scale", ".softmax.sub")):

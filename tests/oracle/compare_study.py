@@ -3,8 +3,8 @@
 Run: PYTHON tests/oracle/compare_study.py RUN_DIR [--reference ref.json] [--save ref.json]     (exits 1 on a miss)
 
 dB columns, shares and percents are compared absolutely, others relative to the reference. On ref the limits are tight: only codes
-at a tie and the histogram behind medians and percentiles (study.md section 5: 0.5 %) may differ. On cpu the two sides sum in
-another order, one flipped code moves a whole-model quantized run (study.md section 4), so columns of such states are judged by
+at a tie and the histogram behind medians and percentiles (docs/study.md 5: 0.5 %) may differ. On cpu the two sides sum in
+another order, one flipped code moves a whole-model quantized run (docs/study.md 4), so columns of such states are judged by
 their median over layers; the worst is printed beside it.
 """
 import argparse, json, math, pathlib, statistics, sys

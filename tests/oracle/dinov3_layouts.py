@@ -27,7 +27,7 @@ def sha(tensors):
 
 
 def tables(periods, h, w):
-    """sin, cos [h*w, D] in float64 of float32 periods (vit-models.md 2.5)."""
+    """sin, cos [h*w, D] in float64 of float32 periods (docs/vit-models.md 2.5)."""
     y, x = (2 * (torch.arange(n, dtype=torch.float64) + 0.5) / n - 1 for n in (h, w))
     at = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2, 1)
     angle = (2 * torch.pi * at / periods.double()).reshape(h * w, -1).repeat(1, 2)

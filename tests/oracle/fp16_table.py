@@ -1,4 +1,4 @@
-"""Holds the results of configs/fp16_table.yaml against the table of fp16.md section 5, which was measured on real half kernels.
+"""Holds the results of configs/fp16_table.yaml against the table of docs/fp16-reference.md 5, which was measured on real half kernels.
 
 usage: fp16_table.py OUT/fp16_table     (standard library only; exit code 1 where a cell is off)
 

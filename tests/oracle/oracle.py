@@ -1,4 +1,4 @@
-"""The real library as oracle: timm's VisionTransformer in float64, every tap of study.md section 1 by hooks.
+"""The real library as oracle: timm's VisionTransformer in float64, every tap of docs/study.md 1 by hooks.
 
 Used by make_goldens.py, check_taps.py and check_study.py; run with the python that setup.sh prints."""
 import os, subprocess, tempfile, pathlib

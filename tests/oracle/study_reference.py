@@ -1,4 +1,4 @@
-"""An independent implementation of the study (study.md sections 3 to 8, every recipe) in PyTorch.
+"""An independent implementation of the study (docs/study.md 3 to 8, every recipe) in PyTorch.
 
 It shares no code with the engine: own forward pass, own calibration, SmoothQuant, states, planting, distributions with
 exact order statistics, mIoU. Reads the same configuration files (scenes only) and gives a tree with the keys of results.json.
@@ -20,7 +20,7 @@ OPERANDS = KINDS[1:5]
 RECIPE = {"weights": "per_channel", "inputs": "per_tensor_asym", "qk": "per_tensor_sym", "v": "per_head_sym", "p": "none",
           "patch_embed": False, "head": False, "bits": {}, "observer": "minmax"}
 BITS = {"weights": 8, "inputs": 8, "qk": 8, "v": 8}
-BINS = 8192  # of the observers' histograms; section 3 asks for 4096 at least, of |x| too
+BINS = 8192  # of the observers' histograms; docs/study.md 3 asks for 4096 at least, of |x| too
 Grid = collections.namedtuple("Grid", "scale zero qmin qmax lo hi step")  # scale, lo, hi: scalars or one a channel
 Token = collections.namedtuple("Token", "qmax")  # a scale a token, from the token itself
 
@@ -130,7 +130,7 @@ class Model:
         return self.head(x, (pixels.shape[2] // self.patch, pixels.shape[3] // self.patch), weights, site, see)
 
 
-# ---------------------------------------------------------------- section 3: grids, calibration, states
+# ---------------------------------------------------------------- docs/study.md 3: grids, calibration, states
 
 def f32(x):
     return np.float32(x).item()
@@ -326,7 +326,7 @@ class State:
         return put_on(grid._replace(qmin=-2**23, qmax=2**23), x)
 
 
-# ---------------------------------------------------------------- section 8: planting
+# ---------------------------------------------------------------- docs/study.md 8: planting
 
 ROWS = {"spike": "mlp.fc2", "hidden": "mlp.fc2", "norm1": "attn.qkv", "norm2": "mlp.fc1", "value": "attn.proj", "key": "attn.k"}
 
@@ -410,7 +410,7 @@ def plant(model, images, plan):
     return done
 
 
-# ---------------------------------------------------------------- sections 4 and 5: SQNR and distributions
+# ---------------------------------------------------------------- docs/study.md 4 and 5: SQNR and distributions
 
 def db(signal, noise):
     return math.inf if noise == 0 else 10 * math.log10(signal / noise) if math.isfinite(noise) else -math.inf
@@ -497,7 +497,7 @@ def local_sqnr(model, state, name, x, y, operands, sums):
         sums["unclipped"].add(y, F.linear(xe, state.ws[name], bias))
 
 
-# ---------------------------------------------------------------- section 6
+# ---------------------------------------------------------------- docs/study.md 6
 
 RANKINGS = {"weights": lambda r, p: r["sqnr"][p]["local"]["weight"], "activations": lambda r, p: r["sqnr"][p]["local"]["activation"],
             "outliers": lambda r, p: -r["states"]["fp32"]["out"]["ratio"], "outliers_in": lambda r, p: -r["states"]["fp32"]["in"]["ratio"],
@@ -524,7 +524,7 @@ def conclusions(rows, recipe):
     return {"rankings": order, "blind_spot": blind, "harmless": harmless}
 
 
-# ---------------------------------------------------------------- section 7
+# ---------------------------------------------------------------- docs/study.md 7
 
 def task(model, states, pixels, labels):
     classes = model.t["conv_seg.weight"].shape[0]

@@ -1,5 +1,6 @@
-/* The half-precision diagnosis of the demo models with a scaled residual stream: first bad rows, causes and keep lists (fp16.md
- * section 5). By default one small case, whose results do not depend on threads or batch; "all": the lists and rows of the page.
+/* The half-precision diagnosis of the demo models with a scaled residual stream: first bad rows, causes and keep lists
+ * (docs/fp16-reference.md 5). By default one small case, whose results do not depend on threads or batch; "all": the lists and
+ * rows of the page.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #define V3 "vit_ti16_dinov3_scenes"
 #define V2 "vit_ti14_scenes"
 
-/* Of a policy's diagnosis (issue 8). */
+/* Of a policy's diagnosis (docs/fp16-reference.md 4). */
 enum { MOST_RUNS = 60 };
 
 /* `fp16`: policies and scale; `evaluation`: "evaluation: {...}" or nothing. */

@@ -312,7 +312,7 @@ static void products_are_the_float_models(void **state) {
 static double level(const vs_error_sums *e) { return 10 * log10(e->signal / e->noise); }
 
 /* Behind the first values that round the other way noise is another draw of the same level; a block output of 2 images has some
- * thousands of numbers, an output down to 14, whose level nobody knows to better than 6 dB. */
+ * thousands of numbers, an output down to 14, whose level is not known to better than 6 dB. */
 static void cpu_is_ref(void **state) {
     (void)state;
     for (size_t v = 0; v < VARIANTS; v++) {

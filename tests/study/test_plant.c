@@ -1,4 +1,4 @@
-/* Planted models compute what the unplanted ones do, and the plantings are those that study.md section 8 describes. All on
+/* Planted models compute what the unplanted ones do, and the plantings are those that docs/study.md 8 describes. All on
  * `ref` (float64), so that what is left is the rounding of planted weights to float32 and, for residual, the norms' epsilon. */
 #include "check.h"
 #include "study.h"

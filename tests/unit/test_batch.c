@@ -1,4 +1,4 @@
-/* Batch files (study.md section 10): merging, places, and what is refused. */
+/* Batch files (docs/study.md 10): merging, places, and what is refused. */
 #include "check.h"
 #include "config.h"
 #include "util.h"

@@ -65,7 +65,7 @@ static void values_travel_to_the_run_that_needs_them(void **state) {
     assert_ptr_equal(vs_cache_take(cache, VS_SHARED_FLOAT_MAPS), maps);
     assert_null(vs_cache_take(cache, VS_SHARED_FLOAT_MAPS)); /* it has one owner */
     vs_cache_give(cache, VS_SHARED_FLOAT_MAPS, maps);
-    vs_cache_begin(cache, PLANTED); /* the run between failed before it took them; nobody needs them now */
+    vs_cache_begin(cache, PLANTED); /* the run between failed before it took them; no run needs them now */
     assert_null(vs_cache_take(cache, VS_SHARED_FLOAT_MAPS));
     vs_cache_give(cache, VS_SHARED_FLOAT_MAPS, make_maps());
     vs_cache_begin(cache, PLANTED_BITS);

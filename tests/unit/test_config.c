@@ -10,7 +10,7 @@ static vs_status parse(vs_config **c, const char *text, const char *set, vs_erro
     return vs_config_parse(c, text, strlen(text), "dir/c.yaml", &override, set ? 1 : 0, err);
 }
 
-/* study.md section 10, word for word. */
+/* The example of docs/study.md 10. */
 static const char *const example =
     "version: 1\n"
     "name: scenes_planted\n"

@@ -200,22 +200,22 @@ static void streams_carry_their_maps(void **state) {
     (void)state;
     static run r;
     vs_error err = { 0 };
-    const vs_tapper nobody = { NULL, NULL };
+    const vs_tapper no_tap = { NULL, NULL };
     write_backbone(DEPTH);
     write_mmseg_head(4 * C);
     open_run(&r);
     double want[18 * CLASSES];
     memcpy(want, vs_session_logits(r.session).p, sizeof want);
-    assert_int_equal(vs_forward_embed(r.session, r.weights, r.pixels, 1, nobody, &err), VS_OK);
-    for (size_t b = 0; b < 3; b++) assert_int_equal(vs_forward_block(r.session, r.weights, 0, 1, b, nobody, &err), VS_OK);
+    assert_int_equal(vs_forward_embed(r.session, r.weights, r.pixels, 1, no_tap, &err), VS_OK);
+    for (size_t b = 0; b < 3; b++) assert_int_equal(vs_forward_block(r.session, r.weights, 0, 1, b, no_tap, &err), VS_OK);
     vs_session_copy_stream(r.session, 1, 0);
-    assert_int_equal(vs_forward_embed(r.session, r.weights, r.pixels, 1, nobody, &err), VS_OK); /* another image, so to say */
+    assert_int_equal(vs_forward_embed(r.session, r.weights, r.pixels, 1, no_tap, &err), VS_OK); /* as if it were another image */
     for (size_t b = 0; b < 3; b++) {
         r.pixels[b] += 1;
-        assert_int_equal(vs_forward_block(r.session, r.weights, 0, 1, 2 - b, nobody, &err), VS_OK);
+        assert_int_equal(vs_forward_block(r.session, r.weights, 0, 1, 2 - b, no_tap, &err), VS_OK);
     }
-    for (size_t b = 3; b < DEPTH; b++) assert_int_equal(vs_forward_block(r.session, r.weights, 0, 0, b, nobody, &err), VS_OK);
-    assert_int_equal(vs_forward_head(r.session, r.weights, 0, nobody, &err), VS_OK);
+    for (size_t b = 3; b < DEPTH; b++) assert_int_equal(vs_forward_block(r.session, r.weights, 0, 0, b, no_tap, &err), VS_OK);
+    assert_int_equal(vs_forward_head(r.session, r.weights, 0, no_tap, &err), VS_OK);
     assert_memory_equal(vs_session_logits(r.session).p, want, sizeof want);
     close_run(&r);
 }

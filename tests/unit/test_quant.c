@@ -1,4 +1,4 @@
-/* Grids and SmoothQuant factors by hand (study.md section 3). */
+/* Grids and SmoothQuant factors by hand (docs/study.md 3). */
 #include "check.h"
 #include "quant.h"
 #include "util.h"

@@ -131,7 +131,7 @@ static void folders_and_configs(void **state) {
     assert_int_equal(open_index(&f, GOOD, &err), VS_OK); /* no config.json: none to give */
     assert_null(vs_tensorfile_config(f));
     vs_tensorfile_close(f);
-    write_text("config.json", "{\"x\":1}"); /* anybody's, unless the folder was meant */
+    write_text("config.json", "{\"x\":1}"); /* not the checkpoint's, unless the folder was given */
     assert_int_equal(vs_tensorfile_open(&f, index_path, &err), VS_OK);
     assert_null(vs_tensorfile_config(f));
     vs_tensorfile_close(f);

@@ -151,7 +151,7 @@ static void sizes_must_fit_the_patch(void **state) {
     check_error(vs_backend_open(&backend, "cuda", &err), &err, VS_ERR_BACKEND, "cuda");
 }
 
-/* tf32 is cuda's alone, and nobody computes in what they were not asked for. */
+/* Only cuda has tf32, and no backend computes in an arithmetic that was not asked for. */
 static void an_arithmetic_is_refused(void **state) {
     (void)state;
     vs_error err = { 0 };

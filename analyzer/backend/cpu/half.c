@@ -1,4 +1,4 @@
-/* 16-bit formats (fp16.md section 1), and the single operations that decomposed norms and activations are made of. */
+/* 16-bit formats (docs/fp16-reference.md 1), and the single operations that decomposed norms and activations are made of. */
 #include <math.h>
 #include <string.h>
 

@@ -44,7 +44,7 @@ template <bool VEC> static __global__ void softmax_kernel(vs_mat p, float scale,
     }
     most = block_max_score(most);
     double sum = 0;
-    for (size_t c = first; c < p.cols; c += step) { /* a thread meets its own elements again: nobody else wrote them */
+    for (size_t c = first; c < p.cols; c += step) { /* a thread reads only elements that it wrote itself */
         const unsigned n = vs_left(p.cols, c);
         float v[4];
         if (shared)

@@ -183,7 +183,7 @@ void vs_cuda_linear(const vs_backend *self, vs_mat x, vs_mat w, const void *b, v
     if (b) vs_elementwise(t, y, with_bias{ y, static_cast<const float *>(b) });
 }
 
-/* ---- integer products: plain tiles; a later issue puts them on tensor cores */
+/* ---- integer products: plain tiles, not on tensor cores */
 
 static constexpr unsigned SIDE = 16, DEEP = 64;
 

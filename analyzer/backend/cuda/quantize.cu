@@ -1,4 +1,4 @@
-/* Quantizers of study.md section 3: true divisions, half to even; the same bits as the cpu for the same floats. */
+/* Quantizers of docs/study.md 3: true divisions, half to even; the same bits as the cpu for the same floats. */
 #include <string.h>
 
 #include "device.cuh"

@@ -1,4 +1,4 @@
-/* Sums and extremes of study.md sections 4 and 5, reduced on the device.
+/* Sums and extremes of docs/study.md 4 and 5, reduced on the device.
  *
  * Sums are float64 and run in a fixed order: a tile is TILE_COLS columns by a chunk of one image's rows, whose size depends on
  * the number of those rows alone; its partial results are joined by a last kernel in the order of the tiles. So an image's sums

@@ -1,4 +1,4 @@
-/* Formulas of vit-models.md 2.2 to 2.4 and 8.1. */
+/* Formulas of docs/vit-models.md 2.2 to 2.4 and 8.1. */
 #include <math.h>
 
 #include "ref.h"

@@ -1,4 +1,5 @@
-/* Rounding to 16-bit formats (fp16.md section 1), and the single operations that decomposed norms and activations are made of. */
+/* Rounding to 16-bit formats (docs/fp16-reference.md 1), and the single operations that decomposed norms and activations are made
+ * of. */
 #include <float.h>
 #include <math.h>
 

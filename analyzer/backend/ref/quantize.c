@@ -1,4 +1,4 @@
-/* Quantizers of study.md section 3. The reference divides in float64, so a code may differ by one at a tie. */
+/* Quantizers of docs/study.md 3. The reference divides in float64, so a code may differ by one at a tie. */
 #include <math.h>
 
 #include "ref.h"

@@ -1,4 +1,4 @@
-/* Sums and extremes of study.md sections 4 and 5. */
+/* Sums and extremes of docs/study.md 4 and 5. */
 #include <math.h>
 #include <string.h>
 

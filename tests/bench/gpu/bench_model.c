@@ -1,7 +1,7 @@
 /* bench_model BACKEND CHECKPOINT SIZE BATCH REPEATS PIXELS OUT: milliseconds of one pass over a batch, medians of REPEATS:
  *
  *   forward      pixels on the host to normed tokens on the device, with the copy
- *   capture      the same with every statistic of study.md section 5 on input and output of every linear and operand, each
+ *   capture      the same with every statistic of docs/study.md 5 on input and output of every linear and operand, each
  *                image apart, numbers on the host
  *   quantized    forward of the plain 8-bit state, calibrated on the same batch
  *
@@ -140,9 +140,9 @@ int main(int argc, char **argv) {
     }
     bench b = { .size = strtoul(argv[3], NULL, 10), .batch = strtoul(argv[4], NULL, 10), .repeats = strtoul(argv[5], NULL, 10) };
     double forward = 0, capture = 0, quantized = 0;
-    const vs_tapper nobody = { NULL, NULL };
+    const vs_tapper no_tap = { NULL, NULL };
     vs_status status = prepare(&b, argv[1], argv[2], argv[6]);
-    if (status == VS_OK) status = measure(&b, b.weights, nobody, &forward);
+    if (status == VS_OK) status = measure(&b, b.weights, no_tap, &forward);
     if (status == VS_OK) status = write_tokens(&b, argv[7]);
     if (status == VS_OK) status = measure(&b, b.weights, (vs_tapper){ look, &b }, &capture);
     if (status == VS_OK) status = read_histogram(&b);

@@ -5,7 +5,7 @@ is faster), and how far the normed tokens of the two are apart.
 Run: PYTHON tests/bench/gpu/model_vs_torch.py BENCH_MODEL [--models S,B,L] [--batches 1,8] [--repeats 20] [--backend cuda] [--size 518]
 
 PyTorch's forward is timed twice, with the images on the device and with their copy from the host; vitscope's has the copy in it. PyTorch's
-hooks take max, median, per-token and per-channel max of every linear's output; vitscope takes every statistic of study.md section 5 on
+hooks take max, median, per-token and per-channel max of every linear's output; vitscope takes every statistic of docs/study.md 5 on
 input and output of every linear and on q, k, v, each image apart. PyTorch's quantized forward fake-quantizes the input of every linear
 (per tensor) and q, k, v, with weights quantized before."""
 import argparse, json, statistics, subprocess, tempfile, time

@@ -7,7 +7,7 @@ Timed are the stages `output` and `analysis` of vitscope (decoding the images in
 the device; both have calibrated before. The sweep: ptq, mode activation, every linear alone, output compared; PyTorch runs the whole model
 for every layer. The study: states fp32, ptq, sq with statistics of input and output of every linear and of q, k, v; recipes ptq and sq with
 local weight, activation, both, input_tensor of every linear and of q, k, v (also behind proj). PyTorch's statistics are fewer than
-study.md's: max and its place, median, mean, share below step/2, energy of every channel; no percentiles, and `zeroed` by a batch's own
+those of docs/study.md 5: max and its place, median, mean, share below step/2, energy of every channel; no percentiles, and `zeroed` by a batch's own
 maximum, which saves it the second pass."""
 import argparse, json, math, pathlib, subprocess, tempfile, time
 
@@ -44,7 +44,7 @@ def pixels_of(paths):
     return torch.from_numpy((x - np.float32(MEAN)) / np.float32(STD)).permute(0, 3, 1, 2).contiguous()
 
 
-# ---------------------------------------------------------------- study.md section 3
+# ---------------------------------------------------------------- docs/study.md 3
 
 def grid_of(lo, hi):
     lo, hi = min(0.0, lo), max(0.0, hi)
