@@ -10,7 +10,7 @@ enum { ALIGNMENT = 64 };
 void *vs_host_alloc(const vs_backend *self, size_t count) {
     size_t bytes = 0;
     void *p = NULL;
-    if (!vs_size_mul(&bytes, count ? count : 1, (size_t)self->real)) return NULL;
+    if (!vs_size_mul(&bytes, count ? count : 1, (size_t)self->scalar)) return NULL;
     return posix_memalign(&p, ALIGNMENT, bytes) == 0 ? p : NULL;
 }
 
@@ -25,9 +25,9 @@ vs_memory_use vs_host_memory_use(const vs_backend *self) {
 }
 
 void vs_host_copy(const vs_backend *self, vs_mat src, vs_mat dst) {
-    const size_t real = (size_t)self->real;
+    const size_t scalar = (size_t)self->scalar;
     for (size_t r = 0; r < src.rows; r++)
-        memcpy((char *)dst.p + r * dst.ld * real, (const char *)src.p + r * src.ld * real, src.cols * real);
+        memcpy((char *)dst.p + r * dst.ld * scalar, (const char *)src.p + r * src.ld * scalar, src.cols * scalar);
 }
 
 vs_status vs_host_download(const vs_backend *self, void *dst, vs_mat src, vs_error *err) {

@@ -1,4 +1,4 @@
-/* Memory slots of backends whose reals live in host memory, for either real type. */
+/* Memory slots of backends whose reals live in host memory, for either scalar type. */
 #ifndef VS_HOST_MEMORY_H
 #define VS_HOST_MEMORY_H
 

@@ -12,10 +12,10 @@ vs_mat vs_mat_of(const void *p, size_t rows, size_t cols) {
 }
 
 vs_mat vs_mat_view(const vs_backend *backend, vs_mat m, size_t row, size_t rows, size_t col, size_t cols) {
-    return (vs_mat){ (char *)m.p + (row * m.ld + col) * (size_t)backend->real, rows, cols, m.ld };
+    return (vs_mat){ (char *)m.p + (row * m.ld + col) * (size_t)backend->scalar, rows, cols, m.ld };
 }
 
-/* A float64 magnitude goes to the bin of the float below it, so that both real types agree on the bounds. */
+/* A float64 magnitude goes to the bin of the float below it, so that both scalar types agree on the bounds. */
 size_t vs_hist_bin(double magnitude) {
     if (!(magnitude < 0x1p41)) return VS_HIST_BINS - 1; /* NaN too */
     float f = (float)magnitude;

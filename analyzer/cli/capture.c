@@ -40,7 +40,7 @@ static vs_status begin(capture *c, sink *s, vs_mat x, vs_error *err) {
     s->open = true;
     s->rows = x.rows / c->at_once;
     s->cols = x.cols;
-    const vs_npy_type type = c->study->backend->real == VS_REAL_F64 ? VS_NPY_F64 : VS_NPY_F32;
+    const vs_npy_type type = c->study->backend->scalar == VS_SCALAR_F64 ? VS_NPY_F64 : VS_NPY_F32;
     const bool maps = is_map(c, s);
     const size_t grid_w = vs_arch_logits_side(&c->study->model->arch, c->study->results.grid_w);
     const size_t flat[3] = { c->images, s->rows, x.cols }, map[4] = { c->images, x.cols, s->rows / grid_w, grid_w };
@@ -56,7 +56,7 @@ static void transpose(const char *in, char *out, size_t rows, size_t cols, size_
 
 static vs_status append(capture *c, sink *s, vs_mat x, vs_error *err) {
     const vs_backend *be = c->study->backend;
-    const size_t size = (size_t)be->real, count = x.rows * x.cols;
+    const size_t size = (size_t)be->scalar, count = x.rows * x.cols;
     if (!s->open) {
         vs_status status = begin(c, s, x, err);
         if (status != VS_OK) return status;
@@ -204,7 +204,7 @@ static double bytes_of(const capture *c) {
         else
             columns += s->kind == VS_KIND_FC2 && s->input ? (double)a->hidden : (double)a->width;
     }
-    return columns * (double)c->study->results.tokens * (double)c->study->backend->real * (double)c->images;
+    return columns * (double)c->study->results.tokens * (double)c->study->backend->scalar * (double)c->images;
 }
 
 static vs_status finish(capture *c, vs_status status, vs_error *err) {

@@ -88,7 +88,7 @@ static vs_status collect(values *v, const vs_results *r, const vs_surface_captur
         const vs_distribution *in = &r->rows[c->row].states[k].in;
         if (!c->hists || !c->hists[k]) continue;
         add_state(v, r, k, c->hists[k]);
-        if (c->tensor != VS_TENSOR_IN || !in->present || !in->quantized || !(in->qstep > 0)) continue;
+        if (c->tensor != VS_SIDE_IN || !in->present || !in->quantized || !(in->qstep > 0)) continue;
         const vs_status status = add_step(v, r->state_names[k], in->qstep, k, err);
         if (status != VS_OK) return status;
     }
@@ -109,7 +109,7 @@ static void add_zeroed(vs_text *text, const vs_results *r, const vs_row *row) {
 static vs_status draw(vs_chart_job *job, const vs_row *row, const values *of, const char *const *titles, size_t n, bool input,
                       vs_error *err) {
     vs_text caption = { 0 };
-    vs_chart_panel panels[VS_TENSOR_COUNT];
+    vs_chart_panel panels[VS_SIDE_COUNT];
     double least = HUGE_VAL;
     for (size_t i = 0; i < n; i++) {
         panels[i] = (vs_chart_panel){ .title = titles[i],
@@ -149,21 +149,21 @@ static vs_status draw(vs_chart_job *job, const vs_row *row, const values *of, co
 }
 
 vs_status vs_chart_hist(vs_chart_job *job, size_t index, vs_error *err) {
-    static const vs_tensor order[VS_TENSOR_COUNT] = { VS_TENSOR_IN, VS_TENSOR_OUT };
+    static const vs_side order[VS_SIDE_COUNT] = { VS_SIDE_IN, VS_SIDE_OUT };
     const size_t row = job->captures[index].row;
-    values of[VS_TENSOR_COUNT] = { { 0 } };
-    const char *titles[VS_TENSOR_COUNT];
+    values of[VS_SIDE_COUNT] = { { 0 } };
+    const char *titles[VS_SIDE_COUNT];
     size_t n = 0;
     bool input = false;
     vs_status status = VS_OK;
-    for (size_t t = 0; t < VS_TENSOR_COUNT; t++)
+    for (size_t t = 0; t < VS_SIDE_COUNT; t++)
         for (size_t i = 0; i < job->capture_count && status == VS_OK; i++) {
             const vs_surface_capture *c = &job->captures[i];
             if (c->row != row || c->tensor != order[t] || !c->hists) continue;
             status = collect(&of[n], job->results, c, err);
-            titles[n] = order[t] == VS_TENSOR_IN ? "input, as its quantizer reads it" : "output";
+            titles[n] = order[t] == VS_SIDE_IN ? "input, as its quantizer reads it" : "output";
             if (of[n].series_count) {
-                input = input || order[t] == VS_TENSOR_IN;
+                input = input || order[t] == VS_SIDE_IN;
                 n++;
             } else
                 release(&of[n]);

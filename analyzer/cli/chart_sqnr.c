@@ -53,7 +53,7 @@ static vs_status make_values(values *v, size_t length, vs_error *err) {
 static void take_row(sheet *s, const vs_row *row, size_t panel, size_t at) {
     const vs_row_recipe *r = &row->recipes[s->recipe];
     const vs_sqnr *const columns[SERIES] = { &r->local[VS_LOCAL_WEIGHT], &r->local[VS_LOCAL_ACTIVATION],
-                                             &r->output[VS_OUTPUT_BOTH] };
+                                             &r->output[VS_MODE_BOTH] };
     for (size_t k = 0; k < SERIES; k++) {
         if (!columns[k]->present || isnan(columns[k]->pooled)) continue;
         s->of[panel].y[k][at] = columns[k]->pooled;

@@ -11,7 +11,7 @@
 #include "render.h"
 #include "util.h"
 
-static const char *tensor_name(vs_tensor t) { return t == VS_TENSOR_OUT ? "out" : "in"; }
+static const char *tensor_name(vs_side t) { return t == VS_SIDE_OUT ? "out" : "in"; }
 
 /* What a surface's numbers say: does the outlier survive, does the bulk? */
 static char *make_caption(const vs_study *s, const vs_surface_capture *c, const vs_surface_panel *panels) {
@@ -19,7 +19,7 @@ static char *make_caption(const vs_study *s, const vs_surface_capture *c, const 
     for (size_t i = 1; i < s->results.state_count; i++) {
         const vs_distribution *in = &row->states[i].in;
         if (s->states.states[i].kind != VS_STATE_PTQ || !c->values[i]) continue;
-        if (c->tensor == VS_TENSOR_IN && in->quantized)
+        if (c->tensor == VS_SIDE_IN && in->quantized)
             return vs_format(
                 "Input of %s: largest value %.4g, median %.3g; the step of %s is %.3g, so %.1f %% of the values become zero.",
                 row->layer, panels[i].max, panels[i].median, panels[i].title, in->qstep, 100 * in->qzeroed);
@@ -51,13 +51,13 @@ static void fill_panel(const vs_study *s, const vs_surface_capture *c, size_t st
         if ((double)c->values[state][i] > p->max) p->max = (double)c->values[state][i];
     memcpy(order, c->values[state], n * sizeof *order);
     p->median = vs_median_f32(order, n);
-    if (c->tensor == VS_TENSOR_IN && in->quantized) p->step = in->qstep;
+    if (c->tensor == VS_SIDE_IN && in->quantized) p->step = in->qstep;
 }
 
 /* heatmaps/<layer>.<state>.png of outputs, <layer>.in.<state>.png of inputs. */
 static vs_status draw_heatmaps(const vs_study *s, const vs_surface_capture *c, const vs_surface *surface, const char *dir,
                                size_t *pictures, vs_error *err) {
-    const char *layer = s->results.rows[c->row].layer, *infix = c->tensor == VS_TENSOR_IN ? ".in" : "";
+    const char *layer = s->results.rows[c->row].layer, *infix = c->tensor == VS_SIDE_IN ? ".in" : "";
     char **paths = vs_calloc(surface->panel_count, sizeof *paths);
     vs_status status = paths ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     for (size_t i = 0; i < surface->panel_count && status == VS_OK; i++) {
@@ -88,7 +88,7 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
     float *order = vs_calloc(c->tokens * c->channels, sizeof *order);
     char *stem = vs_format("%s/%s.%s", dir, layer, tensor_name(c->tensor));
     char *heading =
-        vs_format("%s  |%s|  (%s)", layer, c->tensor == VS_TENSOR_OUT ? "output" : "input", s->image_names[config->image]);
+        vs_format("%s  |%s|  (%s)", layer, c->tensor == VS_SIDE_OUT ? "output" : "input", s->image_names[config->image]);
     char *caption = NULL;
     vs_status status = VS_OK;
     if (!panels || !marks || !names || !order || !stem || !heading) {

@@ -10,7 +10,7 @@ static void view_operands(vs_half_run *r) {
         for (size_t i = 0; i < 3; i++)
             at[VS_PLACE_Q + i] =
                 (vs_half_tensor){ vs_mat_view(r->backend, at[VS_PLACE_QKV].x, 0, at[VS_PLACE_QKV].x.rows, i * c, c),
-                                  at[VS_PLACE_QKV].wide };
+                                  at[VS_PLACE_QKV].f32 };
     }
 }
 
@@ -23,7 +23,7 @@ static void rotate(vs_half_run *r, vs_half_row row, vs_half_place x, vs_half_pla
     vs_half_shape(r, y, r->images * r->tokens, r->arch->width);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
-        const bool half = r->tables && !vs_half_is_wide(r, lane, row);
+        const bool half = r->tables && !vs_half_in_f32(r, lane, row);
         r->backend->ops->rope(r->backend, vs_half_read(r, lane, row, 0, x), half ? r->cosines : vs_session_cosines(r->session),
                               half ? r->sines : vs_session_sines(r->session), r->images, r->arch->heads, lane->at[y].x);
         vs_half_store(r, lane, row, y);
@@ -148,7 +148,7 @@ static void attend_lane(const vs_half_run *r, vs_half_lane *lane) {
     multiply_scores(r, vs_half_read(r, lane, VS_ROW_PV, 0, VS_PLACE_Q), vs_half_read(r, lane, VS_ROW_PV, 1, VS_PLACE_K), scores);
     be->ops->exp_rows(be, scores, 1 / sqrt((double)d), scores, sums);
     if (first) be->ops->elementwise(be, VS_ELEMENT_DIV, scores, sums, scores);
-    if (!vs_half_is_wide(r, lane, VS_ROW_PV)) be->ops->round_half(be, scores, r->model->weights->format, scores, 1, NULL);
+    if (!vs_half_in_f32(r, lane, VS_ROW_PV)) be->ops->round_half(be, scores, r->model->weights->format, scores, 1, NULL);
     be->ops->attention_apply(be, scores, vs_half_read(r, lane, VS_ROW_PV, 0, VS_PLACE_V), r->images, heads, out);
     for (size_t i = 0; i < r->images * heads && !first; i++) {
         const vs_mat part = vs_mat_view(be, out, i / heads * t, t, i % heads * d, d);

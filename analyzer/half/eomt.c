@@ -40,7 +40,7 @@ static void show_product(vs_half_run *r, vs_half_row row, size_t u, size_t rows)
     vs_half_shape(r, VS_PLACE_PIXELS_WORK, rows, 4 * r->arch->width);
     for (size_t l = 0; l < r->lane_count; l++) {
         const vs_mat x = r->lanes[l].at[VS_PLACE_PIXELS_WORK].x;
-        if (!vs_half_is_wide(r, &r->lanes[l], row))
+        if (!vs_half_in_f32(r, &r->lanes[l], row))
             r->backend->ops->round_half(r->backend, x, r->model->weights->format, x, 1, NULL);
     }
     vs_half_show(r, (vs_kind)(VS_KIND_UP1 + u), false, VS_PLACE_PIXELS_WORK);
@@ -81,14 +81,14 @@ static void convolve(vs_half_run *r, vs_half_row row, size_t u, size_t h, size_t
 
 static void upscale(vs_half_run *r) {
     static const double norm_eps = 1e-5; /* whatever the backbone's */
-    const vs_weights *half = &r->model->weights->half.w, *wide = &r->model->weights->wide.w;
+    const vs_weights *half = &r->model->weights->half.w, *f32 = &r->model->weights->f32.w;
     size_t h = vs_session_grid_h(r->session), w = vs_session_grid_w(r->session);
     for (size_t u = 0; u < r->arch->upscales; u++) {
         const vs_half_norm norm = { .first = vs_half_up_row(u, VS_UP_NORM),
                                     .half_g = half->up_norm_g[u],
                                     .half_b = half->up_norm_b[u],
-                                    .wide_g = wide->up_norm_g[u],
-                                    .wide_b = wide->up_norm_b[u],
+                                    .f32_g = f32->up_norm_g[u],
+                                    .f32_b = f32->up_norm_b[u],
                                     .eps = norm_eps,
                                     .eps_constant = VS_CONSTANT_HEAD_EPS,
                                     .x = VS_PLACE_PIXELS,

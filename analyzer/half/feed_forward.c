@@ -32,7 +32,7 @@ static void view_halves(vs_half_run *r) {
         vs_half_tensor *at = r->lanes[l].at;
         const vs_half_tensor both = at[VS_PLACE_HIDDEN];
         for (size_t i = 0; i < 2; i++)
-            at[VS_PLACE_X1 + i] = (vs_half_tensor){ vs_mat_view(r->backend, both.x, 0, both.x.rows, i * f, f), both.wide };
+            at[VS_PLACE_X1 + i] = (vs_half_tensor){ vs_mat_view(r->backend, both.x, 0, both.x.rows, i * f, f), both.f32 };
     }
 }
 

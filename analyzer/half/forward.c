@@ -9,8 +9,8 @@ static void start_patches(vs_half_run *r) {
     vs_half_shape(r, VS_PLACE_PATCHES, patches.rows, patches.cols);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_tensor *t = &r->lanes[l].at[VS_PLACE_PATCHES];
-        t->wide = r->lanes[l].reference;
-        if (t->wide)
+        t->f32 = r->lanes[l].reference;
+        if (t->f32)
             be->ops->copy(be, patches, t->x);
         else /* the normalised image is rounded on entry */
             be->ops->round_half(be, patches, r->model->weights->format, t->x, 1, NULL);
@@ -40,7 +40,7 @@ static void add_positions(vs_half_run *r) {
         const vs_mat all = lane->positions, x = vs_half_read(r, lane, VS_ROW_POS_ADD, 0, VS_PLACE_STREAM);
         be->ops->copy(be, vs_half_set_of(r, lane, VS_ROW_POS_ADD)->positions, vs_mat_view(be, all, 0, t - n, 0, all.cols));
         be->ops->copy(be, grid, vs_mat_view(be, all, t - n, n, 0, all.cols));
-        if (!vs_half_is_wide(r, lane, VS_ROW_POS_ADD)) be->ops->round_half(be, all, r->model->weights->format, all, 1, NULL);
+        if (!vs_half_in_f32(r, lane, VS_ROW_POS_ADD)) be->ops->round_half(be, all, r->model->weights->format, all, 1, NULL);
         for (size_t i = 0; i < r->images; i++)
             be->ops->elementwise(be, VS_ELEMENT_ADD, vs_mat_view(be, x, i * t, t, 0, x.cols), all,
                                  vs_mat_view(be, lane->at[VS_PLACE_STREAM].x, i * t, t, 0, x.cols));
@@ -60,23 +60,23 @@ static void embed(vs_half_run *r) {
 /* ---- blocks ---- */
 
 static void add_branch(vs_half_run *r, vs_half_row ls, vs_half_row add, vs_half_place branch, const void *half,
-                       const void *wide) {
-    if (wide) vs_half_element(r, ls, VS_ELEMENT_MUL, branch, vs_half_of_vector(r, half, wide), VS_PLACE_SCALED);
-    vs_half_element(r, add, VS_ELEMENT_ADD, VS_PLACE_STREAM, vs_half_of_place(wide ? VS_PLACE_SCALED : branch), VS_PLACE_STREAM);
+                       const void *f32) {
+    if (f32) vs_half_element(r, ls, VS_ELEMENT_MUL, branch, vs_half_of_vector(r, half, f32), VS_PLACE_SCALED);
+    vs_half_element(r, add, VS_ELEMENT_ADD, VS_PLACE_STREAM, vs_half_of_place(f32 ? VS_PLACE_SCALED : branch), VS_PLACE_STREAM);
 }
 
 static void block(vs_half_run *r) {
     const vs_block_weights *half = &r->model->weights->half.w.blocks[r->block],
-                           *wide = &r->model->weights->wide.w.blocks[r->block];
+                           *f32 = &r->model->weights->f32.w.blocks[r->block];
     vs_half_join(r);
-    vs_half_norm_stream(r, VS_ROW_NORM1, half->norm1_g, half->norm1_b, wide->norm1_g, wide->norm1_b);
+    vs_half_norm_stream(r, VS_ROW_NORM1, half->norm1_g, half->norm1_b, f32->norm1_g, f32->norm1_b);
     vs_half_attention(r);
     vs_half_linear(r, VS_ROW_PROJ, VS_KIND_PROJ, VS_PLACE_BRANCH, VS_PLACE_WORK);
-    add_branch(r, VS_ROW_LS1, VS_ROW_ADD1, VS_PLACE_WORK, half->ls1, wide->ls1);
-    vs_half_norm_stream(r, VS_ROW_NORM2, half->norm2_g, half->norm2_b, wide->norm2_g, wide->norm2_b);
+    add_branch(r, VS_ROW_LS1, VS_ROW_ADD1, VS_PLACE_WORK, half->ls1, f32->ls1);
+    vs_half_norm_stream(r, VS_ROW_NORM2, half->norm2_g, half->norm2_b, f32->norm2_g, f32->norm2_b);
     vs_half_feed_forward(r);
     vs_half_linear(r, VS_ROW_FC2, VS_KIND_FC2, VS_PLACE_ACTIVE, VS_PLACE_WORK);
-    add_branch(r, VS_ROW_LS2, VS_ROW_ADD2, VS_PLACE_WORK, half->ls2, wide->ls2);
+    add_branch(r, VS_ROW_LS2, VS_ROW_ADD2, VS_PLACE_WORK, half->ls2, f32->ls2);
     vs_half_show(r, VS_KIND_BLOCK, false, VS_PLACE_STREAM);
     vs_half_collect(r);
 }
@@ -97,7 +97,7 @@ static void hand_over(const vs_half_run *r, bool keep) {
 static void resume(vs_half_run *r, size_t first) {
     vs_half_shape(r, VS_PLACE_STREAM, r->images * r->tokens, r->arch->width);
     r->block = first - 1;
-    r->lanes[0].at[VS_PLACE_STREAM].wide = vs_half_is_wide(r, &r->lanes[0], VS_ROW_ADD2);
+    r->lanes[0].at[VS_PLACE_STREAM].f32 = vs_half_in_f32(r, &r->lanes[0], VS_ROW_ADD2);
     r->block = first;
     hand_over(r, false);
 }
@@ -121,7 +121,7 @@ vs_status vs_half_forward(vs_session *s, const vs_half_model *model, const float
                           vs_error *err) {
     vs_half_run run, *r = &run;
     /* for its patches alone */
-    vs_status status = vs_forward_embed(s, &model->weights->wide.w, pixels, 0, (vs_tapper){ NULL, NULL }, err);
+    vs_status status = vs_forward_embed(s, &model->weights->f32.w, pixels, 0, (vs_tapper){ NULL, NULL }, err);
     if (status != VS_OK) return status;
     vs_half_begin(r, s, model, seen);
     r->err = err;

@@ -125,7 +125,7 @@ enum {
 typedef struct vs_half_weights {
     const vs_backend *backend;
     vs_half_format format;
-    vs_half_set wide, half;
+    vs_half_set f32, half;
     void **owned; /* backend memory */
     size_t owned_count, capacity;
 } vs_half_weights;

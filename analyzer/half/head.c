@@ -7,12 +7,12 @@ static bool is_split(const vs_arch *a) { return a->prefix_norm && !a->queries; }
 
 /* Tokens [first, first + count) of every image with a norm. After a block the place of its branch is free. */
 static void norm_some(vs_half_run *r, vs_half_row row, size_t first, size_t count, bool prefix) {
-    const vs_weights *half = &r->model->weights->half.w, *wide = &r->model->weights->wide.w;
+    const vs_weights *half = &r->model->weights->half.w, *f32 = &r->model->weights->f32.w;
     const vs_half_norm n = { .first = row,
                              .half_g = prefix ? half->prefix_norm_g : half->norm_g,
                              .half_b = prefix ? half->prefix_norm_b : half->norm_b,
-                             .wide_g = prefix ? wide->prefix_norm_g : wide->norm_g,
-                             .wide_b = prefix ? wide->prefix_norm_b : wide->norm_b,
+                             .f32_g = prefix ? f32->prefix_norm_g : f32->norm_g,
+                             .f32_b = prefix ? f32->prefix_norm_b : f32->norm_b,
                              .eps = r->arch->eps,
                              .eps_constant = VS_CONSTANT_EPS,
                              .x = VS_PLACE_BRANCH,
@@ -27,10 +27,10 @@ static void norm_some(vs_half_run *r, vs_half_row row, size_t first, size_t coun
 
 /* All tokens, from the rows of one norm, or of two. */
 static void normalize(vs_half_run *r, vs_half_row prefix, vs_half_row norm) {
-    const vs_weights *half = &r->model->weights->half.w, *wide = &r->model->weights->wide.w;
+    const vs_weights *half = &r->model->weights->half.w, *f32 = &r->model->weights->f32.w;
     const size_t t = r->tokens, n = r->patches;
     if (!is_split(r->arch)) {
-        vs_half_norm_stream(r, norm, half->norm_g, half->norm_b, wide->norm_g, wide->norm_b);
+        vs_half_norm_stream(r, norm, half->norm_g, half->norm_b, f32->norm_g, f32->norm_b);
         return;
     }
     vs_half_shape(r, VS_PLACE_NORMED, r->images * t, r->arch->width);

@@ -69,7 +69,7 @@ size_t vs_half_scratch(const vs_arch *a, size_t tokens, size_t images) {
 
 static void *take(char **at, const vs_backend *be, size_t count) {
     void *p = *at;
-    *at += padded(count) * (size_t)be->real;
+    *at += padded(count) * (size_t)be->scalar;
     return p;
 }
 
@@ -87,7 +87,7 @@ static void round_tables(vs_half_run *r, char **at, size_t tokens) {
 
 void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs_half_seen *const *seen) {
     const vs_backend *be = model->weights->backend;
-    const vs_arch *a = &model->weights->wide.w.model->arch;
+    const vs_arch *a = &model->weights->f32.w.model->arch;
     const size_t most = vs_session_tokens(s), t = most - a->queries, n = vs_session_grid_h(s) * vs_session_grid_w(s);
     *r = (vs_half_run){ .session = s, .backend = be, .arch = a, .model = model, .seen = seen };
     r->tokens = t;
@@ -120,13 +120,13 @@ static bool policy_is_wide(const vs_policy_config *p, vs_half_row row) {
     return row == VS_ROW_CLASS_SCORES;
 }
 
-bool vs_half_is_wide(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
+bool vs_half_in_f32(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
     const bool *float32 = r->model->float32;
     return lane->reference || policy_is_wide(r->model->policy, row) || (float32 && float32[index_of(r, row)]);
 }
 
 const vs_half_set *vs_half_set_of(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
-    return vs_half_is_wide(r, lane, row) ? &r->model->weights->wide : &r->model->weights->half;
+    return vs_half_in_f32(r, lane, row) ? &r->model->weights->f32 : &r->model->weights->half;
 }
 
 /* ---- places ---- */
@@ -156,7 +156,7 @@ void vs_half_move(vs_half_run *r, vs_half_rows from, size_t count, size_t cols, 
         for (size_t i = 0; i < r->images; i++)
             be->ops->copy(be, vs_mat_view(be, at[from.place].x, i * from.each + from.first, count, from.col, cols),
                           vs_mat_view(be, at[to.place].x, i * to.each + to.first, count, to.col, cols));
-        at[to.place].wide |= at[from.place].wide;
+        at[to.place].f32 |= at[from.place].f32;
     }
 }
 
@@ -164,7 +164,7 @@ void vs_half_move(vs_half_run *r, vs_half_rows from, size_t count, size_t cols, 
 
 vs_mat vs_half_read(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row, size_t input, vs_half_place place) {
     const vs_half_tensor *t = &lane->at[place];
-    if (!t->wide || vs_half_is_wide(r, lane, row)) return t->x;
+    if (!t->f32 || vs_half_in_f32(r, lane, row)) return t->x;
     const vs_mat cast = { r->casts[input], t->x.rows, t->x.cols, t->x.cols };
     vs_half_counts *counts[VS_MAX_SESSION_IMAGES];
     for (size_t i = 0; r->seen && i < r->images; i++) counts[i] = &r->seen[i][index_of(r, row)].cast[input];
@@ -174,8 +174,8 @@ vs_mat vs_half_read(const vs_half_run *r, const vs_half_lane *lane, vs_half_row 
 
 void vs_half_store(const vs_half_run *r, vs_half_lane *lane, vs_half_row row, vs_half_place place) {
     vs_half_tensor *t = &lane->at[place];
-    t->wide = vs_half_is_wide(r, lane, row);
-    if (t->wide) return;
+    t->f32 = vs_half_in_f32(r, lane, row);
+    if (t->f32) return;
     vs_half_counts *counts[VS_MAX_SESSION_IMAGES];
     for (size_t i = 0; r->seen && i < r->images; i++) counts[i] = &r->seen[i][index_of(r, row)].stored;
     r->backend->ops->round_half(r->backend, t->x, r->model->weights->format, t->x, r->images, r->seen ? counts : NULL);
@@ -228,15 +228,15 @@ void vs_half_show(vs_half_run *r, vs_kind kind, bool input, vs_half_place place)
 
 vs_half_operand vs_half_of_place(vs_half_place place) { return (vs_half_operand){ .is_place = true, .place = place }; }
 
-vs_half_operand vs_half_of_vector(const vs_half_run *r, const void *half, const void *wide) {
-    return (vs_half_operand){ .half = half, .wide = wide, .cols = r->arch->width };
+vs_half_operand vs_half_of_vector(const vs_half_run *r, const void *half, const void *f32) {
+    return (vs_half_operand){ .half = half, .f32 = f32, .cols = r->arch->width };
 }
 
 vs_half_operand vs_half_of_constant(const vs_half_run *r, size_t constant) {
-    const size_t offset = constant * (size_t)r->backend->real;
+    const size_t offset = constant * (size_t)r->backend->scalar;
     const vs_half_weights *w = r->model->weights;
     return (
-        vs_half_operand){ .half = (char *)w->half.constants.p + offset, .wide = (char *)w->wide.constants.p + offset, .cols = 1 };
+        vs_half_operand){ .half = (char *)w->half.constants.p + offset, .f32 = (char *)w->f32.constants.p + offset, .cols = 1 };
 }
 
 void vs_half_element(vs_half_run *r, vs_half_row row, vs_element op, vs_half_place x, vs_half_operand u, vs_half_place y) {
@@ -244,14 +244,14 @@ void vs_half_element(vs_half_run *r, vs_half_row row, vs_element op, vs_half_pla
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const vs_mat first = vs_half_read(r, lane, row, 0, x);
-        const bool wide = vs_half_is_wide(r, lane, row);
+        const bool f32 = vs_half_in_f32(r, lane, row);
         vs_mat second = { 0 };
         if (u.is_place && u.place == x)
             second = first;
         else if (u.is_place)
             second = vs_half_read(r, lane, row, 1, u.place);
         else if (u.half)
-            second = vs_mat_of(wide ? u.wide : u.half, 1, u.cols);
+            second = vs_mat_of(f32 ? u.f32 : u.half, 1, u.cols);
         if (y != x && !(u.is_place && y == u.place)) (void)shape(lane, y, first.rows, first.cols);
         be->ops->elementwise(be, op, first, second, lane->at[y].x);
         vs_half_store(r, lane, row, y);
@@ -271,7 +271,7 @@ void vs_half_mean(vs_half_run *r, vs_half_row row, vs_half_place x, vs_half_plac
 void vs_half_multiply(const vs_half_run *r, const vs_linear_weights *w, size_t first, vs_mat x, vs_mat y) {
     const char *bias = w->b;
     r->backend->ops->linear(r->backend, x, vs_mat_view(r->backend, w->w, first, y.cols, 0, w->w.cols),
-                            bias ? bias + first * (size_t)r->backend->real : NULL, y);
+                            bias ? bias + first * (size_t)r->backend->scalar : NULL, y);
 }
 
 void vs_half_linear(vs_half_run *r, vs_half_row row, vs_kind kind, vs_half_place x, vs_half_place y) {

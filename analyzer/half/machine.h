@@ -46,7 +46,7 @@ typedef enum vs_half_place {
 
 typedef struct vs_half_tensor {
     vs_mat x;
-    bool wide; /* stored in float32 */
+    bool f32; /* stored in float32 */
 } vs_half_tensor;
 
 typedef struct vs_half_lane {
@@ -79,17 +79,17 @@ typedef struct vs_half_run {
 typedef struct vs_half_operand {
     bool is_place;
     vs_half_place place;
-    const void *half, *wide;
+    const void *half, *f32;
     size_t cols;
 } vs_half_operand;
 
 vs_half_operand vs_half_of_place(vs_half_place place);
-vs_half_operand vs_half_of_vector(const vs_half_run *run, const void *half, const void *wide);
+vs_half_operand vs_half_of_vector(const vs_half_run *run, const void *half, const void *f32);
 vs_half_operand vs_half_of_constant(const vs_half_run *run, size_t constant);
 
 /* Lays the lanes out in session scratch. */
 void vs_half_begin(vs_half_run *run, vs_session *session, const vs_half_model *model, vs_half_seen *const *seen);
-bool vs_half_is_wide(const vs_half_run *run, const vs_half_lane *lane, vs_half_row row);
+bool vs_half_in_f32(const vs_half_run *run, const vs_half_lane *lane, vs_half_row row);
 const vs_half_set *vs_half_set_of(const vs_half_run *run, const vs_half_lane *lane, vs_half_row row);
 /* Gives a place its shape in every lane; what stands there is undefined. */
 void vs_half_shape(vs_half_run *run, vs_half_place place, size_t rows, size_t cols);
@@ -127,15 +127,15 @@ void vs_half_multiply(const vs_half_run *run, const vs_linear_weights *w, size_t
 
 typedef struct vs_half_norm {
     vs_half_row first;
-    const void *half_g, *half_b, *wide_g, *wide_b; /* [C] */
+    const void *half_g, *half_b, *f32_g, *f32_b; /* [C] */
     double eps;
     size_t eps_constant;
     vs_half_place x, y, work; /* y and work: not x */
 } vs_half_norm;
 void vs_half_run_norm(vs_half_run *run, const vs_half_norm *norm);
 /* Of the residual stream, into NORMED. */
-void vs_half_norm_stream(vs_half_run *run, vs_half_row first, const void *half_g, const void *half_b, const void *wide_g,
-                         const void *wide_b);
+void vs_half_norm_stream(vs_half_run *run, vs_half_row first, const void *half_g, const void *half_b, const void *f32_g,
+                         const void *f32_b);
 
 /* ---- attention.c: from NORMED to BRANCH ---- */
 void vs_half_attention(vs_half_run *run);

@@ -13,8 +13,8 @@ static void run_apart(vs_half_run *r, const vs_half_norm *n) {
     vs_half_element(r, first + VS_NORM_EPS, VS_ELEMENT_ADD, statistic, vs_half_of_constant(r, n->eps_constant), statistic);
     vs_half_element(r, first + VS_NORM_STD, VS_ELEMENT_SQRT, statistic, none, statistic);
     vs_half_element(r, first + VS_NORM_DIV, VS_ELEMENT_DIV, n->y, vs_half_of_place(statistic), n->y);
-    vs_half_element(r, first + VS_NORM_MUL, VS_ELEMENT_MUL, n->y, vs_half_of_vector(r, n->half_g, n->wide_g), n->y);
-    vs_half_element(r, first + VS_NORM_OUT, VS_ELEMENT_ADD, n->y, vs_half_of_vector(r, n->half_b, n->wide_b), n->y);
+    vs_half_element(r, first + VS_NORM_MUL, VS_ELEMENT_MUL, n->y, vs_half_of_vector(r, n->half_g, n->f32_g), n->y);
+    vs_half_element(r, first + VS_NORM_OUT, VS_ELEMENT_ADD, n->y, vs_half_of_vector(r, n->half_b, n->f32_b), n->y);
 }
 
 void vs_half_run_norm(vs_half_run *r, const vs_half_norm *n) {
@@ -27,21 +27,21 @@ void vs_half_run_norm(vs_half_run *r, const vs_half_norm *n) {
     }
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
-        const bool wide = vs_half_is_wide(r, lane, row);
-        r->backend->ops->layernorm(r->backend, vs_half_read(r, lane, row, 0, n->x), wide ? n->wide_g : n->half_g,
-                                   wide ? n->wide_b : n->half_b, n->eps, lane->at[n->y].x);
+        const bool f32 = vs_half_in_f32(r, lane, row);
+        r->backend->ops->layernorm(r->backend, vs_half_read(r, lane, row, 0, n->x), f32 ? n->f32_g : n->half_g,
+                                   f32 ? n->f32_b : n->half_b, n->eps, lane->at[n->y].x);
         vs_half_store(r, lane, row, n->y);
     }
     vs_half_compare(r, row, n->y);
 }
 
-void vs_half_norm_stream(vs_half_run *r, vs_half_row first, const void *half_g, const void *half_b, const void *wide_g,
-                         const void *wide_b) {
+void vs_half_norm_stream(vs_half_run *r, vs_half_row first, const void *half_g, const void *half_b, const void *f32_g,
+                         const void *f32_b) {
     const vs_half_norm n = { .first = first,
                              .half_g = half_g,
                              .half_b = half_b,
-                             .wide_g = wide_g,
-                             .wide_b = wide_b,
+                             .f32_g = f32_g,
+                             .f32_b = f32_b,
                              .eps = r->arch->eps,
                              .eps_constant = VS_CONSTANT_EPS,
                              .x = VS_PLACE_STREAM,

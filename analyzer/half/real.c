@@ -13,7 +13,7 @@ typedef struct real_run {
     const vs_half_real *weights;
     const vs_policy_config *policy;
     size_t images, tokens, patches;
-    vs_mat wide;                                             /* room for a result in float32 */
+    vs_mat f32;                                             /* room for a result in float32 */
     vs_half_mat pixels, embedded;                            /* [B*N, 3pp], [B*N, C] */
     vs_half_mat stream, normed, work, branch, scaled, added; /* [B*T, C]; added: positions, [T, C] */
     vs_half_mat mean, statistic;                             /* [B*T, 1] */
@@ -61,7 +61,7 @@ static void plan(real_run *r, planner *p) {
 }
 
 /* Reals of the float32 room: a stream or the output. */
-static size_t wide_count(const vs_arch *a, size_t tokens, size_t images) {
+static size_t f32_count(const vs_arch *a, size_t tokens, size_t images) {
     const size_t cols = a->width > a->classes ? a->width : a->classes;
     return (images * tokens * cols + 31) / 32 * 32;
 }
@@ -72,7 +72,7 @@ size_t vs_half_real_scratch(const vs_arch *a, size_t tokens, size_t images) {
     real_run r = { .arch = a, .images = images, .tokens = tokens, .patches = patches_of(a, tokens) };
     planner p = { NULL, 0 };
     plan(&r, &p);
-    return wide_count(a, tokens, images) + p.used / sizeof(float);
+    return f32_count(a, tokens, images) + p.used / sizeof(float);
 }
 
 static void begin(real_run *r, vs_session *s, const vs_half_model *model) {
@@ -80,15 +80,15 @@ static void begin(real_run *r, vs_session *s, const vs_half_model *model) {
     *r = (real_run){ .session = s,
                      .backend = w->backend,
                      .ops = w->backend->half,
-                     .arch = &w->wide.w.model->arch,
+                     .arch = &w->f32.w.model->arch,
                      .weights = model->real,
                      .policy = model->policy,
                      .tokens = vs_session_tokens(s),
                      .patches = vs_session_grid_h(s) * vs_session_grid_w(s) };
     r->images = vs_session_patches(s).rows / r->patches;
     char *scratch = vs_session_scratch(s);
-    r->wide.p = scratch;
-    planner p = { scratch + wide_count(r->arch, r->tokens, r->images) * (size_t)w->backend->real, 0 };
+    r->f32.p = scratch;
+    planner p = { scratch + f32_count(r->arch, r->tokens, r->images) * (size_t)w->backend->scalar, 0 };
     plan(r, &p);
 }
 
@@ -241,26 +241,26 @@ static vs_half_mat head(const real_run *r) {
 
 static void compare(const real_run *r, vs_mat x, vs_half_mat y, size_t index, vs_error_sums *const *seen) {
     vs_error_sums *sums[VS_MAX_SESSION_IMAGES];
-    const vs_mat wide = { r->wide.p, y.rows, y.cols, y.cols };
+    const vs_mat f32 = { r->f32.p, y.rows, y.cols, y.cols };
     for (size_t i = 0; i < r->images; i++) sums[i] = &seen[i][index];
-    r->ops->load(r->backend, y, wide);
-    r->backend->ops->error_sums(r->backend, x, wide, r->images, sums);
+    r->ops->load(r->backend, y, f32);
+    r->backend->ops->error_sums(r->backend, x, f32, r->images, sums);
 }
 
 size_t vs_half_real_seen(const vs_arch *a) { return a->depth + 1; }
 
 vs_status vs_half_real_forward(vs_session *s, const vs_half_model *model, const float *pixels, const vs_weights *floats,
                                vs_error_sums *const *seen, vs_error *err) {
-    const vs_weights *wide = floats ? floats : &model->weights->wide.w; /* these give the right patches, which is enough */
+    const vs_weights *f32 = floats ? floats : &model->weights->f32.w; /* these give the right patches, which is enough */
     const vs_tapper no_tap = { NULL, NULL };
     real_run run, *r = &run;
-    vs_status status = vs_forward_embed(s, wide, pixels, 0, no_tap, err);
+    vs_status status = vs_forward_embed(s, f32, pixels, 0, no_tap, err);
     if (status != VS_OK) return status;
     begin(r, s, model);
     embed(r);
     for (size_t b = 0; b < r->arch->depth && status == VS_OK; b++) {
         block(r, &r->weights->blocks[b]);
-        if (seen) status = vs_forward_block(s, wide, 0, 0, b, no_tap, err);
+        if (seen) status = vs_forward_block(s, f32, 0, 0, b, no_tap, err);
         if (seen && status == VS_OK) compare(r, vs_session_stream(s, 0), r->stream, b, seen);
     }
     if (status != VS_OK) return status;
@@ -269,7 +269,7 @@ vs_status vs_half_real_forward(vs_session *s, const vs_half_model *model, const 
         r->ops->load(r->backend, output, vs_session_output(s));
         return VS_OK;
     }
-    status = vs_forward_head(s, wide, 0, no_tap, err);
+    status = vs_forward_head(s, f32, 0, no_tap, err);
     if (status == VS_OK) compare(r, vs_session_output(s), output, r->arch->depth, seen);
     return status;
 }

@@ -66,7 +66,7 @@ vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights
     vs_status status = r->blocks ? VS_OK : VS_ERR_NOMEM;
     if (status == VS_OK) {
         put_all(&m, r);
-        if (!m.overflow) r->memory = be->ops->alloc(be, m.used / (size_t)be->real + 1);
+        if (!m.overflow) r->memory = be->ops->alloc(be, m.used / (size_t)be->scalar + 1);
         if (!r->memory) status = VS_ERR_NOMEM;
     }
     if (status == VS_OK) {

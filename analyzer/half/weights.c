@@ -81,21 +81,21 @@ static void make_constants(maker *m, vs_half_set *set) {
 
 /* A half module keeps gain, shift, mean and variance in half and works in float32: folded from what is stored. */
 static void store_batchnorm(maker *m) {
-    const vs_model *model = m->weights->wide.w.model;
+    const vs_model *model = m->weights->f32.w.model;
     const vs_backend *be = m->weights->backend;
-    const size_t c = model->arch.head_width, real = (size_t)be->real;
+    const size_t c = model->arch.head_width, scalar = (size_t)be->scalar;
     const float *sources[] = { model->bn_g, model->bn_b, model->bn_mean, model->bn_var };
     double *values = vs_calloc(6 * c, sizeof *values);
-    void *host = vs_calloc(4 * c, real);
+    void *host = vs_calloc(4 * c, scalar);
     if (!values || !host) m->status = vs_fail(m->err, VS_ERR_NOMEM, "no memory for half-precision weights");
     for (size_t k = 0; m->status == VS_OK && k < 4; k++) {
         for (size_t i = 0; i < c; i++) values[i] = (double)sources[k][i];
         void *stored = store(m, upload(m, values, c), 1, c);
-        if (stored) m->status = be->ops->download(be, (char *)host + k * c * real, (vs_mat){ stored, 1, c, c }, m->err);
+        if (stored) m->status = be->ops->download(be, (char *)host + k * c * scalar, (vs_mat){ stored, 1, c, c }, m->err);
     }
     if (m->status == VS_OK) m->status = be->ops->sync(be, m->err);
     for (size_t i = 0; m->status == VS_OK && i < 4 * c; i++)
-        values[i] = be->real == VS_REAL_F64 ? ((double *)host)[i] : (double)((float *)host)[i];
+        values[i] = be->scalar == VS_SCALAR_F64 ? ((double *)host)[i] : (double)((float *)host)[i];
     for (size_t i = 0; m->status == VS_OK && i < c; i++) {
         values[4 * c + i] = values[i] / sqrt(values[3 * c + i] + model->bn_eps);
         values[5 * c + i] = values[c + i] - values[2 * c + i] * values[4 * c + i];
@@ -134,16 +134,16 @@ static void store_eomt(maker *m, const vs_weights *from, vs_weights *to) {
 }
 
 static void store_all(maker *m) {
-    const vs_half_set *wide = &m->weights->wide;
+    const vs_half_set *f32 = &m->weights->f32;
     vs_half_set *half = &m->weights->half;
-    const vs_weights *from = &wide->w;
+    const vs_weights *from = &f32->w;
     const size_t c = from->model->arch.width;
     half->w.patch = store_linear(m, from->patch);
     half->w.prefix.p = store(m, from->prefix.p, from->prefix.rows, c);
-    half->positions = wide->positions;
-    half->positions.p = store(m, wide->positions.p, wide->positions.rows, c);
-    half->constants = wide->constants;
-    half->constants.p = store(m, wide->constants.p, 1, VS_CONSTANTS);
+    half->positions = f32->positions;
+    half->positions.p = store(m, f32->positions.p, f32->positions.rows, c);
+    half->constants = f32->constants;
+    half->constants.p = store(m, f32->constants.p, 1, VS_CONSTANTS);
     for (size_t i = 0; i < from->model->arch.depth; i++) store_block(m, &from->blocks[i], &half->w.blocks[i], c);
     half->w.norm_g = store(m, from->norm_g, 1, c);
     half->w.norm_b = store(m, from->norm_b, 1, c);
@@ -161,10 +161,10 @@ vs_status vs_half_weights_create(vs_half_weights **out, const vs_weights *base, 
     maker m = { w, VS_OK, err };
     w->backend = base->backend;
     w->format = format;
-    w->wide.w = *base;
-    make_prefix(&m, &w->wide);
-    make_constants(&m, &w->wide);
-    w->half.w = w->wide.w;
+    w->f32.w = *base;
+    make_prefix(&m, &w->f32);
+    make_constants(&m, &w->f32);
+    w->half.w = w->f32.w;
     w->half.w.blocks = vs_calloc(base->model->arch.depth, sizeof *w->half.w.blocks);
     if (!w->half.w.blocks) m.status = vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision weights");
     if (m.status == VS_OK) store_all(&m);

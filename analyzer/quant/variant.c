@@ -34,12 +34,12 @@ static vs_status own_reals(builder *b, size_t count, void **out) {
 
 /* Smallest and largest x_j / s_j over the calibration set. Division by a positive number is monotonic, rounding
  * included, so the extremes of x give the extremes of x / s without a second pass over the images. */
-static void smoothed_range(const vs_channel_range *r, const float *s, vs_real real, double *lo, double *hi) {
+static void smoothed_range(const vs_channel_range *r, const float *s, vs_scalar scalar, double *lo, double *hi) {
     *lo = HUGE_VAL;
     *hi = -HUGE_VAL;
     for (size_t j = 0; j < r->channels; j++) {
         double l = r->lo[j], h = r->hi[j];
-        if (s && real == VS_REAL_F32) {
+        if (s && scalar == VS_SCALAR_F32) {
             l = (double)((float)l / s[j]);
             h = (double)((float)h / s[j]);
         } else if (s) {
@@ -66,7 +66,7 @@ static vs_status build_grids(builder *b, vs_site *site, vs_scheme scheme, int64_
         if (r) {
             const size_t d = r->channels / parts;
             const vs_channel_range part = { r->lo + p * d, r->hi + p * d, d };
-            smoothed_range(&part, site->smooth_host ? site->smooth_host + p * d : NULL, b->v->backend->real, &site->ranges[p].lo,
+            smoothed_range(&part, site->smooth_host ? site->smooth_host + p * d : NULL, b->v->backend->scalar, &site->ranges[p].lo,
                            &site->ranges[p].hi);
         }
         site->grids[p] = vs_grid_make(scheme, site->ranges[p], site->bits);

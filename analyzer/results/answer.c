@@ -36,15 +36,15 @@ static bool gap_of(const vs_sqnr *weight, const vs_sqnr *input, double *gap) {
 /* At the output where both were carried there, else at the layer's own. */
 static vs_answer_part part_of(const vs_row_recipe *x) {
     double gap = 0;
-    if (!gap_of(&x->output[VS_OUTPUT_WEIGHT], &x->output[VS_OUTPUT_ACTIVATION], &gap) &&
+    if (!gap_of(&x->output[VS_MODE_WEIGHT], &x->output[VS_MODE_ACTIVATION], &gap) &&
         !gap_of(&x->local[VS_LOCAL_WEIGHT], &x->local[VS_LOCAL_ACTIVATION], &gap))
         return VS_ANSWER_UNKNOWN;
     return gap > one_part ? VS_ANSWER_INPUT : gap < -one_part ? VS_ANSWER_WEIGHT : VS_ANSWER_BOTH;
 }
 
 static const vs_sqnr *measured(const vs_row_recipe *x, vs_answer_place place, vs_answer_part part) {
-    static const vs_output outputs[] = {
-        [VS_ANSWER_BOTH] = VS_OUTPUT_BOTH, [VS_ANSWER_INPUT] = VS_OUTPUT_ACTIVATION, [VS_ANSWER_WEIGHT] = VS_OUTPUT_WEIGHT
+    static const vs_mode outputs[] = {
+        [VS_ANSWER_BOTH] = VS_MODE_BOTH, [VS_ANSWER_INPUT] = VS_MODE_ACTIVATION, [VS_ANSWER_WEIGHT] = VS_MODE_WEIGHT
     };
     static const vs_local locals[] = {
         [VS_ANSWER_BOTH] = VS_LOCAL_BOTH, [VS_ANSWER_INPUT] = VS_LOCAL_ACTIVATION, [VS_ANSWER_WEIGHT] = VS_LOCAL_WEIGHT

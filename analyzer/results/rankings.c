@@ -35,7 +35,7 @@ static bool value_of(const vs_results *r, size_t row, size_t recipe, mode m, dou
     switch (m) {
     case WEIGHTS: s = &x->recipes[recipe].local[VS_LOCAL_WEIGHT]; break;
     case ACTIVATIONS: s = &x->recipes[recipe].local[VS_LOCAL_ACTIVATION]; break;
-    case OUTPUT: s = &x->recipes[recipe].output[VS_OUTPUT_BOTH]; break;
+    case OUTPUT: s = &x->recipes[recipe].output[VS_MODE_BOTH]; break;
     case SPARED:
         if (x->recipes[recipe].spared.present) *value = x->recipes[recipe].spared_gain;
         return x->recipes[recipe].spared.present && !isnan(*value);

@@ -107,7 +107,7 @@ static void add_row(vs_text *t, const vs_results *r, const vs_row *x, int digits
         const vs_row_recipe *p = &x->recipes[k];
         for (size_t l = 0; l < VS_LOCAL_COUNT; l++) add_number(t, p->local[l].present, p->local[l].pooled, digits);
         add_number(t, p->local_proj.present, p->local_proj.pooled, digits);
-        for (size_t m = 0; m < VS_OUTPUT_COUNT; m++) add_number(t, p->output[m].present, p->output[m].pooled, digits);
+        for (size_t m = 0; m < VS_MODE_COUNT; m++) add_number(t, p->output[m].present, p->output[m].pooled, digits);
         add_number(t, p->spared.present, p->spared.pooled, digits);
         add_number(t, p->spared.present, p->spared_gain, digits);
         add_number(t, p->cumulative.present, p->cumulative.pooled, digits);

@@ -60,7 +60,7 @@ static json_t *recipe(document *d, const vs_row_recipe *r) {
         if (i != VS_LOCAL_WEIGHT_TENSOR) put(d, images, key, spread(d, &r->local[i], false));
     }
     put(d, images, "local_proj", spread(d, &r->local_proj, false));
-    for (size_t i = 0; i < VS_OUTPUT_COUNT; i++) {
+    for (size_t i = 0; i < VS_MODE_COUNT; i++) {
         put(d, output, vs_local_names[i], pooled(&r->output[i]));
         char key[64];
         snprintf(key, sizeof key, "output.%s", vs_local_names[i]);

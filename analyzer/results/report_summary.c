@@ -158,7 +158,7 @@ static void add_output_row(const summary *s, vs_columns *c, const vs_ranking *k,
     const vs_row_recipe *p = &x->recipes[s->r->ptq_recipe];
     rank_cell(c, i + 1);
     vs_columns_cell(c, x->layer);
-    for (size_t m = VS_OUTPUT_COUNT; m-- > 0;) cell_db(c, &p->output[m]);
+    for (size_t m = VS_MODE_COUNT; m-- > 0;) cell_db(c, &p->output[m]);
     cell_db(c, &p->local[VS_LOCAL_BOTH]);
     rank_cell(c, rank_in(s->activations, k->rows[i]));
     number(c, p->spared.present, "%+.2f", p->spared_gain);

@@ -27,10 +27,10 @@ typedef enum vs_local {
     VS_LOCAL_UNCLIPPED, /* as activation, with the quantizer's step but without its ends */
     VS_LOCAL_COUNT
 } vs_local;
-extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ...; the first VS_OUTPUT_COUNT are those of output too */
+extern const char *const vs_local_names[VS_LOCAL_COUNT]; /* "weight", ...; the first VS_MODE_COUNT are those of output too */
 
 /* This layer alone quantized in the running model, compared at the model's output. */
-typedef enum vs_output { VS_OUTPUT_WEIGHT, VS_OUTPUT_ACTIVATION, VS_OUTPUT_BOTH, VS_OUTPUT_COUNT } vs_output;
+typedef enum vs_mode { VS_MODE_WEIGHT, VS_MODE_ACTIVATION, VS_MODE_BOTH, VS_MODE_COUNT } vs_mode;
 
 /* Where the grid of a layer's input ends (of several grids, the one that cuts off most). */
 typedef struct vs_grid_ends {
@@ -44,7 +44,7 @@ typedef struct vs_grid_ends {
 typedef struct vs_row_recipe {
     vs_sqnr local[VS_LOCAL_COUNT];
     vs_sqnr local_proj; /* operands: compared after the float proj */
-    vs_sqnr output[VS_OUTPUT_COUNT];
+    vs_sqnr output[VS_MODE_COUNT];
     vs_sqnr spared;     /* every layer but this quantized, at the output */
     double spared_gain; /* dB over quantizing all; meaningful where spared is present */
     vs_sqnr cumulative;

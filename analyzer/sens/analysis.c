@@ -7,11 +7,11 @@
 #include "analysis_run.h"
 #include "util.h"
 
-static size_t columns_of(const vs_analysis *a, vs_kind kind, vs_tensor tensor) {
+static size_t columns_of(const vs_analysis *a, vs_kind kind, vs_side tensor) {
     const vs_linear *l = vs_model_linear(a->model, kind, 0);
     if (kind == VS_KIND_P) return a->model->arch.heads * a->results->tokens;
     if (!l) return a->model->arch.width;
-    return tensor == VS_TENSOR_IN ? l->in : l->out;
+    return tensor == VS_SIDE_IN ? l->in : l->out;
 }
 
 void vs_analysis_compare(const vs_analysis_run *r, size_t index, vs_mat x, vs_mat y) {
@@ -26,8 +26,8 @@ static vs_status float_tap(void *context, const vs_tap *tap, vs_error *err) {
     const vs_analysis_run *r = context;
     const size_t row = vs_row_of(r->a, tap->kind, tap->block);
     if (row == SIZE_MAX) return VS_OK;
-    if (!tap->input && vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_TENSOR_OUT, tap->x, err);
-    return vs_analysis_observe(r, row, tap->input ? VS_TENSOR_IN : VS_TENSOR_OUT, tap->x, err);
+    if (!tap->input && vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_SIDE_OUT, tap->x, err);
+    return vs_analysis_observe(r, row, tap->input ? VS_SIDE_IN : VS_SIDE_OUT, tap->x, err);
 }
 
 /* Where float results wait for the states' that are written to the same place of the session: the output part of the scratch
@@ -56,12 +56,12 @@ static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t
     if (tap->kind == VS_KIND_PROJ) /* the attention output, where operands are compared */
         for (vs_kind k = VS_KIND_Q; k <= VS_KIND_P; k++) compare_cumulative(r, vs_row_of(a, k, tap->block), k, tap->x);
     if (site) vs_site_smooth_running(a->backend, site, tap->x, tap->x);
-    vs_status status = row == SIZE_MAX ? VS_OK : vs_analysis_observe(r, row, VS_TENSOR_IN, tap->x, err);
+    vs_status status = row == SIZE_MAX ? VS_OK : vs_analysis_observe(r, row, VS_SIDE_IN, tap->x, err);
     if (site && status == VS_OK) {
         const bool counted = row != SIZE_MAX && !a->second_pass;
         vs_quant_counts *counts[VS_MAX_BATCH];
         for (size_t i = 0; counted && i < r->job->images; i++)
-            counts[i] = &vs_analysis_slot(r, i)->dist[vs_dist_index(a, row, r->state, VS_TENSOR_IN)].counts;
+            counts[i] = &vs_analysis_slot(r, i)->dist[vs_dist_index(a, row, r->state, VS_SIDE_IN)].counts;
         vs_site_quantize(a->backend, site, tap->x, tap->x, r->job->images, counted ? counts : NULL);
     }
     return status;
@@ -73,8 +73,8 @@ static vs_status state_tap(void *context, const vs_tap *tap, vs_error *err) {
     if (tap->input) return state_input(r, tap, row, err);
     if (row == SIZE_MAX) return VS_OK;
     if (!vs_kind_is_operand(tap->kind)) compare_cumulative(r, row, tap->kind, tap->x);
-    if (vs_out_is_in(r->a, tap->kind, r->state)) return vs_analysis_capture(r, row, VS_TENSOR_OUT, tap->x, err);
-    return vs_analysis_observe(r, row, VS_TENSOR_OUT, tap->x, err);
+    if (vs_out_is_in(r->a, tap->kind, r->state)) return vs_analysis_capture(r, row, VS_SIDE_OUT, tap->x, err);
+    return vs_analysis_observe(r, row, VS_SIDE_OUT, tap->x, err);
 }
 
 /* ------------------------------------------------------------------ a half-precision state */
@@ -99,10 +99,10 @@ static vs_status half_tap(void *context, const vs_tap *tap, vs_mat x, vs_error *
     if (tap->input && tap->kind == VS_KIND_PROJ) /* the attention output, where operands are compared */
         for (vs_kind k = VS_KIND_Q; k <= VS_KIND_V; k++) compare_half(r, vs_row_of(a, k, tap->block), x, tap->x);
     if (row == SIZE_MAX) return VS_OK;
-    if (tap->input) return vs_analysis_observe(r, row, VS_TENSOR_IN, tap->x, err);
-    if (vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_TENSOR_OUT, tap->x, err);
+    if (tap->input) return vs_analysis_observe(r, row, VS_SIDE_IN, tap->x, err);
+    if (vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_SIDE_OUT, tap->x, err);
     compare_half(r, row, x, tap->x);
-    return vs_analysis_observe(r, row, VS_TENSOR_OUT, tap->x, err);
+    return vs_analysis_observe(r, row, VS_SIDE_OUT, tap->x, err);
 }
 
 static bool is_half(const vs_analysis *a, size_t state) { return a->states->states[state].half != NULL; }
@@ -177,7 +177,7 @@ static vs_status embed(vs_analysis_run *r, vs_error *err) {
 }
 
 static void reset_slot(const vs_analysis *a, vs_image_slot *s) {
-    for (size_t i = 0; i < a->rows * a->state_count * VS_TENSOR_COUNT; i++) {
+    for (size_t i = 0; i < a->rows * a->state_count * VS_SIDE_COUNT; i++) {
         s->dist[i] = (vs_dist_slot){ .energy = s->dist[i].energy };
         memset(s->dist[i].energy, 0, a->dist[i].cols * sizeof *s->dist[i].energy);
     }
@@ -238,7 +238,7 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
 
 /* ------------------------------------------------------------------ pooling and results */
 
-static size_t dist_count(const vs_analysis *a) { return a->rows * a->state_count * VS_TENSOR_COUNT; }
+static size_t dist_count(const vs_analysis *a) { return a->rows * a->state_count * VS_SIDE_COUNT; }
 
 static vs_status pool_image(void *context, size_t image, vs_error *err) {
     vs_analysis *a = context;
@@ -263,8 +263,8 @@ static vs_status create_slot(const vs_analysis *a, vs_image_slot *s, size_t ener
 
 static vs_status create_pools(vs_analysis *a, size_t *energies, vs_error *err) {
     for (size_t i = 0; i < dist_count(a); i++) {
-        const vs_kind kind = a->results->rows[i / (a->state_count * VS_TENSOR_COUNT)].kind;
-        const size_t cols = columns_of(a, kind, (vs_tensor)(i % VS_TENSOR_COUNT));
+        const vs_kind kind = a->results->rows[i / (a->state_count * VS_SIDE_COUNT)].kind;
+        const size_t cols = columns_of(a, kind, (vs_side)(i % VS_SIDE_COUNT));
         vs_status status = vs_dist_pool_create(&a->dist[i], cols, err);
         if (status != VS_OK) return status;
         *energies += cols;
@@ -375,7 +375,7 @@ static vs_status fill_states(const vs_analysis *a, size_t r, uint64_t *hist, vs_
     const vs_row *row = &a->results->rows[r];
     vs_status status = VS_OK;
     for (size_t s = 0; s < a->state_count && status == VS_OK; s++) {
-        const size_t in = vs_dist_index(a, r, s, VS_TENSOR_IN), out = vs_dist_index(a, r, s, VS_TENSOR_OUT);
+        const size_t in = vs_dist_index(a, r, s, VS_SIDE_IN), out = vs_dist_index(a, r, s, VS_SIDE_OUT);
         vs_row_state *state = &row->states[s];
         status = fill_distribution(a, in, hist, &state->in, err);
         if (status == VS_OK && vs_out_is_in(a, row->kind, s))
@@ -417,7 +417,7 @@ static vs_status fill_charts(const vs_analysis *a, vs_error *err) {
     for (size_t i = 0; i < a->options->capture_count; i++) {
         vs_surface_capture *c = &a->options->captures[i];
         for (size_t s = 0; s < a->state_count && status == VS_OK; s++) {
-            const vs_tensor tensor = vs_out_is_in(a, a->results->rows[c->row].kind, s) ? VS_TENSOR_IN : c->tensor;
+            const vs_side tensor = vs_out_is_in(a, a->results->rows[c->row].kind, s) ? VS_SIDE_IN : c->tensor;
             c->hists[s] = vs_calloc(VS_HIST_BINS, sizeof **c->hists);
             if (!c->hists[s]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a histogram");
             const uint64_t *counts = (const uint64_t *)a->hists + vs_dist_index(a, c->row, s, tensor) * VS_HIST_BINS;

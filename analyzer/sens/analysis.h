@@ -7,12 +7,12 @@
 #include "record.h"
 #include "state.h"
 
-typedef enum vs_tensor { VS_TENSOR_OUT, VS_TENSOR_IN, VS_TENSOR_COUNT } vs_tensor;
+typedef enum vs_side { VS_SIDE_OUT, VS_SIDE_IN, VS_SIDE_COUNT } vs_side;
 
 /* |x| of one layer's tensor in every state, for one image. */
 typedef struct vs_surface_capture {
     size_t row;
-    vs_tensor tensor;
+    vs_side tensor;
     size_t tokens, channels;
     float **values;   /* [state_count], each [tokens * channels]; signed values' magnitudes */
     uint64_t **hists; /* [state_count], pooled over the set, each [VS_HIST_BINS] */

@@ -11,7 +11,7 @@ enum { VS_ANALYSIS_FLOAT = 0, VS_ANALYSIS_STATE = 1, VS_ANALYSIS_WORKSPACES = 2 
 
 /* Distributions in one image, kept until they are pooled. */
 typedef struct vs_image_slot {
-    vs_dist_slot *dist;  /* [rows * states * VS_TENSOR_COUNT] */
+    vs_dist_slot *dist;  /* [rows * states * VS_SIDE_COUNT] */
     double *energies;    /* their energy arrays, in one piece */
     vs_abs_stats *heads; /* [heads]: of one tensor of probabilities */
     vs_token_slot tokens;
@@ -34,14 +34,14 @@ typedef struct vs_analysis {
     size_t *row_of_site;     /* [vs_site_count(depth)], SIZE_MAX where a layer is not asked for */
     vs_sums sums;            /* every SQNR, in this order: local, local_proj, cumulative, stream, output */
     vs_image_slot *slots;    /* [wave] */
-    vs_dist_pool *dist;      /* [rows * states * VS_TENSOR_COUNT] */
+    vs_dist_pool *dist;      /* [rows * states * VS_SIDE_COUNT] */
     void *hists;             /* in backend memory: theirs, [.. * VS_HIST_BINS], added to by all images and threads */
-    vs_dist_counts **counts; /* [threads], each [rows * states * VS_TENSOR_COUNT] */
+    vs_dist_counts **counts; /* [threads], each [rows * states * VS_SIDE_COUNT] */
     bool second_pass;
 } vs_analysis;
 
-static inline size_t vs_dist_index(const vs_analysis *a, size_t row, size_t state, vs_tensor tensor) {
-    return (row * a->state_count + state) * VS_TENSOR_COUNT + tensor;
+static inline size_t vs_dist_index(const vs_analysis *a, size_t row, size_t state, vs_side tensor) {
+    return (row * a->state_count + state) * VS_SIDE_COUNT + tensor;
 }
 
 /* Where `sums` has local.* of a row and recipe (one number a column), and the rest. */
@@ -96,9 +96,9 @@ vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size
 
 /* ---- distribution.c ---- */
 /* First pass: statistics of |x|, and the surface where one is asked for. Second pass: counts against the pooled maximum. */
-VS_NODISCARD vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err);
+VS_NODISCARD vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_side tensor, vs_mat x, vs_error *err);
 /* The surface where one is asked for, which vs_analysis_observe captures too. */
-VS_NODISCARD vs_status vs_analysis_capture(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err);
+VS_NODISCARD vs_status vs_analysis_capture(const vs_analysis_run *r, size_t row, vs_side tensor, vs_mat x, vs_error *err);
 
 /* ---- analysis.c ---- */
 /* SQNR sums number `index` of every image of the job. */

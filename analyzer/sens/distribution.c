@@ -13,7 +13,7 @@ static size_t parts_of(const vs_analysis *a, size_t row) {
 static vs_status capture_one(const vs_analysis_run *r, size_t row, vs_surface_capture *c, vs_mat x, vs_error *err) {
     const vs_analysis *a = r->a;
     const size_t n = x.rows * x.cols, stacked = parts_of(a, row), tokens = x.rows / stacked;
-    void *host = vs_calloc(n, (size_t)a->backend->real);
+    void *host = vs_calloc(n, (size_t)a->backend->scalar);
     float *values = vs_calloc(n, sizeof *values);
     c->values[r->state] = values;
     c->tokens = tokens;
@@ -23,13 +23,13 @@ static vs_status capture_one(const vs_analysis_run *r, size_t row, vs_surface_ca
     if (status == VS_OK) status = a->backend->ops->sync(a->backend, err);
     for (size_t k = 0; k < n && status == VS_OK; k++) {
         const size_t r_of = k / x.cols, to = (r_of % tokens * stacked + r_of / tokens) * x.cols + k % x.cols;
-        values[to] = fabsf(a->backend->real == VS_REAL_F64 ? (float)((const double *)host)[k] : ((const float *)host)[k]);
+        values[to] = fabsf(a->backend->scalar == VS_SCALAR_F64 ? (float)((const double *)host)[k] : ((const float *)host)[k]);
     }
     free(host);
     return status;
 }
 
-vs_status vs_analysis_capture(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
+vs_status vs_analysis_capture(const vs_analysis_run *r, size_t row, vs_side tensor, vs_mat x, vs_error *err) {
     const vs_analysis *a = r->a;
     const size_t image = a->options->capture_image - r->job->first, each = x.rows / r->job->images;
     if (a->second_pass || a->options->capture_image < r->job->first || image >= r->job->images) return VS_OK;
@@ -99,7 +99,7 @@ static void count_above(const vs_analysis_run *r, size_t row, vs_mat x, const vs
                              threshold, above);
 }
 
-vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_tensor tensor, vs_mat x, vs_error *err) {
+vs_status vs_analysis_observe(const vs_analysis_run *r, size_t row, vs_side tensor, vs_mat x, vs_error *err) {
     const vs_analysis *a = r->a;
     const size_t index = vs_dist_index(a, row, r->state, tensor);
     if (a->second_pass) {

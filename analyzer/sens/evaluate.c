@@ -34,7 +34,7 @@ static vs_status predict_scores(const vs_weights *w, const vs_job *job, size_t i
     void *block = NULL;
     vs_status status = vs_logits_download(&block, w->backend, &w->model->arch, job->session, job->images, image, err);
     if (status == VS_OK) {
-        const vs_window_logits l = vs_logits_of_window(block, w->backend->real, &w->model->arch, whole,
+        const vs_window_logits l = vs_logits_of_window(block, w->backend->scalar, &w->model->arch, whole,
                                                        vs_session_grid_h(job->session), vs_session_grid_w(job->session));
         status = vs_slide_map(&l, 1, w->model->arch.classes, (vs_image_size){ im->width, im->height, im->width, im->height },
                               job->helpers, map, err);
@@ -54,7 +54,7 @@ vs_status vs_job_maps(const vs_runner *runner, const vs_job *job, uint16_t *maps
         return status;
     }
     const vs_mat logits = vs_session_logits(job->session);
-    char *host = vs_calloc(logits.rows * logits.cols, (size_t)be->real);
+    char *host = vs_calloc(logits.rows * logits.cols, (size_t)be->scalar);
     if (!host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
     status = be->ops->download(be, host, logits, err);
     if (status == VS_OK) status = be->ops->sync(be, err);
@@ -63,9 +63,9 @@ vs_status vs_job_maps(const vs_runner *runner, const vs_job *job, uint16_t *maps
     const size_t height = gives ? image->height : 1, width = gives ? image->width : 1;
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)job->helpers) if (status == VS_OK)
     for (size_t i = 0; i < job->images; i++) {
-        const char *own = host + i * h * w * logits.cols * (size_t)be->real;
+        const char *own = host + i * h * w * logits.cols * (size_t)be->scalar;
         vs_error mine = { 0 };
-        const vs_status one = vs_predict_map(own, be->real, h, w, logits.cols, height, width, maps + i * height * width, &mine);
+        const vs_status one = vs_predict_map(own, be->scalar, h, w, logits.cols, height, width, maps + i * height * width, &mine);
 #pragma omp critical(vs_predict_status)
         if (one != VS_OK) status = vs_fail(err, one, "%s", mine.message);
     }

@@ -37,7 +37,7 @@ static vs_status half_session_bytes(size_t *bytes, const vs_footprint_options *o
 vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, vs_error *err) {
     const vs_arch *a = &o->model->arch;
     const vs_backend *be = o->backend;
-    const double real = (double)be->real;
+    const double real = (double)be->scalar;
     const bool probabilities = o->config->recipe.p != VS_P_NONE;
     const size_t tokens = a->queries + vs_arch_tokens(a, o->height / a->patch, o->width / a->patch);
     const vs_weights weights = { .backend = be, .model = o->model };
@@ -56,11 +56,11 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
     if (half > bytes) bytes = half;
     const double parameters = (double)o->model->parameters;
     *f = (vs_footprint){ .model = parameters * sizeof(float),
-                         .weights = be->host_memory && be->real == VS_REAL_F32 ? 0 : parameters * real,
+                         .weights = be->host_memory && be->scalar == VS_SCALAR_F32 ? 0 : parameters * real,
                          .state_count = vs_states_count_variants(o->config, o->config->data.analysis.set),
                          .session_count = o->threads,
                          .sessions = (double)bytes * (double)o->threads,
-                         .counters = (double)(o->rows * o->config->state_count * VS_TENSOR_COUNT) * VS_HIST_BINS * 8 };
+                         .counters = (double)(o->rows * o->config->state_count * VS_SIDE_COUNT) * VS_HIST_BINS * 8 };
     f->states = (double)f->state_count * linear_weights(a) * real;
     if (o->config->fp16.set || has_half(o->config)) f->half_weights = HALF_SETS * parameters * real;
     return VS_OK;

@@ -137,7 +137,7 @@ static void *zeroes(const vs_backend *be, size_t count) {
     const size_t chunk = 4096;
     float none[4096] = { 0 };
     for (size_t i = 0; p && i < count; i += chunk)
-        if (be->ops->upload(be, (char *)p + i * (size_t)be->real, none, count - i < chunk ? count - i : chunk, NULL) != VS_OK)
+        if (be->ops->upload(be, (char *)p + i * (size_t)be->scalar, none, count - i < chunk ? count - i : chunk, NULL) != VS_OK)
             break;
     return p;
 }

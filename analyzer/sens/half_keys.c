@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host_real.h"
+#include "host_scalar.h"
 #include "util.h"
 
 /* Sums over tokens of one image, or of all. */
@@ -47,7 +47,7 @@ static vs_status observe(void *ctx, const vs_tap *tap, vs_error *err) {
         key_sums *s = &o->c->slots[(o->job->first + i) % o->c->runner->wave];
         double *sum = s->sum + (size_t)tap->block * cols, *square = s->square + (size_t)tap->block * cols;
         for (size_t k = 0; k < each * cols; k++) {
-            const double x = vs_host_real(o->host, be->real, i * each * cols + k);
+            const double x = vs_host_scalar(o->host, be->scalar, i * each * cols + k);
             sum[k % cols] += x;
             square[k % cols] += x * x;
         }
@@ -62,7 +62,7 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     observer o = { c, job, NULL };
     size_t reals = 0;
     if (!vs_size_mul(&reals, vs_session_tokens(job->session) * job->images, w->model->arch.width) ||
-        !(o.host = vs_calloc(reals, (size_t)w->backend->real)))
+        !(o.host = vs_calloc(reals, (size_t)w->backend->scalar)))
         return no_memory(err);
     for (size_t i = 0; i < job->images; i++) {
         key_sums *s = &c->slots[(job->first + i) % c->runner->wave];

@@ -159,7 +159,7 @@ static vs_status begin_keep(vs_half_prober *p, const vs_half_model *model, vs_er
     size_t tokens = 0;
     drop_kept(p);
     for (size_t i = 0; i < p->images; i++) tokens += p->image_tokens[i];
-    const size_t stride = tokens * a->width * (size_t)be->real * a->depth / streams_limit + 1;
+    const size_t stride = tokens * a->width * (size_t)be->scalar * a->depth / streams_limit + 1;
     p->kept = (vs_half_kept){ .streams = vs_calloc(p->images * a->depth, sizeof *p->kept.streams),
                               .weights = model->weights,
                               .policy = model->policy,

@@ -23,7 +23,7 @@ size_t vs_analysis_scratch_reals_with_probs(const vs_arch *a, size_t t, size_t i
     return vs_analysis_scratch_reals(a, t, images) + images * a->heads * t * t;
 }
 
-static void *reals_at(const vs_backend *be, void *base, size_t offset) { return (char *)base + offset * (size_t)be->real; }
+static void *reals_at(const vs_backend *be, void *base, size_t offset) { return (char *)base + offset * (size_t)be->scalar; }
 
 vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size_t in, size_t out) {
     const vs_backend *be = r->a->backend;

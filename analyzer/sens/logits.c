@@ -6,8 +6,8 @@
 #include "util.h"
 
 /* Class probabilities stand behind the mask logits, on a multiple of their size. */
-static size_t probs_offset(size_t rows, size_t cols, vs_real real) {
-    return (rows * cols * (size_t)real + sizeof(double) - 1) / sizeof(double) * sizeof(double);
+static size_t probs_offset(size_t rows, size_t cols, vs_scalar scalar) {
+    return (rows * cols * (size_t)scalar + sizeof(double) - 1) / sizeof(double) * sizeof(double);
 }
 
 static vs_mat image_of(const vs_backend *be, vs_mat all, size_t images, size_t image) {
@@ -16,8 +16,8 @@ static vs_mat image_of(const vs_backend *be, vs_mat all, size_t images, size_t i
 }
 
 /* Reals in place to float64: from the last on, as those are wider. */
-static void widen(char *values, vs_real real, size_t count) {
-    if (real == VS_REAL_F64) return;
+static void widen(char *values, vs_scalar scalar, size_t count) {
+    if (scalar == VS_SCALAR_F64) return;
     for (size_t i = count; i-- > 0;) {
         float from = 0;
         memcpy(&from, values + i * sizeof from, sizeof from);
@@ -30,7 +30,7 @@ vs_status vs_logits_download(void **out, const vs_backend *be, const vs_arch *a,
                              vs_error *err) {
     const bool eomt = a->head == VS_HEAD_EOMT;
     const vs_mat logits = image_of(be, eomt ? vs_session_masks(s) : vs_session_logits(s), images, image);
-    const size_t room = probs_offset(logits.rows, logits.cols, be->real), probs = eomt ? a->queries * a->classes : 0;
+    const size_t room = probs_offset(logits.rows, logits.cols, be->scalar), probs = eomt ? a->queries * a->classes : 0;
     char *block = *out = vs_calloc(room + probs * sizeof(double), 1);
     if (!block) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
     vs_status status = be->ops->download(be, block, logits, err);
@@ -40,16 +40,16 @@ vs_status vs_logits_download(void **out, const vs_backend *be, const vs_arch *a,
     }
     const vs_status synced = be->ops->sync(be, err);
     if (status == VS_OK) status = synced;
-    if (status == VS_OK && eomt) widen(block + room, be->real, probs);
+    if (status == VS_OK && eomt) widen(block + room, be->scalar, probs);
     return status;
 }
 
-vs_window_logits vs_logits_of_window(const void *block, vs_real real, const vs_arch *a, vs_window window, size_t h, size_t w) {
+vs_window_logits vs_logits_of_window(const void *block, vs_scalar scalar, const vs_arch *a, vs_window window, size_t h, size_t w) {
     vs_window_logits l = {
-        .window = window, .logits = block, .real = real, .h = vs_arch_logits_side(a, h), .w = vs_arch_logits_side(a, w)
+        .window = window, .logits = block, .scalar = scalar, .h = vs_arch_logits_side(a, h), .w = vs_arch_logits_side(a, w)
     };
     if (a->head != VS_HEAD_EOMT) return l;
     l.queries = a->queries;
-    l.class_probs = (const double *)(const void *)((const char *)block + probs_offset(l.h * l.w, l.queries, real));
+    l.class_probs = (const double *)(const void *)((const char *)block + probs_offset(l.h * l.w, l.queries, scalar));
     return l;
 }

@@ -8,6 +8,6 @@
 VS_NODISCARD vs_status vs_logits_download(void **out, const vs_backend *backend, const vs_arch *arch, const vs_session *session,
                                           size_t images, size_t image, vs_error *err);
 /* How vs_slide_map reads such a block: of a window whose patch grid is h x w. */
-vs_window_logits vs_logits_of_window(const void *block, vs_real real, const vs_arch *arch, vs_window window, size_t h, size_t w);
+vs_window_logits vs_logits_of_window(const void *block, vs_scalar scalar, const vs_arch *arch, vs_window window, size_t h, size_t w);
 
 #endif

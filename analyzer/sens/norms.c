@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host_real.h"
+#include "host_scalar.h"
 #include "util.h"
 
 static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for the norms of tokens"); }
@@ -14,14 +14,14 @@ static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "n
 vs_status vs_norms_measure(vs_token_slot *slot, const vs_backend *be, size_t block, vs_mat tokens, size_t grid_w, vs_error *err) {
     if (!vs_grow((void **)&slot->norms, &slot->capacity, (block + 1) * tokens.rows, sizeof *slot->norms)) return no_memory(err);
     double *norms = slot->norms + block * tokens.rows;
-    void *host = vs_calloc(tokens.rows * tokens.cols, (size_t)be->real);
+    void *host = vs_calloc(tokens.rows * tokens.cols, (size_t)be->scalar);
     if (!host) return no_memory(err);
     vs_status status = be->ops->download(be, host, tokens, err);
     if (status == VS_OK) status = be->ops->sync(be, err);
     for (size_t t = 0; t < tokens.rows && status == VS_OK; t++) {
         double sum = 0;
         for (size_t c = 0; c < tokens.cols; c++) {
-            const double x = vs_host_real(host, be->real, t * tokens.cols + c);
+            const double x = vs_host_scalar(host, be->scalar, t * tokens.cols + c);
             sum += x * x;
         }
         norms[t] = sqrt(sum);

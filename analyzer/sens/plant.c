@@ -101,7 +101,7 @@ static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     size_t reals = 0;
     void *host = NULL;
     if (c->rules->copies &&
-        (!vs_size_mul(&reals, tokens, c->total.count) || !(host = vs_calloc(reals, (size_t)c->runner.weights->backend->real))))
+        (!vs_size_mul(&reals, tokens, c->total.count) || !(host = vs_calloc(reals, (size_t)c->runner.weights->backend->scalar))))
         return no_memory(err);
     for (size_t i = 0; i < job->images; i++) {
         vs_plant_stats *slot = slot_of(c, job->first + i);

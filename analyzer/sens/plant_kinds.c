@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "host_real.h"
+#include "host_scalar.h"
 #include "util.h"
 
 /* ---- weights: in float64, rounded once */
@@ -135,7 +135,7 @@ static vs_status observe_queries(const vs_backend *be, const vs_tap *tap, vs_pla
     if (tap->kind != VS_KIND_Q || !tap->input) return VS_OK;
     const vs_status status = be->ops->download(be, s->host, tap->x, err);
     for (size_t i = 0; status == VS_OK && i < tap->x.rows * tap->x.cols; i++)
-        s->sum[i % tap->x.cols] += vs_host_real(s->host, be->real, i);
+        s->sum[i % tap->x.cols] += vs_host_scalar(s->host, be->scalar, i);
     return status;
 }
 

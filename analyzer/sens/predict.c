@@ -19,10 +19,10 @@ size_t vs_argmax(const double *values, size_t count) {
 }
 
 /* Blends two rows of logits: row [w * classes]. */
-static void blend_rows(const void *logits, vs_real real, size_t row_len, vs_bilinear t, double *row) {
+static void blend_rows(const void *logits, vs_scalar scalar, size_t row_len, vs_bilinear t, double *row) {
     for (size_t i = 0; i < row_len; i++) {
         double a, b;
-        if (real == VS_REAL_F64) {
+        if (scalar == VS_SCALAR_F64) {
             const double *l = logits;
             a = l[t.lower * row_len + i];
             b = l[t.upper * row_len + i];
@@ -35,12 +35,12 @@ static void blend_rows(const void *logits, vs_real real, size_t row_len, vs_bili
     }
 }
 
-vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height, size_t width,
+vs_status vs_predict_map(const void *logits, vs_scalar scalar, size_t h, size_t w, size_t classes, size_t height, size_t width,
                          uint16_t *out, vs_error *err) {
     double *row = vs_calloc(w * classes, sizeof *row);
     if (!row) return vs_fail(err, VS_ERR_NOMEM, "no memory for a class map");
     for (size_t y = 0; y < height; y++) {
-        blend_rows(logits, real, w * classes, vs_bilinear_source(y, h, height), row);
+        blend_rows(logits, scalar, w * classes, vs_bilinear_source(y, h, height), row);
         for (size_t x = 0; x < width; x++) {
             const vs_bilinear t = vs_bilinear_source(x, w, width);
             const double *a = row + t.lower * classes, *b = row + t.upper * classes;

@@ -4,9 +4,9 @@
 
 #include "pool.h"
 
-/* Resizes logits [h*w, classes] (row-major, `real` type) bilinearly (align_corners false) to height x width and takes the
+/* Resizes logits [h*w, classes] (row-major, `scalar` type) bilinearly (align_corners false) to height x width and takes the
  * largest class of each pixel, the lowest index on ties. NaN counts as largest. classes out [height*width]. */
-VS_NODISCARD vs_status vs_predict_map(const void *logits, vs_real real, size_t h, size_t w, size_t classes, size_t height,
+VS_NODISCARD vs_status vs_predict_map(const void *logits, vs_scalar scalar, size_t h, size_t w, size_t classes, size_t height,
                                       size_t width, uint16_t *out, vs_error *err);
 
 /* value = (1 - weight) * lower + weight * upper. */

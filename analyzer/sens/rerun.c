@@ -38,12 +38,12 @@ static vs_weights *start_from(vs_rerun *r, const vs_weights *weights) {
     return &r->changed;
 }
 
-const vs_weights *vs_rerun_weights(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_output mode) {
+const vs_weights *vs_rerun_weights(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_mode mode) {
     if (!vs_kind_is_linear(kind)) return r->base;
     vs_weights *w = start_from(r, r->base);
-    vs_linear_weights l = *vs_weights_linear(mode == VS_OUTPUT_ACTIVATION ? r->base : recipe->weights, kind, block);
+    vs_linear_weights l = *vs_weights_linear(mode == VS_MODE_ACTIVATION ? r->base : recipe->weights, kind, block);
     const vs_site *site = vs_variant_site(recipe->variant, kind, block);
-    if (mode == VS_OUTPUT_ACTIVATION && site->smooth) {
+    if (mode == VS_MODE_ACTIVATION && site->smooth) {
         const vs_mat smoothed = { r->weight_scratch, l.w.rows, l.w.cols, l.w.cols };
         vs_site_smooth_weight(r->backend, site, l.w, smoothed);
         l.w = smoothed;
@@ -52,9 +52,9 @@ const vs_weights *vs_rerun_weights(vs_rerun *r, const vs_state *recipe, vs_kind 
     return w;
 }
 
-static void change_input(const vs_backend *be, const vs_site *site, vs_output mode, vs_mat x) {
+static void change_input(const vs_backend *be, const vs_site *site, vs_mode mode, vs_mat x) {
     vs_site_smooth(be, site, x, x);
-    if (mode != VS_OUTPUT_WEIGHT) vs_site_quantize(be, site, x, x, 1, NULL);
+    if (mode != VS_MODE_WEIGHT) vs_site_quantize(be, site, x, x, 1, NULL);
 }
 
 static vs_status only_tap(void *context, const vs_tap *tap, vs_error *err) {
@@ -96,7 +96,7 @@ vs_status vs_rerun_begin(vs_rerun *r, const vs_job *job, vs_error *err) {
     status = run_on(r, r->base, VS_RERUN_STREAM, 0, no_tap, NULL, err);
     const vs_mat out = vs_session_output(r->job->session);
     r->reference =
-        (vs_mat){ (char *)r->weight_scratch + vs_largest_weight(a) * (size_t)r->backend->real, out.rows, out.cols, out.cols };
+        (vs_mat){ (char *)r->weight_scratch + vs_largest_weight(a) * (size_t)r->backend->scalar, out.rows, out.cols, out.cols };
     r->backend->ops->copy(r->backend, out, r->reference);
     return status;
 }
@@ -148,7 +148,7 @@ static vs_status alone_in_block(vs_rerun *r, const vs_weights *w, vs_only_tap *o
     return status;
 }
 
-vs_status vs_rerun_alone(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_output mode, vs_error_sums *const *sums,
+vs_status vs_rerun_alone(vs_rerun *r, const vs_state *recipe, vs_kind kind, int block, vs_mode mode, vs_error_sums *const *sums,
                          vs_error *err) {
     vs_only_tap only = { r->backend, recipe, kind, block, mode };
     const vs_weights *w = vs_rerun_weights(r, recipe, kind, block, mode);

@@ -38,7 +38,7 @@ VS_NODISCARD vs_status vs_rerun_block(vs_rerun *rerun, size_t block, vs_error *e
 /* The layer `kind` of `block` (the one vs_rerun_block ran last; -1: patch_embed or head) alone quantized as `recipe` says in
  * `mode`, the rest float: SQNR sums at the model's output, sums[i] of image i, valid after a sync.
  * The head is measured after the last block. */
-VS_NODISCARD vs_status vs_rerun_alone(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block, vs_output mode,
+VS_NODISCARD vs_status vs_rerun_alone(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block, vs_mode mode,
                                       vs_error_sums *const *sums, vs_error *err);
 
 /* The model as `recipe` quantizes it, but layer `kind` of `block` left float, from the quantized stream VS_RERUN_BASE as it
@@ -48,14 +48,14 @@ VS_NODISCARD vs_status vs_rerun_spared(vs_rerun *rerun, const vs_state *recipe, 
 
 /* `weights` with the linear of one layer replaced as `mode` and `recipe` ask (operands: as they are). Valid until the next call.
  */
-const vs_weights *vs_rerun_weights(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block, vs_output mode);
+const vs_weights *vs_rerun_weights(vs_rerun *rerun, const vs_state *recipe, vs_kind kind, int block, vs_mode mode);
 /* Quantizes (or only smooths) the input of one layer, as `mode` asks. */
 typedef struct vs_only_tap {
     const vs_backend *backend;
     const vs_state *recipe;
     vs_kind kind;
     int block;
-    vs_output mode;
+    vs_mode mode;
 } vs_only_tap;
 vs_tapper vs_only_tapper(vs_only_tap *context);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host_real.h"
+#include "host_scalar.h"
 #include "util.h"
 
 /* Numbers of one pixel of the grid. */
@@ -15,7 +15,7 @@ static void blend_grid_rows(const vs_window_logits *l, size_t depth, size_t y, d
     const vs_bilinear t = vs_bilinear_source(y, l->h, l->window.height);
     const size_t n = l->w * depth, a = t.lower * n, b = t.upper * n;
     for (size_t i = 0; i < n; i++)
-        out[i] = (1 - t.weight) * vs_host_real(l->logits, l->real, a + i) + t.weight * vs_host_real(l->logits, l->real, b + i);
+        out[i] = (1 - t.weight) * vs_host_scalar(l->logits, l->scalar, a + i) + t.weight * vs_host_scalar(l->logits, l->scalar, b + i);
 }
 
 /* EoMT: masks are resized, scores are not. */

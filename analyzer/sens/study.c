@@ -146,12 +146,12 @@ static void name_observer(vs_results *r, const vs_recipe_config *recipe) {
 static vs_status plan_surfaces(vs_study *s, vs_error *err) {
     const vs_surfaces_config *c = &s->config->surfaces;
     if (c->layers.count == 0) return VS_OK;
-    s->captures = vs_calloc(s->results.row_count * VS_TENSOR_COUNT + 1, sizeof *s->captures);
+    s->captures = vs_calloc(s->results.row_count * VS_SIDE_COUNT + 1, sizeof *s->captures);
     if (!s->captures) return vs_fail(err, VS_ERR_NOMEM, "no memory for surfaces");
     for (size_t r = 0; r < s->results.row_count; r++)
-        for (int t = 0; t < VS_TENSOR_COUNT; t++)
-            if (is_drawn(s, &s->results.rows[r]) && (t == VS_TENSOR_OUT ? c->tensor_out : c->tensor_in))
-                s->captures[s->capture_count++] = (vs_surface_capture){ .row = r, .tensor = (vs_tensor)t };
+        for (int t = 0; t < VS_SIDE_COUNT; t++)
+            if (is_drawn(s, &s->results.rows[r]) && (t == VS_SIDE_OUT ? c->tensor_out : c->tensor_in))
+                s->captures[s->capture_count++] = (vs_surface_capture){ .row = r, .tensor = (vs_side)t };
     return VS_OK;
 }
 
@@ -366,7 +366,7 @@ static vs_status outline(vs_study *s, vs_error *err) {
     end_stage(s);
     r->name = s->config->name;
     r->arch = s->model ? &s->model->arch : NULL;
-    r->ref_precision = s->backend && s->backend->real == VS_REAL_F64;
+    r->ref_precision = s->backend && s->backend->scalar == VS_SCALAR_F64;
     r->histogram_error = 0.5 / VS_HIST_PER_OCTAVE;
     r->fp32_state = 0;
     r->ptq_recipe = r->sq_recipe = SIZE_MAX;

@@ -13,12 +13,12 @@ typedef struct sweep {
     const vs_states *states;
     const vs_sweep_options *options;
     vs_rerun *reruns; /* [threads] */
-    vs_sums sums;     /* [(row * recipes + recipe) * VS_OUTPUT_COUNT + mode] */
+    vs_sums sums;     /* [(row * recipes + recipe) * VS_MODE_COUNT + mode] */
 } sweep;
 
-static bool mode_asked(const vs_sweep_options *o, vs_kind kind, vs_output mode) {
-    if (vs_kind_is_operand(kind)) return mode == VS_OUTPUT_ACTIVATION && (o->activation || o->both); /* both is the same */
-    return mode == VS_OUTPUT_WEIGHT ? o->weight : mode == VS_OUTPUT_ACTIVATION ? o->activation : o->both;
+static bool mode_asked(const vs_sweep_options *o, vs_kind kind, vs_mode mode) {
+    if (vs_kind_is_operand(kind)) return mode == VS_MODE_ACTIVATION && (o->activation || o->both); /* both is the same */
+    return mode == VS_MODE_WEIGHT ? o->weight : mode == VS_MODE_ACTIVATION ? o->activation : o->both;
 }
 
 vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_sweep_options *o) {
@@ -27,7 +27,7 @@ vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_s
     for (size_t i = 0; i < r->row_count; i++)
         for (size_t p = 0; p < s->recipe_count; p++) {
             if (vs_states_first_alike(s, p, r->rows[i].kind, r->rows[i].block) != p) continue;
-            for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT; m++) {
+            for (vs_mode m = VS_MODE_WEIGHT; m < VS_MODE_COUNT; m++) {
                 if (!mode_asked(o, r->rows[i].kind, m)) continue;
                 cost.reruns += o->images;
                 const double block = vs_kind_is_head(r->rows[i].kind) ? depth : fmax(r->rows[i].block, 0);
@@ -39,7 +39,7 @@ vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_s
 
 /* The first of a row's sums for a recipe. */
 static size_t sums_of(const sweep *w, size_t row, size_t recipe) {
-    return (row * w->states->recipe_count + recipe) * VS_OUTPUT_COUNT;
+    return (row * w->states->recipe_count + recipe) * VS_MODE_COUNT;
 }
 
 static vs_status measure_row(const sweep *w, vs_rerun *r, size_t row, vs_error *err) {
@@ -48,7 +48,7 @@ static vs_status measure_row(const sweep *w, vs_rerun *r, size_t row, vs_error *
     vs_status status = VS_OK;
     for (size_t p = 0; p < w->states->recipe_count && status == VS_OK; p++) {
         if (vs_states_first_alike(w->states, p, x->kind, x->block) != p) continue;
-        for (vs_output m = VS_OUTPUT_WEIGHT; m < VS_OUTPUT_COUNT && status == VS_OK; m++) {
+        for (vs_mode m = VS_MODE_WEIGHT; m < VS_MODE_COUNT && status == VS_OK; m++) {
             if (!mode_asked(w->options, x->kind, m)) continue;
             vs_sums_out(&w->sums, r->job, sums_of(w, row, p) + m, out);
             status = vs_rerun_alone(r, &w->states->recipes[p], x->kind, x->block, m, out, err);
@@ -75,8 +75,8 @@ static void share_measures(const sweep *w, size_t image) {
             const vs_row *x = &w->results->rows[i];
             vs_error_sums *out = slot + sums_of(w, i, p);
             const size_t alike = vs_states_first_alike(w->states, p, x->kind, x->block);
-            if (alike != p) memcpy(out, slot + sums_of(w, i, alike), VS_OUTPUT_COUNT * sizeof *out);
-            if (vs_kind_is_operand(x->kind)) out[VS_OUTPUT_BOTH] = out[VS_OUTPUT_ACTIVATION];
+            if (alike != p) memcpy(out, slot + sums_of(w, i, alike), VS_MODE_COUNT * sizeof *out);
+            if (vs_kind_is_operand(x->kind)) out[VS_MODE_BOTH] = out[VS_MODE_ACTIVATION];
         }
 }
 
@@ -107,15 +107,15 @@ static vs_status pool(void *context, size_t image, vs_error *err) {
 vs_status vs_sweep_output(vs_results *results, const vs_runner *runner, const vs_imageset *set, const vs_states *states,
                           const vs_sweep_options *options, vs_error *err) {
     sweep w = { .results = results, .runner = runner, .states = states, .options = options };
-    const size_t count = results->row_count * states->recipe_count * VS_OUTPUT_COUNT;
+    const size_t count = results->row_count * states->recipe_count * VS_MODE_COUNT;
     vs_status status = vs_sums_create(&w.sums, runner->wave, count, err);
     if (status == VS_OK) status = vs_reruns_create(&w.reruns, runner, err);
     if (status == VS_OK) status = vs_run_images(runner, set, options->images, "output", vs_rerun_needs(), work, pool, &w, err);
     for (size_t i = 0; i < count && status == VS_OK; i++) {
-        const size_t row = i / (states->recipe_count * VS_OUTPUT_COUNT), p = i / VS_OUTPUT_COUNT % states->recipe_count;
-        const vs_output m = (vs_output)(i % VS_OUTPUT_COUNT);
+        const size_t row = i / (states->recipe_count * VS_MODE_COUNT), p = i / VS_MODE_COUNT % states->recipe_count;
+        const vs_mode m = (vs_mode)(i % VS_MODE_COUNT);
         const vs_kind kind = results->rows[row].kind;
-        const bool asked = vs_kind_is_operand(kind) ? m != VS_OUTPUT_WEIGHT && (options->activation || options->both)
+        const bool asked = vs_kind_is_operand(kind) ? m != VS_MODE_WEIGHT && (options->activation || options->both)
                                                     : mode_asked(options, kind, m);
         if (asked) results->rows[row].recipes[p].output[m] = vs_sqnr_pool_result(&w.sums.pools[i]);
     }

@@ -41,7 +41,7 @@ void vs_head_collect(vs_session *s, const vs_weights *w, size_t stream, size_t b
 }
 
 static const void *reals_at(const vs_session *s, const void *base, size_t offset) {
-    return (const char *)base + offset * (size_t)s->backend->real;
+    return (const char *)base + offset * (size_t)s->backend->scalar;
 }
 
 /* Map `map` of one image: the stored statistics of its own channels. */

@@ -11,7 +11,7 @@ enum { ALIGN_REALS = 16 };
 /* Two passes over the same plan: with base NULL it only counts, then it hands out. */
 typedef struct planner {
     char *base;
-    size_t real, used;
+    size_t scalar, used;
     bool overflow;
 } planner;
 
@@ -19,7 +19,7 @@ static void *take(planner *p, size_t count) {
     size_t padded = 0;
     if (!vs_size_add(&padded, count, ALIGN_REALS - 1)) p->overflow = true;
     padded -= padded % ALIGN_REALS;
-    void *at = p->base ? p->base + p->used * p->real : NULL;
+    void *at = p->base ? p->base + p->used * p->scalar : NULL;
     if (!vs_size_add(&p->used, p->used, padded)) p->overflow = true;
     return at;
 }
@@ -152,10 +152,10 @@ static vs_status outline(vs_session **out, const vs_weights *weights, const vs_s
     s->streams = vs_calloc(options->streams + 1, sizeof *s->streams);
     s->collected = vs_calloc(options->streams + 1, sizeof *s->collected);
     const bool whole = s->workspaces && s->streams && s->collected;
-    planner p = { NULL, (size_t)s->backend->real, 0, false };
+    planner p = { NULL, (size_t)s->backend->scalar, 0, false };
     if (whole) plan(s, &p);
     size_t bytes = 0;
-    if (whole && !p.overflow && vs_size_mul(&bytes, p.used, p.real)) {
+    if (whole && !p.overflow && vs_size_mul(&bytes, p.used, p.scalar)) {
         *reals = p.used;
         *out = s;
         return VS_OK;
@@ -169,7 +169,7 @@ vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights, const vs_se
     size_t reals = 0;
     vs_status status = outline(&s, weights, options, &reals, err);
     vs_session_free(s);
-    *bytes = reals * (size_t)weights->backend->real; /* outline has checked the product */
+    *bytes = reals * (size_t)weights->backend->scalar; /* outline has checked the product */
     return status;
 }
 
@@ -188,7 +188,7 @@ static vs_status take_arena(vs_session *s, vs_session *old, size_t reals, bool *
     if ((s->arena = s->backend->ops->alloc(s->backend, reals))) return VS_OK;
     return vs_fail(err, VS_ERR_NOMEM, "no memory for a session: %zu image%s of %zux%zu need%s %.1f GB on backend %s",
                    s->options.images, s->options.images == 1 ? "" : "s", s->options.width, s->options.height,
-                   s->options.images == 1 ? "s" : "", (double)reals * (double)s->backend->real / 1e9, s->backend->name);
+                   s->options.images == 1 ? "s" : "", (double)reals * (double)s->backend->scalar / 1e9, s->backend->name);
 }
 
 /* The widest product of a block, so that the backend has what it takes beside the arena before a forward pass begins. */
@@ -209,7 +209,7 @@ vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const 
     }
     bool fresh = false;
     status = take_arena(s, old, reals, &fresh, err);
-    planner p = { s->arena, (size_t)s->backend->real, 0, false };
+    planner p = { s->arena, (size_t)s->backend->scalar, 0, false };
     if (status == VS_OK) {
         plan(s, &p);
         status = upload_positions(s, err);

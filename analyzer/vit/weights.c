@@ -29,7 +29,7 @@ static void *own(binder *b, size_t count) {
 static const void *bind(binder *b, const float *host, size_t count) {
     if (!host || b->status != VS_OK) return NULL;
     const vs_backend *backend = b->weights->backend;
-    if (backend->host_memory && backend->real == VS_REAL_F32) return host;
+    if (backend->host_memory && backend->scalar == VS_SCALAR_F32) return host;
     void *p = own(b, count);
     if (p) b->status = backend->ops->upload(backend, p, host, count, b->err);
     return p;

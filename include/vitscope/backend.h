@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-typedef enum vs_real { VS_REAL_F32 = 4, VS_REAL_F64 = 8 } vs_real; /* the value is the size in bytes */
+typedef enum vs_scalar { VS_SCALAR_F32 = 4, VS_SCALAR_F64 = 8 } vs_scalar; /* the value is the size in bytes */
 
 /* rows x cols reals; row r begins at p + r * ld (elements, ld >= cols). Borrowed, never owns. */
 typedef struct vs_mat {
@@ -254,7 +254,7 @@ struct vs_backend {
     const char *arithmetic; /* recorded in run.json: "f64", "f32", "tf32" */
     const char *library;    /* what computes products, with its version and what it chose for this processor; NULL: own loops */
     const char *isa;        /* "scalar", "avx2", "avx512", "sm_90" */
-    vs_real real;
+    vs_scalar scalar;
     bool host_memory; /* reals live in host memory: pointers may be read by the caller */
     const vs_backend_ops *ops;
     const vs_half_ops *half; /* real half arithmetic (vitscope/half_ops.h); NULL: none */

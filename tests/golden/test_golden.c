@@ -17,8 +17,8 @@ typedef struct checker {
     char worst_tap[64];
 } checker;
 
-static double element(const void *p, vs_real real, size_t i) {
-    return real == VS_REAL_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+static double element(const void *p, vs_scalar scalar, size_t i) {
+    return scalar == VS_SCALAR_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
 static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
@@ -30,11 +30,11 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
     const json_t *g = json_object_get(c->taps, name);
     if (!g) return VS_OK;
     const size_t n = tap->x.rows * tap->x.cols;
-    void *host = vs_calloc(n, (size_t)c->backend->real);
+    void *host = vs_calloc(n, (size_t)c->backend->scalar);
     vs_status status = c->backend->ops->download(c->backend, host, tap->x, err);
     double sum = 0, magnitude = 0, largest = 0;
     for (size_t i = 0; i < n; i++) {
-        const double v = element(host, c->backend->real, i);
+        const double v = element(host, c->backend->scalar, i);
         sum += v;
         magnitude += fabs(v);
         largest = fmax(largest, fabs(v));
@@ -47,7 +47,7 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
     for (size_t k = 0; k < json_array_size(index); k++) {
         size_t i = (size_t)json_integer_value(json_array_get(index, k));
         if (maps) i = i % tap->x.rows * tap->x.cols + i / tap->x.rows; /* the golden is [classes, h, w] */
-        const double error = fabs(element(host, c->backend->real, i) - json_number_value(json_array_get(value, k))) / largest;
+        const double error = fabs(element(host, c->backend->scalar, i) - json_number_value(json_array_get(value, k))) / largest;
         if (!(error <= c->limit))
             fail_msg("%s %s: element %zu is off by %.3g of the largest value, allowed %.1g", c->backend->name, name, i, error,
                      c->limit);

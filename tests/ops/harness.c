@@ -118,7 +118,7 @@ static tensor *place(ops_context *c, tensor *t) {
     t->ref_base = guarded(c->ref, t);
     t->dut_base = guarded(c->dut, t);
     t->ref = (vs_mat){ (double *)t->ref_base + t->first, t->rows, t->cols, t->ld };
-    t->dut = (vs_mat){ (char *)t->dut_base + t->first * (size_t)c->dut->real, t->rows, t->cols, t->ld };
+    t->dut = (vs_mat){ (char *)t->dut_base + t->first * (size_t)c->dut->scalar, t->rows, t->cols, t->ld };
     return t;
 }
 
@@ -155,10 +155,10 @@ void settle(ops_context *c) {
 static void download(const vs_backend *be, vs_mat m, double *to) {
     vs_error err = { 0 };
     const size_t count = m.rows * m.cols;
-    void *raw = vs_calloc(count ? count : 1, (size_t)be->real);
+    void *raw = vs_calloc(count ? count : 1, (size_t)be->scalar);
     assert_non_null(raw);
     if (be->ops->download(be, raw, m, &err) != VS_OK || be->ops->sync(be, &err) != VS_OK) fail_msg("%s", err.message);
-    for (size_t i = 0; i < count; i++) to[i] = be->real == VS_REAL_F64 ? ((double *)raw)[i] : (double)((float *)raw)[i];
+    for (size_t i = 0; i < count; i++) to[i] = be->scalar == VS_SCALAR_F64 ? ((double *)raw)[i] : (double)((float *)raw)[i];
     free(raw);
 }
 

@@ -22,7 +22,7 @@ static int32_t code_f32(float x, const vs_grid *g) {
 
 /* The tested backend divides in float32, ref in float64: only where the two quotients round apart may they differ. */
 static int32_t code_of(const vs_backend *be, float x, const vs_grid *g) {
-    if (be->real == VS_REAL_F32) return code_f32(x, g);
+    if (be->scalar == VS_SCALAR_F32) return code_f32(x, g);
     if (isnan(x)) return g->zero;
     const double code = rint((double)x / (double)g->scale) + g->zero;
     return code < g->qmin ? g->qmin : code > g->qmax ? g->qmax : (int32_t)code;
@@ -30,7 +30,7 @@ static int32_t code_of(const vs_backend *be, float x, const vs_grid *g) {
 
 static double value_of(const vs_backend *be, int32_t code, const vs_grid *g) {
     const int32_t level = code - g->zero;
-    return be->real == VS_REAL_F32 ? (double)((float)level * g->scale) : (double)level * (double)g->scale;
+    return be->scalar == VS_SCALAR_F32 ? (double)((float)level * g->scale) : (double)level * (double)g->scale;
 }
 
 static void check_values(ops_context *c, const tensor *x, const tensor *y, const vs_grid *g, const vs_backend *be,

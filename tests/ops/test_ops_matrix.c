@@ -17,7 +17,7 @@ int main(int argc, char **argv) {
         vs_backend_close(context.ref);
         return status == VS_ERR_BACKEND ? 77 : 1;
     }
-    if (!context.dut->half && context.dut->host_memory && context.dut->real == VS_REAL_F32) context.dut->half = &vs_host_half_ops;
+    if (!context.dut->half && context.dut->host_memory && context.dut->scalar == VS_SCALAR_F32) context.dut->half = &vs_host_half_ops;
 #define CASE(name) cmocka_unit_test_prestate(name, &context)
     const struct CMUnitTest tests[] = {
         CASE(test_linear),

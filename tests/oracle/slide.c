@@ -49,7 +49,7 @@ static bool read_logits(job *j) {
     for (size_t i = 0; i < j->count; i++) {
         const size_t h = grid(j->windows[i].height, j->patch), w = grid(j->windows[i].width, j->patch), n = h * w * j->classes;
         double *values = vs_calloc(n, sizeof *values);
-        j->logits[i] = (vs_window_logits){ .window = j->windows[i], .logits = values, .real = VS_REAL_F64, .h = h, .w = w };
+        j->logits[i] = (vs_window_logits){ .window = j->windows[i], .logits = values, .scalar = VS_SCALAR_F64, .h = h, .w = w };
         if (!values || fread(values, sizeof *values, n, stdin) != n) return false;
     }
     return true;

@@ -72,8 +72,8 @@ static size_t rank_of(const vs_results *r, size_t row, bool output) {
     size_t rank = 1;
     for (size_t i = 0; i < r->row_count; i++) {
         const vs_row_recipe *x = r->rows[i].recipes, *y = r->rows[row].recipes;
-        const vs_sqnr *a = output ? &x->output[VS_OUTPUT_ACTIVATION] : &x->local[VS_LOCAL_ACTIVATION];
-        const vs_sqnr *b = output ? &y->output[VS_OUTPUT_ACTIVATION] : &y->local[VS_LOCAL_ACTIVATION];
+        const vs_sqnr *a = output ? &x->output[VS_MODE_ACTIVATION] : &x->local[VS_LOCAL_ACTIVATION];
+        const vs_sqnr *b = output ? &y->output[VS_MODE_ACTIVATION] : &y->local[VS_LOCAL_ACTIVATION];
         if (!a->present || !b->present) return 0;
         rank += a->pooled < b->pooled || (i < row && !(a->pooled > b->pooled));
     }

@@ -176,12 +176,12 @@ static double *read_output(const bench *b) {
     vs_error err = { 0 };
     const vs_mat out = vs_session_output(b->session);
     double *values = vs_calloc(b->count, sizeof *values);
-    void *raw = vs_calloc(b->count, (size_t)b->backend->real);
+    void *raw = vs_calloc(b->count, (size_t)b->backend->scalar);
     assert_true(values && raw);
     assert_int_equal(b->backend->ops->download(b->backend, raw, out, &err), VS_OK);
     assert_int_equal(b->backend->ops->sync(b->backend, &err), VS_OK);
     for (size_t i = 0; i < b->count; i++)
-        values[i] = b->backend->real == VS_REAL_F64 ? ((double *)raw)[i] : (double)((float *)raw)[i];
+        values[i] = b->backend->scalar == VS_SCALAR_F64 ? ((double *)raw)[i] : (double)((float *)raw)[i];
     free(raw);
     return values;
 }

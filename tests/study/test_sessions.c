@@ -103,7 +103,7 @@ static struct {
 } limited;
 
 static void *limited_alloc(const vs_backend *self, size_t count) {
-    const size_t bytes = count * (size_t)self->real;
+    const size_t bytes = count * (size_t)self->scalar;
     if (bytes > limited.most) return NULL;
 #pragma omp critical(limited)
     if (bytes > limited.largest) limited.largest = bytes;

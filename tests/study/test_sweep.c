@@ -18,7 +18,7 @@ typedef struct plain {
     const vs_state *recipe;
     vs_kind kind;
     int block;
-    vs_output mode;
+    vs_mode mode;
     bool spare; /* everything but this layer */
 } plain;
 
@@ -35,7 +35,7 @@ static vs_status change(void *context, const vs_tap *tap, vs_error *err) {
     if (!here) return VS_OK;
     const vs_site *site = vs_variant_site(p->recipe->variant, tap->kind, tap->block);
     vs_site_smooth(be, site, tap->x, tap->x);
-    if (p->mode != VS_OUTPUT_WEIGHT) vs_site_quantize(be, site, tap->x, tap->x, 1, NULL);
+    if (p->mode != VS_MODE_WEIGHT) vs_site_quantize(be, site, tap->x, tap->x, 1, NULL);
     return VS_OK;
 }
 
@@ -46,14 +46,14 @@ static vs_weights exchange(const plain *p, vs_block_weights *blocks, void *ws) {
     memcpy(blocks, w.blocks, depth * sizeof *blocks);
     w.blocks = blocks;
     if (!vs_kind_is_linear(p->kind)) return w;
-    const vs_weights *from = p->spare || p->mode == VS_OUTPUT_ACTIVATION ? p->study->weights : p->recipe->weights;
+    const vs_weights *from = p->spare || p->mode == VS_MODE_ACTIVATION ? p->study->weights : p->recipe->weights;
     vs_linear_weights l = *vs_weights_linear(from, p->kind, p->block);
     if (p->spare) {
         if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_g = base.blocks[p->block].norm1_g;
         if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_b = base.blocks[p->block].norm1_b;
         if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_g = base.blocks[p->block].norm2_g;
         if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_b = base.blocks[p->block].norm2_b;
-    } else if (p->mode == VS_OUTPUT_ACTIVATION) {
+    } else if (p->mode == VS_MODE_ACTIVATION) {
         const vs_mat smoothed = { ws, l.w.rows, l.w.cols, l.w.cols };
         vs_site_smooth_weight(p->study->backend, vs_variant_site(p->recipe->variant, p->kind, p->block), l.w, smoothed);
         l.w = smoothed;
@@ -123,9 +123,9 @@ static void check_study(const demo *model, const char *backend, const char *reci
         for (size_t r = 0; r < s.states.recipe_count; r++) {
             const vs_row *row = &s.results.rows[i];
             const vs_row_recipe *got = &row->recipes[r];
-            plain p = { &s, session, &s.states.recipes[r], row->kind, row->block, VS_OUTPUT_WEIGHT, false };
-            for (; p.mode < VS_OUTPUT_COUNT; p.mode++) {
-                if (vs_kind_is_operand(row->kind) && p.mode == VS_OUTPUT_WEIGHT)
+            plain p = { &s, session, &s.states.recipes[r], row->kind, row->block, VS_MODE_WEIGHT, false };
+            for (; p.mode < VS_MODE_COUNT; p.mode++) {
+                if (vs_kind_is_operand(row->kind) && p.mode == VS_MODE_WEIGHT)
                     assert_false(got->output[p.mode].present);
                 else
                     same(row, p.recipe->name, vs_local_names[p.mode], &got->output[p.mode], plain_sqnr(&p));

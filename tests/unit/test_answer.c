@@ -67,13 +67,13 @@ static void build(study *s) {
 static void carry(study *s, size_t recipe, double db) {
     for (size_t i = 0; i < ROWS; i++) {
         vs_row_recipe *x = &s->recipes[i][recipe];
-        x->output[VS_OUTPUT_BOTH] = sqnr(db);
-        x->output[VS_OUTPUT_ACTIVATION] = sqnr(i % 4 == 1 ? db : db + 3);
-        if (i % 4 != 1) x->output[VS_OUTPUT_WEIGHT] = sqnr(db + 3);
+        x->output[VS_MODE_BOTH] = sqnr(db);
+        x->output[VS_MODE_ACTIVATION] = sqnr(i % 4 == 1 ? db : db + 3);
+        if (i % 4 != 1) x->output[VS_MODE_WEIGHT] = sqnr(db + 3);
     }
 }
 
-static void set(study *s, size_t row, double db) { s->recipes[row][0].output[VS_OUTPUT_BOTH].pooled = db; }
+static void set(study *s, size_t row, double db) { s->recipes[row][0].output[VS_MODE_BOTH].pooled = db; }
 
 static vs_answer decide(const study *s) {
     vs_answer a;
@@ -122,8 +122,8 @@ static void few_layers(void **state) {
     build(&s);
     carry(&s, 0, 50);
     set(&s, 10, 20);
-    s.recipes[10][0].output[VS_OUTPUT_ACTIVATION].pooled = 20.1;
-    s.recipes[10][0].output[VS_OUTPUT_WEIGHT].pooled = 40;
+    s.recipes[10][0].output[VS_MODE_ACTIVATION].pooled = 20.1;
+    s.recipes[10][0].output[VS_MODE_WEIGHT].pooled = 40;
     set(&s, 5, 20); /* blocks.1.attn.q: a tie keeps the model's order */
     s.recipes[3][0].local[VS_LOCAL_BOTH] = sqnr(9);
     s.output[1] = sqnr(18);
@@ -181,8 +181,8 @@ static void one_layer_or_none_dominates(void **state) {
     build(&s);
     carry(&s, 0, 40);
     set(&s, 8, 24); /* 40 times the others' */
-    s.recipes[8][0].output[VS_OUTPUT_WEIGHT].pooled = 24.1;
-    s.recipes[8][0].output[VS_OUTPUT_ACTIVATION].pooled = 44;
+    s.recipes[8][0].output[VS_MODE_WEIGHT].pooled = 24.1;
+    s.recipes[8][0].output[VS_MODE_ACTIVATION].pooled = 44;
     SAYS(&s, "one layer dominates, 1 of 24 layers has 63 % of the noise, the rest is spread: blocks.2.attn.qkv (24.0 dB, 63 %, "
              "weight).");
     set(&s, 8, 20);
@@ -229,8 +229,8 @@ static void some_modes_alone(void **state) {
     study s;
     build(&s);
     carry(&s, 0, 40);
-    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].output[VS_OUTPUT_BOTH].present = false;
-    s.recipes[6][0].output[VS_OUTPUT_WEIGHT].pooled = 10;
+    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].output[VS_MODE_BOTH].present = false;
+    s.recipes[6][0].output[VS_MODE_WEIGHT].pooled = 10;
     vs_answer a = decide(&s);
     assert_int_equal(a.finding_count, 2);
     assert_int_equal(a.findings[1].count, ROWS - ROWS / 4); /* operands have no weight */
@@ -238,7 +238,7 @@ static void some_modes_alone(void **state) {
     SAYS(&s, "each layer of ptq quantized alone, its input only: the loss is spread: the first five are",
          "each layer of ptq quantized alone, its weight only: one layer dominates, 1 of 18 layers has 99 % of the noise: "
          "blocks.1.mlp.fc1 (10.0 dB, 99 %).");
-    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].output[VS_OUTPUT_ACTIVATION].present = false;
+    for (size_t i = 0; i < ROWS; i++) s.recipes[i][0].output[VS_MODE_ACTIVATION].present = false;
     SAYS(&s, "its weight only: one layer dominates");
     lacks(&s, "its input only");
     lacks(&s, "WHAT HAPPENS"); /* an input's mechanism is not why a weight is lost */
@@ -327,7 +327,7 @@ static void the_recipe_that_is_there(void **state) {
     study s;
     build(&s);
     carry(&s, 1, 40);
-    s.recipes[6][1].output[VS_OUTPUT_BOTH].pooled = 10;
+    s.recipes[6][1].output[VS_MODE_BOTH].pooled = 10;
     s.results.ptq_recipe = SIZE_MAX; /* smoothed alone */
     SAYS(&s, "each layer of sq quantized alone: one layer dominates, 1 of 24 layers has 98 % of the noise: blocks.1.mlp.fc1",
          "the input under sq)");
@@ -385,8 +385,8 @@ static void clipping_is_the_loss(void **state) {
     carry(&s, 0, 40);
     set(&s, 6, 20);
     SAYS(&s, "blocks.1.mlp.fc1 (20.0 dB, 81 %, input and weight, clipped).", "Clipped: the analysis images");
-    x->output[VS_OUTPUT_WEIGHT].pooled = 20;
-    x->output[VS_OUTPUT_ACTIVATION].pooled = 44;
+    x->output[VS_MODE_WEIGHT].pooled = 20;
+    x->output[VS_MODE_ACTIVATION].pooled = 44;
     SAYS(&s, "blocks.1.mlp.fc1 (20.0 dB, 81 %, weight).");
     lacks(&s, "Clip");
 }

@@ -43,7 +43,7 @@ static void build_row(study *s, size_t i, vs_rng *rng) {
         vs_row_recipe *r = &s->recipes[i][p];
         if (!operand) r->local[VS_LOCAL_WEIGHT] = sqnr(45 + wave(i));
         r->local[VS_LOCAL_ACTIVATION] = sqnr(planted && p == 0 ? 2 + vs_rng_uniform(rng) : 42 + wave(i + 7));
-        r->output[VS_OUTPUT_BOTH] = sqnr(35 + wave(i + 3));
+        r->output[VS_MODE_BOTH] = sqnr(35 + wave(i + 3));
     }
     for (size_t t = 0; t < STATES; t++)
         s->states[i][t].in = s->states[i][t].out = (vs_distribution){ .present = true,
@@ -77,7 +77,7 @@ static void build_captures(study *s, vs_rng *rng) {
         s->hists[t] = s->hist[t];
     }
     for (size_t i = 0; i < 2; i++)
-        s->captures[i] = (vs_surface_capture){ .row = 6, .tensor = i ? VS_TENSOR_IN : VS_TENSOR_OUT, .hists = s->hists };
+        s->captures[i] = (vs_surface_capture){ .row = 6, .tensor = i ? VS_SIDE_IN : VS_SIDE_OUT, .hists = s->hists };
 }
 
 /* tokens, three rows a block, the head; under the second policy the square of block 30 overflows, and what follows holds NaN. */
@@ -277,7 +277,7 @@ static void infinite_values_are_arrows(void **state) {
     vs_error err = { 0 };
     s->recipes[0][0].local[VS_LOCAL_WEIGHT].pooled = HUGE_VAL;
     s->recipes[7][0].local[VS_LOCAL_ACTIVATION].pooled = -HUGE_VAL;
-    s->recipes[14][0].output[VS_OUTPUT_BOTH].pooled = (double)NAN;
+    s->recipes[14][0].output[VS_MODE_BOTH].pooled = (double)NAN;
     char *script = script_of(vs_chart_sqnr(&job, false, &err), &err, "sqnr.gp");
     assert_int_equal(count_of(script, "graph 1 head"), 1);
     assert_int_equal(count_of(script, "graph 0 head"), 1);
@@ -286,7 +286,7 @@ static void infinite_values_are_arrows(void **state) {
     for (size_t i = 0; i < ROWS; i++) /* nothing finite at all */
         for (size_t l = 0; l < VS_LOCAL_COUNT; l++) {
             s->recipes[i][1].local[l].pooled = HUGE_VAL;
-            s->recipes[i][1].output[VS_OUTPUT_BOTH].present = false;
+            s->recipes[i][1].output[VS_MODE_BOTH].present = false;
         }
     free(script_of(vs_chart_sqnr(&job, true, &err), &err, "sqnr.sq.gp"));
     if (have_gnuplot()) {

@@ -119,11 +119,11 @@ static void maps_and_counts(void **state) {
     const double logits[] = { 1, 0, 0, 1 }; /* two cells of a row: class 0, class 1 */
     uint16_t map[8];
     vs_error err = { 0 };
-    assert_int_equal(vs_predict_map(logits, VS_REAL_F64, 1, 2, 2, 2, 4, map, &err), VS_OK);
+    assert_int_equal(vs_predict_map(logits, VS_SCALAR_F64, 1, 2, 2, 2, 4, map, &err), VS_OK);
     const uint16_t want[] = { 0, 0, 1, 1, 0, 0, 1, 1 };
     assert_memory_equal(map, want, sizeof want);
     const float nan_logits[] = { 5, NAN };
-    assert_int_equal(vs_predict_map(nan_logits, VS_REAL_F32, 1, 1, 2, 1, 1, map, &err), VS_OK);
+    assert_int_equal(vs_predict_map(nan_logits, VS_SCALAR_F32, 1, 1, 2, 1, 1, map, &err), VS_OK);
     assert_int_equal(map[0], 1);
     vs_confusion c;
     assert_int_equal(vs_confusion_create(&c, 2, &err), VS_OK);

@@ -97,7 +97,7 @@ static void maps_come_from_averaged_logits(void **state) {
     memset(sum, 0, sizeof sum);
     for (size_t i = 0; i < 4; i++) {
         for (size_t j = 0; j < GRID * GRID * K; j++) values[i][j] = vs_rng_normal(&rng);
-        logits[i] = (vs_window_logits){ .window = windows[i], .logits = values[i], .real = VS_REAL_F64, .h = GRID, .w = GRID };
+        logits[i] = (vs_window_logits){ .window = windows[i], .logits = values[i], .scalar = VS_SCALAR_F64, .h = GRID, .w = GRID };
     }
     for (size_t y = 0; y < H; y++)
         for (size_t x = 0; x < W; x++) {

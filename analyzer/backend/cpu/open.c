@@ -110,7 +110,7 @@ vs_status vs_cpu_open(vs_backend **out, vs_error *err) {
                             .arithmetic = "f32",
                             .isa = kernels->isa,
                             .library = b->context.library,
-                            .real = VS_REAL_F32,
+                            .scalar = VS_SCALAR_F32,
                             .host_memory = true,
                             .ops = &b->ops,
                             .context = &b->context };

@@ -52,7 +52,7 @@ static vs_memory_use memory_use(const vs_backend *self) {
 
 static void *alloc(const vs_backend *self, size_t count) {
     size_t bytes = 0;
-    if (!vs_size_mul(&bytes, count ? count : 1, static_cast<size_t>(self->real))) return NULL;
+    if (!vs_size_mul(&bytes, count ? count : 1, static_cast<size_t>(self->scalar))) return NULL;
     return take(self, bytes);
 }
 

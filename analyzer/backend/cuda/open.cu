@@ -74,7 +74,7 @@ static void fill(vs_cuda_context *c) {
     c->base.arithmetic = c->tf32 ? "tf32" : "f32";
     c->base.isa = c->isa;
     c->base.library = c->library;
-    c->base.real = VS_REAL_F32;
+    c->base.scalar = VS_SCALAR_F32;
     c->base.host_memory = false;
     c->base.ops = &c->ops;
     c->base.half = &c->half;

@@ -92,7 +92,7 @@ vs_status vs_ref_open(vs_backend **out, vs_error *err) {
     vs_backend *b = vs_calloc(1, sizeof *b);
     if (!b) return vs_fail(err, VS_ERR_NOMEM, "no memory for a backend");
     *b = (vs_backend){
-        .name = "ref", .arithmetic = "f64", .isa = "scalar", .real = VS_REAL_F64, .host_memory = true, .ops = &ops
+        .name = "ref", .arithmetic = "f64", .isa = "scalar", .scalar = VS_SCALAR_F64, .host_memory = true, .ops = &ops
     };
     *out = b;
     return VS_OK;

@@ -78,7 +78,7 @@ static void attention(bench *b) {
     const size_t c = b->width, scratch = 3 * c * qkv.rows; /* behind qkv */
     b->be->ops->attention(b->be, vs_mat_view(b->be, qkv, 0, qkv.rows, 0, c), vs_mat_view(b->be, qkv, 0, qkv.rows, c, c),
                           vs_mat_view(b->be, qkv, 0, qkv.rows, 2 * c, c), IMAGES, c / 64, 0.125,
-                          (char *)b->a + scratch * (size_t)b->be->real, rows_of(b->y, c));
+                          (char *)b->a + scratch * (size_t)b->be->scalar, rows_of(b->y, c));
 }
 static void layernorm(bench *b) {
     b->be->ops->layernorm(b->be, rows_of(b->a, b->width), b->small, b->small, 1e-6, rows_of(b->y, b->width));
@@ -132,15 +132,15 @@ static void product(bench *b, const char *name, void (*run)(bench *), double ope
 }
 
 static void moved(bench *b, const char *name, void (*run)(bench *), double reals) {
-    line(name, measure(b, run), reals * (double)b->be->real, 1e9, "GB/s   ", b->copy);
+    line(name, measure(b, run), reals * (double)b->be->scalar, 1e9, "GB/s   ", b->copy);
 }
 
 static void ceilings(bench *b) {
     const double n = SQUARE, a = measure(b, square), c = measure(b, copy);
     b->product = a > 0 ? 2 * n * n * n / a : 1;
-    b->copy = c > 0 ? 2 * (double)copied * (double)b->be->real / c : 1;
+    b->copy = c > 0 ? 2 * (double)copied * (double)b->be->scalar / c : 1;
     printf("ceilings of %s (%s, %s): product of %d x %d matrices %.1f TFLOP/s, copy of %.2f GB %.0f GB/s\n", b->be->name,
-           b->be->isa, b->be->arithmetic, SQUARE, SQUARE, b->product / 1e12, (double)copied * (double)b->be->real / 1e9,
+           b->be->isa, b->be->arithmetic, SQUARE, SQUARE, b->product / 1e12, (double)copied * (double)b->be->scalar / 1e9,
            b->copy / 1e9);
 }
 
@@ -181,7 +181,7 @@ static bool fill(bench *b, void *p, size_t count) {
     bool good = host && p;
     for (size_t i = 0; good && i < PERIOD; i++) host[i] = (float)vs_rng_normal(&rng);
     for (size_t i = 0; good && i < count; i += PERIOD)
-        good = b->be->ops->upload(b->be, (char *)p + i * (size_t)b->be->real, host, count - i < PERIOD ? count - i : PERIOD,
+        good = b->be->ops->upload(b->be, (char *)p + i * (size_t)b->be->scalar, host, count - i < PERIOD ? count - i : PERIOD,
                                   &err) == VS_OK;
     free(host);
     return good;

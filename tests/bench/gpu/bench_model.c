@@ -124,11 +124,11 @@ static vs_status make_variant(bench *b) {
 static vs_status write_tokens(bench *b, const char *path) {
     const vs_mat normed = vs_session_normed(b->session);
     const size_t count = normed.rows * normed.cols;
-    void *host = vs_calloc(count, (size_t)b->backend->real);
+    void *host = vs_calloc(count, (size_t)b->backend->scalar);
     if (!host) return vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
     vs_status status = b->backend->ops->download(b->backend, host, normed, &b->err);
     if (status == VS_OK) status = b->backend->ops->sync(b->backend, &b->err);
-    if (status == VS_OK) status = vs_write_file(path, host, count * (size_t)b->backend->real, &b->err);
+    if (status == VS_OK) status = vs_write_file(path, host, count * (size_t)b->backend->scalar, &b->err);
     free(host);
     return status;
 }
