@@ -8,7 +8,6 @@
 
 typedef struct option {
     const char *flag, *argument, *help;
-    char letter; /* the short form, or none */
 } option;
 
 static const option options[] = {
@@ -38,14 +37,17 @@ static const option options[] = {
     [VS_OPT_SIZE] = { "--size", "PX", "side of a scene in pixels (default: 224)" },
     [VS_OPT_ONLY] = { "--only", "STAGE", "one stage: study, forward (of the float model) or operations" },
     [VS_OPT_DRY_RUN] = { "--dry-run", NULL, "check everything, say what would be done and how long it would take, and stop" },
-    [VS_OPT_QUIET] = { "--quiet", NULL, "no progress and no closing words: warnings, errors and what was asked for alone", 'q' },
-    [VS_OPT_HELP] = { "--help", NULL, "this text", 'h' },
+    [VS_OPT_QUIET] = { "--quiet", NULL, "no progress and no closing words: warnings, errors and what was asked for alone" },
+    [VS_OPT_HELP] = { "--help", NULL, "this text" },
     [VS_OPT_VERSION] = { "--version", NULL, "which vitscope this is" },
 };
 
 /* What every command takes, behind its own. */
 static const vs_option_id common[] = { VS_OPT_QUIET, VS_OPT_HELP, VS_OPT_VERSION };
 enum { COMMON = sizeof common / sizeof *common, OPTIONS = sizeof options / sizeof *options };
+
+/* The short form, or none. */
+static char letter_of(vs_option_id id) { return id == VS_OPT_QUIET ? 'q' : id == VS_OPT_HELP ? 'h' : '\0'; }
 
 static size_t option_count(const vs_command *c) { return c->option_count + COMMON; }
 
@@ -58,8 +60,8 @@ void vs_command_help(const vs_command *c) {
     for (size_t i = 0; i < option_count(c); i++) {
         const option *o = &options[option_of(c, i)];
         char left[64], letter[] = "-q, ";
-        letter[1] = o->letter;
-        snprintf(left, sizeof left, "%s%s%s%s", o->letter ? letter : "", o->flag, o->argument ? " " : "",
+        letter[1] = letter_of(option_of(c, i));
+        snprintf(left, sizeof left, "%s%s%s%s", letter[1] ? letter : "", o->flag, o->argument ? " " : "",
                  o->argument ? o->argument : "");
         printf("  %-26s %s\n", left, o->help);
     }
@@ -176,9 +178,9 @@ static vs_status unknown_option(const vs_command *c, const char *arg, vs_error *
 /* "--flag" or "-f", of which the first `length` letters count. False: not one of the command's. */
 static bool find_option(const vs_command *c, const char *arg, size_t length, vs_option_id *id) {
     for (size_t i = 0; i < option_count(c); i++) {
-        const option *o = &options[option_of(c, i)];
-        const bool brief = length == 2 && o->letter && arg[1] == o->letter;
-        if (!brief && (strlen(o->flag) != length || strncmp(o->flag, arg, length) != 0)) continue;
+        const char *flag = options[option_of(c, i)].flag, letter = letter_of(option_of(c, i));
+        const bool brief = length == 2 && letter && arg[1] == letter;
+        if (!brief && (strlen(flag) != length || strncmp(flag, arg, length) != 0)) continue;
         *id = option_of(c, i);
         return true;
     }

@@ -30,7 +30,7 @@ one_line
 # before CODE TEXT COMMAND...: one line, and nothing begun or written
 before() {
     expect "$@"
-    one_line
+    [ "$(wc -l <"$dir/stderr")" = 1 ] || { miss "not one line on stderr: $*"; cat "$dir/stderr"; }
     [ ! -e "$dir/o" ] || { miss "something was written: $*"; rm -rf "$dir/o"; }
 }
 
