@@ -1,4 +1,4 @@
-/* EXIF 2.32, section 4.6.2: a TIFF header, then directories of 12-byte fields. */
+/* EXIF 2.32 (its 4.6.2): a TIFF header, then directories of 12-byte fields. */
 #include "exif.h"
 
 #include <stdbool.h>
