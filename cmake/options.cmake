@@ -31,11 +31,22 @@ if(VS_COVERAGE)
   target_link_options(vs_options INTERFACE --coverage)
 endif()
 
-# vs_module(name SOURCES ... DEPENDS ...): a folder is a module is a target. Its headers are visible only to
-# targets that name it in DEPENDS, so an include against the direction of the architecture does not compile.
+# A folder below analyzer/ is seen under its own name ("half/real.h") by the targets that name it: vs_room gives a target's
+# folder an include root of its own in the build tree, with a link to nothing but that folder.
+function(vs_room target visibility)
+  file(RELATIVE_PATH room ${PROJECT_SOURCE_DIR}/analyzer ${CMAKE_CURRENT_SOURCE_DIR})
+  string(REGEX REPLACE "^[.][.]/" "" room ${room})
+  get_filename_component(parent ${PROJECT_BINARY_DIR}/rooms/${target}/${room} DIRECTORY)
+  file(MAKE_DIRECTORY ${parent})
+  file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/rooms/${target}/${room} SYMBOLIC)
+  target_include_directories(${target} ${visibility} ${PROJECT_BINARY_DIR}/rooms/${target} ${PROJECT_SOURCE_DIR}/include)
+endfunction()
+
+# vs_module(name SOURCES ... DEPENDS ... PRIVATE ...): a folder is a module is a target. DEPENDS: what its headers need, PRIVATE: what
+# only its sources include. An include against the direction of the architecture does not compile.
 function(vs_module name)
   cmake_parse_arguments(M "" "" "SOURCES;DEPENDS;PRIVATE" ${ARGN})
   add_library(${name} STATIC ${M_SOURCES})
-  target_include_directories(${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+  vs_room(${name} PUBLIC)
   target_link_libraries(${name} PUBLIC ${M_DEPENDS} PRIVATE vs_options ${M_PRIVATE})
 endfunction()

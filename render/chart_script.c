@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "figure.h"
+#include "render/figure.h"
 
 /* Nominal pixels. LEFT holds the y axis's numbers and name. */
 enum {

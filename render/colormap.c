@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "render.h"
+#include "render/render.h"
 
 /* Twenty colours that differ in hue and lightness; then the golden angle around the hue circle. */
 static const uint8_t fixed[][3] = {

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "render.h"
+#include "render/render.h"
 
 /* Cell i of `cells` covers [i * n / cells, (i + 1) * n / cells), at least one element. */
 void vs_decimate_max(const float *in, size_t tokens, size_t channels, float *out, size_t out_tokens, size_t out_channels) {

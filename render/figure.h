@@ -3,7 +3,7 @@
 #ifndef VS_FIGURE_H
 #define VS_FIGURE_H
 
-#include "gnuplot.h"
+#include "render/gnuplot.h"
 
 /* Figure size in pixels (PNG, before zoom) and user units (SVG). */
 typedef struct vs_figure {

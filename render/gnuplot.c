@@ -1,4 +1,4 @@
-#include "gnuplot.h"
+#include "render/gnuplot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "util/util.h"
 
 /* Length of the UTF-8 character at `text` within n bytes; 0 where there is none. */
 static size_t character(const char *text, size_t n) {

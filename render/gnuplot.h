@@ -2,8 +2,8 @@
 #ifndef VS_GNUPLOT_H
 #define VS_GNUPLOT_H
 
-#include "render.h"
-#include "util.h"
+#include "render/render.h"
+#include "util/util.h"
 
 /* Runs `program` (NULL: gnuplot on PATH) on a script. VS_OK with *missing set when there is no such program;
  * VS_ERR_IO with its complaint when it fails. */

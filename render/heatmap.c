@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "font.h"
-#include "image.h"
-#include "surface_script.h"
-#include "util.h"
+#include "io/image.h"
+#include "render/font.h"
+#include "render/surface_script.h"
+#include "util/util.h"
 
 enum {
     LETTERS = 3, /* pixels per dot */

@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "font.h"
-#include "image.h"
-#include "render.h"
-#include "util.h"
+#include "io/image.h"
+#include "render/font.h"
+#include "render/render.h"
+#include "util/util.h"
 
 enum { GAP = 12, TITLE = 30, SCALE = 2, SWATCH = 14, LEGEND_LINE = 24, MIN_PANEL = 224 };
 static const uint8_t ink[3] = { 30, 30, 30 }, ignored[3] = { 150, 150, 150 };

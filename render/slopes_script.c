@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "figure.h"
+#include "render/figure.h"
 
 enum { WIDTH = 760, AXIS = 250, TOP = 100, HEIGHT = 520, FOOT = 24, LABEL_LINE = 16, LEADER = 52 };
 static const double left_axis = AXIS, right_axis = WIDTH - AXIS;

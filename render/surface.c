@@ -1,9 +1,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "surface_script.h"
-#include "svg.h"
-#include "util.h"
+#include "render/surface_script.h"
+#include "render/svg.h"
+#include "util/util.h"
 
 typedef struct drawing {
     const vs_surface *surface;

@@ -1,11 +1,11 @@
-#include "surface_script.h"
+#include "render/surface_script.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 /* Nominal pixels; ROOM holds heading, titles and the step's line, FOOT the axes' numbers and names. */
 enum { PANEL_WIDTH = 430, COLORBOX_WIDTH = 90, ROOM = 165, BOX = 232, FOOT = 112 };

@@ -2,7 +2,7 @@
 #ifndef VS_SURFACE_SCRIPT_H
 #define VS_SURFACE_SCRIPT_H
 
-#include "figure.h"
+#include "render/figure.h"
 
 /* One height scale for all panels of a surface. */
 typedef struct vs_scale {

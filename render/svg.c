@@ -1,9 +1,9 @@
-#include "svg.h"
+#include "render/svg.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 static const size_t max_file = (size_t)64 << 20;
 

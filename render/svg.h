@@ -2,7 +2,7 @@
 #ifndef VS_SVG_H
 #define VS_SVG_H
 
-#include "render.h"
+#include "render/render.h"
 
 /* Reads the SVG `vector` and the PNG `raster`, and writes `path`: the SVG with the picture, width x height user units,
  * below everything that is drawn. */

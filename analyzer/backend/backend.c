@@ -1,8 +1,8 @@
 #include <string.h>
 
-#include "cpu_backend.h"
-#include "cuda_backend.h"
-#include "ref_backend.h"
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
+#include "backend/ref/ref_backend.h"
 
 static const char *const arithmetics[VS_ARITHMETIC_COUNT] = { "the backend's own", "f32", "tf32" };
 

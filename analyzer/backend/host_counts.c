@@ -1,9 +1,9 @@
-#include "host_counts.h"
+#include "backend/host_counts.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 
 typedef _Atomic(uint64_t) counter;
 

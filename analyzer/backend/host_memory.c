@@ -1,9 +1,9 @@
-#include "host_memory.h"
+#include "backend/host_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 enum { ALIGNMENT = 64 };
 

@@ -1,7 +1,7 @@
 /* What every backend shares: views and histogram bins. */
 #include <math.h>
 
-#include "histogram.h"
+#include "backend/histogram.h"
 
 vs_mat vs_mat_of(const void *p, size_t rows, size_t cols) {
     union {

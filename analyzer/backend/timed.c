@@ -1,8 +1,8 @@
-#include "timed.h"
+#include "backend/timed.h"
 
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 
 #define OPERATIONS(X)                                                                                                            \
     X(upload)                                                                                                                    \

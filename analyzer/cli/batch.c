@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
-#include "table.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "results/table.h"
+#include "util/util.h"
 
 typedef struct batch {
     const vs_command_line *line;

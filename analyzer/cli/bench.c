@@ -1,12 +1,12 @@
 /* vitscope bench: how fast this machine runs a model, and where the time goes. */
-#include "bench.h"
+#include "cli/bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "util/util.h"
 
 /* In this order: the later ones use the states that the study prepared. */
 static const struct {

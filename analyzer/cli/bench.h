@@ -2,8 +2,8 @@
 #ifndef VS_BENCH_H
 #define VS_BENCH_H
 
-#include "study.h"
-#include "timed.h"
+#include "backend/timed.h"
+#include "study/study.h"
 
 /* One way to run the model over all images. */
 typedef struct vs_bench_pass {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
-#include "util.h"
+#include "cli/bench.h"
+#include "util/util.h"
 
 /* ------------------------------------------------------------------ a pass */
 

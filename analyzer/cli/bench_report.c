@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench.h"
-#include "cli.h"
-#include "json_text.h"
-#include "util.h"
+#include "cli/bench.h"
+#include "cli/cli.h"
+#include "util/util.h"
+#include "json/json_text.h"
 
 /* The bound is the one of docs/performance.md. */
 double vs_bench_memory_bound(const vs_bench *b) {

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
-#include "npy.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "io/npy.h"
+#include "util/util.h"
 
 /* One file that grows by the images of a job at a time. */
 typedef struct sink {

@@ -6,11 +6,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "layer_name.h"
-#include "progress_line.h"
-#include "run_folder.h"
-#include "run_record.h"
-#include "study.h"
+#include "cli/progress_line.h"
+#include "folder/run_folder.h"
+#include "folder/run_record.h"
+#include "study/layer_name.h"
+#include "study/study.h"
 
 /* ---- options: one table a command drives parsing and --help ---- */
 typedef enum vs_option_id {
@@ -138,11 +138,6 @@ void vs_cli_begin_output(void);
 /* Flushes stdout. A failure of it, or of any write before, is told once (on stderr) and gives exit code 1 where `code` is 0. */
 int vs_cli_end_output(int code);
 
-/* Document of a finished study for run.json, but for the list of outputs; results.json lies in `dir`. */
-VS_NODISCARD vs_status vs_cli_describe_run(json_t **out, const vs_study *study, vs_run_part command, const vs_fingerprint *inputs,
-                                           const char *dir, vs_error *err);
-/* quant.json and the SmoothQuant factors under smooth/: what an exporter needs (docs/results.md). */
-VS_NODISCARD vs_status vs_cli_write_quant(const vs_study *study, const char *dir, vs_error *err);
 /* Draws charts, surfaces, heatmaps and maps into `dir`, those of the half-precision diagnosis into `half_dir` (with `half_only`
  * nothing else); *pictures counts files, *gnuplot_missing says that scripts were left instead. */
 typedef struct vs_cli_drawing {

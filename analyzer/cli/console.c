@@ -11,8 +11,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "util/util.h"
 
 int vs_cli_fail(vs_status status, const vs_error *err) {
     fprintf(stderr, "vitscope: %s\n", err->message[0] ? err->message : vs_status_name(status));

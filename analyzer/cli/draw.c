@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "charts.h"
-#include "cli.h"
-#include "file_names.h"
-#include "npy.h"
-#include "render.h"
-#include "util.h"
+#include "charts/charts.h"
+#include "cli/cli.h"
+#include "folder/file_names.h"
+#include "io/npy.h"
+#include "render/render.h"
+#include "util/util.h"
 
 static const char *tensor_name(vs_side t) { return t == VS_SIDE_OUT ? "out" : "in"; }
 
@@ -155,7 +155,7 @@ static vs_status draw_maps(const vs_study *s, const vs_evaluation *e, const char
     vs_names files = { 0 };
     vs_status status = images ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for a map");
     for (size_t i = 0; images && i < e->capture_count; i++) images[i] = e->captures[i].name;
-    if (status == VS_OK) status = vs_cli_file_names(images, e->capture_count, &files, err);
+    if (status == VS_OK) status = vs_file_names(images, e->capture_count, &files, err);
     for (size_t i = 0; i < e->capture_count && status == VS_OK; i++) {
         char *path = vs_format("%s/%s%s.png", dir, files.items[i], suffix);
         status =

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
-#include "json_text.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "util/util.h"
+#include "json/json_text.h"
 
 static const char *head_name(const vs_arch *a) {
     if (a->head == VS_HEAD_CLASSIFIER) return a->head_mean ? "classifier (class tokens and mean of patches)" : "classifier";

@@ -1,8 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "util/util.h"
 
 static const vs_option_id run_options[] = { VS_OPT_OUT,     VS_OPT_BACKEND, VS_OPT_ARITHMETIC, VS_OPT_SET,
                                             VS_OPT_PTQ,     VS_OPT_ALPHA,   VS_OPT_SDPA_SYM,   VS_OPT_RESUME,

@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "util/util.h"
 
 enum { LINE = 512, WORDS = 1024 };
 static const double redraw = 0.1; /* seconds between two words of a stage, at least */

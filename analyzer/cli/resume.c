@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "cli.h"
+#include "cli/cli.h"
 
 vs_run_part vs_cli_part(const vs_command_line *line) { return line->half_only ? VS_PART_FP16 : VS_PART_RUN; }
 

@@ -4,9 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "run_merge.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "folder/run_merge.h"
+#include "study/quant_json.h"
+#include "study/run_json.h"
+#include "util/util.h"
 
 /* A run on its way from the study to its folder. */
 typedef struct work {
@@ -39,7 +41,7 @@ static vs_status write_reports(const work *w, vs_error *err) {
     if (status != VS_OK || is_part(w)) return status;
     status = vs_report_csv(&s->results, dir, err);
     if (status == VS_OK) status = vs_report_rankings(&s->results, dir, err);
-    return status == VS_OK ? vs_cli_write_quant(s, dir, err) : status;
+    return status == VS_OK ? vs_study_write_quant(s, dir, err) : status;
 }
 
 static vs_status write_summary(work *w, vs_error *err) {
@@ -81,7 +83,8 @@ static vs_status check_inputs(const work *w, vs_error *err) {
 static vs_status publish(work *w, vs_error *err) {
     json_t *record = NULL;
     vs_names kept = { 0 };
-    vs_status status = vs_cli_describe_run(&record, &w->study, w->merge.command, &w->inputs, w->folder.stages[VS_PART_RUN], err);
+    vs_status status = vs_study_describe(&record, &w->study, w->merge.command, &w->inputs, w->folder.stages[VS_PART_RUN],
+                                         vs_cli_peak_bytes(), err);
     if (status == VS_OK) status = vs_run_merge_record(&w->merge, record, err);
     if (status == VS_OK) status = vs_run_merge_kept(&w->merge, &w->folder, &kept, err);
     if (status == VS_OK)

@@ -1,12 +1,12 @@
 /* vitscope scenes. */
-#include "scenes.h"
+#include "images/scenes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli.h"
-#include "image.h"
-#include "util.h"
+#include "cli/cli.h"
+#include "io/image.h"
+#include "util/util.h"
 
 static vs_status write_scene(const char *dir, unsigned long long seed, size_t index, size_t size, vs_error *err) {
     vs_image rgb = { 0 }, labels = { 0 };

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema.h"
-#include "util.h"
+#include "config/schema.h"
+#include "util/util.h"
 
 /* Far above any use: names are compared each with each, and every run holds its own copy of the defaults. */
 enum { MAX_RUNS = 256, MAX_VALUES = 200000 };

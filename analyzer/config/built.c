@@ -1,6 +1,6 @@
 /* What the parser knows but the program cannot do yet. */
-#include "config.h"
-#include "node.h"
+#include "config/config.h"
+#include "config/node.h"
 
 static vs_status unbuilt(const vs_config *c, vs_mark at, vs_error *err, const char *what, const char *value) {
     char place[1024];

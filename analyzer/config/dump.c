@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_text.h"
-#include "schema.h"
-#include "util.h"
+#include "config/schema.h"
+#include "util/util.h"
+#include "json/json_text.h"
 
 static json_t *dump_map(const vs_field *fields, const char *base);
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema.h"
-#include "util.h"
+#include "config/schema.h"
+#include "util/util.h"
 
 static const size_t max_file = (size_t)1 << 20;
 

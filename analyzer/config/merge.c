@@ -1,8 +1,8 @@
 /* Trees laid upon trees: how a run of a batch file takes what its defaults have. */
 #include <stdlib.h>
 
-#include "node.h"
-#include "util.h"
+#include "config/node.h"
+#include "util/util.h"
 
 size_t vs_node_size(const vs_node *n) {
     size_t size = 1;

@@ -1,11 +1,11 @@
-#include "node.h"
+#include "config/node.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-#include "util.h"
+#include "util/util.h"
 
 /* Keys are compared each with each; no map of ours has a tenth as many. */
 enum { MAX_DEPTH = 32, MAX_NODES = 100000, MAX_KEYS = 256 };

@@ -2,7 +2,7 @@
 #ifndef VS_NODE_H
 #define VS_NODE_H
 
-#include "config.h"
+#include "config/config.h"
 
 typedef enum vs_node_kind { VS_NODE_SCALAR, VS_NODE_LIST, VS_NODE_MAP } vs_node_kind;
 

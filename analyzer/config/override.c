@@ -1,8 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node.h"
-#include "util.h"
+#include "config/node.h"
+#include "util/util.h"
 
 static void set_marks(vs_node *n, vs_mark at) {
     n->mark = at;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema.h"
-#include "util.h"
+#include "config/schema.h"
+#include "util/util.h"
 
 vs_status vs_read_fail(const vs_reader *r, vs_mark at, const char *format, ...) {
     char text[800];

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "schema.h"
+#include "config/schema.h"
 
 static void write_type(FILE *out, const vs_field *f) {
     switch (f->type) {

@@ -1,5 +1,5 @@
 /* Prints docs/config.md. */
-#include "config.h"
+#include "config/config.h"
 
 int main(void) {
     vs_error err = { 0 };

@@ -2,8 +2,8 @@
 #ifndef VS_SCHEMA_H
 #define VS_SCHEMA_H
 
-#include "config.h"
-#include "node.h"
+#include "config/config.h"
+#include "config/node.h"
 
 typedef enum vs_field_type {
     VS_FIELD_TEXT,

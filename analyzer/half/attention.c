@@ -1,7 +1,7 @@
 /* Attention as rows (docs/vit-models.md 2.4, 2.5, docs/fp16-reference.md 2). */
 #include <math.h>
 
-#include "machine.h"
+#include "half/machine.h"
 
 static void view_operands(vs_half_run *r) {
     const size_t c = r->arch->width;

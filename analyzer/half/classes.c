@@ -1,4 +1,4 @@
-#include "classes.h"
+#include "half/classes.h"
 
 #include <math.h>
 #include <stdio.h>

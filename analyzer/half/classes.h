@@ -3,7 +3,7 @@
 #ifndef VS_HALF_CLASSES_H
 #define VS_HALF_CLASSES_H
 
-#include "half.h"
+#include "half/half.h"
 
 typedef enum vs_half_class {
     VS_CLASS_NORM,

@@ -1,6 +1,6 @@
 /* EoMT as rows (docs/vit-models.md 5.6, docs/fp16-reference.md 2): queries join the stream, and of its final-normed rows a query
  * gives a class and a vector, whose product with an upscaled patch is that pixel's mask logit. */
-#include "machine.h"
+#include "half/machine.h"
 
 /* An engine puts them in front of the tokens and stores the whole. */
 void vs_half_join(vs_half_run *r) {

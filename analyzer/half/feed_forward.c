@@ -1,5 +1,5 @@
 /* What stands between a block's feed-forward layers, as rows (docs/vit-models.md 2.4, docs/fp16-reference.md 2). */
-#include "machine.h"
+#include "half/machine.h"
 
 static void gelu_apart(vs_half_run *r, vs_half_row first, vs_half_place x, vs_half_place y) {
     vs_half_element(r, first + VS_GELU_DIV, VS_ELEMENT_DIV, x, vs_half_of_constant(r, VS_CONSTANT_SQRT2), y);

@@ -1,5 +1,5 @@
 /* The forward pass as rows: formulas of docs/vit-models.md 2.2 to 2.6, operations of docs/fp16-reference.md 2. */
-#include "machine.h"
+#include "half/machine.h"
 
 /* ---- embedding ---- */
 
@@ -59,15 +59,13 @@ static void embed(vs_half_run *r) {
 
 /* ---- blocks ---- */
 
-static void add_branch(vs_half_run *r, vs_half_row ls, vs_half_row add, vs_half_place branch, const void *half,
-                       const void *f32) {
+static void add_branch(vs_half_run *r, vs_half_row ls, vs_half_row add, vs_half_place branch, const void *half, const void *f32) {
     if (f32) vs_half_element(r, ls, VS_ELEMENT_MUL, branch, vs_half_of_vector(r, half, f32), VS_PLACE_SCALED);
     vs_half_element(r, add, VS_ELEMENT_ADD, VS_PLACE_STREAM, vs_half_of_place(f32 ? VS_PLACE_SCALED : branch), VS_PLACE_STREAM);
 }
 
 static void block(vs_half_run *r) {
-    const vs_block_weights *half = &r->model->weights->half.w.blocks[r->block],
-                           *f32 = &r->model->weights->f32.w.blocks[r->block];
+    const vs_block_weights *half = &r->model->weights->half.w.blocks[r->block], *f32 = &r->model->weights->f32.w.blocks[r->block];
     vs_half_join(r);
     vs_half_norm_stream(r, VS_ROW_NORM1, half->norm1_g, half->norm1_b, f32->norm1_g, f32->norm1_b);
     vs_half_attention(r);

@@ -5,7 +5,7 @@
 #ifndef VS_HALF_H
 #define VS_HALF_H
 
-#include "config.h"
+#include "config/config.h"
 #include "vitscope/vit.h"
 
 /* Rows of one norm, in execution order; fused: OUT alone. */

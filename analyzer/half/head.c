@@ -1,5 +1,5 @@
 /* The final norm and heads on normed tokens, as rows (docs/vit-models.md 2.6, 5; docs/fp16-reference.md 2). */
-#include "machine.h"
+#include "half/machine.h"
 
 /* ---- the final norm ---- */
 

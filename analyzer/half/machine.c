@@ -1,6 +1,6 @@
-#include "machine.h"
+#include "half/machine.h"
 
-#include "util.h"
+#include "util/util.h"
 
 /* Reals of EoMT's head for B images of N patches, M pixels each. */
 static size_t eomt_capacity(const vs_arch *a, vs_half_place place, size_t images, size_t pixels) {

@@ -3,7 +3,7 @@
 #ifndef VS_HALF_MACHINE_H
 #define VS_HALF_MACHINE_H
 
-#include "half.h"
+#include "half/half.h"
 
 /* What rows read and give. A place is memory for the most that stands there; operations give it the shape of their result. T
  * grows where EoMT's queries join; P: class token and registers; M: pixels of the upscaled grid. */

@@ -1,5 +1,5 @@
 /* Norms as rows (docs/vit-models.md 2.4, docs/fp16-reference.md 2). */
-#include "machine.h"
+#include "half/machine.h"
 
 /* h(x - mu), h(c^2), var, h(var + eps), h(sqrt), h(c / s), h(* g), h(+ b) */
 static void run_apart(vs_half_run *r, const vs_half_norm *n) {

@@ -1,9 +1,9 @@
 /* The forward pass on half kernels: the operations of forward.c, one call each. */
-#include "real.h"
+#include "half/real.h"
 
 #include <math.h>
 
-#include "machine.h"
+#include "half/machine.h"
 
 typedef struct real_run {
     vs_session *session;
@@ -13,7 +13,7 @@ typedef struct real_run {
     const vs_half_real *weights;
     const vs_policy_config *policy;
     size_t images, tokens, patches;
-    vs_mat f32;                                             /* room for a result in float32 */
+    vs_mat f32;                                              /* room for a result in float32 */
     vs_half_mat pixels, embedded;                            /* [B*N, 3pp], [B*N, C] */
     vs_half_mat stream, normed, work, branch, scaled, added; /* [B*T, C]; added: positions, [T, C] */
     vs_half_mat mean, statistic;                             /* [B*T, 1] */

@@ -3,7 +3,7 @@
 #ifndef VS_HALF_REAL_H
 #define VS_HALF_REAL_H
 
-#include "half.h"
+#include "half/half.h"
 #include "vitscope/half_ops.h"
 
 typedef struct vs_real_linear {

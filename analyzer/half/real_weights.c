@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
-#include "real.h"
-#include "util.h"
+#include "half/real.h"
+#include "util/util.h"
 
 /* Two passes over the same weights: without memory it only counts, then it stores. */
 typedef struct maker {

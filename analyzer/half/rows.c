@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-#include "half.h"
+#include "half/half.h"
 
 static const size_t FIRST = VS_ROW_BLOCK_FIRST, LAST = VS_ROW_BLOCK_LAST, IN_BLOCK = VS_ROW_BLOCK_LAST - VS_ROW_BLOCK_FIRST + 1;
 

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "half.h"
-#include "half_round.h"
-#include "util.h"
+#include "backend/half_round.h"
+#include "half/half.h"
+#include "util/util.h"
 
 typedef struct lister {
     vs_half_format format;

@@ -1,8 +1,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "half.h"
-#include "util.h"
+#include "half/half.h"
+#include "util/util.h"
 
 double vs_half_largest(vs_half_format format) { return format == VS_HALF_FP16 ? 65504 : 0x1.fep127; }
 

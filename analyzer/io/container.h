@@ -2,8 +2,8 @@
 #ifndef VS_CONTAINER_H
 #define VS_CONTAINER_H
 
-#include "source.h"
-#include "tensorfile.h"
+#include "io/source.h"
+#include "io/tensorfile.h"
 
 struct json_t;
 struct vs_tensorfile {

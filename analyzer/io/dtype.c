@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "container.h"
+#include "io/container.h"
 
 static const vs_dtype_info dtypes[] = {
     { "F32", VS_DTYPE_F32, 32 },

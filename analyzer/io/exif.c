@@ -1,5 +1,5 @@
 /* EXIF 2.32 (its 4.6.2): a TIFF header, then directories of 12-byte fields. */
-#include "exif.h"
+#include "io/exif.h"
 
 #include <stdbool.h>
 #include <string.h>

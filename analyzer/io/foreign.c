@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "container.h"
-#include "util.h"
+#include "io/container.h"
+#include "util/util.h"
 
 #define EXPORTED "which is not read: give the checkpoint it was exported from"
 #define IMAGE "not a checkpoint: images belong under data"

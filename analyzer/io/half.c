@@ -1,7 +1,7 @@
 #include <string.h>
 
-#include "source.h"
-#include "tensorfile.h"
+#include "io/source.h"
+#include "io/tensorfile.h"
 
 static float from_bits(uint32_t bits) {
     float x;

@@ -1,11 +1,11 @@
-#include "image.h"
+#include "io/image.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "image_codec.h"
-#include "util.h"
+#include "io/image_codec.h"
+#include "util/util.h"
 
 static const size_t max_file = (size_t)1 << 28;
 

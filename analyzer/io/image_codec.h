@@ -2,8 +2,8 @@
 #ifndef VS_IMAGE_CODEC_H
 #define VS_IMAGE_CODEC_H
 
-#include "image.h"
-#include "source.h"
+#include "io/image.h"
+#include "io/source.h"
 
 typedef enum vs_image_format { VS_IMAGE_PNG, VS_IMAGE_JPEG, VS_IMAGE_WEBP } vs_image_format;
 

@@ -1,8 +1,8 @@
 /* What an image's file says before its pixels: format, size, orientation. */
 #include <string.h>
 
-#include "exif.h"
-#include "image_codec.h"
+#include "io/exif.h"
+#include "io/image_codec.h"
 
 enum { MAX_CHUNKS = 1 << 16, MAX_EXIF = 1 << 16 }; /* what lies beyond is not looked at */
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "image_codec.h"
-#include "util.h"
+#include "io/image_codec.h"
+#include "util/util.h"
 
 typedef struct jpeg_state {
     struct jpeg_decompress_struct jpeg;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "image_codec.h"
-#include "util.h"
+#include "io/image_codec.h"
+#include "util/util.h"
 
 typedef struct png_state {
     const uint8_t *bytes;

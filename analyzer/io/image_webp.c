@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <webp/decode.h>
 
-#include "image_codec.h"
-#include "util.h"
+#include "io/image_codec.h"
+#include "util/util.h"
 
 static const char *reason(VP8StatusCode code) {
     switch (code) {

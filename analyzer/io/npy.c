@@ -1,10 +1,10 @@
-#include "npy.h"
+#include "io/npy.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 enum { ALIGN = 64, MAX_HEADER = 512 };
 

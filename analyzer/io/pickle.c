@@ -1,11 +1,11 @@
 /* The opcodes are those of Python's Lib/pickletools.py. */
-#include "pickle.h"
+#include "io/pickle.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 enum { NONE, FALSE, TRUE, EMPTY_TUPLE, SINGLETONS };
 static const uint32_t mark = UINT32_MAX; /* on the stack: no object */

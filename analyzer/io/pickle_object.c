@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pickle.h"
+#include "io/pickle.h"
 
 void vs_pickle_release(vs_pickle *p) {
     for (size_t i = 0; i < p->count; i++) free(p->objects[i].items);

@@ -2,8 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "image.h"
-#include "util.h"
+#include "io/image.h"
+#include "util/util.h"
 
 /* For each output cell: first input cell, number of taps, weights. */
 typedef struct taps {

@@ -2,8 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "image.h"
-#include "util.h"
+#include "io/image.h"
+#include "util/util.h"
 
 enum { ONE = 1 << 11 };
 

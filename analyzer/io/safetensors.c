@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "container.h"
-#include "util.h"
+#include "io/container.h"
+#include "util/util.h"
 
 static const size_t max_header = 100000000; /* the format's own limit */
 

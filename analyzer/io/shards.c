@@ -1,11 +1,11 @@
-#include "shards.h"
+#include "io/shards.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "container.h"
-#include "util.h"
+#include "io/container.h"
+#include "util/util.h"
 
 static json_t *weight_map(const vs_shard_index *index) { return json_object_get(index->root, "weight_map"); }
 

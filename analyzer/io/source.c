@@ -1,4 +1,4 @@
-#include "source.h"
+#include "io/source.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "util/util.h"
 
 vs_status vs_source_open(vs_source *s, const char *path, vs_error *err) {
     *s = (vs_source){ .label = path, .descriptor = -1 };

@@ -1,5 +1,5 @@
 /* Which container a file is, and what all containers share. */
-#include "tensorfile.h"
+#include "io/tensorfile.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "container.h"
-#include "util.h"
+#include "io/container.h"
+#include "util/util.h"
 
 static const size_t max_config = (size_t)16 << 20;
 

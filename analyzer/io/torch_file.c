@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "torch_tree.h"
-#include "util.h"
-#include "zip.h"
+#include "io/torch_tree.h"
+#include "io/zip.h"
+#include "util/util.h"
 
 /* ---- zip ---- */
 

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "torch_tree.h"
-#include "util.h"
+#include "io/torch_tree.h"
+#include "util/util.h"
 
 static const struct {
     const char *storage, *dtype, *name; /* torch.<storage>, torch.<dtype>, ours */

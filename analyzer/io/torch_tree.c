@@ -1,10 +1,10 @@
 /* The tree of dicts and lists, walked without recursion, flattened to names. */
-#include "torch_tree.h"
+#include "io/torch_tree.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 typedef struct level {
     uint32_t object;

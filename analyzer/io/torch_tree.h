@@ -2,8 +2,8 @@
 #ifndef VS_TORCH_TREE_H
 #define VS_TORCH_TREE_H
 
-#include "container.h"
-#include "pickle.h"
+#include "io/container.h"
+#include "io/pickle.h"
 
 /* Limits of the tree, against dicts that hold each other a thousand times over. */
 enum {

@@ -1,10 +1,10 @@
 /* APPNOTE.TXT 6.3: 4.3.7 local header, 4.3.12 central header, 4.3.14-16 ends of the directory, 4.5.3 ZIP64 sizes. */
-#include "zip.h"
+#include "io/zip.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 enum {
     MAX_ENTRIES = 1 << 20,

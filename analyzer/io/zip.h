@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "source.h"
+#include "io/source.h"
 
 typedef struct vs_zip_entry {
     char *name;

@@ -1,8 +1,8 @@
-#include "json_text.h"
+#include "json/json_text.h"
 
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 
 char *vs_json_text(const json_t *value, size_t flags) {
     const size_t size = value ? json_dumpb(value, NULL, 0, flags) : 0;

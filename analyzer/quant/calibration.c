@@ -1,8 +1,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "quant.h"
-#include "util.h"
+#include "quant/quant.h"
+#include "util/util.h"
 
 size_t vs_site_index(vs_kind kind, int block) {
     if (kind == VS_KIND_PATCH_EMBED) return 0;

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "quant.h"
+#include "quant/quant.h"
 
 const char *vs_scheme_name(vs_scheme scheme) {
     static const char *const names[] = { "asymmetric", "symmetric", "symmetric_wide", "per_token", "unit" };

@@ -1,7 +1,7 @@
 /* Ranges from histograms. Every sum runs from the first bin to the last. */
 #include <math.h>
 
-#include "quant.h"
+#include "quant/quant.h"
 
 enum { HALF = VS_OBSERVER_BINS / 2, MSE_FIRST = 30, MSE_LAST = 100 };
 

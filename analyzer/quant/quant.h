@@ -3,7 +3,7 @@
 #ifndef VS_QUANT_H
 #define VS_QUANT_H
 
-#include "config.h"
+#include "config/config.h"
 #include "vitscope/vit.h"
 
 /* ------------------------------------------------------------------ grids */

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "quant.h"
+#include "quant/quant.h"
 
 static const int32_t farthest_code = 1 << 23; /* beyond it float32 holds no half codes: nothing is rounded any more */
 

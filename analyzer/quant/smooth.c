@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "quant.h"
+#include "quant/quant.h"
 
 static const double floor_value = 1e-5; /* of activations, weights and the factor itself */
 

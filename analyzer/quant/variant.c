@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant.h"
-#include "util.h"
+#include "quant/quant.h"
+#include "util/util.h"
 
 static const vs_kind linear_kinds[] = { VS_KIND_QKV, VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2 };
 static const vs_kind outer_kinds[] = { VS_KIND_PATCH_EMBED, VS_KIND_HEAD, VS_KIND_MASK1, VS_KIND_MASK2,
@@ -66,8 +66,8 @@ static vs_status build_grids(builder *b, vs_site *site, vs_scheme scheme, int64_
         if (r) {
             const size_t d = r->channels / parts;
             const vs_channel_range part = { r->lo + p * d, r->hi + p * d, d };
-            smoothed_range(&part, site->smooth_host ? site->smooth_host + p * d : NULL, b->v->backend->scalar, &site->ranges[p].lo,
-                           &site->ranges[p].hi);
+            smoothed_range(&part, site->smooth_host ? site->smooth_host + p * d : NULL, b->v->backend->scalar,
+                           &site->ranges[p].lo, &site->ranges[p].hi);
         }
         site->grids[p] = vs_grid_make(scheme, site->ranges[p], site->bits);
     }

@@ -1,10 +1,10 @@
-#include "answer.h"
+#include "results/answer.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 enum {
     FEW = 6,   /* layers that a reader can look after one by one */

@@ -8,7 +8,7 @@
 #ifndef VS_ANSWER_H
 #define VS_ANSWER_H
 
-#include "results.h"
+#include "results/results.h"
 
 typedef enum vs_answer_place { VS_ANSWER_OUTPUT, VS_ANSWER_SPARED, VS_ANSWER_LOCAL } vs_answer_place;
 /* What is quantized of a layer; of a layer that is named, what makes its noise (UNKNOWN: not measured apart, or an operand). */

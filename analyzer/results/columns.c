@@ -1,4 +1,4 @@
-#include "columns.h"
+#include "results/columns.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #ifndef VS_COLUMNS_H
 #define VS_COLUMNS_H
 
-#include "util.h"
+#include "util/util.h"
 
 enum { VS_MAX_COLUMNS = 20, VS_CELL = 64 };
 

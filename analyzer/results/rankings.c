@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "results.h"
-#include "util.h"
+#include "results/results.h"
+#include "util/util.h"
 
 const char *const vs_local_names[VS_LOCAL_COUNT] = {
     "weight", "activation", "both", "weight_tensor", "input_tensor", "unclipped"

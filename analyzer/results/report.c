@@ -1,10 +1,10 @@
-#include "report.h"
+#include "results/report.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 
 int vs_report_digits(const vs_results *r) { return r->ref_precision ? 17 : 9; }
 

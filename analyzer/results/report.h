@@ -2,9 +2,9 @@
 #ifndef VS_REPORT_H
 #define VS_REPORT_H
 
-#include "answer.h"
-#include "results.h"
-#include "util.h"
+#include "results/answer.h"
+#include "results/results.h"
+#include "util/util.h"
 
 /* The number of digits that numbers have in files. */
 int vs_report_digits(const vs_results *results);

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "answer.h"
-#include "report.h"
-#include "report_words.h"
+#include "results/answer.h"
+#include "results/report.h"
+#include "results/report_words.h"
 
 enum { ITEM = 160, LISTED = 6 };
 static const double same_task = 0.5; /* points of mIoU that count as kept */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report.h"
+#include "results/report.h"
 
 /* A field, quoted only where it must be; a list is one field. */
 static void add_field(vs_text *t, const char *const *parts, size_t count, const char *separator) {

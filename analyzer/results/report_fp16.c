@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "classes.h"
-#include "columns.h"
-#include "report.h"
-#include "report_words.h"
+#include "half/classes.h"
+#include "results/columns.h"
+#include "results/report.h"
+#include "results/report_words.h"
 
 enum { NAMED = 12, NUMBER = VS_NUMBER };
 static const double same_task = 0.5; /* points of mIoU or agreement that count as kept */

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_text.h"
-#include "report.h"
-#include "util.h"
+#include "results/report.h"
+#include "util/util.h"
+#include "json/json_text.h"
 
 /* The document being built. `failed`: memory ran out somewhere and the tree is not whole. */
 typedef struct document {

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "answer.h"
-#include "report.h"
-#include "report_words.h"
+#include "results/answer.h"
+#include "results/report.h"
+#include "results/report_words.h"
 
 enum { SHOWN = 3 };
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "report.h"
+#include "results/report.h"
 
 static vs_status write_ranking(const vs_results *r, const vs_ranking *k, const char *recipe, const char *suffix, const char *dir,
                                vs_error *err) {

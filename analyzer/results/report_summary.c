@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answer.h"
-#include "columns.h"
-#include "report.h"
-#include "report_words.h"
+#include "results/answer.h"
+#include "results/columns.h"
+#include "results/report.h"
+#include "results/report_words.h"
 
 enum { TABLE_ROWS = 20, TOP = 10, NUMBER = VS_NUMBER };
 static const double loud_gap = 12; /* dB: the blind spot's threshold */

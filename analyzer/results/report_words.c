@@ -1,6 +1,6 @@
-#include "report_words.h"
+#include "results/report_words.h"
 
-#include "columns.h"
+#include "results/columns.h"
 
 #include <math.h>
 #include <stdio.h>

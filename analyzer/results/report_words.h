@@ -2,8 +2,8 @@
 #ifndef VS_REPORT_WORDS_H
 #define VS_REPORT_WORDS_H
 
-#include "results.h"
-#include "util.h"
+#include "results/results.h"
+#include "util/util.h"
 
 enum { VS_NUMBER = 48 }; /* room for a number */
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "half.h"
+#include "half/half.h"
 #include "vitscope/status.h"
 #include "vitscope/vit.h"
 

@@ -1,4 +1,4 @@
-#include "table.h"
+#include "results/table.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_text.h"
-#include "report.h"
-#include "util.h"
+#include "results/report.h"
+#include "util/util.h"
+#include "json/json_text.h"
 
 static const size_t largest_results = (size_t)1 << 28; /* bytes of a results.json that is read back */
 

@@ -1,11 +1,11 @@
-#include "analysis.h"
+#include "sens/analysis.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis_run.h"
-#include "util.h"
+#include "sens/analysis_run.h"
+#include "util/util.h"
 
 static size_t columns_of(const vs_analysis *a, vs_kind kind, vs_side tensor) {
     const vs_linear *l = vs_model_linear(a->model, kind, 0);

@@ -3,9 +3,9 @@
 #ifndef VS_ANALYSIS_H
 #define VS_ANALYSIS_H
 
-#include "pool.h"
-#include "record.h"
-#include "state.h"
+#include "run/pool.h"
+#include "run/record.h"
+#include "run/state.h"
 
 typedef enum vs_side { VS_SIDE_OUT, VS_SIDE_IN, VS_SIDE_COUNT } vs_side;
 

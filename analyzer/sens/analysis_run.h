@@ -3,9 +3,9 @@
 #ifndef VS_ANALYSIS_RUN_H
 #define VS_ANALYSIS_RUN_H
 
-#include "analysis.h"
-#include "norms.h"
-#include "sums.h"
+#include "run/sums.h"
+#include "sens/analysis.h"
+#include "sens/norms.h"
 
 enum { VS_ANALYSIS_FLOAT = 0, VS_ANALYSIS_STATE = 1, VS_ANALYSIS_WORKSPACES = 2 };
 

@@ -2,8 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "analysis_run.h"
-#include "util.h"
+#include "sens/analysis_run.h"
+#include "util/util.h"
 
 /* Heads stand one under the other in probabilities; other tensors are one part. */
 static size_t parts_of(const vs_analysis *a, size_t row) {

@@ -1,7 +1,7 @@
 /* Each layer quantized alone, with the float model's input, compared at its own output (docs/study.md 4). */
 #include <string.h>
 
-#include "analysis_run.h"
+#include "sens/analysis_run.h"
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t patch_reals(const vs_arch *a) { return 3 * a->patch * a->patch; }

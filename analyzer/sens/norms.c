@@ -1,13 +1,13 @@
 /* Norms of the float model's tokens: after the last block, patch tokens that carry far more than the others, and how much class
  * and register tokens carry; after each block, the same kinds apart (docs/results.md, token_norms). */
-#include "norms.h"
+#include "sens/norms.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "host_scalar.h"
-#include "util.h"
+#include "backend/host_scalar.h"
+#include "util/util.h"
 
 static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for the norms of tokens"); }
 

@@ -2,7 +2,7 @@
 #ifndef VS_NORMS_H
 #define VS_NORMS_H
 
-#include "results.h"
+#include "results/results.h"
 #include "vitscope/vit.h"
 
 /* Of one image, kept until it is pooled. The caller frees `norms`. */

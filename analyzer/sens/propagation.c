@@ -2,9 +2,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "sums.h"
-#include "sweep.h"
-#include "util.h"
+#include "run/sums.h"
+#include "sens/sweep.h"
+#include "util/util.h"
 
 typedef struct travel {
     vs_results *results;

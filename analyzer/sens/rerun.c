@@ -1,9 +1,9 @@
-#include "rerun.h"
+#include "sens/rerun.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 static const vs_tapper no_tap = { NULL, NULL };
 

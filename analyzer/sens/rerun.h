@@ -4,9 +4,9 @@
 #ifndef VS_RERUN_H
 #define VS_RERUN_H
 
-#include "pool.h"
-#include "results.h"
-#include "state.h"
+#include "results/results.h"
+#include "run/pool.h"
+#include "run/state.h"
 
 /* Two workspaces: the running model's block, and the re-run's. */
 enum { VS_RERUN_BASE_WORKSPACE, VS_RERUN_WORKSPACE, VS_RERUN_WORKSPACES };

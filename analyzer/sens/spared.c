@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sums.h"
-#include "sweep.h"
-#include "util.h"
+#include "run/sums.h"
+#include "sens/sweep.h"
+#include "util/util.h"
 
 enum { FLOOR_RUNS = 8 };
 static const double nudge = 1e-6; /* of a pixel, relative */

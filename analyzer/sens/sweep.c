@@ -1,11 +1,11 @@
-#include "sweep.h"
+#include "sens/sweep.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sums.h"
-#include "util.h"
+#include "run/sums.h"
+#include "util/util.h"
 
 typedef struct sweep {
     vs_results *results;

@@ -2,7 +2,7 @@
 #ifndef VS_SWEEP_H
 #define VS_SWEEP_H
 
-#include "rerun.h"
+#include "sens/rerun.h"
 
 typedef struct vs_sweep_options {
     size_t images;                 /* of the set, from the first */

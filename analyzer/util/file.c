@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "util/util.h"
 
 vs_status vs_make_dirs(const char *path, vs_error *err) {
     char *copy = vs_strdup(path);

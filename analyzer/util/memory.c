@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 bool vs_size_mul(size_t *out, size_t a, size_t b) {
     if (b != 0 && a > SIZE_MAX / b) return false;

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 static bool is_tail(unsigned char c) { return (c & 0xc0) == 0x80; }
 

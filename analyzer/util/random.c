@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "util.h"
+#include "util/util.h"
 
 uint64_t vs_rng_next(vs_rng *rng) {
     uint64_t z = (rng->state += 0x9E3779B97F4A7C15u);

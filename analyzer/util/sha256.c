@@ -1,5 +1,5 @@
 /* The library's functions take no memory and cannot fail; it uses the processor's own instructions where there are some. */
-#include "util.h"
+#include "util/util.h"
 
 void vs_sha256_init(vs_sha256 *sha) { sha256_init(sha); }
 void vs_sha256_update(vs_sha256 *sha, const void *bytes, size_t size) { sha256_update(sha, size, bytes); }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 /* One line that a terminal takes for text, whatever names out of files stand in it. */
 static void make_line(char *text, size_t size) {

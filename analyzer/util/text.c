@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 /* [abc], [a-z], [!x]: the character after the class, or NULL where the class is not closed. */
 static const char *match_class(const char *p, char c, bool *hit) {

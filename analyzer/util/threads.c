@@ -1,7 +1,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 
 /* Waits until all are there. */
 static void *wait_for_all(void *gate) {

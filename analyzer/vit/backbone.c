@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layout.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/layout.h"
 
 static const vs_tensor_entry *find(const vs_ledger *file, const char *prefix, const char *name) {
     char key[256];

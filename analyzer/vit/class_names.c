@@ -1,8 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "read.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/read.h"
 
 static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for class names"); }
 

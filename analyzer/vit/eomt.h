@@ -3,8 +3,8 @@
 #ifndef VS_EOMT_H
 #define VS_EOMT_H
 
-#include "read.h"
-#include "session.h"
+#include "vit/read.h"
+#include "vit/session.h"
 
 /* Finds the head by its class head's module, "model.class_head" in *class_head, and fills the head's part of the arch, whose
  * backbone is known. *found false: there is none. VS_ERR_SHAPE: it is another

@@ -1,4 +1,4 @@
-#include "eomt.h"
+#include "vit/eomt.h"
 
 static const double norm_eps = 1e-5; /* of the upscale blocks, whatever the backbone's */
 

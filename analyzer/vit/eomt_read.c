@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eomt.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/eomt.h"
 
 enum { CLASS_HEAD_LENGTH = sizeof "class_head" - 1 };
 

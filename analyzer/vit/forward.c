@@ -1,9 +1,9 @@
 /* The forward pass, one formula a line; shapes and sources in docs/vit-models.md 2.2 to 2.6. */
 #include <math.h>
 
-#include "eomt.h"
-#include "head.h"
-#include "session.h"
+#include "vit/eomt.h"
+#include "vit/head.h"
+#include "vit/session.h"
 
 vs_status vs_forward_show(vs_tapper tapper, vs_kind kind, int block, bool input, vs_mat x, vs_error *err) {
     if (!tapper.fn) return VS_OK;

@@ -1,12 +1,12 @@
-#include "head.h"
+#include "vit/head.h"
 
-#include "eomt.h"
-#include "layout.h"
+#include "vit/eomt.h"
+#include "vit/layout.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 enum { MS_MAPS = 4 };
 

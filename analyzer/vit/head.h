@@ -8,8 +8,8 @@
 #ifndef VS_HEAD_H
 #define VS_HEAD_H
 
-#include "read.h"
-#include "session.h"
+#include "vit/read.h"
+#include "vit/session.h"
 
 /* Where a head stands in its file: module names, each without the dot at its end. */
 typedef struct vs_head_layout {

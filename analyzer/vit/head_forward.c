@@ -1,4 +1,4 @@
-#include "head.h"
+#include "vit/head.h"
 
 static bool reads_patches(const vs_arch *a) { return a->head == VS_HEAD_SEGMENTATION; }
 

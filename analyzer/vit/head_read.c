@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "eomt.h"
-#include "head.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/eomt.h"
+#include "vit/head.h"
 
 /* `count` values of module.name. */
 static vs_status read(const vs_reader *r, const char *module, const char *name, size_t count, float **out, vs_error *err) {

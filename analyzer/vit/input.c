@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 enum { MAX_BYTES = 16 << 20 };

@@ -1,10 +1,10 @@
-#include "layout.h"
+#include "vit/layout.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 /* ---- keys */
 

@@ -2,8 +2,8 @@
 #ifndef VS_LAYOUT_H
 #define VS_LAYOUT_H
 
-#include "head.h"
-#include "ledger.h"
+#include "vit/head.h"
+#include "vit/ledger.h"
 #include "vitscope/vit.h"
 
 enum { VS_LAYOUT_MARKS = 4 };

@@ -3,8 +3,8 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "layout.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/layout.h"
 
 static vs_status fail(const char *path, vs_error *err, const char *key, const char *what) {
     return vs_fail(err, VS_ERR_FORMAT, "%s: config.json: %s must be %s", path, key, what);

@@ -1,7 +1,7 @@
 /* The layouts as tables: docs/vit-models.md 4.1, 4.4 and 4.5. */
 #include <string.h>
 
-#include "layout.h"
+#include "vit/layout.h"
 
 #define HUB_OUTSIDE .patch = "patch_embed.proj", .cls = "cls_token", .pos = "pos_embed", .norm = "norm"
 #define HUB_BLOCK                                                                                                                \

@@ -1,9 +1,9 @@
-#include "ledger.h"
+#include "vit/ledger.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 static const char *const wrappers[] = { "module",          "_orig_mod",  "_checkpoint_wrapped_module", "_fsdp_wrapped_module",
                                         "_forward_module", "_fpw_module" };

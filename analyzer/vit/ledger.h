@@ -5,7 +5,7 @@
 #ifndef VS_LEDGER_H
 #define VS_LEDGER_H
 
-#include "tensorfile.h"
+#include "io/tensorfile.h"
 
 typedef struct vs_ledger_row {
     const vs_tensor_entry *tensor; /* its name is the file's own */

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layout.h"
-#include "position.h"
-#include "read.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/layout.h"
+#include "vit/position.h"
+#include "vit/read.h"
 
 static vs_status read_in(const vs_reader *r, const char *base, const char *separator, const char *name, size_t rows, size_t cols,
                          float **out, vs_error *err) {

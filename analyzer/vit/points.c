@@ -1,7 +1,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 static const char *const kind_names[] = {

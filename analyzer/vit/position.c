@@ -1,10 +1,10 @@
-#include "position.h"
+#include "vit/position.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "image.h"
-#include "util.h"
+#include "io/image.h"
+#include "util/util.h"
 
 vs_status vs_position_grid(const vs_model *m, size_t h, size_t w, double *out, vs_error *err) {
     const size_t g = m->arch.grid, c = m->arch.width;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "position.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/position.h"
 #include "vitscope/vit.h"
 
 typedef struct geometry {

@@ -1,11 +1,11 @@
-#include "read.h"
+#include "vit/read.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 
 static vs_status note_missing(vs_model *m, const char *name, vs_error *err) {
     char **grown = realloc(m->missing, (m->missing_count + 1) * sizeof *grown);

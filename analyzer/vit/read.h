@@ -2,7 +2,7 @@
 #ifndef VS_READ_H
 #define VS_READ_H
 
-#include "ledger.h"
+#include "vit/ledger.h"
 #include "vitscope/vit.h"
 
 /* A missing tensor is listed in the model, not an error yet, so that one message can say how many are missing. */

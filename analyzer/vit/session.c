@@ -1,10 +1,10 @@
-#include "session.h"
+#include "vit/session.h"
 
 #include <stdlib.h>
 
-#include "eomt.h"
-#include "position.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/eomt.h"
+#include "vit/position.h"
 
 enum { ALIGN_REALS = 16 };
 

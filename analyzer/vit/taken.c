@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 static void add_head(vs_text *t, const vs_model *m) {

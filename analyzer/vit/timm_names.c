@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "layout.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/layout.h"
 
 static const char *const built[] = {
     "vit_{tiny,small,base,large,huge,giant,gigantic}_patch{8,14,16,32}_{224,384}{,_in21k,_dino,_sam,_miil,_miil_in21k}",

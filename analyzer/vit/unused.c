@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layout.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/layout.h"
 
 /* Names behind the backbone's prefix that change nothing of what the tokens are: modules by their first component, tensors by
  * their last one. docs/layouts.md has the same list. */

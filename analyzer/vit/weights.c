@@ -1,7 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 typedef struct binder {

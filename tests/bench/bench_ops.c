@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/backend.h"
 
 enum { MAX_REPEATS = 2000 };

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "record.h"
-#include "render.h"
-#include "util.h"
+#include "render/render.h"
+#include "run/record.h"
+#include "util/util.h"
 
 enum { MAX_PANELS = 4 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 
 enum { WIDTH = 64, HIDDEN = 128, PATCH = 8, GRID = 4, BLOCKS = 2, CLASSES = 11 };
 

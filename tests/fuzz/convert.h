@@ -2,7 +2,7 @@
 #ifndef VS_FUZZ_CONVERT_H
 #define VS_FUZZ_CONVERT_H
 
-#include "tensorfile.h"
+#include "io/tensorfile.h"
 
 static inline void convert_all(const vs_tensorfile *f) {
     for (size_t i = 0; i < vs_tensorfile_count(f); i++) {

@@ -1,7 +1,7 @@
 /* A checkpoint file as a model: names, shapes and values of any kind. */
 #include <unistd.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

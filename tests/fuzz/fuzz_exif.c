@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "exif.h"
+#include "io/exif.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {

@@ -1,8 +1,8 @@
 /* PNG, JPEG and WebP, whole and their headers alone. */
 #include <stdlib.h>
 
-#include "image.h"
-#include "image_codec.h"
+#include "io/image.h"
+#include "io/image_codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {

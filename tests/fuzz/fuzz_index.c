@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "shards.h"
+#include "io/shards.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size) {

@@ -1,8 +1,8 @@
 /* config.json and preprocessor_config.json, of transformers and of timm. */
 #include <stdlib.h>
 
-#include "layout.h"
-#include "util.h"
+#include "util/util.h"
+#include "vit/layout.h"
 #include "vitscope/vit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

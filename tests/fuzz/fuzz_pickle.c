@@ -1,9 +1,9 @@
 /* The pickle, and the tree of tensors it stands for, over a storage of 256 bytes under any key. */
 #include <stdlib.h>
 
-#include "convert.h"
-#include "torch_tree.h"
-#include "util.h"
+#include "fuzz/convert.h"
+#include "io/torch_tree.h"
+#include "util/util.h"
 
 static const uint8_t storage[256];
 

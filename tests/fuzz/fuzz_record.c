@@ -1,7 +1,7 @@
 /* run.json of a folder: it leads to removals. */
 #include <string.h>
 
-#include "run_merge.h"
+#include "folder/run_merge.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size) {

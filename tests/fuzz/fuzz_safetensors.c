@@ -1,4 +1,4 @@
-#include "convert.h"
+#include "fuzz/convert.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {

@@ -1,5 +1,5 @@
 /* Whole torch files, zip and legacy: the recognition and what joins archive, pickle and storages. */
-#include "convert.h"
+#include "fuzz/convert.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {

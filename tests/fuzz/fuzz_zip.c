@@ -1,4 +1,4 @@
-#include "zip.h"
+#include "io/zip.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {

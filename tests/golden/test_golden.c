@@ -2,9 +2,9 @@
  * ref within 1e-9 of the largest value, cpu and cuda within 2e-5 (seen: 2.4e-6, twelve blocks of float32 rounding). */
 #include <jansson.h>
 
-#include "check.h"
-#include "scenes.h"
-#include "util.h"
+#include "images/scenes.h"
+#include "support/check.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 typedef struct checker {

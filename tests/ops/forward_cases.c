@@ -1,5 +1,5 @@
 /* Forward operations against ref. */
-#include "harness.h"
+#include "ops/harness.h"
 
 static double magnitude(const tensor *t, size_t r, size_t c) { return fabs((double)value_at(t, r, c)); }
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness.h"
+#include "ops/harness.h"
 
 /* Around every edge of both formats: overflow, ties, the smallest normal and subnormal numbers, zeros, what is not finite. */
 static float edge_value(vs_rng *rng) {

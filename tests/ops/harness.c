@@ -1,4 +1,4 @@
-#include "harness.h"
+#include "ops/harness.h"
 
 #include <stdarg.h>
 

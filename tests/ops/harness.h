@@ -10,8 +10,8 @@
 #ifndef VS_OPS_HARNESS_H
 #define VS_OPS_HARNESS_H
 
-#include "check.h"
-#include "util.h"
+#include "support/check.h"
+#include "util/util.h"
 #include "vitscope/backend.h"
 
 typedef enum ops_values {

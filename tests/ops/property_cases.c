@@ -1,5 +1,5 @@
 /* What must hold without a reference: full ranges, invariances, in place, threads, places in memory. */
-#include "harness.h"
+#include "ops/harness.h"
 
 #include <omp.h>
 

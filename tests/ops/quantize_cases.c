@@ -1,5 +1,5 @@
 /* Quantizers: codes must be exactly those of float32 division, which are ONNX QuantizeLinear's. */
-#include "harness.h"
+#include "ops/harness.h"
 
 static const vs_grid GRIDS[] = {
     { 0.031f, 121, 0, 255, -3.7f, 4.1f },   /* per tensor, asymmetric */

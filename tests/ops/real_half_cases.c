@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness.h"
+#include "ops/harness.h"
 #include "vitscope/half_ops.h"
 
 enum { MARGIN = 40 };

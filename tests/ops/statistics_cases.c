@@ -1,5 +1,5 @@
 /* Statistics: extremes, places, counts and bins exactly; sums to the rounding of float64. */
-#include "harness.h"
+#include "ops/harness.h"
 
 static double magnitude(const tensor *t, size_t i) { return fabs((double)value_at(t, i / t->cols, i % t->cols)); }
 

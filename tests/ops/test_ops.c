@@ -5,8 +5,8 @@
  * VS_TOL_SCALE multiplies every tolerance (0 shows what is needed). */
 #include <omp.h>
 
-#include "check.h"
-#include "util.h"
+#include "support/check.h"
+#include "util/util.h"
 #include "vitscope/backend.h"
 
 static const double eps = 0x1p-24;

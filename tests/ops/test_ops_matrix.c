@@ -1,7 +1,7 @@
-#include "harness.h"
+#include "ops/harness.h"
 
-#include "cmocka_all.h"
-#include "host_half.h"
+#include "support/cmocka_all.h"
+#include "support/host_half.h"
 
 /* test_ops_matrix [BACKEND] */
 int main(int argc, char **argv) {
@@ -17,7 +17,8 @@ int main(int argc, char **argv) {
         vs_backend_close(context.ref);
         return status == VS_ERR_BACKEND ? 77 : 1;
     }
-    if (!context.dut->half && context.dut->host_memory && context.dut->scalar == VS_SCALAR_F32) context.dut->half = &vs_host_half_ops;
+    if (!context.dut->half && context.dut->host_memory && context.dut->scalar == VS_SCALAR_F32)
+        context.dut->half = &vs_host_half_ops;
 #define CASE(name) cmocka_unit_test_prestate(name, &context)
     const struct CMUnitTest tests[] = {
         CASE(test_linear),

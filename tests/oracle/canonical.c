@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 static void line(const char *name, const float *values, size_t count) {

@@ -2,7 +2,7 @@
  * pixels), resized pixels on stdout. */
 #include <stdio.h>
 
-#include "image.h"
+#include "io/image.h"
 
 static int fail(const vs_error *err) {
     fprintf(stderr, "vs_resize: %s\n", err->message);

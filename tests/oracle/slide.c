@@ -4,8 +4,8 @@
  * width]. */
 #include <stdlib.h>
 
-#include "slide.h"
-#include "util.h"
+#include "task/slide.h"
+#include "util/util.h"
 
 enum { MAX_WINDOWS = 256 };
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tensorfile.h"
-#include "util.h"
+#include "io/tensorfile.h"
+#include "util/util.h"
 
 static void print_tensor(const vs_tensor_entry *t) {
     vs_sha256 sha;

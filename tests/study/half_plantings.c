@@ -19,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "study.h"
-#include "util.h"
+#include "study/study.h"
+#include "util/util.h"
 
 enum { BLOCKS = 12, THREADS = 2, IMAGES = 2, MOST_RUNS = 60, DRAWS = 40 /* for each that counts, at most */ };
 

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "study.h"
-#include "util.h"
+#include "study/study.h"
+#include "util/util.h"
 
 typedef struct planting {
     vs_plant_kind kind;

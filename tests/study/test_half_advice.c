@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "half_change.h"
-#include "small_study.h"
+#include "edit/half_change.h"
+#include "support/check.h"
+#include "support/small_study.h"
 
 #define V2 VS_SOURCE_DIR "/data/vit_ti14_scenes.safetensors"
 #define V3 VS_SOURCE_DIR "/data/vit_ti16_dinov3_scenes.safetensors"

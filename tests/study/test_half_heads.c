@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "eomt_file.h"
-#include "small_study.h"
+#include "support/check.h"
+#include "support/eomt_file.h"
+#include "support/small_study.h"
 
 enum { CLASSES = 7, SIZE = 112 };
 

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "classes.h"
-#include "half_probe.h"
-#include "small_study.h"
+#include "diagnose/half_probe.h"
+#include "half/classes.h"
+#include "support/check.h"
+#include "support/small_study.h"
 
 #define V3 "vit_ti16_dinov3_scenes"
 #define V2 "vit_ti14_scenes"

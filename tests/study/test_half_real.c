@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "host_half.h"
-#include "report.h"
-#include "study.h"
-#include "util.h"
+#include "results/report.h"
+#include "study/study.h"
+#include "support/check.h"
+#include "support/host_half.h"
+#include "util/util.h"
 
 #define V2 VS_SOURCE_DIR "/data/vit_ti14_scenes.safetensors"
 #define V3 VS_SOURCE_DIR "/data/vit_ti16_dinov3_scenes.safetensors"

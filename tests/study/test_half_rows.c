@@ -2,11 +2,11 @@
  * and read what stands before them, images do not mix, products are those of the float model, and cpu agrees with ref. */
 #include <string.h>
 
-#include "check.h"
-#include "classes.h"
-#include "eomt_file.h"
-#include "half.h"
-#include "util.h"
+#include "half/classes.h"
+#include "half/half.h"
+#include "support/check.h"
+#include "support/eomt_file.h"
+#include "util/util.h"
 
 enum { DEPTH = 4, IMAGES = 2, SIDE = 2, CLASSES = 7, NAME = 64 };
 

@@ -1,8 +1,8 @@
 /* Norms of tokens against numbers made by hand, and what a study says it will hold in memory. */
-#include "check.h"
-#include "footprint.h"
-#include "norms.h"
-#include "util.h"
+#include "sens/norms.h"
+#include "study/footprint.h"
+#include "support/check.h"
+#include "util/util.h"
 
 enum { WIDTH = 3, PATCHES = 6 };
 static const vs_arch arch = { .width = WIDTH, .patch = 4, .registers = 1 };

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "small_study.h"
+#include "support/check.h"
+#include "support/small_study.h"
 
 /* What is told is what is made, for any states and recipes. */
 static void variants_are_counted(void **state) {

@@ -1,8 +1,8 @@
 /* Planted models compute what the unplanted ones do, and the plantings are those that docs/study.md 8 describes. All on
  * `ref` (float64), so that what is left is the rounding of planted weights to float32 and, for residual, the norms' epsilon. */
-#include "check.h"
-#include "study.h"
-#include "util.h"
+#include "study/study.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static const char ti[] = "data/vit_ti14_scenes.safetensors";                 /* LayerScale */
 static const char random_vit[] = "tests/golden/data/vit_random.safetensors"; /* two heads, no LayerScale */

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "small_study.h"
+#include "support/check.h"
+#include "support/small_study.h"
 
 static char folder[256];
 

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "eomt_file.h"
-#include "small_study.h"
+#include "support/check.h"
+#include "support/eomt_file.h"
+#include "support/small_study.h"
 
 enum { IMAGES = 5 };
 

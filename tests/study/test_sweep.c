@@ -2,9 +2,9 @@
  * here is vs_forward with a tap and exchanged weights; it shares with the sweep only the operations themselves. */
 #include <string.h>
 
-#include "check.h"
-#include "eomt_file.h"
-#include "small_study.h"
+#include "support/check.h"
+#include "support/eomt_file.h"
+#include "support/small_study.h"
 
 static const char config_text[] =
     "version: 1\nname: sweep\nmodel: {checkpoint: %s}\n"

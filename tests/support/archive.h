@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "check.h"
+#include "support/check.h"
 
 typedef struct bytes {
     uint8_t data[1 << 16];

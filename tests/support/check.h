@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmocka_all.h"
+#include "support/cmocka_all.h"
 #include "vitscope/status.h"
 
 /* The call failed with this code and its message holds each part. */

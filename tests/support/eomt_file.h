@@ -2,8 +2,8 @@
 #ifndef VS_EOMT_FILE_H
 #define VS_EOMT_FILE_H
 
-#include "check.h"
-#include "util.h"
+#include "support/check.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 enum { EOMT_C = 64, EOMT_DEPTH = 5, EOMT_HIDDEN = 128, EOMT_PATCH = 8, EOMT_QUERIES = 6, EOMT_CLASSES = 4, EOMT_JOINT = 3 };

@@ -1,4 +1,4 @@
-#include "host_half.h"
+#include "support/host_half.h"
 
 #include <math.h>
 #include <stdlib.h>

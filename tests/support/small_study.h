@@ -2,10 +2,10 @@
 #ifndef VS_SMALL_STUDY_H
 #define VS_SMALL_STUDY_H
 
-#include "check.h"
-#include "report.h"
-#include "study.h"
-#include "util.h"
+#include "results/report.h"
+#include "study/study.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static inline void run_study(vs_study *s, const vs_config *config, const vs_study_options *options) {
     vs_error err = { 0 };

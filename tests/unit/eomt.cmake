@@ -1,1 +1,1 @@
-vs_test(test_eomt LABEL unit SOURCES test_eomt.c LINK vs_vit)
+vs_test(test_eomt LABEL unit SOURCES test_eomt.c LINK vs_util vs_vit)

@@ -1,7 +1,7 @@
 /* Every branch of the answer: what is decided from made-up numbers, and the words for it. */
-#include "answer.h"
-#include "check.h"
-#include "util.h"
+#include "results/answer.h"
+#include "support/check.h"
+#include "util/util.h"
 
 enum { ROWS = 24, STATES = 3, RECIPES = 2 };
 

@@ -1,7 +1,7 @@
 /* Batch files (docs/study.md 10): merging, places, and what is refused. */
-#include "check.h"
-#include "config.h"
-#include "util.h"
+#include "config/config.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static const char *const head = "version: 1\nname: b\n";
 

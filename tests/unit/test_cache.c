@@ -1,7 +1,7 @@
 /* What runs of a batch share, and that nothing is kept that no later run needs (leaks show under the sanitizers). */
-#include "cache.h"
-#include "check.h"
-#include "util.h"
+#include "study/cache.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static const char *const text =
     "version: 1\nname: b\n"

@@ -1,11 +1,11 @@
 /* Charts and heatmaps from made-up numbers: which files appear, what their scripts hold, what never reaches a script. */
 #include <sys/stat.h>
 
-#include "charts.h"
-#include "check.h"
-#include "image.h"
-#include "render.h"
-#include "util.h"
+#include "charts/charts.h"
+#include "io/image.h"
+#include "render/render.h"
+#include "support/check.h"
+#include "util/util.h"
 #include "vitscope/backend.h"
 
 enum { DEPTH = 40, KINDS = 7, STATES = 3, RECIPES = 2, ROWS = DEPTH * KINDS, CULPRITS = 2, HALF_ROWS = 2 + 3 * DEPTH };

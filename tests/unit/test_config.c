@@ -1,6 +1,6 @@
-#include "check.h"
-#include "config.h"
-#include "util.h"
+#include "config/config.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static const char *const head = "version: 1\nname: t\nmodel: {checkpoint: m.safetensors}\n";
 

@@ -1,8 +1,8 @@
 /* Every allocation of a load and a dump fails once: no crash, no leak, VS_ERR_NOMEM. */
 #include <jansson.h>
 
-#include "check.h"
-#include "config.h"
+#include "config/config.h"
+#include "support/check.h"
 
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);

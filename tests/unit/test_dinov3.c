@@ -2,9 +2,9 @@
  * business (tests/oracle/check_dinov3.py). */
 #include <math.h>
 
-#include "check.h"
-#include "position.h"
-#include "util.h"
+#include "support/check.h"
+#include "util/util.h"
+#include "vit/position.h"
 #include "vitscope/vit.h"
 
 enum { C = 32, F = 48, P = 4, D = 16 };

@@ -1,6 +1,6 @@
 /* EoMT files: what is read, what is refused, and how a forward pass grows by the queries. */
-#include "check.h"
-#include "eomt_file.h"
+#include "support/check.h"
+#include "support/eomt_file.h"
 #include "vitscope/vit.h"
 
 static char dir[256], path[300];

@@ -2,9 +2,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "check.h"
-#include "tensorfile.h"
-#include "util.h"
+#include "io/tensorfile.h"
+#include "support/check.h"
+#include "util/util.h"
 
 #define BYTES(text) text, sizeof text - 1
 #define ONNX                                                                                                                     \

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
-#include "half_round.h"
+#include "backend/half_round.h"
+#include "support/check.h"
 
 #if defined __x86_64__ && defined __GNUC__
 #include <immintrin.h>

@@ -1,11 +1,11 @@
 /* The diagnosis's parts that need no model: lists that shrink, classes and units by name, what rows read. */
 #include <string.h>
 
-#include "check.h"
-#include "classes.h"
-#include "half_diag_inside.h"
-#include "half_shrink.h"
-#include "util.h"
+#include "diagnose/half_diag_inside.h"
+#include "diagnose/half_shrink.h"
+#include "half/classes.h"
+#include "support/check.h"
+#include "util/util.h"
 
 enum { ENTRIES = 12 };
 

@@ -1,6 +1,6 @@
 /* Heads: which channels they read, and which backbone they belong to. */
-#include "check.h"
-#include "util.h"
+#include "support/check.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 enum { C = 64, DEPTH = 5, HIDDEN = 128, PATCH = 4, GRID = 3, CLASSES = 7, MAX_TENSORS = 128 };

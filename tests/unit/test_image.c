@@ -1,9 +1,9 @@
-#include "check.h"
-#include "filelist.h"
-#include "image.h"
-#include "npy.h"
-#include "resize_golden.h"
-#include "util.h"
+#include "images/filelist.h"
+#include "io/image.h"
+#include "io/npy.h"
+#include "support/check.h"
+#include "unit/resize_golden.h"
+#include "util/util.h"
 
 static void make_image(vs_image *image, size_t w, size_t h, size_t channels, uint64_t seed) {
     vs_error err = { 0 };

@@ -1,9 +1,9 @@
 /* Layouts from names and shapes alone, and files that must be refused. The libraries' own files are the oracle's business
  * (tests/oracle/check_layouts.py). */
-#include "check.h"
-#include "layout.h"
-#include "tensorfile.h"
-#include "util.h"
+#include "io/tensorfile.h"
+#include "support/check.h"
+#include "util/util.h"
+#include "vit/layout.h"
 #include "vitscope/vit.h"
 
 enum { C = 64, F = 128, P = 4, GRID = 3 };

@@ -1,11 +1,11 @@
 /* What photographs and downloads look like: warnings, EXIF orientation, WebP, bombs, folders of folders. */
 #include <sys/stat.h>
 
-#include "check.h"
-#include "exif.h"
-#include "filelist.h"
-#include "image.h"
-#include "util.h"
+#include "images/filelist.h"
+#include "io/exif.h"
+#include "io/image.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static char *path_of(const char *name) {
     char *path = vs_format("%s/tests/unit/images/%s", VS_SOURCE_DIR, name);

@@ -1,5 +1,5 @@
-#include "archive.h"
-#include "pickle.h"
+#include "io/pickle.h"
+#include "support/archive.h"
 
 static bytes b;
 

@@ -1,8 +1,8 @@
 /* What a line of progress says, with made-up clocks. */
 #include <string.h>
 
-#include "cmocka_all.h"
-#include "progress_line.h"
+#include "cli/progress_line.h"
+#include "support/cmocka_all.h"
 
 static void says(const vs_progress_line *l, double now, size_t columns, const char *want) {
     char text[256];

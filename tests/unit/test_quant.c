@@ -1,7 +1,7 @@
 /* Grids and SmoothQuant factors by hand (docs/study.md 3). */
-#include "check.h"
-#include "quant.h"
-#include "util.h"
+#include "quant/quant.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static void asymmetric_grids(void **state) {
     (void)state;

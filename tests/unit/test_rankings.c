@@ -1,9 +1,9 @@
 /* Rankings and reports of a small made-up study. */
 #include <jansson.h>
 
-#include "check.h"
-#include "results.h"
-#include "util.h"
+#include "results/results.h"
+#include "support/check.h"
+#include "util/util.h"
 
 enum { ROWS = 4, STATES = 2 };
 

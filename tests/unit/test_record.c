@@ -1,8 +1,8 @@
 /* SQNR, order statistics and distributions against numbers worked out by hand. */
-#include "check.h"
-#include "predict.h"
-#include "record.h"
-#include "util.h"
+#include "run/record.h"
+#include "support/check.h"
+#include "task/predict.h"
+#include "util/util.h"
 
 static void sqnr_by_hand(void **state) {
     (void)state;

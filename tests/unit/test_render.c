@@ -1,10 +1,10 @@
 /* Pictures are checked by their pixels and sizes, never by bytes of a file. */
 #include <sys/stat.h>
 
-#include "check.h"
-#include "image.h"
-#include "render.h"
-#include "util.h"
+#include "io/image.h"
+#include "render/render.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static char dir[256];
 

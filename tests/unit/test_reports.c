@@ -2,9 +2,9 @@
 #include <jansson.h>
 #include <sys/stat.h>
 
-#include "check.h"
-#include "results.h"
-#include "util.h"
+#include "results/results.h"
+#include "support/check.h"
+#include "util/util.h"
 
 enum { ROWS = 14, STATES = 3, RECIPES = 2, CLASSES = 2 };
 

@@ -1,10 +1,10 @@
 /* opencv's resize, mmcv's sizes, and sizes read from headers. The oracle goes over many more (tests/oracle/check_resize_cv.py).
  */
-#include "check.h"
-#include "image.h"
-#include "image_codec.h"
-#include "resize_cv_golden.h"
-#include "util.h"
+#include "io/image.h"
+#include "io/image_codec.h"
+#include "support/check.h"
+#include "unit/resize_cv_golden.h"
+#include "util/util.h"
 
 static void resizes_equal_opencv(void **state) {
     (void)state;

@@ -1,9 +1,9 @@
 /* Fingerprints and the folder of a run: what a record leads to, and what is left of runs that were killed. */
 #include <sys/stat.h>
 
-#include "check.h"
-#include "file_names.h"
-#include "run_record.h"
+#include "folder/file_names.h"
+#include "folder/run_record.h"
+#include "support/check.h"
 
 static char dir[256];
 
@@ -189,7 +189,7 @@ static void images_have_files_of_their_own(void **state) {
         "scene 3", "a.jpg", "a.png", "x/a.jpg", "b.fp16.jpg", "x_a.jpg", "\xff\x1b.png", ".png"
     };
     static const char *const want[] = { "scene_3", "a.jpg", "a.png", "x_a.jpg", "b.fp16.jpg", "x_a.jpg-2", "__", "_png" };
-    assert_int_equal(vs_cli_file_names(names, 8, &out, &err), VS_OK);
+    assert_int_equal(vs_file_names(names, 8, &out, &err), VS_OK);
     for (size_t i = 0; i < 8; i++) assert_string_equal(out.items[i], want[i]);
     vs_names_free(&out);
 }

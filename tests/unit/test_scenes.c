@@ -1,7 +1,7 @@
 /* The generator's bytes, held to the published SHA-256 sums. */
-#include "check.h"
-#include "scenes.h"
-#include "util.h"
+#include "images/scenes.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static void hash_scenes(uint64_t seed, size_t count, const char *want_rgb, const char *want_labels) {
     enum { SIZE = 224 };

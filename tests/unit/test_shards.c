@@ -1,7 +1,7 @@
-#include "archive.h"
-#include "shards.h"
-#include "tensorfile.h"
-#include "util.h"
+#include "io/shards.h"
+#include "io/tensorfile.h"
+#include "support/archive.h"
+#include "util/util.h"
 
 static char dir[256], index_path[300];
 

@@ -2,9 +2,9 @@
 #include <jansson.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "table.h"
-#include "util.h"
+#include "results/table.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static void put(const char *dir, const char *name, const char *text) {
     char *path = vs_path_join(dir, name);

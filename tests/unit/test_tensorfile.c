@@ -1,6 +1,6 @@
-#include "check.h"
-#include "tensorfile.h"
-#include "util.h"
+#include "io/tensorfile.h"
+#include "support/check.h"
+#include "util/util.h"
 
 /* Header text + data bytes as a file in memory. */
 static vs_status open_text(vs_tensorfile **f, const char *header, size_t data, vs_error *err) {

@@ -1,5 +1,5 @@
-#include "archive.h"
-#include "tensorfile.h"
+#include "io/tensorfile.h"
+#include "support/archive.h"
 
 static bytes pickle, file;
 static const float storage[12] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };

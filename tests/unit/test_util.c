@@ -1,8 +1,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "check.h"
-#include "util.h"
+#include "support/check.h"
+#include "util/util.h"
 
 static void sizes_do_not_wrap(void **state) {
     (void)state;

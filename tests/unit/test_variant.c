@@ -1,8 +1,8 @@
 /* Quantized variants of the demo's model on a small image: every scheme's values by its formula, folded norms, what is left
  * float. */
-#include "check.h"
-#include "quant.h"
-#include "util.h"
+#include "quant/quant.h"
+#include "support/check.h"
+#include "util/util.h"
 
 enum { SIDE = 56, MOST_SITES = 128 };
 

@@ -1,8 +1,8 @@
 /* Checkpoints that must be refused, and names. Good checkpoints are the golden tests' business. */
-#include "check.h"
-#include "tensorfile.h"
-#include "timed.h"
-#include "util.h"
+#include "backend/timed.h"
+#include "io/tensorfile.h"
+#include "support/check.h"
+#include "util/util.h"
 #include "vitscope/vit.h"
 
 static char dir[256], path[300];

@@ -1,8 +1,8 @@
 /* Windows, padding, averaged logits, label maps. The oracle compares with mmseg itself (tests/oracle/check_protocol.py). */
-#include "check.h"
-#include "dataset.h"
-#include "slide.h"
-#include "util.h"
+#include "images/dataset.h"
+#include "support/check.h"
+#include "task/slide.h"
+#include "util/util.h"
 
 static vs_preprocess_config slide(int64_t crop, int64_t stride) {
     return (
@@ -97,7 +97,8 @@ static void maps_come_from_averaged_logits(void **state) {
     memset(sum, 0, sizeof sum);
     for (size_t i = 0; i < 4; i++) {
         for (size_t j = 0; j < GRID * GRID * K; j++) values[i][j] = vs_rng_normal(&rng);
-        logits[i] = (vs_window_logits){ .window = windows[i], .logits = values[i], .scalar = VS_SCALAR_F64, .h = GRID, .w = GRID };
+        logits[i] =
+            (vs_window_logits){ .window = windows[i], .logits = values[i], .scalar = VS_SCALAR_F64, .h = GRID, .w = GRID };
     }
     for (size_t y = 0; y < H; y++)
         for (size_t x = 0; x < W; x++) {

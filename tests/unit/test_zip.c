@@ -1,5 +1,5 @@
-#include "archive.h"
-#include "zip.h"
+#include "io/zip.h"
+#include "support/archive.h"
 
 static bytes b; /* too large for a stack */
 static zip_part parts[3];

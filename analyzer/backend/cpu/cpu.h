@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "kernels.h"
+#include "backend/cpu/kernels.h"
 
 typedef struct vs_cpu_context {
     const vs_kernels *kernels;

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "half_round.h"
-#include "kernels.h"
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/kernels.h"
+#include "backend/half_round.h"
 
 static float rounded(float x, vs_half_format format) {
     if (format == VS_HALF_FP16) return vs_round_fp16(x);

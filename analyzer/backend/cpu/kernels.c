@@ -1,13 +1,13 @@
 /* Compiled once per instruction set with VS_KERNEL_TABLE naming the table. Plain loops that compilers vectorize:
  * no branches inside, ternaries instead of fmin/fmax, reductions marked. Error bounds are those tests/ops hold:
  * exp 2.4e-7 relative, gelu 1.2e-7 |x|. */
-#include "kernels.h"
+#include "backend/cpu/kernels.h"
 
 #include <float.h>
 #include <math.h>
 
-#include "half_round.h"
-#include "histogram.h"
+#include "backend/half_round.h"
+#include "backend/histogram.h"
 
 static inline float bits_to_float(uint32_t bits) {
     float x;

@@ -1,5 +1,5 @@
 // The only C++ here: oneDNN throws through its C interface when it has no memory.
-#include "library.h"
+#include "backend/cpu/library.h"
 
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>

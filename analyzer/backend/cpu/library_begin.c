@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "library.h"
+#include "backend/cpu/library.h"
 
 /* Handlers have no context: these two are of the one call that pthread_once makes. */
 static _Thread_local sigjmp_buf landing;

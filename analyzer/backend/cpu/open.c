@@ -1,12 +1,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "cpu_backend.h"
-#include "host_counts.h"
-#include "host_memory.h"
-#include "library.h"
-#include "util.h"
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/library.h"
+#include "backend/host_counts.h"
+#include "backend/host_memory.h"
+#include "util/util.h"
 
 /* A backend with its own table and context behind it. */
 typedef struct cpu_backend {

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "histogram.h"
-#include "host_counts.h"
+#include "backend/cpu/cpu.h"
+#include "backend/histogram.h"
+#include "backend/host_counts.h"
 
 static void patchify(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out) {
     (void)self;

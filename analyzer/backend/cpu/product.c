@@ -1,8 +1,8 @@
 /* Matrix products by the library. What fails in a slot that returns nothing is kept and told by the next one that does. */
 #include <string.h>
 
-#include "cpu.h"
-#include "library.h"
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/library.h"
 
 static vs_cpu_context *context_of(const vs_backend *self) { return self->context; }
 

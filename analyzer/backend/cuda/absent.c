@@ -1,5 +1,5 @@
 /* In place of the backend where it was not built. */
-#include "cuda_backend.h"
+#include "backend/cuda/cuda_backend.h"
 
 vs_status vs_cuda_open(vs_backend **out, vs_arithmetic arithmetic, vs_error *err) {
     (void)arithmetic;

@@ -2,7 +2,7 @@
  * panels: the scores of some heads (or of some queries of one head) are made by cuBLAS, turned into probabilities where they lie
  * and multiplied with v. A panel stays in the second-level cache; its size is a function of tokens and heads alone, and no panel
  * spans images, so that an image's result does not depend on the batch. */
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 static constexpr size_t PANEL_REALS = size_t{ 2 } << 20; /* 8 MiB of scores, what a thread has at hand */
 static constexpr size_t QUERY_STEP = 64;

@@ -7,7 +7,7 @@
  * 16 x 8 threads: a thread owns ROWS queries and 8 keys of the scores, and the same queries and WIDTH / 8 channels of the result.
  * A warp owns whole queries, so that probabilities pass through its own part of shared memory. A tile of keys is loaded while the
  * one before is weighed, its values while its scores are made. Which thread adds what depends on tokens and width alone. */
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 static constexpr unsigned THREADS = 128, KEYS = 64, KEYS_EACH = 8;
 

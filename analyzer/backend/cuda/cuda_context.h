@@ -16,7 +16,7 @@
 #include "vitscope/half_ops.h"
 
 extern "C" {
-#include "util.h"
+#include "util/util.h"
 }
 
 struct vs_delivery {

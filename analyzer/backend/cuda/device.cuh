@@ -4,7 +4,7 @@
 #ifndef VS_CUDA_DEVICE_CUH
 #define VS_CUDA_DEVICE_CUH
 
-#include "cuda_context.h"
+#include "backend/cuda/cuda_context.h"
 
 constexpr unsigned WARP = 32, FULL_MASK = 0xffffffffu;
 

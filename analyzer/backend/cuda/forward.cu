@@ -1,5 +1,5 @@
 /* Kernels of the forward pass that are bound by memory. */
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 /* ---- layout */
 

@@ -1,7 +1,7 @@
 /* 16-bit formats, and the single operations that decomposed norms and activations are made of. */
 #include <cuda_fp16.h>
 
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 /* ---- rounding */
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cuda_backend.h"
+#include "backend/cuda/cuda_backend.h"
 
 typedef vs_status (*open_fn)(vs_backend **out, vs_arithmetic arithmetic, vs_error *err);
 

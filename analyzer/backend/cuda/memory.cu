@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 /* ---- pieces: every cudaMalloc that the caller frees, with its size */
 

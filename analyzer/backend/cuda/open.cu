@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "cuda_context.h"
+#include "backend/cuda/cuda_context.h"
 
 static constexpr size_t LARGE_WORKSPACE = size_t{ 32 } << 20, SMALL_WORKSPACE = size_t{ 4 } << 20; /* cuBLAS's own advice */
 

@@ -3,7 +3,7 @@
  * cuBLAS counts by columns, so a row-major y [M,N] = x [M,K] w [N,K]^T is its y^T [N,M] = w x^T. */
 #include <stdlib.h>
 
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 /* What makes cuBLASLt choose a kernel. */
 struct plan_key {

@@ -1,7 +1,7 @@
 /* Quantizers of docs/study.md 3: true divisions, half to even; the same bits as the cpu for the same floats. */
 #include <string.h>
 
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 /* A grid as floats; every level is a whole number that float32 holds exactly. */
 struct grid_f32 {

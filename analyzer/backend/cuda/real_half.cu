@@ -1,6 +1,6 @@
 /* Real half arithmetic, what is bound by memory: between operations values are halves, single operations are the hardware's half
  * instructions, what counts as one operation keeps float32 inside and rounds once. */
-#include "real_half.cuh"
+#include "backend/cuda/real_half.cuh"
 
 /* ---- float32 and half */
 

@@ -4,7 +4,7 @@
 
 #include <cuda_fp16.h>
 
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
 
 __host__ __device__ inline __half *vs_row(vs_half_mat m, size_t r) { return static_cast<__half *>(m.p) + r * m.ld; }
 

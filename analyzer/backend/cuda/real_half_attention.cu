@@ -1,6 +1,6 @@
 /* Attention on halves as one operation: a warp a query, keys in tiles of a warp, softmax on the way with the largest score so
  * far, as fused kernels of engines do. */
-#include "real_half.cuh"
+#include "backend/cuda/real_half.cuh"
 
 static constexpr unsigned QUERIES = 8, KEYS = WARP, EACH = VS_HALF_MAX_HEAD / WARP; /* EACH: channels of a lane */
 

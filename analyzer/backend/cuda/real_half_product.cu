@@ -1,6 +1,6 @@
 /* Products of halves on tensor cores: sums in float32, one rounding of the result. As in product.cu, cuBLAS's columns are our
  * rows: a row-major y = x w^T is its y^T = w x^T. */
-#include "real_half.cuh"
+#include "backend/cuda/real_half.cuh"
 
 /* `count` products, operands `step` elements apart; the result is half or, for sums that are worked on, float32. */
 struct half_products {

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "../histogram.h"
-#include "device.cuh"
+#include "backend/cuda/device.cuh"
+#include "backend/histogram.h"
 
 static constexpr unsigned TILE_FOURS = 32, TILE_HIGH = 8, TILE_COLS = 4 * TILE_FOURS, FINISH = 256;
 static constexpr size_t CHUNK_ROWS = 64, MOST_CHUNKS = 256;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda_context.h"
+#include "backend/cuda/cuda_context.h"
 
 static constexpr size_t STAGE_BYTES = size_t{ 16 } << 20, SCRATCH_BYTES = size_t{ 8 } << 20, SLICE_ALIGNMENT = 256;
 

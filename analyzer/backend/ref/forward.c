@@ -1,7 +1,7 @@
 /* Formulas of docs/vit-models.md 2.2 to 2.4 and 8.1. */
 #include <math.h>
 
-#include "ref.h"
+#include "backend/ref/ref.h"
 
 void vs_ref_patchify(const vs_backend *self, const void *pixels, size_t images, size_t h, size_t w, size_t p, vs_mat out) {
     (void)self;

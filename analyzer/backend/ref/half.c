@@ -3,7 +3,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "ref.h"
+#include "backend/ref/ref.h"
 
 /* By the definition: a multiple of the last bit that numbers of x's exponent have, half to even. */
 static double round_to(double x, int digits, int lowest, double limit) {

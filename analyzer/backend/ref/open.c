@@ -1,11 +1,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host_counts.h"
-#include "host_memory.h"
-#include "ref.h"
-#include "ref_backend.h"
-#include "util.h"
+#include "backend/host_counts.h"
+#include "backend/host_memory.h"
+#include "backend/ref/ref.h"
+#include "backend/ref/ref_backend.h"
+#include "util/util.h"
 
 static void close_backend(vs_backend *self) { free(self); }
 

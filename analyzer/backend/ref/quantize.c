@@ -1,7 +1,7 @@
 /* Quantizers of docs/study.md 3. The reference divides in float64, so a code may differ by one at a tie. */
 #include <math.h>
 
-#include "ref.h"
+#include "backend/ref/ref.h"
 
 void vs_ref_div_channels(const vs_backend *self, vs_mat x, const void *s, vs_mat y) {
     (void)self;

@@ -2,8 +2,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "host_counts.h"
-#include "ref.h"
+#include "backend/host_counts.h"
+#include "backend/ref/ref.h"
 
 void vs_ref_channel_minmax(const vs_backend *self, vs_mat x, double *lo, double *hi) {
     (void)self;

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "half.h"
-#include "timed.h"
-#include "util.h"
+#include "backend/timed.h"
+#include "half/half.h"
+#include "util/util.h"
 
 typedef struct bench {
     const vs_backend *backend;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "util/util.h"
 #include "vitscope/backend.h"
 
 enum { IMAGES = 8, TOKENS = 1370, SQUARE = 8192, WIDEST = 1024, ROUNDS = 3 };

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant.h"
-#include "state.h"
-#include "util.h"
+#include "quant/quant.h"
+#include "run/state.h"
+#include "util/util.h"
 
 typedef struct bench {
     const vs_backend *backend;

@@ -1,0 +1,196 @@
+#include "edit/plant_kinds.h"
+
+#include <math.h>
+
+#include "backend/host_scalar.h"
+#include "util/util.h"
+
+/* ---- weights: in float64, rounded once */
+
+static void scale(float *v, size_t count, double g) {
+    for (size_t i = 0; v && i < count; i++) v[i] = (float)((double)v[i] * g);
+}
+
+/* What a linear gives at `row`, bias included. */
+static void scale_row(vs_linear *l, size_t row, double g) {
+    scale(l->w + row * l->in, l->in, g);
+    if (l->b) scale(l->b + row, 1, g);
+}
+
+static void divide_column(vs_linear *l, size_t column, double g) {
+    for (size_t o = 0; o < l->out; o++) l->w[o * l->in + column] = (float)((double)l->w[o * l->in + column] / g);
+}
+
+/* ---- spike, hidden: hidden units */
+
+/* SwiGLU: silu(x1) * x2 is linear in x2, the second half of w12's rows: planting there changes nothing but rounding. */
+static bool gated(const vs_block *b) { return b->fc1.out != b->fc2.in; }
+
+static vs_status observe_fc1(const vs_backend *be, const vs_tap *tap, vs_plant_stats *s, vs_error *err) {
+    (void)err;
+    if (tap->kind != VS_KIND_FC1 || tap->input) return VS_OK;
+    const vs_mat units = vs_mat_view(be, tap->x, 0, tap->x.rows, tap->x.cols - s->count, s->count);
+    be->ops->channel_minmax(be, units, s->low, s->high);
+    return VS_OK;
+}
+
+static vs_status observe_units(const vs_backend *be, const vs_tap *tap, vs_plant_stats *s, vs_error *err) {
+    if (tap->kind != VS_KIND_FC2 || !tap->input) return observe_fc1(be, tap, s, err);
+    be->ops->channel_minmax(be, tap->x, s->gelu_low, s->gelu_high);
+    be->ops->channel_energy(be, tap->x, s->sum);
+    return VS_OK;
+}
+
+static size_t hidden_units(const vs_block *b) { return b->fc2.in; }
+
+static double column_energy(const vs_linear *l, size_t column) {
+    double sum = 0;
+    for (size_t o = 0; o < l->out; o++) sum += (double)l->w[o * l->in + column] * (double)l->w[o * l->in + column];
+    return sum;
+}
+
+static double peak_of(const vs_plant_stats *s, size_t unit) { return fmax(s->gelu_high[unit], -s->gelu_low[unit]); }
+
+/* How little a unit matters, among those that reach 1: there GELU is nearly linear. SwiGLU is anywhere. */
+static double score_spike(const vs_plant_stats *s, const vs_block *b, size_t unit) {
+    if (gated(b) ? !(peak_of(s, unit) > 0) : !(s->high[unit] >= 1)) return HUGE_VAL;
+    return s->sum[unit] / s->tokens * column_energy(&b->fc2, unit);
+}
+
+static double score_hidden(const vs_plant_stats *s, const vs_block *b, size_t unit) {
+    (void)b;
+    return -s->high[unit];
+}
+
+static double gelu(double x) { return 0.5 * x * (1 + erf(x / sqrt(2))); }
+
+/* The planted value becomes `ratio` times the block's largest. */
+static double gain_spike(const vs_plant_config *p, const vs_plant_stats *s, const vs_block *b, size_t unit) {
+    double largest = 0;
+    for (size_t u = 0; u < s->count; u++) largest = fmax(largest, gated(b) ? peak_of(s, u) : s->gelu_high[u]);
+    if (gated(b)) return p->ratio * largest / peak_of(s, unit);
+    return p->ratio * largest / gelu(s->high[unit]);
+}
+
+static double gain_given(const vs_plant_config *p, const vs_plant_stats *s, const vs_block *b, size_t unit) {
+    (void)s;
+    (void)b;
+    (void)unit;
+    return p->gain;
+}
+
+/* The function hardly moves, fc2's input gains an outlier. */
+static void change_unit(vs_block *b, size_t unit, double g) {
+    scale_row(&b->fc1, b->fc1.out - b->fc2.in + unit, g);
+    divide_column(&b->fc2, unit, g);
+}
+
+/* ---- norm1, norm2: channels of a norm */
+
+static size_t norm_channels(const vs_block *b) { return b->qkv.in; }
+
+static double score_norm1(const vs_plant_stats *s, const vs_block *b, size_t channel) {
+    (void)s;
+    return -fabs((double)b->norm1_g[channel]);
+}
+
+static double score_norm2(const vs_plant_stats *s, const vs_block *b, size_t channel) {
+    (void)s;
+    return -fabs((double)b->norm2_g[channel]);
+}
+
+static void change_norm(float *gains, float *shifts, vs_linear *reader, size_t channel, double g) {
+    scale(gains + channel, 1, g);
+    scale(shifts + channel, 1, g);
+    divide_column(reader, channel, g);
+}
+
+static void change_norm1(vs_block *b, size_t channel, double g) { change_norm(b->norm1_g, b->norm1_b, &b->qkv, channel, g); }
+
+static void change_norm2(vs_block *b, size_t channel, double g) { change_norm(b->norm2_g, b->norm2_b, &b->fc1, channel, g); }
+
+/* ---- value: channels of v */
+
+static vs_status observe_values(const vs_backend *be, const vs_tap *tap, vs_plant_stats *s, vs_error *err) {
+    (void)err;
+    if (tap->kind == VS_KIND_V && tap->input) be->ops->channel_minmax(be, tap->x, s->low, s->high);
+    return VS_OK;
+}
+
+static size_t value_channels(const vs_block *b) { return b->proj.in; }
+
+static double score_value(const vs_plant_stats *s, const vs_block *b, size_t channel) {
+    (void)b;
+    return -fmax(-s->low[channel], s->high[channel]);
+}
+
+static void change_value(vs_block *b, size_t channel, double g) {
+    scale_row(&b->qkv, 2 * b->proj.in + channel, g);
+    divide_column(&b->proj, channel, g);
+}
+
+/* ---- key */
+
+static vs_status observe_queries(const vs_backend *be, const vs_tap *tap, vs_plant_stats *s, vs_error *err) {
+    if (tap->kind != VS_KIND_Q || !tap->input) return VS_OK;
+    const vs_status status = be->ops->download(be, s->host, tap->x, err);
+    for (size_t i = 0; status == VS_OK && i < tap->x.rows * tap->x.cols; i++)
+        s->sum[i % tap->x.cols] += vs_host_scalar(s->host, be->scalar, i);
+    return status;
+}
+
+vs_status vs_plant_keys(vs_block *b, size_t heads, double gain, const vs_plant_stats *s, vs_error *err) {
+    const size_t width = b->proj.in, d = width / heads;
+    if (!b->qkv.b && !(b->qkv.b = vs_calloc(b->qkv.out, sizeof *b->qkv.b)))
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for planting");
+    for (size_t h = 0; h < heads; h++) {
+        double length = 0;
+        for (size_t i = h * d; i < (h + 1) * d; i++) length += s->sum[i] * s->sum[i];
+        if (!(length > 0)) return vs_fail(err, VS_ERR_UNSUPPORTED, "the mean query of head %zu is zero: it has no direction", h);
+        for (size_t i = h * d; i < (h + 1) * d; i++)
+            b->qkv.b[width + i] = (float)((double)b->qkv.b[width + i] + gain * s->sum[i] / sqrt(length));
+    }
+    return VS_OK;
+}
+
+/* ---- residual */
+
+/* What a branch adds: LayerScale multiplies it; without one its last linear does. */
+static void scale_branch(float *layer_scale, vs_linear *last, double g) {
+    if (layer_scale) {
+        scale(layer_scale, last->out, g);
+        return;
+    }
+    scale(last->w, last->out * last->in, g);
+    scale(last->b, last->out, g);
+}
+
+void vs_plant_residual(vs_model *m, double g) {
+    const vs_arch *a = &m->arch;
+    scale(m->patch.w, m->patch.out * m->patch.in, g);
+    scale(m->patch.b, m->patch.out, g);
+    scale(m->cls, a->width, g);
+    scale(m->registers, a->registers * a->width, g);
+    scale(m->pos, (a->prefix_positions + a->grid * a->grid) * a->width, g);
+    scale(m->eomt.queries, a->queries * a->width, g);
+    for (size_t i = 0; i < a->depth; i++) {
+        scale_branch(m->blocks[i].ls1, &m->blocks[i].proj, g);
+        scale_branch(m->blocks[i].ls2, &m->blocks[i].fc2, g);
+    }
+}
+
+/* ---- the table */
+
+const vs_plant_rules *vs_plant_rules_of(vs_plant_kind kind) {
+    static const vs_plant_rules rules[] = {
+        [VS_PLANT_SPIKE] = { VS_KIND_FC2, "unit", false, observe_units, hidden_units, score_spike, gain_spike, change_unit },
+        [VS_PLANT_HIDDEN] = { VS_KIND_FC2, "unit", false, observe_fc1, hidden_units, score_hidden, gain_given, change_unit },
+        [VS_PLANT_NORM1] = { VS_KIND_QKV, "channel", false, NULL, norm_channels, score_norm1, gain_given, change_norm1 },
+        [VS_PLANT_NORM2] = { VS_KIND_FC1, "channel", false, NULL, norm_channels, score_norm2, gain_given, change_norm2 },
+        [VS_PLANT_VALUE] = { VS_KIND_PROJ, "channel", false, observe_values, value_channels, score_value, gain_given,
+                             change_value },
+        [VS_PLANT_KEY] = { .site = VS_KIND_K, .what = "head", .copies = true, .observe = observe_queries },
+        [VS_PLANT_RESIDUAL] = { .site = VS_KIND_EMBED },
+    };
+    return &rules[kind];
+}
