@@ -350,7 +350,7 @@ static vs_status read_default(const vs_reader *r, const vs_field *f, const char 
 
 vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node *map, vs_mark at, const char *where, void *base) {
     vs_status status = map ? want(r, map, VS_NODE_MAP, where) : VS_OK;
-    const char *known[32];
+    const char *known[VS_MAX_FIELDS + 1];
     size_t count = 0;
     for (; fields[count].key; count++) known[count] = fields[count].key;
     known[count] = NULL;

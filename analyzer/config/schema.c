@@ -660,3 +660,26 @@ const vs_field vs_batch_fields[] = {
       .doc = "list of maps, one a run: a name (its folder in the batch's) and any of the keys above" },
     { .key = NULL },
 };
+
+/* read.c holds the names of a map's keys. */
+#define FITS(fields) _Static_assert(sizeof(fields) / sizeof *(fields) <= VS_MAX_FIELDS + 1, "more keys than VS_MAX_FIELDS")
+FITS(vs_plant_fields);
+FITS(vs_state_fields);
+FITS(vs_policy_fields);
+FITS(scenes_fields);
+FITS(sample_fields);
+FITS(set_fields);
+FITS(resize_fields);
+FITS(crop_fields);
+FITS(mmseg_fields);
+FITS(tiles_fields);
+FITS(preprocess_fields);
+FITS(data_fields);
+FITS(model_fields);
+FITS(bits_fields);
+FITS(recipe_fields);
+FITS(analyze_fields);
+FITS(surfaces_fields);
+FITS(fp16_fields);
+FITS(vs_config_fields);
+FITS(vs_batch_fields);

@@ -54,6 +54,8 @@ extern const char *const vs_state_names[], *const vs_plant_names[];
 /* The named policies of docs/fp16-reference.md 3; the last has no name. */
 extern const vs_policy_config vs_named_policies[];
 
+enum { VS_MAX_FIELDS = 31 }; /* keys of one map, at most */
+
 typedef struct vs_reader {
     const vs_config *config; /* being read: its path and overrides, for messages */
     vs_error *err;

@@ -56,7 +56,7 @@ typedef struct vs_half_lane {
 } vs_half_lane;
 
 enum { VS_PART_Q, VS_PART_K, VS_PART_V }; /* of attn.qkv */
-enum { VS_HALF_LANES = 2, VS_MAX_SESSION_IMAGES = 64 };
+enum { VS_HALF_LANES = 2 };
 
 typedef struct vs_half_run {
     vs_session *session;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "half/classes.h"
 #include "half/half.h"
 #include "vitscope/status.h"
 #include "vitscope/vit.h"
@@ -217,7 +218,7 @@ typedef struct vs_fp16_diagnosis {
     double *healthy;     /* [vs_half_row_count]: the largest that half rows hold where nothing overflows; 0: not half */
     vs_fp16_link *chain; /* the first is the policy's first bad row */
     size_t chain_count;
-    const char *classes[6]; /* the smallest set in float32 that reaches the target */
+    const char *classes[VS_CLASS_COUNT]; /* the smallest set in float32 that reaches the target */
     size_t class_count;
     double cause_sqnr;
     char words[256];

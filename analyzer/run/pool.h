@@ -8,7 +8,7 @@
 #include "vitscope/vit.h"
 
 /* Images in one session, at most. */
-enum { VS_MAX_BATCH = 64 };
+enum { VS_MAX_BATCH = VS_MAX_SESSION_IMAGES };
 
 /* How work is run; shared by every stage of a study. */
 typedef struct vs_runner {

@@ -316,6 +316,8 @@ typedef struct vs_workspace {
 
 typedef struct vs_session vs_session;
 
+enum { VS_MAX_SESSION_IMAGES = 64 }; /* of one size in one session, at most */
+
 typedef struct vs_session_options {
     size_t images, height, width; /* height and width: multiples of the patch */
     size_t workspaces;            /* independent block workspaces */
