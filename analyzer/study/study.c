@@ -73,6 +73,12 @@ static vs_status open_set(vs_study *s, vs_imageset *set, const vs_set_config *of
     return VS_OK;
 }
 
+/* A set that nothing reads, as calibration of a float model alone, may have any size. */
+static bool reads_calibration(const vs_study *s) {
+    if (vs_plant_needs_images(s->config)) return true;
+    return s->options.purpose != VS_FOR_FLOAT && vs_study_needs_calibration(s->config);
+}
+
 static vs_status open_sets(vs_study *s, vs_error *err) {
     const vs_config *c = s->config;
     const struct {
@@ -86,7 +92,9 @@ static vs_status open_sets(vs_study *s, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t i = 0; i < 3 && status == VS_OK; i++) status = open_set(s, sets[i].set, sets[i].config, sets[i].name, err);
     if (status == VS_OK) status = check_classes(s, err);
-    for (size_t i = 0; i < 3 && status == VS_OK; i++) status = vs_check_sizes(c, sets[i].set, sets[i].name, err);
+    for (size_t i = 0; i < 3 && status == VS_OK; i++)
+        if (sets[i].set != &s->calibration_set || reads_calibration(s))
+            status = vs_check_sizes(c, sets[i].set, sets[i].name, err);
     name_classes(s);
     return status;
 }
