@@ -47,9 +47,13 @@ typedef struct vs_backbones {
     size_t count, capacity;
 } vs_backbones;
 
+typedef enum vs_said { VS_UNSAID, VS_SAID_NO, VS_SAID_YES } vs_said;
+
 /* What config.json says over what shapes tell. Zeros: nothing said. */
 typedef struct vs_layout_config {
     size_t width, depth, heads, patch;
+    size_t image_height, image_width; /* that learned positions are for */
+    vs_said qkv_bias, no_embed_class; /* the latter: positions are the patches' alone */
     double eps, rope_theta;
     bool key_bias; /* said to be there */
     char activation[32];

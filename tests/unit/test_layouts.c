@@ -157,7 +157,7 @@ static void layouts_are_found(void **state) {
           VS_POSITION_OFFSET,
           1e-6 },
         { { .family = TIMM, .prefix_rows = 1, .scale = true }, "timm_dinov2", "vit_c64_4", VS_POSITION_SIZE_ANTIALIAS, 1e-6 },
-        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 4 },
+        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 3 },
           "timm_dinov2",
           "vit_c64_4_reg",
           VS_POSITION_SIZE_ANTIALIAS,
@@ -559,6 +559,18 @@ static void configs_of_all_kinds(void **state) {
           "model_args.dynamic_img_pad" },
         { "{\"architecture\": \"vit_x\", \"model_args\": {\"norm_layer\": \"rmsnorm\"}}", 0, 0, NULL, NULL,
           "model_args.norm_layer" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"use_rot_pos_emb\": false}}", 0, 0, NULL, NULL,
+          "model_args.use_rot_pos_emb" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"use_abs_pos_emb\": true}}", 0, 0, NULL, NULL,
+          "model_args.use_abs_pos_emb" },
+        { "{\"architecture\": \"vit_x\", \"global_pool\": \"token\", \"model_args\": {\"global_pool\": \"avg\"}}", 0, 0, "vit_x",
+          "avg", NULL },
+        { "{\"architecture\": \"vit_x\", \"model_args\": [\"act_layer\"]}", 0, 0, NULL, NULL, "model_args must be an object" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"act_layer\": 3}}", 0, 0, NULL, NULL, "act_layer must be a text" },
+        { "{\"architecture\": 5}", 0, 0, NULL, NULL, "architecture must be a text" },
+        { "{\"model_type\": [\"vit\"]}", 0, 0, NULL, NULL, "model_type must be a text" },
+        { "{\"model_type\": \"vit\", \"hidden_act\": {\"a\": 1}}", 0, 0, NULL, NULL, "hidden_act must be a text" },
+        { "{\"model_type\": \"vit\", \"qkv_bias\": \"no\"}", 0, 0, NULL, NULL, "qkv_bias must be true or false" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_layout_config c;
@@ -615,6 +627,108 @@ static void unbuilt_kinds_are_refused(void **state) {
         vs_model_free(m);
     }
     unlink(config);
+}
+
+/* What config.json alone tells: grids that are not square, positions of registers, activations, biases, heads. */
+static void configs_tell_what_shapes_do_not(void **state) {
+    (void)state;
+#define ARGS(text) "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {" text "}}"
+#define TIMM_PLAIN .family = TIMM, .prefix_rows = 1
+    static const struct {
+        recipe r;
+        const char *text, *message;
+        size_t heads, prefix_positions;
+    } cases[] = {
+        { { TIMM_PLAIN }, ARGS("\"img_size\": 12"), NULL, 1, 1 },
+        { { TIMM_PLAIN }, ARGS("\"img_size\": [12, 12]"), NULL, 1, 1 },
+        { { TIMM_PLAIN }, ARGS("\"img_size\": [4, 36]"), "positions of 4x36 pixels", 0, 0 },
+        { { TIMM_PLAIN },
+          "{\"architecture\": \"vit_base_patch16_224\", \"pretrained_cfg\": {\"input_size\": [3, 36, 4], "
+          "\"fixed_input_size\": true}}",
+          "positions of 36x4 pixels",
+          0,
+          0 },
+        { { TIMM_PLAIN },
+          "{\"architecture\": \"vit_base_patch16_224\", \"pretrained_cfg\": {\"input_size\": [3, 36, 4], "
+          "\"fixed_input_size\": true}, \"model_args\": {\"img_size\": 12}}",
+          NULL,
+          1,
+          1 },
+        { { .family = HF_VIT, .prefix_rows = 1 },
+          "{\"model_type\": \"vit\", \"image_size\": [4, 36]}",
+          "positions of 4x36 pixels",
+          0,
+          0 },
+        /* transformers takes DINOv2's for a square whatever the size was */
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true },
+          "{\"model_type\": \"dinov2\", \"image_size\": [4, 36]}",
+          NULL,
+          1,
+          1 },
+
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          NULL,
+          "9 positions may be those of 3x3 patches, or of 2x2, a class token and of 4 registers",
+          0,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 }, ARGS("\"no_embed_class\": true"), NULL, 1, 0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          "{\"architecture\": \"vit_base_patch14_reg4_dinov2\"}",
+          NULL,
+          1,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          ARGS("\"no_embed_class\": false"),
+          "registers have positions, which are not built",
+          0,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 5 }, NULL, NULL, 1, 0 },
+
+        { { TIMM_PLAIN, .scale = true, .swiglu = true },
+          "{\"architecture\": \"vit_giant_patch14_dinov2\", \"model_args\": {\"act_layer\": \"silu\"}}",
+          NULL,
+          1,
+          1 },
+        { { TIMM_PLAIN, .scale = true, .swiglu = true },
+          "{\"architecture\": \"vit_giant_patch14_dinov2\", \"model_args\": {\"act_layer\": \"gelu\"}}",
+          "act_layer 'gelu'; only 'silu'",
+          0,
+          0 },
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true, .swiglu = true },
+          "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu\"}",
+          NULL,
+          1,
+          1 }, /* transformers looks at none there */
+
+        { { TIMM_PLAIN }, ARGS("\"qkv_bias\": true"), NULL, 1, 1 },
+        { { TIMM_PLAIN }, ARGS("\"qkv_bias\": false"), "qkv_bias false, the tensors have biases of q, k and v", 0, 0 },
+        { { TIMM_PLAIN, .drop = "attn.qkv.bias" }, ARGS("\"qkv_bias\": false"), NULL, 1, 1 },
+        { { TIMM_PLAIN, .drop = "attn.qkv.bias" },
+          ARGS("\"qkv_bias\": true"),
+          "qkv_bias true, the tensors have no biases",
+          0,
+          0 },
+
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true }, "{\"model_type\": \"dinov2\"}", NULL, 1, 1 },
+    };
+    char config[300];
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err = { 0 };
+        if (cases[i].text) assert_int_equal(vs_write_file(config, cases[i].text, strlen(cases[i].text), &err), VS_OK);
+        const vs_status status = load(&cases[i].r, &(vs_model_options){ 0 }, &m, &err);
+        if (cases[i].message)
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+        else if (status != VS_OK)
+            fail_msg("case %zu: %s", i, err.message);
+        else {
+            assert_int_equal(m->arch.heads, cases[i].heads);
+            assert_int_equal(m->arch.prefix_positions, cases[i].prefix_positions);
+        }
+        vs_model_free(m);
+        if (cases[i].text) unlink(config);
+    }
 }
 
 /* Means and deviations on the 0-255 scale, whoever writes them how. */
@@ -691,6 +805,7 @@ int main(void) {
         cmocka_unit_test(heads_never_block_a_backbone),
         cmocka_unit_test(configs_of_all_kinds),
         cmocka_unit_test(unbuilt_kinds_are_refused),
+        cmocka_unit_test(configs_tell_what_shapes_do_not),
         cmocka_unit_test(inputs_of_all_kinds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
