@@ -52,12 +52,17 @@ const char *vs_layout_in_block(const vs_layout_names *n, const char *name, size_
     return n->block && name && *name == '.' ? name + 1 : NULL;
 }
 
-static const vs_tensor_entry *find_in_block(const vs_layout *l, const vs_ledger *file, const char *name, const char *what) {
+static const vs_tensor_entry *find_at(const vs_layout *l, const vs_ledger *file, size_t index, const char *name,
+                                      const char *what) {
     char base[192], key[256];
     if (!name) return NULL;
-    vs_layout_block(l, 0, base, sizeof base);
+    vs_layout_block(l, index, base, sizeof base);
     snprintf(key, sizeof key, "%s.%s%s", base, name, what);
     return vs_ledger_tensor(file, key);
+}
+
+static const vs_tensor_entry *find_in_block(const vs_layout *l, const vs_ledger *file, const char *name, const char *what) {
+    return find_at(l, file, 0, name, what);
 }
 
 static bool square_root(size_t n, size_t *root) {
@@ -188,6 +193,17 @@ static vs_status count_blocks(vs_layout *l, const vs_ledger *file, vs_error *err
     return status;
 }
 
+/* A bias that one block lacks and another has was lost: it is no zero. */
+static void detect_biases(vs_layout *l, const vs_ledger *file) {
+    const vs_layout_names *n = l->names;
+    for (size_t i = 0; i < l->arch.depth; i++) {
+        for (size_t part = 0; part < VS_MAX_PARTS; part++)
+            l->biased[part] = l->biased[part] || find_at(l, file, i, n->qkv[part], ".bias");
+        l->biased_apart = l->biased_apart || find_at(l, file, i, n->q_bias, "") || find_at(l, file, i, n->v_bias, "");
+        l->masked = l->masked || find_at(l, file, i, n->bias_mask, "");
+    }
+}
+
 static vs_status detect_blocks(vs_layout *l, const vs_ledger *file, vs_error *err) {
     vs_arch *a = &l->arch;
     const vs_layout_names *n = l->names;
@@ -195,6 +211,7 @@ static vs_status detect_blocks(vs_layout *l, const vs_ledger *file, vs_error *er
     vs_status status = count_blocks(l, file, err);
     if (status != VS_OK) return status;
     a->layer_scale = find_in_block(l, file, n->ls1, "") != NULL;
+    detect_biases(l, file);
 
     const bool packed = find_in_block(l, file, n->w12, ".weight") != NULL,
                gated = find_in_block(l, file, n->w1, ".weight") != NULL;
@@ -300,14 +317,13 @@ static vs_status check_activation(const vs_arch *a, const vs_ledger *file, const
     const char *said = c->activation, *built = gated ? "silu" : "gelu";
     if (!*said && gated && strcmp(c->model_type, "dinov3_vit") == 0) said = "gelu";
     if (!*said || strcmp(said, built) == 0 || (gated && !rotary && !timm)) return VS_OK;
-    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s '%s'; only '%s' is built%s", vs_tensorfile_path(file->file),
-                   timm ? "act_layer" : "hidden_act", said, built, gated ? " for a gated MLP" : " (erf)");
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s '%s'; only '%s'%s is built%s", vs_tensorfile_path(file->file),
+                   timm ? "act_layer" : "hidden_act", said, built, gated ? "" : " (erf)", gated ? " for a gated MLP" : "");
 }
 
 static vs_status check_bias(const vs_layout *l, const vs_ledger *file, vs_error *err) {
-    const vs_layout_names *n = l->names;
     const vs_said said = l->config.qkv_bias;
-    const bool found = find_in_block(l, file, n->qkv[0], ".bias") || find_in_block(l, file, n->q_bias, "");
+    const bool found = l->biased[0] || l->biased_apart;
     if (said == VS_UNSAID || (said == VS_SAID_YES) == found) return VS_OK;
     return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says qkv_bias %s, the tensors have %sbiases of q, k and v",
                    vs_tensorfile_path(file->file), said == VS_SAID_YES ? "true" : "false", found ? "" : "no ");

@@ -68,6 +68,8 @@ typedef struct vs_layout {
     char prefix[128];   /* of the backbone's keys, "backbone." */
     vs_backbones found; /* this one among them */
     size_t *chunks;     /* [depth] of layouts whose blocks lie in chunks; else NULL */
+    /* Of any block, and then of all: biases of qkv's modules, biases of q and v apart, a mask of biases. */
+    bool biased[VS_MAX_PARTS], biased_apart, masked;
     vs_layout_config config;
     vs_head_layout head;
 } vs_layout;

@@ -148,8 +148,9 @@ vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t 
         linear->fqn_count++;
     }
     vs_status status = read_parts(r, modules, parts, "weight", out, in, SIZE_MAX, &linear->w, err);
-    if (status != VS_OK || (rule != VS_BIAS_ALL && count_present(r, modules, parts, "bias") == 0)) return status;
-    return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_KEY_OPTIONAL ? 1 : SIZE_MAX, &linear->b, err);
+    if (status != VS_OK || rule == VS_BIAS_NONE) return status;
+    if (rule == VS_BIAS_ALL_OR_NONE && count_present(r, modules, parts, "bias") == 0) return VS_OK;
+    return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_ALL_BUT_KEY ? 1 : SIZE_MAX, &linear->b, err);
 }
 
 bool vs_find_module(const vs_ledger *file, size_t *from, const char *name, char *module, size_t size) {

@@ -19,8 +19,9 @@ VS_NODISCARD vs_status vs_read_tensor(const vs_reader *reader, const char *name,
 /* Which of a layer's modules have a bias. */
 typedef enum vs_bias_rule {
     VS_BIAS_ALL,
+    VS_BIAS_ALL_BUT_KEY, /* the second of them has none: zeros */
     VS_BIAS_ALL_OR_NONE,
-    VS_BIAS_KEY_OPTIONAL /* as before, but for the second of them, which may be the one without: zeros */
+    VS_BIAS_NONE
 } vs_bias_rule;
 
 /* The layer whose rows are those of `parts` modules of equal size, one after the other. */

@@ -256,6 +256,9 @@ static void wrong_files_are_refused(void **state) {
           VS_ERR_FORMAT,
           "1 tensor is missing, the first is 'encoder.layer.1" },
         { { HF, .drop = "attention.key.bias" }, { 0 }, VS_ERR_FORMAT, "2 tensors are missing" },
+        /* a bias of one block belongs to all */
+        { { .family = TIMM, .prefix_rows = 1, .drop = "0.attn.qkv.bias" }, { 0 }, VS_ERR_FORMAT, "'blocks.0.attn.qkv.bias'" },
+        { { .family = TIMM, .prefix_rows = 1, .drop = "1.attn.qkv.bias" }, { 0 }, VS_ERR_FORMAT, "'blocks.1.attn.qkv.bias'" },
         { { HF, .reshape = "0.attention.attention.value.weight" },
           { 0 },
           VS_ERR_FORMAT,
@@ -313,6 +316,8 @@ static void backbones_have_an_order(void **state) {
         { "module.", "", NULL, NULL,
           "2 backbones, none before the other: 'module' (timm_vit, width 64), '.' (timm_vit, width 64)" },
         { "module.", "", ".", "blocks.1.attn.proj", NULL },
+        { "module.", "_orig_mod.", NULL, NULL,
+          "2 backbones, none before the other: '.' (timm_vit, width 64), '_orig_mod' (timm_vit, width 64)" },
         { "", "module.", "module", "module.blocks.1.attn.proj", NULL },
         { "a.", "b.", "c", NULL, "there is no backbone below 'c'; there are: 'a' (timm_vit, width 64), 'b'" },
     };
