@@ -263,7 +263,7 @@ static vs_status check_register_rows(const vs_layout *l, const vs_ledger *file, 
     if (c->no_embed_class == VS_SAID_NO)
         return vs_fail(err, VS_ERR_FORMAT,
                        "%s: config.json says no_embed_class false: registers have positions, which are not built", path);
-    if (c->architecture[0] || rows <= a->registers + 1 || !square_root(rows - a->registers - 1, &root)) return VS_OK;
+    if (vs_glob_match("*_reg[0-9]*", c->architecture) || rows <= a->registers + 1 || !square_root(rows - a->registers - 1, &root)) return VS_OK;
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: tensor '%s%s': %zu positions may be those of %zux%zu patches, or of %zux%zu, a class token and of %zu "
                    "registers: model_args.no_embed_class of a config.json says which",

@@ -62,10 +62,13 @@ static vs_status check_shape(const vs_reader *r, const vs_tensor_entry *t, size_
                    vs_tensorfile_path(r->file->file), t->name, shape, rows, cols);
 }
 
+bool vs_is_float(const vs_tensor_entry *t) {
+    return t->dtype == VS_DTYPE_F32 || t->dtype == VS_DTYPE_F16 || t->dtype == VS_DTYPE_BF16 || t->dtype == VS_DTYPE_F64;
+}
+
 /* Names and shapes alone must tell, too, that a model cannot run. */
 static vs_status check_type(const vs_reader *r, const vs_tensor_entry *t, vs_error *err) {
-    if (t->dtype == VS_DTYPE_F32 || t->dtype == VS_DTYPE_F16 || t->dtype == VS_DTYPE_BF16 || t->dtype == VS_DTYPE_F64)
-        return VS_OK;
+    if (vs_is_float(t)) return VS_OK;
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: tensor '%s' has type %s: a checkpoint of quantized weights%s cannot be studied, its float checkpoint can",
                    vs_tensorfile_path(r->file->file), t->name, t->dtype_name, quantized_by(r->file));

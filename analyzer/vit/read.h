@@ -16,6 +16,9 @@ typedef struct vs_reader {
  * options.shapes_only or where it is missing). VS_ERR_FORMAT: another shape, or values that options.check_values refuses. */
 VS_NODISCARD vs_status vs_read_tensor(const vs_reader *reader, const char *name, size_t rows, size_t cols, float **out,
                                       vs_error *err);
+/* Whether its values can be read as they are: float32, float16, bfloat16 or float64. */
+bool vs_is_float(const vs_tensor_entry *tensor);
+
 /* Which of a layer's modules have a bias. */
 typedef enum vs_bias_rule {
     VS_BIAS_ALL,

@@ -62,7 +62,7 @@ typedef struct recipe {
     const char *prefix, *drop, *reshape;
     size_t prefix_rows, registers;
     bool scale, swiglu, mask, distilled;
-    const char *extra;  /* a name of one more tensor [9, 64] */
+    const char *extra;  /* a name of one more tensor [9, 64], or of two with a colon between them */
     const char *second; /* prefix of the same backbone once more */
 } recipe;
 
@@ -113,6 +113,12 @@ static void block(maker *m, const recipe *r, size_t i) {
     if (r->scale) put(m, base, hf ? "layer_scale2.lambda1" : "ls2.gamma", C, 0, NULL);
 }
 
+static void put_part(maker *m, const char *name, size_t length) {
+    char text[96];
+    snprintf(text, sizeof text, "%.*s", (int)length, name);
+    put(m, "", text, 9, 64, NULL);
+}
+
 static vs_status load(const recipe *r, const vs_model_options *options, vs_model **out, vs_error *err) {
     maker m = { .header = "{", .used = 1, .drop = r->drop, .reshape = r->reshape, .prefix = r->prefix ? r->prefix : "" };
     outside(&m, r);
@@ -121,7 +127,9 @@ static vs_status load(const recipe *r, const vs_model_options *options, vs_model
     if (r->second) outside(&m, r);
     for (size_t i = 0; r->second && i < 2; i++) block(&m, r, i);
     m.prefix = "";
-    if (r->extra) put(&m, "", r->extra, 9, 64, NULL);
+    const size_t first = r->extra ? strcspn(r->extra, ":") : 0;
+    if (r->extra) put_part(&m, r->extra, first);
+    if (r->extra && r->extra[first]) put_part(&m, r->extra + first + 1, strlen(r->extra + first + 1));
     m.header[m.used++] = '}';
     char *bytes = vs_calloc(8 + m.used + m.bytes, 1);
     assert_non_null(bytes);
@@ -447,6 +455,11 @@ static void heads_never_block_a_backbone(void **state) {
         bool none;
         const char *linear, *note;
     } cases[] = { { "head.weight", NULL, false, "head", NULL },
+                  { "head.weight:head.bias", NULL, false, NULL, "bias of head 'head' has 576 values" },
+                  { "head.weight:head.norm.weight", NULL, false, NULL, "head 'head' stands behind 'head.norm.weight'" },
+                  { "head.weight:head.lora_A.weight", NULL, false, NULL, "head 'head' stands behind 'head.lora_A.weight'" },
+                  { "decode_head.conv_seg.weight:decode_head.bn.running_mean", NULL, false, NULL,
+                    "the norm of head 'decode_head.conv_seg' lacks 'decode_head.bn.weight'" },
                   { "head.weight", NULL, true, NULL, NULL },
                   { "head.weight", "head.weight", false, NULL, "classifier 'head' reads 7 channels" },
                   { "text.classifier.weight", NULL, false, NULL, NULL },
@@ -683,6 +696,11 @@ static void configs_tell_what_shapes_do_not(void **state) {
           1,
           0 },
         { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          ARGS("\"reg_tokens\": 4"),
+          "9 positions may be those of 3x3",
+          0,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
           ARGS("\"no_embed_class\": false"),
           "registers have positions, which are not built",
           0,
@@ -714,6 +732,7 @@ static void configs_tell_what_shapes_do_not(void **state) {
           0,
           0 },
 
+        /* transformers' own number of heads where nothing is said, if it fits */
         { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true }, "{\"model_type\": \"dinov2\"}", NULL, 1, 1 },
     };
     char config[300];
