@@ -249,6 +249,7 @@ static vs_status detect_registers(vs_layout *l, const vs_ledger *file, vs_error 
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, %s, %zu]",
                        vs_tensorfile_path(file->file), reg->name, a->distilled ? "1" : "registers", a->width);
     a->registers = reg->shape[1];
+    l->no_registers = a->registers == 0;
     return VS_OK;
 }
 
@@ -263,7 +264,8 @@ static vs_status check_register_rows(const vs_layout *l, const vs_ledger *file, 
     if (c->no_embed_class == VS_SAID_NO)
         return vs_fail(err, VS_ERR_FORMAT,
                        "%s: config.json says no_embed_class false: registers have positions, which are not built", path);
-    if (vs_glob_match("*_reg[0-9]*", c->architecture) || rows <= a->registers + 1 || !square_root(rows - a->registers - 1, &root)) return VS_OK;
+    if (vs_glob_match("*_reg[0-9]*", c->architecture) || rows <= a->registers + 1 || !square_root(rows - a->registers - 1, &root))
+        return VS_OK;
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: tensor '%s%s': %zu positions may be those of %zux%zu patches, or of %zux%zu, a class token and of %zu "
                    "registers: model_args.no_embed_class of a config.json says which",

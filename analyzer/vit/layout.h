@@ -70,6 +70,7 @@ typedef struct vs_layout {
     size_t *chunks;     /* [depth] of layouts whose blocks lie in chunks; else NULL */
     /* Of any block, and then of all: biases of qkv's modules, biases of q and v apart, a mask of biases. */
     bool biased[VS_MAX_PARTS], biased_apart, masked;
+    bool no_registers; /* the file's tensor of registers is empty */
     vs_layout_config config;
     vs_head_layout head;
 } vs_layout;

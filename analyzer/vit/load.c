@@ -166,11 +166,11 @@ static void summarize_dtypes(vs_model *m, const vs_tensorfile *file) {
                                  types[t].count);
 }
 
-static void leave_periods(const vs_reader *r, const vs_layout *layout) {
+static void leave_out(const vs_reader *r, const vs_layout *layout, const char *name, const char *reason) {
     char key[256];
-    snprintf(key, sizeof key, "%s%s", layout->prefix, layout->names->periods ? layout->names->periods : "");
+    snprintf(key, sizeof key, "%s%s", layout->prefix, name ? name : "");
     vs_ledger_row *row = vs_ledger_find(r->file, key);
-    if (row) row->reason = "model.rope: computed";
+    if (row) row->reason = reason;
 }
 
 /* The file's, or computed from theta. */
@@ -178,7 +178,7 @@ static vs_status read_periods(const vs_reader *r, const vs_layout *layout, vs_er
     vs_model *m = r->model;
     const size_t count = m->arch.width / m->arch.heads / 4;
     if (m->arch.rope_theta > 0) {
-        leave_periods(r, layout);
+        leave_out(r, layout, layout->names->periods, "model.rope: computed");
         if (!(m->periods = vs_calloc(count, sizeof *m->periods))) return vs_fail(err, VS_ERR_NOMEM, "no memory for the periods");
         vs_position_periods(m->arch.rope_theta, count, m->periods);
         return VS_OK;
@@ -209,6 +209,7 @@ static vs_status read_backbone(const vs_reader *r, const vs_layout *layout, vs_e
         status = read_in(r, prefix, "", n->pos, a->prefix_positions + a->grid * a->grid, c, &m->pos, err);
     if (status == VS_OK && a->registers)
         status = read_in(r, prefix, "", a->distilled ? n->distillation : n->registers, a->registers, c, &m->registers, err);
+    if (layout->no_registers) leave_out(r, layout, n->registers, "has no registers");
     for (size_t i = 0; i < a->depth && status == VS_OK; i++) status = read_block(r, layout, i, err);
     if (status == VS_OK && a->prefix_norm)
         status = read_norm(r, prefix, "", n->prefix_norm, &m->prefix_norm_g, &m->prefix_norm_b, err);
