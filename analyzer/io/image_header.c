@@ -126,6 +126,36 @@ static vs_status read_webp(const vs_source *s, vs_image_header *h, vs_error *err
 
 /* ---- which */
 
+/* What else is called .png and .jpg; NULL: not known. */
+static const char *other_kind(const uint8_t *b, size_t size) {
+    static const struct {
+        size_t at, size;
+        const char *bytes, *what;
+    } kinds[] = {
+        { 0, 4, "GIF8", "a GIF image" },
+        { 0, 4, "II*\0", "a TIFF image" },
+        { 0, 4, "MM\0*", "a TIFF image" },
+        { 0, 2, "BM", "a BMP image" },
+        { 4, 8, "ftypavif", "an AVIF image" },
+        { 4, 8, "ftypavis", "an AVIF image" },
+        { 4, 7, "ftyphei", "a HEIF image" },
+        { 4, 7, "ftyphev", "a HEIF image" },
+        { 4, 8, "ftypmif1", "a HEIF image" },
+        { 4, 4, "ftyp", "a video" },
+        { 0, 12, "\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image" },
+        { 0, 12, "\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image" },
+        { 0, 2, "\xff\x0a", "a JPEG XL image" },
+        { 0, 4, "%PDF", "a PDF document" },
+        { 0, 5, "<!DOC", "a web page: the download failed" },
+        { 0, 5, "<html", "a web page: the download failed" },
+        { 0, 12, "version http", "a pointer of git-lfs: fetch the file with git lfs pull" },
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (size >= kinds[i].at + kinds[i].size && memcmp(b + kinds[i].at, kinds[i].bytes, kinds[i].size) == 0)
+            return kinds[i].what;
+    return NULL;
+}
+
 vs_status vs_image_header_read(const vs_source *s, vs_image_header *h, vs_error *err) {
     uint8_t b[12];
     size_t got = 0;
@@ -142,8 +172,12 @@ vs_status vs_image_header_read(const vs_source *s, vs_image_header *h, vs_error 
         h->format = VS_IMAGE_WEBP;
         status = read_webp(s, h, err);
     } else {
-        return vs_fail(err, VS_ERR_FORMAT, "%s: neither PNG nor JPEG nor WebP%s", s->label,
-                       got == 0 ? ": the file is empty" : "");
+        const char *what = other_kind(b, got);
+        return vs_fail(err, VS_ERR_FORMAT, "%s: neither PNG nor JPEG nor WebP%s%s", s->label,
+                       got == 0 ? ": the file is empty"
+                       : what   ? ", but "
+                                : "",
+                       what ? what : "");
     }
     return status == VS_OK ? vs_image_check_size(h->width, h->height, s->label, err) : status;
 }

@@ -44,6 +44,8 @@ static vs_status wrong_grid(const vs_imageset *s, const char *what, size_t image
         snprintf(remedy, sizeof remedy, "set data.preprocess.crop: {center: %zu}", near_w);
     else if (!path && p->resize.short_side == 0)
         snprintf(remedy, sizeof remedy, "set data.%s.scenes.size: %zu", what, near_w);
+    else if (w < s->patch || h < s->patch)
+        snprintf(remedy, sizeof remedy, "use data.preprocess.resize and crop, such as resize: {short: %zu}", s->patch);
     else
         snprintf(remedy, sizeof remedy, "use data.preprocess.resize and crop, such as crop: {center: %zu}",
                  (w < h ? w : h) / s->patch * s->patch);

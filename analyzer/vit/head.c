@@ -129,22 +129,55 @@ static void find_norm(vs_head_layout *out, const vs_ledger *from) {
     out->norm[0] = '\0';
 }
 
+/* Whether `name` is `module` and one of `parts` behind it. */
+static bool is_part(const char *name, const char *module, const char *parts) {
+    const size_t n = strlen(module);
+    return n && vs_begins(name, module) && name[n] == '.' && !strchr(name + n + 1, '.') &&
+           vs_first_component(name + n + 1, parts);
+}
+
 /* The first tensor that stands between the tokens and the linear: in the linear's own module, or a part beside the backbone that
  * is known to. NULL: none. */
 static const char *find_between(const search *s, const vs_head_layout *h) {
     static const char between[] = "neck bottleneck pre_logits fc_norm head_norm norm_head";
     const char *dot = strrchr(h->linear, '.');
-    const size_t length = dot ? (size_t)(dot - h->linear) + 1 : 0, norm = strlen(h->norm), linear = strlen(h->linear);
+    const size_t length = dot ? (size_t)(dot - h->linear) + 1 : 0, linear = strlen(h->linear);
     char module[160];
     snprintf(module, sizeof module, "%.*s", (int)length, h->linear);
     const bool alone = length > 0 && !vs_begins(s->layout->prefix, module); /* a module of its own: "decode_head." */
     for (size_t i = vs_ledger_from(s->from, module); i < s->from->count && vs_begins(s->from->by_name[i]->name, module); i++) {
         const char *name = s->from->by_name[i]->name;
-        const bool own = (linear && vs_begins(name, h->linear) && name[linear] == '.') ||
-                         (norm && vs_begins(name, h->norm) && name[norm] == '.');
-        if (!own && (alone || vs_first_component(name + length, between))) return name;
+        const bool own = is_part(name, h->linear, "weight bias") ||
+                         is_part(name, h->norm, "weight bias running_mean running_var num_batches_tracked"),
+                   inside = linear && vs_begins(name, h->linear) && name[linear] == '.';
+        if (!own && (alone || inside || vs_first_component(name + length, between))) return name;
     }
     return NULL;
+}
+
+/* The tensors beside the weight, before any is read: a head that is broken must not block the backbone either. */
+static vs_status check_tensors(const search *s, const vs_head_layout *h, const vs_tensor_entry *weight, vs_error *err) {
+    static const char *const of_norm[] = { "weight", "bias", "running_mean", "running_var" };
+    const vs_arch *a = &s->layout->arch;
+    const char *path = vs_tensorfile_path(s->from->file);
+    char key[192];
+    snprintf(key, sizeof key, "%s%sbias", h->linear, *h->linear ? "." : "");
+    const vs_tensor_entry *bias = vs_ledger_tensor(s->from, key);
+    if (!vs_is_float(weight) || (bias && !vs_is_float(bias)))
+        return vs_fail(err, VS_ERR_FORMAT, "%s: head '%s' has type %s: its float checkpoint is needed", path, h->linear,
+                       vs_is_float(weight) ? bias->dtype_name : weight->dtype_name);
+    if (bias && bias->count != a->classes)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: the bias of head '%s' has %zu values for %zu classes", path, h->linear,
+                       bias->count, a->classes);
+    for (size_t i = 0; *h->norm && i < 4; i++) {
+        snprintf(key, sizeof key, "%s.%s", h->norm, of_norm[i]);
+        const vs_tensor_entry *t = vs_ledger_tensor(s->from, key);
+        if (!t) return vs_fail(err, VS_ERR_FORMAT, "%s: the norm of head '%s' lacks '%s'", path, h->linear, key);
+        if (!vs_is_float(t) || t->count != a->head_width)
+            return vs_fail(err, VS_ERR_FORMAT, "%s: the norm of head '%s': '%s' has %zu values of type %s for %zu channels", path,
+                           h->linear, key, t->count, t->dtype_name, a->head_width);
+    }
+    return VS_OK;
 }
 
 /* VS_ERR_FORMAT: the candidate is no head that is built on this backbone. */
@@ -165,6 +198,8 @@ static vs_status take(const search *s, const candidate *c, vs_error *err) {
                        vs_tensorfile_path(s->file->file), a->depth);
     if (a->head == VS_HEAD_SEGMENTATION) find_norm(&l->head, s->from);
     a->head_norm = l->head.norm[0] != '\0';
+    vs_status status = check_tensors(s, &l->head, w, err);
+    if (status != VS_OK) return status;
     const char *between = find_between(s, &l->head);
     if (between)
         return vs_fail(err, VS_ERR_FORMAT, "%s: head '%s' stands behind '%s', which is not built", path, c->linear, between);

@@ -52,12 +52,17 @@ const char *vs_layout_in_block(const vs_layout_names *n, const char *name, size_
     return n->block && name && *name == '.' ? name + 1 : NULL;
 }
 
-static const vs_tensor_entry *find_in_block(const vs_layout *l, const vs_ledger *file, const char *name, const char *what) {
+static const vs_tensor_entry *find_at(const vs_layout *l, const vs_ledger *file, size_t index, const char *name,
+                                      const char *what) {
     char base[192], key[256];
     if (!name) return NULL;
-    vs_layout_block(l, 0, base, sizeof base);
+    vs_layout_block(l, index, base, sizeof base);
     snprintf(key, sizeof key, "%s.%s%s", base, name, what);
     return vs_ledger_tensor(file, key);
+}
+
+static const vs_tensor_entry *find_in_block(const vs_layout *l, const vs_ledger *file, const char *name, const char *what) {
+    return find_at(l, file, 0, name, what);
 }
 
 static bool square_root(size_t n, size_t *root) {
@@ -188,6 +193,17 @@ static vs_status count_blocks(vs_layout *l, const vs_ledger *file, vs_error *err
     return status;
 }
 
+/* A bias that one block lacks and another has was lost: it is no zero. */
+static void detect_biases(vs_layout *l, const vs_ledger *file) {
+    const vs_layout_names *n = l->names;
+    for (size_t i = 0; i < l->arch.depth; i++) {
+        for (size_t part = 0; part < VS_MAX_PARTS; part++)
+            l->biased[part] = l->biased[part] || find_at(l, file, i, n->qkv[part], ".bias");
+        l->biased_apart = l->biased_apart || find_at(l, file, i, n->q_bias, "") || find_at(l, file, i, n->v_bias, "");
+        l->masked = l->masked || find_at(l, file, i, n->bias_mask, "");
+    }
+}
+
 static vs_status detect_blocks(vs_layout *l, const vs_ledger *file, vs_error *err) {
     vs_arch *a = &l->arch;
     const vs_layout_names *n = l->names;
@@ -195,6 +211,7 @@ static vs_status detect_blocks(vs_layout *l, const vs_ledger *file, vs_error *er
     vs_status status = count_blocks(l, file, err);
     if (status != VS_OK) return status;
     a->layer_scale = find_in_block(l, file, n->ls1, "") != NULL;
+    detect_biases(l, file);
 
     const bool packed = find_in_block(l, file, n->w12, ".weight") != NULL,
                gated = find_in_block(l, file, n->w1, ".weight") != NULL;
@@ -232,7 +249,34 @@ static vs_status detect_registers(vs_layout *l, const vs_ledger *file, vs_error 
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s' has a wrong shape: expected [1, %s, %zu]",
                        vs_tensorfile_path(file->file), reg->name, a->distilled ? "1" : "registers", a->width);
     a->registers = reg->shape[1];
+    l->no_registers = a->registers == 0;
     return VS_OK;
+}
+
+/* timm gives registers positions, too, unless no_embed_class is set, as all published models with registers have it. Rows of
+ * either kind may be equal in number: 3x3 patches, or 2x2 with a class token and 4 registers. */
+static vs_status check_register_rows(const vs_layout *l, const vs_ledger *file, size_t rows, vs_error *err) {
+    const vs_arch *a = &l->arch;
+    const vs_layout_config *c = &l->config;
+    const char *path = vs_tensorfile_path(file->file);
+    size_t root = 0;
+    if (!a->registers || l->names->prefix_positions >= 0 || c->no_embed_class == VS_SAID_YES) return VS_OK;
+    if (c->no_embed_class == VS_SAID_NO)
+        return vs_fail(err, VS_ERR_FORMAT,
+                       "%s: config.json says no_embed_class false: registers have positions, which are not built", path);
+    if (vs_glob_match("*_reg[0-9]*", c->architecture) || rows <= a->registers + 1 || !square_root(rows - a->registers - 1, &root))
+        return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT,
+                   "%s: tensor '%s%s': %zu positions may be those of %zux%zu patches, or of %zux%zu, a class token and of %zu "
+                   "registers: model_args.no_embed_class of a config.json says which",
+                   path, l->prefix, l->names->pos, rows, a->grid, a->grid, root, root, a->registers);
+}
+
+static vs_status check_square(const vs_layout *l, const vs_ledger *file, vs_error *err) {
+    const vs_layout_config *c = &l->config;
+    if (c->image_height == c->image_width) return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says positions of %zux%zu pixels; only those of a square are built",
+                   vs_tensorfile_path(file->file), c->image_height, c->image_width);
 }
 
 static vs_status detect_positions(vs_layout *l, const vs_ledger *file, vs_error *err) {
@@ -258,7 +302,8 @@ static vs_status detect_positions(vs_layout *l, const vs_ledger *file, vs_error 
     if (a->grid == 0)
         return vs_fail(err, VS_ERR_FORMAT, "%s: tensor '%s': %zu positions are no square grid", path, pos->name, rows);
     a->position = a->registers ? l->names->with_registers : l->names->position;
-    return VS_OK;
+    vs_status status = check_square(l, file, err);
+    return status == VS_OK ? check_register_rows(l, file, rows, err) : status;
 }
 
 /* ---- what is not in the shapes */
@@ -268,18 +313,33 @@ static vs_status disagree(const vs_ledger *file, const char *what, size_t said, 
                    said, found);
 }
 
+/* transformers has SiLU in DINOv2's gated MLP whatever hidden_act says, and GELU in DINOv3's where nothing is said. */
+static vs_status check_activation(const vs_arch *a, const vs_ledger *file, const vs_layout_config *c, vs_error *err) {
+    const bool timm = c->architecture[0] != '\0', gated = a->ffn == VS_FFN_SWIGLU, rotary = a->position == VS_POSITION_ROPE;
+    const char *said = c->activation, *built = gated ? "silu" : "gelu";
+    if (!*said && gated && strcmp(c->model_type, "dinov3_vit") == 0) said = "gelu";
+    if (!*said || strcmp(said, built) == 0 || (gated && !rotary && !timm)) return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s '%s'; only '%s'%s is built%s", vs_tensorfile_path(file->file),
+                   timm ? "act_layer" : "hidden_act", said, built, gated ? "" : " (erf)", gated ? " for a gated MLP" : "");
+}
+
+static vs_status check_bias(const vs_layout *l, const vs_ledger *file, vs_error *err) {
+    const vs_said said = l->config.qkv_bias;
+    const bool found = l->biased[0] || l->biased_apart;
+    if (said == VS_UNSAID || (said == VS_SAID_YES) == found) return VS_OK;
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says qkv_bias %s, the tensors have %sbiases of q, k and v",
+                   vs_tensorfile_path(file->file), said == VS_SAID_YES ? "true" : "false", found ? "" : "no ");
+}
+
 static vs_status apply_config(vs_layout *l, const vs_ledger *file, const vs_layout_config *c, vs_error *err) {
     vs_arch *a = &l->arch;
     const bool timm = c->architecture[0] != '\0';
     if (c->width && c->width != a->width) return disagree(file, timm ? "embed_dim" : "hidden_size", c->width, a->width, err);
     if (c->depth && c->depth != a->depth) return disagree(file, timm ? "depth" : "num_hidden_layers", c->depth, a->depth, err);
     if (c->patch && c->patch != a->patch) return disagree(file, "patch_size", c->patch, a->patch, err);
-    if (a->ffn == VS_FFN_GELU && c->activation[0] && strcmp(c->activation, "gelu") != 0)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says hidden_act '%s'; only 'gelu' (erf) is built",
-                       vs_tensorfile_path(file->file), c->activation);
-    if (a->ffn == VS_FFN_SWIGLU && a->position == VS_POSITION_ROPE && c->activation[0] && strcmp(c->activation, "silu") != 0)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says hidden_act '%s'; only 'silu' is built for a gated MLP",
-                       vs_tensorfile_path(file->file), c->activation);
+    vs_status status = check_activation(a, file, c, err);
+    if (status == VS_OK) status = check_bias(l, file, err);
+    if (status != VS_OK) return status;
     if (c->heads) a->heads = c->heads;
     if (c->rope_theta > 0 && a->position == VS_POSITION_ROPE) a->rope_theta = c->rope_theta;
     if (c->eps > 0) a->eps = c->eps;
@@ -367,11 +427,12 @@ vs_status vs_layout_detect(vs_layout *l, const vs_ledger *file, const vs_ledger 
     status = detect_patch(l, file, err);
     if (status == VS_OK) status = detect_blocks(l, file, err);
     if (status != VS_OK) return vs_explain_failure(file, l, true, status, err);
+    status = vs_layout_config_read(&l->config, vs_tensorfile_config(file->file), vs_tensorfile_path(file->file), err);
+    if (status != VS_OK) return status;
     status = detect_registers(l, file, err);
     if (status == VS_OK) status = detect_positions(l, file, err);
     if (status != VS_OK) return vs_explain_failure(file, l, false, status, err);
-    status = vs_layout_config_read(&l->config, vs_tensorfile_config(file->file), vs_tensorfile_path(file->file), err);
-    if (status == VS_OK) status = decide_rest(l, file, options, err);
+    status = decide_rest(l, file, options, err);
     if (status == VS_OK) status = vs_head_detect(l, file, head_file, options, err);
     if (status != VS_OK) return status;
     name_arch(&l->arch, l->names->family);

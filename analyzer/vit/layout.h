@@ -47,9 +47,13 @@ typedef struct vs_backbones {
     size_t count, capacity;
 } vs_backbones;
 
+typedef enum vs_said { VS_UNSAID, VS_SAID_NO, VS_SAID_YES } vs_said;
+
 /* What config.json says over what shapes tell. Zeros: nothing said. */
 typedef struct vs_layout_config {
     size_t width, depth, heads, patch;
+    size_t image_height, image_width; /* that learned positions are for */
+    vs_said qkv_bias, no_embed_class; /* the latter: positions are the patches' alone */
     double eps, rope_theta;
     bool key_bias; /* said to be there */
     char activation[32];
@@ -64,6 +68,9 @@ typedef struct vs_layout {
     char prefix[128];   /* of the backbone's keys, "backbone." */
     vs_backbones found; /* this one among them */
     size_t *chunks;     /* [depth] of layouts whose blocks lie in chunks; else NULL */
+    /* Of any block, and then of all: biases of qkv's modules, biases of q and v apart, a mask of biases. */
+    bool biased[VS_MAX_PARTS], biased_apart, masked;
+    bool no_registers; /* the file's tensor of registers is empty */
     vs_layout_config config;
     vs_head_layout head;
 } vs_layout;

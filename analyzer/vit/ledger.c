@@ -97,9 +97,13 @@ vs_status vs_ledger_make(vs_ledger *l, const vs_tensorfile *file, vs_error *err)
     l->count = count;
     sort(l);
     bool twins = false;
+    const char *first = count ? l->by_name[0]->name : "";
     for (size_t i = 1; i < count; i++) {
         vs_ledger_row *row = l->by_name[i];
-        if (strcmp(l->by_name[i - 1]->name, row->name) != 0) continue;
+        if (strcmp(first, row->name) != 0) {
+            first = row->name;
+            continue;
+        }
         twins = true;
         row->name = row->tensor->name;
     }

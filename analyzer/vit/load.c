@@ -48,7 +48,9 @@ static bool has(const vs_reader *r, const char *base, const char *name, const ch
 static vs_status read_split_bias(const vs_reader *r, const vs_layout_names *n, const char *base, vs_linear *qkv, vs_error *err) {
     const size_t c = r->model->arch.width;
     const char *const names[] = { n->q_bias, n->v_bias };
-    if (!has(r, base, n->q_bias, "") && !has(r, base, n->v_bias, "")) return VS_OK;
+    if (qkv->b)
+        return vs_fail(err, VS_ERR_FORMAT, "%s: %s.attn.qkv has a bias beside those of q and v",
+                       vs_tensorfile_path(r->file->file), base);
     if (!r->options->shapes_only && !(qkv->b = vs_calloc(3 * c, sizeof *qkv->b)))
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the bias of %s.attn.qkv", base);
     vs_status status = VS_OK;
@@ -71,7 +73,6 @@ static vs_status refuse_mask(const vs_reader *r, const char *base, const char *n
 /* The bias that counts is bias * mask (docs/vit-models.md 2.5). */
 static vs_status apply_mask(const vs_reader *r, const char *base, const char *name, vs_linear *qkv, vs_error *err) {
     const size_t c = r->model->arch.width;
-    if (!has(r, base, name, "")) return VS_OK;
     vs_model_options options = *r->options;
     options.check_values = false; /* NaN has its own message here */
     const vs_reader reader = { r->model, r->file, &options };
@@ -90,10 +91,12 @@ static vs_status apply_mask(const vs_reader *r, const char *base, const char *na
 static vs_status read_qkv(const vs_reader *r, const vs_layout *layout, const char *base, vs_linear *qkv, vs_error *err) {
     const vs_layout_names *n = layout->names;
     const size_t c = r->model->arch.width;
-    const vs_bias_rule rule = n->key_bias_optional && !layout->config.key_bias ? VS_BIAS_KEY_OPTIONAL : VS_BIAS_ALL_OR_NONE;
+    const bool any = layout->biased[0] || layout->biased[1] || layout->biased[2],
+               key = layout->biased[1] || layout->config.key_bias;
+    const vs_bias_rule rule = !any ? VS_BIAS_NONE : n->key_bias_optional && !key ? VS_BIAS_ALL_BUT_KEY : VS_BIAS_ALL;
     vs_status status = read_layer(r, base, n->qkv, VS_MAX_PARTS, 3 * c, c, rule, qkv, err);
-    if (status == VS_OK && n->q_bias) status = read_split_bias(r, n, base, qkv, err);
-    return status == VS_OK && n->bias_mask ? apply_mask(r, base, n->bias_mask, qkv, err) : status;
+    if (status == VS_OK && layout->biased_apart) status = read_split_bias(r, n, base, qkv, err);
+    return status == VS_OK && layout->masked ? apply_mask(r, base, n->bias_mask, qkv, err) : status;
 }
 
 /* Both halves of a SwiGLU are one layer, gate first, whether the file packs them or not. timm packs under the names fc1, fc2. */
@@ -163,11 +166,11 @@ static void summarize_dtypes(vs_model *m, const vs_tensorfile *file) {
                                  types[t].count);
 }
 
-static void leave_periods(const vs_reader *r, const vs_layout *layout) {
+static void leave_out(const vs_reader *r, const vs_layout *layout, const char *name, const char *reason) {
     char key[256];
-    snprintf(key, sizeof key, "%s%s", layout->prefix, layout->names->periods ? layout->names->periods : "");
+    snprintf(key, sizeof key, "%s%s", layout->prefix, name ? name : "");
     vs_ledger_row *row = vs_ledger_find(r->file, key);
-    if (row) row->reason = "model.rope: computed";
+    if (row) row->reason = reason;
 }
 
 /* The file's, or computed from theta. */
@@ -175,7 +178,7 @@ static vs_status read_periods(const vs_reader *r, const vs_layout *layout, vs_er
     vs_model *m = r->model;
     const size_t count = m->arch.width / m->arch.heads / 4;
     if (m->arch.rope_theta > 0) {
-        leave_periods(r, layout);
+        leave_out(r, layout, layout->names->periods, "model.rope: computed");
         if (!(m->periods = vs_calloc(count, sizeof *m->periods))) return vs_fail(err, VS_ERR_NOMEM, "no memory for the periods");
         vs_position_periods(m->arch.rope_theta, count, m->periods);
         return VS_OK;
@@ -206,6 +209,7 @@ static vs_status read_backbone(const vs_reader *r, const vs_layout *layout, vs_e
         status = read_in(r, prefix, "", n->pos, a->prefix_positions + a->grid * a->grid, c, &m->pos, err);
     if (status == VS_OK && a->registers)
         status = read_in(r, prefix, "", a->distilled ? n->distillation : n->registers, a->registers, c, &m->registers, err);
+    if (layout->no_registers) leave_out(r, layout, n->registers, "has no registers");
     for (size_t i = 0; i < a->depth && status == VS_OK; i++) status = read_block(r, layout, i, err);
     if (status == VS_OK && a->prefix_norm)
         status = read_norm(r, prefix, "", n->prefix_norm, &m->prefix_norm_g, &m->prefix_norm_b, err);

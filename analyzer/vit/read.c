@@ -62,10 +62,13 @@ static vs_status check_shape(const vs_reader *r, const vs_tensor_entry *t, size_
                    vs_tensorfile_path(r->file->file), t->name, shape, rows, cols);
 }
 
+bool vs_is_float(const vs_tensor_entry *t) {
+    return t->dtype == VS_DTYPE_F32 || t->dtype == VS_DTYPE_F16 || t->dtype == VS_DTYPE_BF16 || t->dtype == VS_DTYPE_F64;
+}
+
 /* Names and shapes alone must tell, too, that a model cannot run. */
 static vs_status check_type(const vs_reader *r, const vs_tensor_entry *t, vs_error *err) {
-    if (t->dtype == VS_DTYPE_F32 || t->dtype == VS_DTYPE_F16 || t->dtype == VS_DTYPE_BF16 || t->dtype == VS_DTYPE_F64)
-        return VS_OK;
+    if (vs_is_float(t)) return VS_OK;
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: tensor '%s' has type %s: a checkpoint of quantized weights%s cannot be studied, its float checkpoint can",
                    vs_tensorfile_path(r->file->file), t->name, t->dtype_name, quantized_by(r->file));
@@ -148,8 +151,9 @@ vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t 
         linear->fqn_count++;
     }
     vs_status status = read_parts(r, modules, parts, "weight", out, in, SIZE_MAX, &linear->w, err);
-    if (status != VS_OK || (rule != VS_BIAS_ALL && count_present(r, modules, parts, "bias") == 0)) return status;
-    return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_KEY_OPTIONAL ? 1 : SIZE_MAX, &linear->b, err);
+    if (status != VS_OK || rule == VS_BIAS_NONE) return status;
+    if (rule == VS_BIAS_ALL_OR_NONE && count_present(r, modules, parts, "bias") == 0) return VS_OK;
+    return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_ALL_BUT_KEY ? 1 : SIZE_MAX, &linear->b, err);
 }
 
 bool vs_find_module(const vs_ledger *file, size_t *from, const char *name, char *module, size_t size) {

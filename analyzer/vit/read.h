@@ -16,11 +16,15 @@ typedef struct vs_reader {
  * options.shapes_only or where it is missing). VS_ERR_FORMAT: another shape, or values that options.check_values refuses. */
 VS_NODISCARD vs_status vs_read_tensor(const vs_reader *reader, const char *name, size_t rows, size_t cols, float **out,
                                       vs_error *err);
+/* Whether its values can be read as they are: float32, float16, bfloat16 or float64. */
+bool vs_is_float(const vs_tensor_entry *tensor);
+
 /* Which of a layer's modules have a bias. */
 typedef enum vs_bias_rule {
     VS_BIAS_ALL,
+    VS_BIAS_ALL_BUT_KEY, /* the second of them has none: zeros */
     VS_BIAS_ALL_OR_NONE,
-    VS_BIAS_KEY_OPTIONAL /* as before, but for the second of them, which may be the one without: zeros */
+    VS_BIAS_NONE
 } vs_bias_rule;
 
 /* The layer whose rows are those of `parts` modules of equal size, one after the other. */

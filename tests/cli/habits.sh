@@ -103,6 +103,8 @@ cmp -s "$dir/bare.json" "$dir/bare/bare/results.json" || miss "evaluation_sqnr d
 sed -i -e '/calibration/d' -e 's/, ptq//' "$dir/seg.yaml"
 before 2 "seg.yaml:5:15: data.evaluation: $dir/set/images/scene_0000.png: image size 50x50 is not a multiple of the patch size 14; the nearest is 56x56 (set data.preprocess.crop: {center: 56})" \
     run --set 'data.preprocess.crop={center: 50}'
+before 2 "image size 8x8 is not a multiple of the patch size 14; the nearest is 14x14 (use data.preprocess.resize and crop, such as resize: {short: 14})" \
+    run --set 'data.preprocess.resize={short: 8}'
 before 2 "data.evaluation: $dir/set/images/scene_0000.png: an image of 56x56 is smaller than the crop of 70x70 (data.preprocess.crop)" run --set 'data.preprocess.crop={center: 70}'
 before 2 "data.calibration: image size 60x60 is not a multiple of the patch size 14; the nearest is 56x56 (set data.calibration.scenes.size: 56)" \
     run --set 'data.calibration={scenes: {seed: 2, count: 1, size: 60}}'

@@ -266,6 +266,8 @@ static void other_families(void **state) {
         { true, false, "v_proj.bias", NULL, NULL, VS_ERR_FORMAT, "first is 'layer.0.attention.v_proj.bias'", 0 },
         { true, true, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"hidden_act\": \"gelu\"}", VS_ERR_FORMAT,
           "only 'silu' is built for a gated MLP", 0 },
+        /* transformers' default */
+        { true, true, NULL, NULL, "{\"model_type\": \"dinov3_vit\"}", VS_ERR_FORMAT, "hidden_act 'gelu'; only 'silu'", 0 },
         { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"hidden_act\": \"silu\"}", VS_ERR_FORMAT,
           "only 'gelu' (erf) is built", 0 },
         { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"rope_theta\": -1}", VS_ERR_FORMAT,

@@ -61,9 +61,9 @@ typedef struct recipe {
     family family;
     const char *prefix, *drop, *reshape;
     size_t prefix_rows, registers;
-    bool scale, swiglu, mask, distilled;
-    const char *extra;  /* a name of one more tensor [9, 64] */
-    const char *second; /* prefix of the same backbone once more */
+    bool scale, swiglu, mask, distilled, none; /* none: a tensor of no registers */
+    const char *extra;                         /* a name of one more tensor [9, 64], or of two with a colon between them */
+    const char *second;                        /* prefix of the same backbone once more */
 } recipe;
 
 static void outside(maker *m, const recipe *r) {
@@ -78,7 +78,7 @@ static void outside(maker *m, const recipe *r) {
     put(m, "", hf ? "embeddings.position_embeddings" : "pos_embed", rows, C, shape);
     if (r->mask) put(m, "", hf ? "embeddings.mask_token" : "mask_token", C, 0, "1,64");
     snprintf(shape, sizeof shape, "1,%zu,%d", r->registers, C);
-    if (r->registers)
+    if (r->registers || r->none)
         put(m, "",
             hf                  ? "embeddings.register_tokens"
             : r->family == TIMM ? "reg_token"
@@ -113,6 +113,12 @@ static void block(maker *m, const recipe *r, size_t i) {
     if (r->scale) put(m, base, hf ? "layer_scale2.lambda1" : "ls2.gamma", C, 0, NULL);
 }
 
+static void put_part(maker *m, const char *name, size_t length) {
+    char text[96];
+    snprintf(text, sizeof text, "%.*s", (int)length, name);
+    put(m, "", text, 9, 64, NULL);
+}
+
 static vs_status load(const recipe *r, const vs_model_options *options, vs_model **out, vs_error *err) {
     maker m = { .header = "{", .used = 1, .drop = r->drop, .reshape = r->reshape, .prefix = r->prefix ? r->prefix : "" };
     outside(&m, r);
@@ -121,7 +127,9 @@ static vs_status load(const recipe *r, const vs_model_options *options, vs_model
     if (r->second) outside(&m, r);
     for (size_t i = 0; r->second && i < 2; i++) block(&m, r, i);
     m.prefix = "";
-    if (r->extra) put(&m, "", r->extra, 9, 64, NULL);
+    const size_t first = r->extra ? strcspn(r->extra, ":") : 0;
+    if (r->extra) put_part(&m, r->extra, first);
+    if (r->extra && r->extra[first]) put_part(&m, r->extra + first + 1, strlen(r->extra + first + 1));
     m.header[m.used++] = '}';
     char *bytes = vs_calloc(8 + m.used + m.bytes, 1);
     assert_non_null(bytes);
@@ -157,7 +165,7 @@ static void layouts_are_found(void **state) {
           VS_POSITION_OFFSET,
           1e-6 },
         { { .family = TIMM, .prefix_rows = 1, .scale = true }, "timm_dinov2", "vit_c64_4", VS_POSITION_SIZE_ANTIALIAS, 1e-6 },
-        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 4 },
+        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 3 },
           "timm_dinov2",
           "vit_c64_4_reg",
           VS_POSITION_SIZE_ANTIALIAS,
@@ -183,6 +191,11 @@ static void layouts_are_found(void **state) {
           "dinov2_vitc64_4_reg",
           VS_POSITION_SIZE_ANTIALIAS,
           1e-6 },
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true, .none = true },
+          "hf_dinov2_with_registers",
+          "dinov2_vitc64_4",
+          VS_POSITION_SIZE_ANTIALIAS,
+          1e-6 },
         { { .family = HF_VIT, .prefix_rows = 1, .prefix = "vit." }, "hf_vit", "vit_c64_4", VS_POSITION_SIZE, 1e-12 },
         { { .family = HF_VIT, .prefix_rows = 2, .distilled = true }, "hf_deit", "deit_c64_4_distilled", VS_POSITION_SIZE, 1e-12 },
     };
@@ -203,7 +216,8 @@ static void layouts_are_found(void **state) {
         assert_int_equal(a->prefix_positions, r->prefix_rows);
         assert_int_equal(m->blocks[1].qkv.fqn_count, r->family >= HF_DINOV2 ? 3 : 1);
         for (size_t t = 0; t < m->tensor_count; t++)
-            if (!m->tensors[t].used && !strstr(m->tensors[t].name, "mask_token")) fail_msg("%s is not used", m->tensors[t].name);
+            if (!m->tensors[t].used && !r->none && !strstr(m->tensors[t].name, "mask_token"))
+                fail_msg("%s is not used", m->tensors[t].name);
         vs_model_free(m);
     }
 }
@@ -256,6 +270,9 @@ static void wrong_files_are_refused(void **state) {
           VS_ERR_FORMAT,
           "1 tensor is missing, the first is 'encoder.layer.1" },
         { { HF, .drop = "attention.key.bias" }, { 0 }, VS_ERR_FORMAT, "2 tensors are missing" },
+        /* a bias of one block belongs to all */
+        { { .family = TIMM, .prefix_rows = 1, .drop = "0.attn.qkv.bias" }, { 0 }, VS_ERR_FORMAT, "'blocks.0.attn.qkv.bias'" },
+        { { .family = TIMM, .prefix_rows = 1, .drop = "1.attn.qkv.bias" }, { 0 }, VS_ERR_FORMAT, "'blocks.1.attn.qkv.bias'" },
         { { HF, .reshape = "0.attention.attention.value.weight" },
           { 0 },
           VS_ERR_FORMAT,
@@ -313,6 +330,8 @@ static void backbones_have_an_order(void **state) {
         { "module.", "", NULL, NULL,
           "2 backbones, none before the other: 'module' (timm_vit, width 64), '.' (timm_vit, width 64)" },
         { "module.", "", ".", "blocks.1.attn.proj", NULL },
+        { "module.", "_orig_mod.", NULL, NULL,
+          "2 backbones, none before the other: '.' (timm_vit, width 64), '_orig_mod' (timm_vit, width 64)" },
         { "", "module.", "module", "module.blocks.1.attn.proj", NULL },
         { "a.", "b.", "c", NULL, "there is no backbone below 'c'; there are: 'a' (timm_vit, width 64), 'b'" },
     };
@@ -442,6 +461,11 @@ static void heads_never_block_a_backbone(void **state) {
         bool none;
         const char *linear, *note;
     } cases[] = { { "head.weight", NULL, false, "head", NULL },
+                  { "head.weight:head.bias", NULL, false, NULL, "bias of head 'head' has 576 values" },
+                  { "head.weight:head.norm.weight", NULL, false, NULL, "head 'head' stands behind 'head.norm.weight'" },
+                  { "head.weight:head.lora_A.weight", NULL, false, NULL, "head 'head' stands behind 'head.lora_A.weight'" },
+                  { "decode_head.conv_seg.weight:decode_head.bn.running_mean", NULL, false, NULL,
+                    "the norm of head 'decode_head.conv_seg' lacks 'decode_head.bn.weight'" },
                   { "head.weight", NULL, true, NULL, NULL },
                   { "head.weight", "head.weight", false, NULL, "classifier 'head' reads 7 channels" },
                   { "text.classifier.weight", NULL, false, NULL, NULL },
@@ -559,6 +583,18 @@ static void configs_of_all_kinds(void **state) {
           "model_args.dynamic_img_pad" },
         { "{\"architecture\": \"vit_x\", \"model_args\": {\"norm_layer\": \"rmsnorm\"}}", 0, 0, NULL, NULL,
           "model_args.norm_layer" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"use_rot_pos_emb\": false}}", 0, 0, NULL, NULL,
+          "model_args.use_rot_pos_emb" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"use_abs_pos_emb\": true}}", 0, 0, NULL, NULL,
+          "model_args.use_abs_pos_emb" },
+        { "{\"architecture\": \"vit_x\", \"global_pool\": \"token\", \"model_args\": {\"global_pool\": \"avg\"}}", 0, 0, "vit_x",
+          "avg", NULL },
+        { "{\"architecture\": \"vit_x\", \"model_args\": [\"act_layer\"]}", 0, 0, NULL, NULL, "model_args must be an object" },
+        { "{\"architecture\": \"vit_x\", \"model_args\": {\"act_layer\": 3}}", 0, 0, NULL, NULL, "act_layer must be a text" },
+        { "{\"architecture\": 5}", 0, 0, NULL, NULL, "architecture must be a text" },
+        { "{\"model_type\": [\"vit\"]}", 0, 0, NULL, NULL, "model_type must be a text" },
+        { "{\"model_type\": \"vit\", \"hidden_act\": {\"a\": 1}}", 0, 0, NULL, NULL, "hidden_act must be a text" },
+        { "{\"model_type\": \"vit\", \"qkv_bias\": \"no\"}", 0, 0, NULL, NULL, "qkv_bias must be true or false" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vs_layout_config c;
@@ -615,6 +651,114 @@ static void unbuilt_kinds_are_refused(void **state) {
         vs_model_free(m);
     }
     unlink(config);
+}
+
+/* What config.json alone tells: grids that are not square, positions of registers, activations, biases, heads. */
+static void configs_tell_what_shapes_do_not(void **state) {
+    (void)state;
+#define ARGS(text) "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {" text "}}"
+#define TIMM_PLAIN .family = TIMM, .prefix_rows = 1
+    static const struct {
+        recipe r;
+        const char *text, *message;
+        size_t heads, prefix_positions;
+    } cases[] = {
+        { { TIMM_PLAIN }, ARGS("\"img_size\": 12"), NULL, 1, 1 },
+        { { TIMM_PLAIN }, ARGS("\"img_size\": [12, 12]"), NULL, 1, 1 },
+        { { TIMM_PLAIN }, ARGS("\"img_size\": [4, 36]"), "positions of 4x36 pixels", 0, 0 },
+        { { TIMM_PLAIN },
+          "{\"architecture\": \"vit_base_patch16_224\", \"pretrained_cfg\": {\"input_size\": [3, 36, 4], "
+          "\"fixed_input_size\": true}}",
+          "positions of 36x4 pixels",
+          0,
+          0 },
+        { { TIMM_PLAIN },
+          "{\"architecture\": \"vit_base_patch16_224\", \"pretrained_cfg\": {\"input_size\": [3, 36, 4], "
+          "\"fixed_input_size\": true}, \"model_args\": {\"img_size\": 12}}",
+          NULL,
+          1,
+          1 },
+        { { .family = HF_VIT, .prefix_rows = 1 },
+          "{\"model_type\": \"vit\", \"image_size\": [4, 36]}",
+          "positions of 4x36 pixels",
+          0,
+          0 },
+        /* transformers takes DINOv2's for a square whatever the size was */
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true },
+          "{\"model_type\": \"dinov2\", \"image_size\": [4, 36]}",
+          NULL,
+          1,
+          1 },
+
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          NULL,
+          "9 positions may be those of 3x3 patches, or of 2x2, a class token and of 4 registers",
+          0,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 }, ARGS("\"no_embed_class\": true"), NULL, 1, 0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          "{\"architecture\": \"vit_base_patch14_reg4_dinov2\"}",
+          NULL,
+          1,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          ARGS("\"reg_tokens\": 4"),
+          "9 positions may be those of 3x3",
+          0,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 4 },
+          ARGS("\"no_embed_class\": false"),
+          "registers have positions, which are not built",
+          0,
+          0 },
+        { { .family = TIMM, .prefix_rows = 0, .registers = 5 }, NULL, NULL, 1, 0 },
+
+        { { TIMM_PLAIN, .scale = true, .swiglu = true },
+          "{\"architecture\": \"vit_giant_patch14_dinov2\", \"model_args\": {\"act_layer\": \"silu\"}}",
+          NULL,
+          1,
+          1 },
+        { { TIMM_PLAIN, .scale = true, .swiglu = true },
+          "{\"architecture\": \"vit_giant_patch14_dinov2\", \"model_args\": {\"act_layer\": \"gelu\"}}",
+          "act_layer 'gelu'; only 'silu'",
+          0,
+          0 },
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true, .swiglu = true },
+          "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu\"}",
+          NULL,
+          1,
+          1 }, /* transformers looks at none there */
+
+        { { TIMM_PLAIN }, ARGS("\"qkv_bias\": true"), NULL, 1, 1 },
+        { { TIMM_PLAIN }, ARGS("\"qkv_bias\": false"), "qkv_bias false, the tensors have biases of q, k and v", 0, 0 },
+        { { TIMM_PLAIN, .drop = "attn.qkv.bias" }, ARGS("\"qkv_bias\": false"), NULL, 1, 1 },
+        { { TIMM_PLAIN, .drop = "attn.qkv.bias" },
+          ARGS("\"qkv_bias\": true"),
+          "qkv_bias true, the tensors have no biases",
+          0,
+          0 },
+
+        /* transformers' own number of heads where nothing is said, if it fits */
+        { { .family = HF_DINOV2, .prefix_rows = 1, .scale = true }, "{\"model_type\": \"dinov2\"}", NULL, 1, 1 },
+    };
+    char config[300];
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_model *m = NULL;
+        vs_error err = { 0 };
+        if (cases[i].text) assert_int_equal(vs_write_file(config, cases[i].text, strlen(cases[i].text), &err), VS_OK);
+        const vs_status status = load(&cases[i].r, &(vs_model_options){ 0 }, &m, &err);
+        if (cases[i].message)
+            check_error(status, &err, VS_ERR_FORMAT, cases[i].message);
+        else if (status != VS_OK)
+            fail_msg("case %zu: %s", i, err.message);
+        else {
+            assert_int_equal(m->arch.heads, cases[i].heads);
+            assert_int_equal(m->arch.prefix_positions, cases[i].prefix_positions);
+        }
+        vs_model_free(m);
+        if (cases[i].text) unlink(config);
+    }
 }
 
 /* Means and deviations on the 0-255 scale, whoever writes them how. */
@@ -691,6 +835,7 @@ int main(void) {
         cmocka_unit_test(heads_never_block_a_backbone),
         cmocka_unit_test(configs_of_all_kinds),
         cmocka_unit_test(unbuilt_kinds_are_refused),
+        cmocka_unit_test(configs_tell_what_shapes_do_not),
         cmocka_unit_test(inputs_of_all_kinds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

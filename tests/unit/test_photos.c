@@ -48,6 +48,41 @@ static void check_equal(const char *name, const char *golden) {
     vs_image_release(&wanted);
 }
 
+/* Under a PNG's name, as downloads come. */
+static void other_formats_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *part;
+    } cases[] = {
+        { "GIF89a....", 10, "a.png: neither PNG nor JPEG nor WebP, but a GIF image" },
+        { "II*\0....", 8, "but a TIFF image" },
+        { "MM\0*....", 8, "but a TIFF image" },
+        { "BM..........", 12, "but a BMP image" },
+        { "\0\0\0\x18"
+          "ftypheic....",
+          16, "but a HEIF image" },
+        { "\0\0\0\x18"
+          "ftypavif....",
+          16, "but an AVIF image" },
+        { "\0\0\0\x18"
+          "ftypmif1....",
+          16, "but a HEIF image" },
+        { "\0\0\0\x0cjP  \r\n\x87\n", 12, "but a JPEG 2000 image" },
+        { "\xff\x0a..", 4, "but a JPEG XL image" },
+        { "<!DOCTYPE html>", 15, "but a web page: the download failed" },
+        { "version https://git-lfs", 23, "but a pointer of git-lfs" },
+        { "abcdefgh", 8, "nor WebP" },
+        { "", 0, "the file is empty" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_image image;
+        vs_error err = { 0 };
+        check_error(vs_image_decode(&image, cases[i].bytes, cases[i].size, "a.png", &err), &err, VS_ERR_FORMAT, cases[i].part);
+    }
+}
+
 static void webp(void **state) {
     (void)state;
     vs_image image;
@@ -295,6 +330,7 @@ static void other_kinds_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(webp),
+                                        cmocka_unit_test(other_formats_are_named),
                                         cmocka_unit_test(warnings_are_passed_on),
                                         cmocka_unit_test(missing_ends_are_refused),
                                         cmocka_unit_test(orientations_equal_opencv),
