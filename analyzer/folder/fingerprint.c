@@ -122,17 +122,19 @@ static bool is_folder(const char *path) {
 static bool is_there(const char *path) { return path && (is_file(path) || is_folder(path)); }
 
 /* A folder's JSON files say what its tensors mean. The index of shards is the checkpoint itself. */
-typedef struct beside {
-    vs_fingerprint *fingerprint;
-    const char *checkpoint;
-} beside;
-
-static vs_status add_json(void *context, const char *path, const char *name, bool folder, vs_error *err) {
-    const beside *b = context;
-    const size_t n = strlen(name);
-    if (folder || strchr(name, '/') || n < 5 || strcmp(name + n - 5, ".json") != 0 || strcmp(path, b->checkpoint) == 0)
-        return VS_OK;
-    return is_file(path) ? add_file(b->fingerprint, path, err) : VS_OK;
+static vs_status add_json_files(vs_fingerprint *f, const char *dir, const char *checkpoint, vs_error *err) {
+    vs_names names = { 0 };
+    vs_status status = vs_folder_list(dir, &names, err);
+    for (size_t i = 0; i < names.count && status == VS_OK; i++) {
+        const size_t n = strlen(names.items[i]);
+        if (n < 5 || strcmp(names.items[i] + n - 5, ".json") != 0) continue;
+        char *path = vs_path_join(dir, names.items[i]);
+        if (!path) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        if (path && is_file(path) && strcmp(path, checkpoint) != 0) status = add_file(f, path, err);
+        free(path);
+    }
+    vs_names_free(&names);
+    return status;
 }
 
 /* Beside a lone file only these are looked at. */
@@ -152,16 +154,11 @@ static vs_status add_checkpoint(vs_fingerprint *f, const char *path, vs_error *e
     vs_tensorfile *file = NULL;
     vs_status status = vs_tensorfile_open(&file, path, err);
     if (status != VS_OK) return status;
-    const beside around = { f, vs_tensorfile_path(file) };
-    status = add_file(f, around.checkpoint, err);
+    const char *checkpoint = vs_tensorfile_path(file);
+    status = add_file(f, checkpoint, err);
     for (size_t i = 0; i < vs_tensorfile_shard_count(file) && status == VS_OK; i++)
         status = add_file(f, vs_tensorfile_shard_path(file, i), err);
-    if (status == VS_OK && is_folder(path)) {
-        beside context = around;
-        status = vs_folder_visit(path, add_json, &context, err);
-    } else if (status == VS_OK) {
-        status = add_neighbours(f, around.checkpoint, err);
-    }
+    if (status == VS_OK) status = is_folder(path) ? add_json_files(f, path, checkpoint, err) : add_neighbours(f, checkpoint, err);
     vs_tensorfile_close(file);
     return status;
 }

@@ -71,6 +71,9 @@ VS_NODISCARD vs_status vs_names_add(vs_names *names, const char *name, vs_error 
 bool vs_names_have(const vs_names *names, const char *name);
 void vs_names_free(vs_names *names);
 
+/* Adds the names in a folder, sorted by bytes, hidden ones too. */
+VS_NODISCARD vs_status vs_folder_list(const char *dir, vs_names *names, vs_error *err);
+
 /* `name`: the path below the folder that is visited. A folder comes after what is in it. */
 typedef vs_status (*vs_visit_fn)(void *context, const char *path, const char *name, bool folder, vs_error *err);
 /* All that lies in a folder, sorted by bytes, hidden files too; links are not followed. `fn` may remove what it is shown. */
