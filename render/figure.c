@@ -104,7 +104,7 @@ void vs_script_terminal(vs_text *o, vs_figure figure, bool svg, const char *path
             "noenhanced background 'white'\n",
             figure.width * zoom, figure.height * zoom, zoom, zoom, zoom, zoom);
     vs_text_add(o, "set output ");
-    vs_script_quote(o, path);
+    vs_script_path(o, path);
     vs_text_add(o, "\nset encoding utf8\nunset key\n");
 }
 

@@ -1,5 +1,6 @@
 #include "render/gnuplot.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,24 +13,10 @@
 
 #include "util/util.h"
 
-/* Length of the UTF-8 character at `text` within n bytes; 0 where there is none. */
-static size_t character(const char *text, size_t n) {
-    const unsigned char *p = (const unsigned char *)text;
-    const size_t length = p[0] < 0x80                   ? 1
-                          : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
-                          : p[0] >= 0xE0 && p[0] < 0xF0 ? 3
-                          : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
-                                                        : 0;
-    if (length == 0 || length > n) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xC0) != 0x80) return 0;
-    return length;
-}
-
 void vs_script_quote_n(vs_text *s, const char *text, size_t n) {
     vs_text_add(s, "'");
     for (size_t i = 0; i < n;) {
-        const size_t length = character(text + i, n - i);
+        const size_t length = vs_utf8_size(text + i, n - i);
         if (length == 0)
             vs_text_add(s, "?"); /* a broken byte would make the SVG no XML */
         else if (text[i] == '\'')
@@ -44,6 +31,18 @@ void vs_script_quote_n(vs_text *s, const char *text, size_t n) {
 }
 
 void vs_script_quote(vs_text *s, const char *text) { vs_script_quote_n(s, text, strlen(text)); }
+
+/* In double quotes gnuplot knows octal escapes, and runs what stands in backquotes: nothing but plain characters goes in as it
+ * is. */
+void vs_script_path(vs_text *s, const char *path) {
+    vs_text_add(s, "\"");
+    for (const char *p = path; *p; p++)
+        if (isalnum((unsigned char)*p) || strchr("/._-", *p))
+            vs_text_add(s, "%c", *p);
+        else
+            vs_text_add(s, "\\%03o", (unsigned)(unsigned char)*p);
+    vs_text_add(s, "\"");
+}
 
 /* Child, in a process group of its own, so that Ctrl-C at the terminal is the parent's to hear; stdin from the pipe, stderr to a
  * file, stdout nowhere; errno of a failed exec goes back through `report`. */

@@ -13,5 +13,7 @@ VS_NODISCARD vs_status vs_gnuplot_run(const char *program, const char *script, s
  * not UTF-8 become '?'. */
 void vs_script_quote(vs_text *script, const char *text);
 void vs_script_quote_n(vs_text *script, const char *text, size_t size);
+/* A path, byte for byte, in double quotes. */
+void vs_script_path(vs_text *script, const char *path);
 
 #endif

@@ -297,7 +297,7 @@ static void add_terminal(vs_text *o, const vs_surface *s, vs_surface_layer layer
                     figure.width * zoom, figure.height * zoom, zoom, zoom,
                     layer == VS_LAYER_RASTER ? "transparent" : "background 'white'");
     vs_text_add(o, "set output ");
-    vs_script_quote(o, path);
+    vs_script_path(o, path);
     vs_text_add(o, "\nset encoding utf8\nset pm3d depthorder corners2color max border lw 0.1 lc rgb '#202020'\nunset key\n");
     add_palette(o);
 }

@@ -230,17 +230,15 @@ static vs_status prepare(capture *c, vs_study *study, const char *state, vs_erro
 }
 
 static vs_status write_tensors(capture *c, vs_study *study, vs_error *err) {
-    vs_state float_state = *c->state;
-    if (!float_state.weights) float_state.weights = study->weights;
-    c->state = &float_state;
+    vs_state with_weights = *c->state;
+    if (!with_weights.weights) with_weights.weights = study->weights;
+    capture job = *c;
+    job.state = &with_weights;
     vs_runner runner = vs_study_runner(study);
     runner.threads = 1; /* images are appended in order */
     vs_study_begin_stage(study, last_stage);
-    const vs_status status =
-        vs_run_images(&runner, &study->analysis_set, c->images, last_stage,
-                      (vs_session_needs){ 1, 1, c->state->half ? vs_half_scratch : NULL }, work, NULL, c, err);
-    c->state = NULL;
-    return status;
+    return vs_run_images(&runner, &study->analysis_set, c->images, last_stage,
+                         (vs_session_needs){ 1, 1, with_weights.half ? vs_half_scratch : NULL }, work, NULL, &job, err);
 }
 
 static vs_status capture_config(const vs_command_line *line, const vs_config *config, vs_error *err) {

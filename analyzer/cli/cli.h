@@ -113,6 +113,8 @@ vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progre
 double vs_cli_study_bytes(const vs_study *study);
 /* Whether `dir`, or what is there of its path, can be written and has room; makes nothing. NAN in *free_bytes: unknown. */
 VS_NODISCARD vs_status vs_cli_check_folder(const char *dir, double bytes, double *free_bytes, vs_error *err);
+/* VS_ERR_CONFIG where images of a study lie in `dir` or below: what a run writes there would be taken for images by the next. */
+VS_NODISCARD vs_status vs_cli_check_apart(const vs_study *study, const char *dir, vs_error *err);
 /* --dry-run: what an outlined study would do, on stdout. */
 VS_NODISCARD vs_status vs_cli_print_plan(const vs_study *study, const char *dir, double bytes, double free_bytes, vs_error *err);
 

@@ -83,6 +83,53 @@ vs_status vs_cli_check_folder(const char *dir, double bytes, double *free_bytes,
     return vs_fail(err, VS_ERR_IO, "%s: about %s would be written, %s are free there", dir, need, there);
 }
 
+static bool is_same(const struct stat *a, const struct stat *b) { return a->st_dev == b->st_dev && a->st_ino == b->st_ino; }
+
+/* Climbs from `folder` to the root, past links of any name. */
+static bool lies_in(const char *folder, const struct stat *dir) {
+    enum { DEEPEST = 256 };
+    char *path = vs_strdup(folder);
+    struct stat at, below = { 0 };
+    bool found = false, root = false;
+    for (size_t i = 0; i < DEEPEST && path && !found && !root && stat(path, &at) == 0; i++) {
+        found = is_same(&at, dir);
+        root = i > 0 && is_same(&at, &below);
+        below = at;
+        char *up = vs_format("%s/..", path);
+        free(path);
+        path = up;
+    }
+    free(path);
+    return found;
+}
+
+static vs_status check_set(const vs_imageset *set, const char *what, const char *dir, const struct stat *info, vs_error *err) {
+    char *before = NULL; /* the folder looked at last: images come folder by folder */
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < set->images && status == VS_OK && vs_imageset_path(set, i); i++) {
+        const char *path = vs_imageset_path(set, i), *slash = strrchr(path, '/');
+        char *folder = slash ? vs_format("%.*s", (int)(slash - path) + 1, path) : vs_strdup(".");
+        if (!folder)
+            status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        else if ((!before || strcmp(folder, before) != 0) && lies_in(folder, info))
+            status = vs_fail(err, VS_ERR_CONFIG,
+                             "%s: the run would write among its own images (data.%s: %s); give another --out or name", dir, what,
+                             path);
+        free(before);
+        before = folder;
+    }
+    free(before);
+    return status;
+}
+
+vs_status vs_cli_check_apart(const vs_study *s, const char *dir, vs_error *err) {
+    struct stat info;
+    if (stat(dir, &info) != 0) return VS_OK; /* not there yet, so nothing is in it */
+    vs_status status = check_set(&s->calibration_set, "calibration", dir, &info, err);
+    if (status == VS_OK) status = check_set(&s->analysis_set, "analysis", dir, &info, err);
+    return status == VS_OK ? check_set(&s->evaluation_set, "evaluation", dir, &info, err) : status;
+}
+
 /* ---- --dry-run */
 
 static void format_time(double seconds, char *text, size_t size) {

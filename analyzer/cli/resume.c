@@ -34,7 +34,11 @@ vs_status vs_cli_is_complete(const vs_command_line *line, const vs_config *confi
         snprintf(why, sizeof why, "%s", unreadable.message); /* the run itself meets it, too */
     else
         *complete = vs_run_is_complete(&folder, vs_cli_part(line), &now, why, sizeof why);
-    if (!*complete) fprintf(stderr, "%s: computed again: %s\n", dir, why);
+    if (!*complete) {
+        char text[1536];
+        snprintf(text, sizeof text, "%s: computed again: %s", dir, why);
+        vs_cli_say(text);
+    }
     vs_fingerprint_release(&now);
     vs_run_folder_close(&folder);
     return VS_OK;

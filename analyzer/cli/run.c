@@ -80,11 +80,13 @@ static vs_status check_inputs(const work *w, vs_error *err) {
     return status;
 }
 
-static vs_status publish(work *w, vs_error *err) {
+/* `lacking`: what of the files could not be made, so that --resume makes them again; NULL: they are whole. */
+static vs_status publish(work *w, const char *lacking, vs_error *err) {
     json_t *record = NULL;
     vs_names kept = { 0 };
     vs_status status = vs_study_describe(&record, &w->study, w->merge.command, &w->inputs, w->folder.stages[VS_PART_RUN],
                                          vs_cli_peak_bytes(), err);
+    if (status == VS_OK && lacking) status = vs_run_record_mark(record, lacking, err);
     if (status == VS_OK) status = vs_run_merge_record(&w->merge, record, err);
     if (status == VS_OK) status = vs_run_merge_kept(&w->merge, &w->folder, &kept, err);
     if (status == VS_OK)
@@ -95,13 +97,19 @@ static vs_status publish(work *w, vs_error *err) {
     return status;
 }
 
+/* Numbers that took hours are not lost to a picture. */
 static vs_status write_all(work *w, vs_error *err) {
     vs_status status = vs_run_folder_begin(&w->folder, err);
     if (status == VS_OK) status = write_reports(w, err);
     if (status == VS_OK) status = write_summary(w, err);
-    if (status == VS_OK) status = draw(w, err);
-    if (status == VS_OK) status = check_inputs(w, err);
-    return status == VS_OK ? publish(w, err) : status;
+    if (status != VS_OK) return status;
+    vs_error own = { 0 };
+    const vs_status drawn = draw(w, &own);
+    if (drawn == VS_ERR_INTERRUPTED) return vs_fail(err, drawn, "%s", own.message);
+    status = check_inputs(w, err);
+    if (status == VS_OK) status = publish(w, drawn == VS_OK ? NULL : "not all pictures were drawn", err);
+    if (status != VS_OK || drawn == VS_OK) return status;
+    return vs_fail(err, drawn, "%s (all but pictures is in %s)", own.message, w->folder.dir);
 }
 
 /* After all files: nobody may read standard output to its end. */
@@ -136,6 +144,7 @@ static vs_status outline(work *w, const char *dir, const vs_study_options *optio
     if (status != VS_OK) return status;
     status = vs_study_outline(&w->study, w->config, options, err); /* says better what is wrong with a model */
     if (status == VS_OK && w->inputs_status != VS_OK) status = vs_fail(err, w->inputs_status, "%s", w->inputs_error.message);
+    if (status == VS_OK) status = vs_cli_check_apart(&w->study, dir, err);
     if (status != VS_OK) return status;
     w->bytes = vs_cli_study_bytes(&w->study);
     return vs_cli_check_folder(dir, w->bytes, &w->free_bytes, err);

@@ -30,38 +30,7 @@ static json_t *put(json_t *object, const char *key, json_t *value) {
     return NULL;
 }
 
-static bool is_utf8(const char *text) {
-    const unsigned char *p = (const unsigned char *)text;
-    while (*p) {
-        const size_t more = *p < 0x80                 ? 0
-                            : *p >= 0xC2 && *p < 0xE0 ? 1
-                            : *p >= 0xE0 && *p < 0xF0 ? 2
-                            : *p >= 0xF0 && *p < 0xF5 ? 3
-                                                      : 4;
-        if (more == 4) return false;
-        const unsigned first = *p++;
-        for (size_t i = 0; i < more; i++, p++) {
-            if ((*p & 0xC0U) != 0x80U) return false;
-            /* overlong forms, surrogates, beyond U+10FFFF */
-            if (i == 0 && ((first == 0xE0 && *p < 0xA0) || (first == 0xED && *p > 0x9F) || (first == 0xF0 && *p < 0x90) ||
-                           (first == 0xF4 && *p > 0x8F)))
-                return false;
-        }
-    }
-    return true;
-}
-
-/* JSON text is UTF-8, a folder's name need not be: then what is not ASCII becomes '?'. */
-static json_t *dump_text(const char *text) {
-    if (!text) return json_null();
-    if (is_utf8(text)) return json_string(text);
-    char *plain = vs_strdup(text);
-    for (char *p = plain; p && *p; p++)
-        if ((unsigned char)*p >= 0x80) *p = '?';
-    json_t *value = plain ? json_string(plain) : NULL;
-    free(plain);
-    return value;
-}
+static json_t *dump_text(const char *text) { return text ? vs_json_string(text) : json_null(); }
 
 static json_t *dump_strings(const vs_string_list *list) {
     json_t *a = json_array();

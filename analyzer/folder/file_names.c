@@ -6,24 +6,12 @@
 
 enum { LONGEST = 160 };
 
-/* Length of the UTF-8 character at `text`; 0: none. */
-static size_t character(const char *text) {
-    const unsigned char *p = (const unsigned char *)text;
-    const size_t n = p[0] < 0x80                   ? 1
-                     : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
-                     : p[0] >= 0xE0 && p[0] < 0xF0 ? 3
-                     : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
-                                                   : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80) return 0;
-    return n;
-}
-
 /* "scene 3" and "a/b.jpg" as scene_3 and a_b.jpg. */
 static void plain(const char *name, char text[LONGEST + 1]) {
+    const size_t size = strlen(name);
     size_t n = 0;
-    for (size_t at = 0; name[at];) {
-        const size_t length = character(name + at), take = length ? length : 1;
+    for (size_t at = 0; at < size;) {
+        const size_t length = vs_utf8_size(name + at, size - at), take = length ? length : 1;
         if (n + take > LONGEST) break;
         const bool bad =
             length == 0 || (length == 1 && ((unsigned char)name[at] < ' ' || name[at] == 127 || strchr(" /\\", name[at])));

@@ -8,6 +8,7 @@
 #include "images/imageset.h"
 #include "io/tensorfile.h"
 #include "util/util.h"
+#include "json/json_text.h"
 
 static const char *const own_executable = "/proc/self/exe", *const file_prefix = "file ", *const images_prefix = "images of ";
 
@@ -88,13 +89,24 @@ static vs_status add_backend(vs_fingerprint *f, const vs_fingerprint_options *o,
 
 /* ---- files of the model */
 
-/* One part a file: a head may lie in the checkpoint's own. */
-static vs_status add_file(vs_fingerprint *f, const char *path, vs_error *err) {
-    char hex[65];
+static const vs_fingerprint_part *find(const vs_fingerprint *f, const char *name) {
     for (size_t i = 0; i < f->count; i++)
-        if (has_prefix(f->parts[i].name, file_prefix) && strcmp(f->parts[i].name + strlen(file_prefix), path) == 0) return VS_OK;
+        if (strcmp(f->parts[i].name, name) == 0) return &f->parts[i];
+    return NULL;
+}
+
+/* The name is a key of JSON, which a path need not be. One part a file: a head may lie in the checkpoint's own. */
+static vs_status add_file(vs_fingerprint *f, const char *path, vs_error *err) {
+    char hex[65], *shown = vs_printable_copy(path), *name = shown ? vs_format("%s%s", file_prefix, shown) : NULL;
+    free(shown);
+    if (name && find(f, name)) {
+        free(name);
+        return VS_OK;
+    }
     vs_status status = vs_file_sha256(path, hex, err);
-    return status == VS_OK ? add(f, vs_format("%s%s", file_prefix, path), vs_strdup(hex), err) : status;
+    if (status == VS_OK) return add(f, name, vs_strdup(hex), err);
+    free(name);
+    return status;
 }
 
 static bool is_file(const char *path) {
@@ -110,17 +122,19 @@ static bool is_folder(const char *path) {
 static bool is_there(const char *path) { return path && (is_file(path) || is_folder(path)); }
 
 /* A folder's JSON files say what its tensors mean. The index of shards is the checkpoint itself. */
-typedef struct beside {
-    vs_fingerprint *fingerprint;
-    const char *checkpoint;
-} beside;
-
-static vs_status add_json(void *context, const char *path, const char *name, bool folder, vs_error *err) {
-    const beside *b = context;
-    const size_t n = strlen(name);
-    if (folder || strchr(name, '/') || n < 5 || strcmp(name + n - 5, ".json") != 0 || strcmp(path, b->checkpoint) == 0)
-        return VS_OK;
-    return is_file(path) ? add_file(b->fingerprint, path, err) : VS_OK;
+static vs_status add_json_files(vs_fingerprint *f, const char *dir, const char *checkpoint, vs_error *err) {
+    vs_names names = { 0 };
+    vs_status status = vs_folder_list(dir, &names, err);
+    for (size_t i = 0; i < names.count && status == VS_OK; i++) {
+        const size_t n = strlen(names.items[i]);
+        if (n < 5 || strcmp(names.items[i] + n - 5, ".json") != 0) continue;
+        char *path = vs_path_join(dir, names.items[i]);
+        if (!path) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
+        if (path && is_file(path) && strcmp(path, checkpoint) != 0) status = add_file(f, path, err);
+        free(path);
+    }
+    vs_names_free(&names);
+    return status;
 }
 
 /* Beside a lone file only these are looked at. */
@@ -140,16 +154,11 @@ static vs_status add_checkpoint(vs_fingerprint *f, const char *path, vs_error *e
     vs_tensorfile *file = NULL;
     vs_status status = vs_tensorfile_open(&file, path, err);
     if (status != VS_OK) return status;
-    const beside around = { f, vs_tensorfile_path(file) };
-    status = add_file(f, around.checkpoint, err);
+    const char *checkpoint = vs_tensorfile_path(file);
+    status = add_file(f, checkpoint, err);
     for (size_t i = 0; i < vs_tensorfile_shard_count(file) && status == VS_OK; i++)
         status = add_file(f, vs_tensorfile_shard_path(file, i), err);
-    if (status == VS_OK && is_folder(path)) {
-        beside context = around;
-        status = vs_folder_visit(path, add_json, &context, err);
-    } else if (status == VS_OK) {
-        status = add_neighbours(f, around.checkpoint, err);
-    }
+    if (status == VS_OK) status = is_folder(path) ? add_json_files(f, path, checkpoint, err) : add_neighbours(f, checkpoint, err);
     vs_tensorfile_close(file);
     return status;
 }
@@ -212,29 +221,17 @@ void vs_fingerprint_release(vs_fingerprint *f) {
     *f = (vs_fingerprint){ 0 };
 }
 
-/* A path need not be UTF-8, JSON must be. */
-static json_t *text_of(const char *text) {
-    json_t *value = json_string(text);
-    return value ? value : json_string("(not UTF-8)");
-}
-
 json_t *vs_fingerprint_json(const vs_fingerprint *f) {
     json_t *o = json_object();
     bool whole = o != NULL;
     for (size_t i = 0; i < f->count && whole; i++)
-        whole = json_object_set_new_nocheck(o, f->parts[i].name, text_of(f->parts[i].value)) == 0;
+        whole = json_object_set_new_nocheck(o, f->parts[i].name, vs_json_string(f->parts[i].value)) == 0;
     if (whole) return o;
     json_decref(o);
     return NULL;
 }
 
 static bool ignored(const char *name, bool subject) { return subject && strcmp(name, "configuration") == 0; }
-
-static const vs_fingerprint_part *find(const vs_fingerprint *f, const char *name) {
-    for (size_t i = 0; i < f->count; i++)
-        if (strcmp(f->parts[i].name, name) == 0) return &f->parts[i];
-    return NULL;
-}
 
 /* A sum says nothing to people, other values do. */
 static void tell(const vs_fingerprint_part *now, const char *was, char *why, size_t size) {
@@ -283,7 +280,7 @@ vs_status vs_fingerprint_agree(json_t *seen, const vs_fingerprint *now, const vs
         const char *was = key ? json_string_value(json_object_get(seen, key)) : NULL;
         if (was && strcmp(was, p->value) != 0)
             status = vs_fail(err, VS_ERR_IO, "%s changed while the batch was at work; run it again", p->name);
-        else if (key && !was && json_object_set_new_nocheck(seen, key, text_of(p->value)) != 0)
+        else if (key && !was && json_object_set_new_nocheck(seen, key, vs_json_string(p->value)) != 0)
             status = vs_fail(err, VS_ERR_NOMEM, "no memory for the batch's inputs");
         free(key);
     }

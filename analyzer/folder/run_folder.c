@@ -71,10 +71,18 @@ static vs_status remember(vs_run_folder *f, vs_error *err) {
 
 /* ---- what killed runs left */
 
-static vs_status remove_old_staging(void *context, const char *path, const char *name, bool folder, vs_error *err) {
-    (void)context;
-    if (!folder || strchr(name, '/') || strncmp(name, staging_prefix, strlen(staging_prefix)) != 0) return VS_OK;
-    return vs_folder_remove(path, err);
+/* Of whatever else lies there nothing is looked into. */
+static vs_status remove_old_staging(const char *dir, vs_error *err) {
+    vs_names names = { 0 };
+    vs_status status = vs_folder_list(dir, &names, err);
+    for (size_t i = 0; i < names.count && status == VS_OK; i++) {
+        if (strncmp(names.items[i], staging_prefix, strlen(staging_prefix)) != 0) continue;
+        char *path = vs_path_join(dir, names.items[i]);
+        status = path ? vs_folder_remove(path, err) : no_memory(err);
+        free(path);
+    }
+    vs_names_free(&names);
+    return status;
 }
 
 /* Files under their temporary names, in the folders that runs write to. */
@@ -98,7 +106,7 @@ vs_status vs_run_folder_open(vs_run_folder *f, const char *dir, vs_error *err) {
     if (status == VS_OK && access(dir, W_OK | X_OK) != 0)
         status = vs_fail(err, VS_ERR_IO, "%s: the folder cannot be written", dir);
     if (status == VS_OK) status = vs_lock_take(&f->lock, dir, err);
-    if (status == VS_OK) status = vs_folder_visit(dir, remove_old_staging, NULL, err);
+    if (status == VS_OK) status = remove_old_staging(dir, err);
     if (status == VS_OK) status = remove_orphans(dir, err);
     if (status == VS_OK) status = remember(f, err);
     if (status != VS_OK) vs_run_folder_close(f);

@@ -68,6 +68,9 @@ vs_status vs_run_merge_plan(vs_run_merge *m, const vs_run_folder *f, const vs_co
         status = compare_sections(m, f, config, section, err);
         if (status != VS_OK) return status;
     }
+    status = check_intact(f, summary_name, &intact, err);
+    if (status != VS_OK) return status;
+    m->other_lost_text = !intact;
     m->other = other;
     return VS_OK;
 }
@@ -152,5 +155,11 @@ vs_status vs_run_merge_record(const vs_run_merge *m, json_t *record, vs_error *e
     json_t *beside = json_deep_copy(m->other);
     static const char *const of_folder[] = { "outputs", "results_sha256", "beside" };
     for (size_t i = 0; beside && i < sizeof of_folder / sizeof *of_folder; i++) (void)json_object_del(beside, of_folder[i]);
+    vs_status status = VS_OK;
+    if (beside && m->other_lost_text) status = vs_run_record_mark(beside, "summary.txt changed", err);
+    if (status != VS_OK) {
+        json_decref(beside);
+        return status;
+    }
     return beside && json_object_set_new(record, "beside", beside) == 0 ? VS_OK : no_memory(err);
 }

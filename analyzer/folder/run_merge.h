@@ -8,10 +8,11 @@
 #include "folder/run_record.h"
 
 typedef struct vs_run_merge {
-    vs_run_part command; /* of the run at work */
-    const json_t *other; /* document of the other command's run, which is kept; NULL: nothing is. Borrowed from the folder */
-    bool other_has_own;  /* it made the same half-precision diagnosis itself: its summary has it already */
-    char replaced[320];  /* why a finished run of the other command is not kept; "": there is none */
+    vs_run_part command;  /* of the run at work */
+    const json_t *other;  /* document of the other command's run, which is kept; NULL: nothing is. Borrowed from the folder */
+    bool other_lost_text; /* its summary is not as it left it */
+    bool other_has_own;   /* it made the same half-precision diagnosis itself: its summary has it already */
+    char replaced[320];   /* why a finished run of the other command is not kept; "": there is none */
 } vs_run_merge;
 
 /* VS_ERR_CONFIG: the finished run has a half-precision diagnosis of its own, with other settings. */

@@ -140,6 +140,8 @@ static vs_status read_folder(walk *w, const char *dir, bool asked_for, vs_error 
     if (!d) return vs_fail(err, VS_ERR_IO, "%s: %s", dir, strerror(errno));
     vs_status status = VS_OK;
     for (const struct dirent *e; status == VS_OK && (e = readdir(d)) != NULL;) {
+        if (strcmp(e->d_name, ".vitscope.files") == 0)
+            marks = RESULTS | RUN; /* of a run that was killed while it put files in place */
         if (e->d_name[0] == '.') continue;
         marks |= strcmp(e->d_name, "results.json") == 0 ? RESULTS : strcmp(e->d_name, "run.json") == 0 ? RUN : 0u;
         status = visit(w, dir, e->d_name, err);

@@ -11,3 +11,13 @@ char *vs_json_text(const json_t *value, size_t flags) {
     free(text);
     return NULL;
 }
+
+json_t *vs_json_string(const char *text) {
+    json_t *value = json_string(text);
+    char *plain = value ? NULL : vs_strdup(text);
+    for (char *p = plain; p && *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    if (plain) value = json_string(plain);
+    free(plain);
+    return value;
+}

@@ -24,18 +24,6 @@ static json_t *number(double v) {
     return json_real(v);
 }
 
-/* JSON is UTF-8; file names need not be: what is not becomes '?'. */
-static json_t *string(const char *v) {
-    json_t *s = json_string(v);
-    if (s) return s;
-    char *copy = vs_strdup(v);
-    for (char *p = copy; p && *p; p++)
-        if ((unsigned char)*p >= 0x80) *p = '?';
-    s = copy ? json_string(copy) : NULL;
-    free(copy);
-    return s;
-}
-
 static json_t *integer(size_t v) { return json_integer((json_int_t)v); }
 static json_t *rank(size_t v) { return v ? integer(v) : json_null(); }
 static json_t *pooled(const vs_sqnr *s) { return s->present ? number(s->pooled) : json_null(); }
@@ -86,7 +74,7 @@ static json_t *distribution(document *doc, const vs_row *x, const vs_distributio
     char token[32];
     vs_row_name(r->arch, x->kind, x->block, d->argmax_token, r->grid_w, token, sizeof token);
     put(doc, at, "image", integer(d->argmax_image));
-    put(doc, at, "token", string(token));
+    put(doc, at, "token", vs_json_string(token));
     put(doc, at, "channel", integer(d->argmax_channel));
     for (size_t i = 0; i < d->top_count; i++) {
         json_t *c = json_object();
@@ -115,7 +103,7 @@ static json_t *distribution(document *doc, const vs_row *x, const vs_distributio
 static json_t *row(document *d, const vs_row *x) {
     const vs_results *r = d->results;
     json_t *o = json_object(), *fqn = json_array(), *sqnr = json_object(), *states = json_object();
-    for (size_t i = 0; i < x->fqn_count; i++) append(d, fqn, string(x->fqn[i]));
+    for (size_t i = 0; i < x->fqn_count; i++) append(d, fqn, vs_json_string(x->fqn[i]));
     for (size_t i = 0; i < r->recipe_count; i++) put(d, sqnr, r->recipe_names[i], recipe(d, &x->recipes[i]));
     for (size_t i = 0; i < r->state_count; i++) {
         json_t *s = json_object();
@@ -226,7 +214,7 @@ static json_t *classes(document *d) {
     const vs_results *r = d->results;
     if (!r->class_names) return json_null();
     json_t *a = json_array();
-    for (size_t i = 0; i < r->class_count; i++) append(d, a, string(r->class_names[i]));
+    for (size_t i = 0; i < r->class_count; i++) append(d, a, vs_json_string(r->class_names[i]));
     return a;
 }
 
@@ -500,7 +488,7 @@ static json_t *fp16(document *d) {
     json_t *o = json_object(), *policies = json_object();
     for (size_t i = 0; i < r->policy_count; i++) put(d, policies, r->policies[i].name, fp16_policy(d, &r->policies[i]));
     put(d, o, "format", json_string(r->format));
-    if (*r->not_run) put(d, o, "not_run", string(r->not_run));
+    if (*r->not_run) put(d, o, "not_run", vs_json_string(r->not_run));
     put(d, o, "weights", fp16_weights(d, r));
     put(d, o, "policies", policies);
     put(d, o, "advice", fp16_advice(d, r));
@@ -512,9 +500,9 @@ vs_status vs_report_json(const vs_results *r, const char *dir, vs_error *err) {
     document doc = { r, false }, *d = &doc;
     json_t *o = json_object(), *layers = json_array(), *images = json_array();
     for (size_t i = 0; i < r->row_count; i++) append(d, layers, row(d, &r->rows[i]));
-    for (size_t i = 0; i < r->analysis_images; i++) append(d, images, string(r->image_names[i]));
+    for (size_t i = 0; i < r->analysis_images; i++) append(d, images, vs_json_string(r->image_names[i]));
     put(d, o, "schema", json_integer(1));
-    put(d, o, "name", string(r->name));
+    put(d, o, "name", vs_json_string(r->name));
     put(d, o, "model", model(d));
     put(d, o, "analysis_images", images);
     put(d, o, "evaluation_images", integer(r->evaluation_images));

@@ -106,8 +106,9 @@ static void add_layer(const summary *s, vs_columns *c, size_t i) {
     const vs_row_recipe *p = &x->recipes[s->r->ptq_recipe];
     const vs_sqnr *w = &p->local[VS_LOCAL_WEIGHT], *a = &p->local[VS_LOCAL_ACTIVATION];
     const vs_distribution *in = &x->states[s->float_state].in, *out = &x->states[s->float_state].out;
-    const vs_row_state *ptq = s->ptq_state != SIZE_MAX ? &x->states[s->ptq_state] : NULL;
-    const double shift = ptq ? 100 * ptq->median_shift : 0;
+    static const vs_row_state none = { 0 };
+    const vs_row_state *ptq = s->ptq_state != SIZE_MAX ? &x->states[s->ptq_state] : &none;
+    const double shift = 100 * ptq->median_shift;
     char n[NUMBER], gap[NUMBER + 1];
     snprintf(gap, sizeof gap, "%s%s", vs_words_db(n, w->pooled == a->pooled ? 0 : w->pooled - a->pooled),
              is_blind(p) ? "*" : " ");
@@ -124,8 +125,8 @@ static void add_layer(const summary *s, vs_columns *c, size_t i) {
     vs_columns_cell(c, out->present ? vs_words_plain(n, out->median) : NULL);
     vs_columns_cell(c, out->present ? vs_words_plain(n, out->ratio) : NULL);
     snprintf(n, sizeof n, fabs(shift) < 0.5 ? "0%%" : "%+.0f%%", shift);
-    vs_columns_cell(c, ptq && ptq->has_shift ? n : NULL);
-    vs_columns_cell(c, ptq && ptq->in.quantized ? vs_words_share(n, ptq->in.qzeroed) : NULL);
+    vs_columns_cell(c, ptq->has_shift ? n : NULL);
+    vs_columns_cell(c, ptq->in.quantized ? vs_words_share(n, ptq->in.qzeroed) : NULL);
     vs_columns_cell(c, x->planted ? "PLANTED" : NULL);
 }
 

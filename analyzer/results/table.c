@@ -274,12 +274,7 @@ static json_t *number(bool present, double v) {
     return json_real(v);
 }
 
-/* Names are ASCII; a message may hold a path that is not UTF-8. */
-static json_t *message(const char *text) {
-    if (!text) return json_null();
-    json_t *s = json_string(text);
-    return s ? s : json_string("(not UTF-8; see table.txt)");
-}
+static json_t *message(const char *text) { return text ? vs_json_string(text) : json_null(); }
 
 /* The states that the run has or that it has published numbers of. */
 static json_t *describe_cells(const vs_table *table, const vs_table_row *row, bool *failed) {

@@ -5,6 +5,7 @@
 
 #include "study/run_json.h"
 #include "util/util.h"
+#include "json/json_text.h"
 
 /* SHA-256 over the names of a set in order: the same list gives the same sum. */
 static void hash_names(const vs_imageset *set, char hex[65]) {
@@ -37,8 +38,8 @@ static json_t *describe_checkpoint(const vs_study *s) {
         if (!m->tensors[i].used)
             json_array_append_new(left, json_pack("{s:s, s:s}", "name", m->tensors[i].name, "reason",
                                                   m->tensors[i].reason ? m->tensors[i].reason : ""));
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:o}", "path", m->path, "sha256", m->sha256, "layout",
-                          m->arch.layout ? m->arch.layout : "", "prefix", m->prefix ? m->prefix : "", "heads",
+    json_t *o = json_pack("{s:o, s:s, s:s, s:s, s:I, s:b, s:s, s:o}", "path", vs_json_string(m->path), "sha256", m->sha256,
+                          "layout", m->arch.layout ? m->arch.layout : "", "prefix", m->prefix ? m->prefix : "", "heads",
                           (json_int_t)m->arch.heads, "heads_guessed", (int)m->arch.heads_guessed, "head",
                           m->arch.head != VS_HEAD_NONE && m->head.fqn[0] ? m->head.fqn[0] : "", "left_out", left);
     const char *from = s->config->data.preprocess.normalize_from;

@@ -456,22 +456,31 @@ static vs_status name_states(vs_study *s, vs_error *err) {
     return VS_OK;
 }
 
-vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
+/* By an earlier run of the batch, or now. */
+static vs_status calibrate(vs_study *s, vs_error *err) {
     const vs_runner runner = vs_study_runner(s);
-    if (vs_study_needs_calibration(s->config)) s->calibration = vs_cache_take(s->options.cache, VS_SHARED_CALIBRATION);
-    if (vs_study_needs_calibration(s->config) && !s->calibration) {
+    vs_calibration *found = vs_cache_take(s->options.cache, VS_SHARED_CALIBRATION);
+    if (!found) {
         begin_stage(s, "calibration");
-        vs_status status = vs_calibrate(&s->calibration, &runner, &s->calibration_set, err);
+        const vs_status status = vs_calibrate(&found, &runner, &s->calibration_set, err);
         end_stage(s);
         if (status != VS_OK) return status;
-        s->calibration->seconds = s->stages[s->stage_count - 1].seconds;
+        found->seconds = s->stages[s->stage_count - 1].seconds;
     }
-    if (s->calibration && s->calibration->images) s->forward_seconds = s->calibration->seconds / (double)s->calibration->images;
+    s->calibration = found;
+    if (found->images) s->forward_seconds = found->seconds / (double)found->images;
+    return VS_OK;
+}
+
+vs_status vs_study_prepare_states(vs_study *s, vs_error *err) {
+    vs_status status = vs_study_needs_calibration(s->config) ? calibrate(s, err) : VS_OK;
+    if (status != VS_OK) return status;
     vs_config without = *s->config; /* nothing to measure layer by layer: no variants for recipes either */
     if (s->analysis_set.count == 0) without.analyze.recipes.count = 0;
     if (s->calibration) vs_study_begin_stage(s, "quantizing");
-    vs_status status = vs_states_create(&s->states, &without, s->weights, s->calibration, err);
+    status = vs_states_create(&s->states, &without, s->weights, s->calibration, err);
     if (status == VS_OK && s->states.variant_count && s->config->recipe.observer != VS_OBSERVER_MINMAX) {
+        const vs_runner runner = vs_study_runner(s);
         begin_stage(s, "observers");
         status = vs_observe_variants(s->states.variants, s->states.variant_count, &s->config->recipe, &runner,
                                      &s->calibration_set, err);

@@ -34,7 +34,7 @@ bool vs_names_have(const vs_names *n, const char *name) {
     return false;
 }
 
-static vs_status entries(const char *dir, vs_names *names, vs_error *err) {
+vs_status vs_folder_list(const char *dir, vs_names *names, vs_error *err) {
     DIR *d = opendir(dir);
     if (!d) return vs_fail(err, VS_ERR_IO, "%s: %s", dir, strerror(errno));
     vs_status status = VS_OK;
@@ -51,7 +51,7 @@ static vs_status entries(const char *dir, vs_names *names, vs_error *err) {
 static vs_status visit(const char *dir, const char *prefix, size_t depth, vs_visit_fn fn, void *context, vs_error *err) {
     if (depth > MAX_DEPTH) return vs_fail(err, VS_ERR_IO, "%s: more than %d folders deep", dir, MAX_DEPTH);
     vs_names names = { 0 };
-    vs_status status = entries(dir, &names, err);
+    vs_status status = vs_folder_list(dir, &names, err);
     for (size_t i = 0; i < names.count && status == VS_OK; i++) {
         char *path = vs_path_join(dir, names.items[i]), *name = vs_format("%s%s", prefix, names.items[i]),
              *below = vs_format("%s%s/", prefix, names.items[i]);
@@ -97,7 +97,7 @@ bool vs_is_temporary(const char *name) {
 
 vs_status vs_folder_remove_temporaries(const char *dir, vs_error *err) {
     vs_names names = { 0 };
-    vs_status status = entries(dir, &names, err);
+    vs_status status = vs_folder_list(dir, &names, err);
     for (size_t i = 0; i < names.count && status == VS_OK; i++) {
         if (!vs_is_temporary(names.items[i])) continue;
         char *path = vs_path_join(dir, names.items[i]);

@@ -28,10 +28,10 @@ bool vs_glob_match(const char *pattern, const char *text);
 /* `text` for a terminal, into out[size], NUL-terminated and cut between characters where there is no room: control characters
  * (C0, DEL, C1) and bytes that are no UTF-8 become \xNN; other UTF-8 stays. Gives `out`. size > 0. */
 const char *vs_printable(const char *text, char *out, size_t size);
-/* The number of bytes of the UTF-8 character at `text`, of at most `left` bytes; 0 where there is none. */
-size_t vs_utf8_size(const char *text, size_t left);
 /* The same as a new string of any length, or NULL. */
 char *vs_printable_copy(const char *text);
+/* The number of bytes of the UTF-8 character at `text`, of at most `left` bytes; 0 where there is none. */
+size_t vs_utf8_size(const char *text, size_t left);
 /* Edit distance, for "did you mean"; neighbours that changed places are one edit. */
 size_t vs_edit_distance(const char *a, const char *b);
 /* The candidate nearest to `text`, or NULL where none is near: at most one edit in three letters (two in a short word), or one
@@ -70,6 +70,9 @@ typedef struct vs_names {
 VS_NODISCARD vs_status vs_names_add(vs_names *names, const char *name, vs_error *err); /* a copy */
 bool vs_names_have(const vs_names *names, const char *name);
 void vs_names_free(vs_names *names);
+
+/* Adds the names in a folder, sorted by bytes, hidden ones too. */
+VS_NODISCARD vs_status vs_folder_list(const char *dir, vs_names *names, vs_error *err);
 
 /* `name`: the path below the folder that is visited. A folder comes after what is in it. */
 typedef vs_status (*vs_visit_fn)(void *context, const char *path, const char *name, bool folder, vs_error *err);

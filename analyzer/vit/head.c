@@ -222,13 +222,12 @@ static void leave_out(vs_layout *l) {
 /* In the backbone's own file a head that does not fit is left out, and the first such is told; the user's own must fit. */
 static vs_status find_head(search *s, vs_error *err) {
     vs_layout *l = s->layout;
-    vs_error first = { 0 }, failed;
+    vs_error failed = { 0 };
     bool queries = false;
-    failed = (vs_error){ 0 };
     vs_status status = vs_eomt_detect(&l->arch, s->from, l->head.linear, sizeof l->head.linear, &queries, &failed);
     if (status == VS_OK && queries) return VS_OK;
     if (status != VS_OK && status != VS_ERR_SHAPE) return vs_fail(err, status, "%s", failed.message);
-    first = failed;
+    vs_error first = failed;
     for (size_t place = 0; place < PLACES; place++) {
         candidate c;
         leave_out(l);

@@ -182,4 +182,14 @@ one_line
 cp "$dir/i/y/a.png" "$dir/i/x/a.PNG"
 expect 0 '' quietly run "$dir/a.yaml" --out "$dir/e" --set "data.evaluation={images: $dir/i/x}"
 [ "$(ls "$dir/e/a/maps" | LC_ALL=C sort | tr '\n' ' ')" = "a.PNG.png a.png.png " ] || miss "maps of equal stems: $(ls "$dir/e/a/maps")"
+# ---- names of any bytes: of the folder of results, of the configuration's, of an image
+odd=$(printf 'o'\''x "y"\n`z` $(z) \\1 \351')
+mkdir "$dir/$odd"
+cp -r "$dir/s" "$dir/a.yaml" "$dir/$odd"
+mv "$dir/$odd/s/images/scene_0000.png" "$dir/$odd/s/images/$(printf '\355\240\200').png"
+mv "$dir/$odd/s/labels/scene_0000.png" "$dir/$odd/s/labels/$(printf '\355\240\200').png"
+expect 0 '' "$vitscope" run "$dir/$odd/a.yaml" --out "$dir/$odd/o"
+cmp -s "$dir/reference/charts/norms.png" "$dir/$odd/o/a/charts/norms.png" || miss "a chart in a folder of an odd name"
+expect 0 '' "$vitscope" run "$dir/$odd/a.yaml" --out "$dir/$odd/o" --resume
+grep -q "already complete" "$dir/stdout" || miss "a run in a folder of an odd name is not resumed"
 finish
