@@ -43,11 +43,15 @@ void vs_script_label(vs_text *o, vs_figure figure, const char *text, double x, d
     place(o, figure, x, y, align, size, color);
 }
 
-void vs_script_heading(vs_text *o, vs_figure figure, const char *text) {
-    enum { LARGEST = 14, SMALLEST = 7 };
+int vs_heading_size(vs_figure figure, const char *text, int largest) {
+    enum { SMALLEST = 7 };
     const double fitting =
         ((double)figure.width - 20) / (0.72 * ((double)strlen(text) + 1)); /* a letter is 0.7 of its size wide */
-    const int size = (int)fmin(fmax(fitting, SMALLEST), LARGEST);
+    return (int)fmin(fmax(fitting, SMALLEST), largest);
+}
+
+void vs_script_heading(vs_text *o, vs_figure figure, const char *text) {
+    const int size = vs_heading_size(figure, text, 14);
     vs_script_label(o, figure, text, (double)figure.width / 2, 22, VS_ALIGN_CENTER, size, "#101010");
 }
 
@@ -79,16 +83,22 @@ double vs_round_step(double top) {
 void vs_script_decades(vs_text *o, double low, double top, bool named) {
     const int first = (int)ceil(log10(low) - 1e-9), last = (int)floor(log10(top) + 1e-9);
     const int step = 1 + (last - first) / 8;
-    const bool powers = first < -3 || last > 4; /* one notation an axis */
+    const bool powers = first < -4 || last > 5; /* one notation an axis */
+    static const double times[] = { 1, 2, 5 };
+    const bool few = last - first < 2; /* two and five times them as well */
+    const char *comma = "";
     vs_text_add(o, "(");
-    for (int e = first; e <= last; e += step) {
-        const double v = pow(10, e);
-        vs_text_add(o, "%s", e > first ? ", " : "");
-        if (!named)
-            vs_text_add(o, "'' %.17g", v);
-        else
-            vs_text_add(o, powers ? "'%.0e' %.17g" : "'%g' %.17g", v, v);
-    }
+    for (int e = few ? first - 1 : first; e <= last; e += step)
+        for (size_t i = 0; i < (few ? sizeof times / sizeof *times : 1); i++) {
+            const double v = times[i] * pow(10, e);
+            if (v < low * (1 - 1e-9) || v > top * (1 + 1e-9)) continue;
+            vs_text_add(o, "%s", comma);
+            comma = ", ";
+            if (!named)
+                vs_text_add(o, "'' %.17g", v);
+            else
+                vs_text_add(o, powers ? "'%.0e' %.17g" : "'%g' %.17g", v, v);
+        }
     vs_text_add(o, ")");
 }
 

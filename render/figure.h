@@ -20,6 +20,8 @@ size_t vs_caption_lines(const char *text, size_t letters);
 typedef enum vs_align { VS_ALIGN_LEFT, VS_ALIGN_CENTER, VS_ALIGN_RIGHT } vs_align;
 void vs_script_label(vs_text *script, vs_figure figure, const char *text, double x, double y, vs_align align, int size,
                      const char *color);
+/* The size of letters, at most `largest`, at which a heading fits the figure. */
+int vs_heading_size(vs_figure figure, const char *text, int largest);
 /* The heading, smaller where it is long. */
 void vs_script_heading(vs_text *script, vs_figure figure, const char *text);
 /* The caption's lines centred, the first at height y. */

@@ -34,7 +34,7 @@ static void add_label(vs_text *o, const vs_surface *s, const char *text, double 
 static void add_heading(vs_text *o, const vs_surface *s) {
     const vs_figure figure = vs_surface_figure(s);
     const double y = (double)figure.height - 8 - VS_CAPTION_LINE * ((double)caption_lines(s) - 0.5);
-    add_label(o, s, s->heading, 0.5, 25, 15, "#101010");
+    add_label(o, s, s->heading, 0.5, 25, vs_heading_size(figure, s->heading, 15), "#101010");
     vs_script_caption(o, figure, s->caption, caption_letters(s), y);
 }
 

@@ -14,6 +14,8 @@ vs_status vs_chart_emit(vs_chart_job *job, const char *name, const vs_chart *cha
         job->missing = true;
     else if (status == VS_OK)
         job->pictures += (size_t)job->options.png + (size_t)job->options.svg;
+    if (status == VS_OK && job->progress.update)
+        job->progress.update(job->progress.context, "pictures", (double)job->pictures, 0);
     free(stem);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "render/render.h"
 #include "results/results.h"
 #include "sens/analysis.h"
+#include "util/progress.h"
 #include "util/stop.h"
 
 typedef struct vs_chart_job {
@@ -14,9 +15,10 @@ typedef struct vs_chart_job {
     const char *dir;      /* exists */
     const char *half_dir; /* of the chart of the half-precision diagnosis; exists; NULL: dir */
     vs_render_options options;
-    const vs_stop *stop; /* may be NULL */
-    size_t pictures;     /* files drawn */
-    bool missing;        /* there is no gnuplot: scripts were left */
+    const vs_stop *stop;  /* may be NULL */
+    vs_progress progress; /* told of every picture */
+    size_t pictures;      /* files drawn */
+    bool missing;         /* there is no gnuplot: scripts were left */
 } vs_chart_job;
 
 /* All of them, or that of the half-precision diagnosis alone; VS_ERR_INTERRUPTED between two where *stop is set. A chart without

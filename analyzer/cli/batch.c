@@ -15,6 +15,7 @@ typedef struct batch {
     size_t *pending; /* runs still to do, in order */
     size_t pending_count;
     vs_cli_shared shared; /* of the pending runs */
+    vs_cli_plans plans;   /* of --dry-run */
     vs_table table;
     size_t failures;
 } batch;
@@ -126,6 +127,7 @@ static vs_status run_all(batch *b, vs_error *err) {
         status = run_pending(b, i, err);
         if (status == VS_OK && writes) status = vs_table_write(&b->table, b->dir, err);
     }
+    if (!writes && status == VS_OK) vs_cli_print_plans(&b->plans, b->pending_count, b->dir);
     if (!writes || b->line->quiet) return status;
     if (status == VS_OK || status == VS_ERR_INTERRUPTED) {
         vs_status printed = print_table(b, err);
@@ -137,6 +139,7 @@ static vs_status run_all(batch *b, vs_error *err) {
 int vs_cli_run_batch(const vs_command_line *line, const vs_batch *file) {
     vs_error err = { 0 };
     batch b = { .line = line, .file = file, .lock = { .fd = -1 }, .dir = vs_path_join(line->out, file->file->name) };
+    b.shared.plans = &b.plans;
     vs_status status = b.dir ? run_all(&b, &err) : vs_fail(&err, VS_ERR_NOMEM, "no memory for a path");
     const int code = status != VS_OK ? vs_cli_fail(status, &err) : b.failures ? 1 : 0;
     vs_lock_release(&b.lock);

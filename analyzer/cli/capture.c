@@ -262,7 +262,7 @@ static vs_status capture_config(const vs_command_line *line, const vs_config *co
     if (status == VS_OK) status = vs_cli_check_folder(c.dir, bytes, &free_bytes, err);
     if (status == VS_OK && line->dry_run) {
         vs_cli_progress_end(&progress, false);
-        status = vs_cli_print_plan(&study, c.dir, bytes, free_bytes, err);
+        status = vs_cli_print_plan(&study, &(vs_cli_plan){ .dir = c.dir, .bytes = bytes, .free_bytes = free_bytes }, NULL, err);
     } else if (status == VS_OK) {
         status = vs_make_dirs(c.dir, err);
         if (status == VS_OK) status = vs_lock_take(&lock, c.dir, err);
@@ -275,7 +275,8 @@ static vs_status capture_config(const vs_command_line *line, const vs_config *co
     status = finish(&c, status, err);
     vs_lock_release(&lock);
     if (status == VS_OK && !line->dry_run && !line->quiet)
-        printf("%zu tensors of %zu image%s written to %s\n", files, c.images, c.images == 1 ? "" : "s", line->out);
+        printf("%zu tensor%s of %zu image%s written to %s\n", files, files == 1 ? "" : "s", c.images, c.images == 1 ? "" : "s",
+               line->out);
     vs_study_release(&study);
     return status;
 }

@@ -116,13 +116,27 @@ VS_NODISCARD vs_status vs_cli_check_folder(const char *dir, double bytes, double
 /* VS_ERR_CONFIG where images of a study lie in `dir` or below: what a run writes there would be taken for images by the next. */
 VS_NODISCARD vs_status vs_cli_check_apart(const vs_study *study, const char *dir, vs_error *err);
 /* --dry-run: what an outlined study would do, on stdout. */
-VS_NODISCARD vs_status vs_cli_print_plan(const vs_study *study, const char *dir, double bytes, double free_bytes, vs_error *err);
+typedef struct vs_cli_plan {
+    const char *dir;
+    double bytes, free_bytes; /* the files will take; there are */
+    bool pictures;            /* are drawn */
+} vs_cli_plan;
+typedef struct vs_cli_plans {
+    size_t count;
+    double seconds, bytes; /* of all of them */
+} vs_cli_plans;
+/* Adds the study to `plans`, if those are given, and leaves their end to the caller. */
+VS_NODISCARD vs_status vs_cli_print_plan(const vs_study *study, const vs_cli_plan *plan, vs_cli_plans *plans, vs_error *err);
+void vs_cli_end_plan(void);
+/* Of a batch of `runs`; those that are missing in `plans` had a mistake. */
+void vs_cli_print_plans(const vs_cli_plans *plans, size_t runs, const char *dir);
 
 /* One run into out/<its name>: checks, study, files. `shared`: of a batch, or NULL. `print`: the summary goes to stdout too,
  * when all files are in place. */
 typedef struct vs_cli_shared {
     vs_cache *cache;
-    json_t *inputs; /* of vs_fingerprint_agree */
+    json_t *inputs;      /* of vs_fingerprint_agree */
+    vs_cli_plans *plans; /* of --dry-run */
 } vs_cli_shared;
 VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out,
                                          const vs_cli_shared *shared, bool print, vs_error *err);
@@ -146,6 +160,7 @@ typedef struct vs_cli_drawing {
     const char *dir, *half_dir;
     bool half_only;
     size_t pictures;
+    char folders[64]; /* that hold them, for people */
     bool gnuplot_missing;
 } vs_cli_drawing;
 VS_NODISCARD vs_status vs_cli_draw(const vs_study *study, vs_cli_drawing *drawing, vs_error *err);

@@ -11,6 +11,11 @@
 #include "render/render.h"
 #include "util/util.h"
 
+static void tell(const vs_study *s, size_t pictures) {
+    const vs_progress *to = &s->options.progress;
+    if (to->update) to->update(to->context, "pictures", (double)pictures, 0);
+}
+
 static const char *tensor_name(vs_side t) { return t == VS_SIDE_OUT ? "out" : "in"; }
 
 /* What a surface's numbers say: does the outlier survive, does the bulk? */
@@ -67,7 +72,7 @@ static vs_status draw_heatmaps(const vs_study *s, const vs_surface_capture *c, c
     vs_surface shown = *surface;
     shown.log_z = true; /* one loud value would leave the rest black */
     if (status == VS_OK) status = vs_heatmaps_draw(&shown, (const char *const *)paths, err);
-    if (status == VS_OK) *pictures += surface->panel_count;
+    if (status == VS_OK) tell(s, *pictures += surface->panel_count);
     for (size_t i = 0; paths && i < surface->panel_count; i++) free(paths[i]);
     free(paths);
     return status;
@@ -120,7 +125,7 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
     if (status == VS_OK && outcome == VS_RENDER_NO_GNUPLOT)
         *missing = true;
     else if (status == VS_OK)
-        *pictures += (size_t)config->png + (size_t)config->svg;
+        tell(s, *pictures += (size_t)config->png + (size_t)config->svg);
     if (status == VS_OK) status = draw_heatmaps(s, c, &surface, heatmaps, pictures, err);
     if (status == VS_OK && config->npy) status = write_npy(s, c, stem, err);
 out:
@@ -160,7 +165,7 @@ static vs_status draw_maps(const vs_study *s, const vs_evaluation *e, const char
         char *path = vs_format("%s/%s%s.png", dir, files.items[i], suffix);
         status =
             path ? draw_map(s, &e->captures[i], names, count, path, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
-        d->pictures += status == VS_OK;
+        if (status == VS_OK) tell(s, ++d->pictures);
         free(path);
     }
     vs_names_free(&files);
@@ -190,7 +195,8 @@ static vs_status draw_charts(const vs_study *s, const char *dir, const char *hal
                          .dir = dir,
                          .half_dir = half_dir,
                          .options = { .png = s->config->surfaces.png, .svg = s->config->surfaces.svg },
-                         .stop = s->options.stop };
+                         .stop = s->options.stop,
+                         .progress = s->options.progress };
     const vs_status status = vs_charts_draw(&job, d->half_only, err);
     d->pictures += job.pictures;
     d->gnuplot_missing = d->gnuplot_missing || job.missing;
@@ -203,7 +209,7 @@ static vs_status go_on(const vs_study *s, vs_error *err) {
 
 enum { CHARTS, SURFACES, HEATMAPS, MAPS, HALF_CHARTS, HALF_MAPS, FOLDERS };
 
-static vs_status make_folders(const vs_study *s, const vs_cli_drawing *d, char *folders[FOLDERS], vs_error *err) {
+static vs_status make_folders(const vs_study *s, vs_cli_drawing *d, char *folders[FOLDERS], vs_error *err) {
     static const char *const names[FOLDERS] = { "charts", "surfaces", "heatmaps", "maps", "charts", "maps" };
     const bool whole = !d->half_only, surfaces = whole && s->capture_count > 0;
     const bool used[FOLDERS] = { whole,    surfaces,
@@ -216,6 +222,9 @@ static vs_status make_folders(const vs_study *s, const vs_cli_drawing *d, char *
             status = vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
         else if (used[i])
             status = vs_make_dirs(folders[i], err);
+        if (!used[i] || strstr(d->folders, names[i])) continue;
+        const size_t n = strlen(d->folders);
+        snprintf(d->folders + n, sizeof d->folders - n, "%s%s", n ? ", " : "", names[i]);
     }
     return status;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/progress_line.h"
 #include "util/util.h"
 
 static const double mega = 1e6, giga = 1e9;
@@ -153,34 +154,71 @@ static void print_stages(const vs_forecast *f) {
     }
 }
 
-static void print_time(const vs_forecast *f, double each) {
-    char time[32], most[32];
-    format_time(f->forwards * each, time, sizeof time);
-    format_time(f->most_forwards * each, most, sizeof most);
-    printf("Time: about %s (%.0f forward passes of %.3g ms", time, ceil(f->forwards), 1e3 * each);
-    if (f->most_forwards > 1.5 * f->forwards) printf("; up to %s where fp16 has much to explain", most);
-    printf(")\n");
+/* A line of the plan, broken where the terminal ends. */
+static void put(char *line) {
+    enum { ROOM = 1024 };
+    char text[ROOM];
+    if (!line) return;
+    vs_progress_wrap(line, vs_cli_columns(STDOUT_FILENO), text, sizeof text);
+    puts(text);
+    free(line);
 }
 
-vs_status vs_cli_print_plan(const vs_study *s, const char *dir, double bytes, double free_bytes, vs_error *err) {
+static void print_time(const vs_study *s, double each, bool pictures) {
+    const vs_forecast *f = &s->forecast;
+    char time[32], most[32], pass[32], more[96] = "";
+    format_time(f->forwards * each, time, sizeof time);
+    format_time(f->most_forwards * each, most, sizeof most);
+    snprintf(pass, sizeof pass, each < 1 ? "%.3g ms" : "%.3g s", each < 1 ? 1e3 * each : each);
+    if (f->most_forwards > 1.5 * f->forwards) snprintf(more, sizeof more, "; up to %s where fp16 has much to explain", most);
+    put(vs_format("Time: about %s (%.0f forward pass%s of %s%s)%s", time, ceil(f->forwards), f->forwards > 1 ? "es" : "", pass,
+                  more, pictures ? ", and a second or so a picture" : ""));
+}
+
+static void print_place(const vs_cli_plan *p) {
+    char disk[32], there[32], left[48] = "";
+    format_bytes(p->bytes, disk, sizeof disk);
+    format_bytes(p->free_bytes, there, sizeof there);
+    if (!isnan(p->free_bytes)) snprintf(left, sizeof left, " (%s free)", there);
+    put(vs_format("Disk: about %s in %s%s", disk, p->dir, left));
+}
+
+vs_status vs_cli_print_plan(const vs_study *s, const vs_cli_plan *plan, vs_cli_plans *plans, vs_error *err) {
     const vs_arch *a = &s->model->arch;
     double each = 0, memory = 0;
-    char text[256], disk[32], there[32];
+    char text[256];
     const vs_status status = vs_forecast_price(&each, s, err);
     if (status != VS_OK) return status;
-    printf("%s: %s (%zu blocks, width %zu, %zu tokens)\n", s->config->name, a->name, a->depth, a->width, s->results.tokens);
-    printf("  on %s (%s, %s), %zu session%s of %zu image%s\n", s->backend->name, s->backend->arithmetic, s->backend->isa,
-           s->options.threads, s->options.threads == 1 ? "" : "s", s->options.batch, s->options.batch == 1 ? "" : "s");
+    put(vs_format("%s: %s (%zu blocks, width %zu, %zu tokens) on %s (%s, %s), %zu session%s of %zu image%s", s->config->name,
+                  a->name, a->depth, a->width, s->results.tokens, s->backend->name, s->backend->arithmetic, s->backend->isa,
+                  s->options.threads, s->options.threads == 1 ? "" : "s", s->options.batch, s->options.batch == 1 ? "" : "s"));
     print_stages(&s->forecast);
-    print_time(&s->forecast, each);
+    print_time(s, each, plan->pictures);
     if (vs_study_memory(s, &memory, text, sizeof text)) {
         format_bytes(memory, text, sizeof text);
         printf("Memory: about %s\n", text);
     }
-    format_bytes(bytes, disk, sizeof disk);
-    format_bytes(free_bytes, there, sizeof there);
-    printf("Disk: about %s in %s", disk, dir);
-    if (!isnan(free_bytes)) printf(" (%s free)", there);
-    printf("\nEverything that can be checked is in order; nothing was computed, nothing written.\n\n");
+    print_place(plan);
+    if (plans) {
+        plans->seconds += s->forecast.forwards * each;
+        plans->bytes += plan->bytes;
+        plans->count++;
+        putchar('\n');
+    } else
+        vs_cli_end_plan();
     return VS_OK;
+}
+
+void vs_cli_end_plan(void) {
+    put(vs_strdup("All that can be checked is in order; nothing was computed, nothing written."));
+    putchar('\n');
+}
+
+void vs_cli_print_plans(const vs_cli_plans *plans, size_t runs, const char *dir) {
+    char time[32], disk[32];
+    format_time(plans->seconds, time, sizeof time);
+    format_bytes(plans->bytes, disk, sizeof disk);
+    put(vs_format("Together: %zu run%s, at most about %s (what runs share is computed once) and %s in %s", plans->count,
+                  plans->count == 1 ? "" : "s", time, disk, dir));
+    if (plans->count == runs) vs_cli_end_plan();
 }

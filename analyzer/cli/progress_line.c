@@ -68,7 +68,9 @@ void vs_progress_line_text(const vs_progress_line *l, double now, size_t columns
     if (l->total) {
         snprintf(count, sizeof count, ": %.0f/%zu", floor(l->done), l->total);
         if (!strstr(l->part, "crops")) snprintf(unit, sizeof unit, " images"); /* those say so themselves */
-    } else if (l->part[0])
+    } else if (strcmp(l->part, "pictures") == 0)
+        snprintf(count, sizeof count, ": %.0f drawn", l->done);
+    else if (l->part[0])
         snprintf(count, sizeof count, ": %.0f run%s", floor(l->done), l->done < 2 ? "" : "s");
     if (l->total && l->rate > 0) snprintf(rate, sizeof rate, ", %.3g/s", l->rate);
     if (l->total && l->ends > 0 && l->done < (double)l->total) {

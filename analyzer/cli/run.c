@@ -125,9 +125,13 @@ static void tell(const work *w, bool print) {
                     w->merge.command == VS_PART_RUN ? "fp16" : "run", w->merge.replaced);
     if (!print || w->line->quiet) return;
     vs_cli_put(w->summary);
-    printf("\nResults: %s (results.json, layers.csv, summary.txt, ranking.*.txt)\n", dir);
-    if (w->drawing.pictures) printf("Pictures: %s/{charts,surfaces,heatmaps,maps} (%zu files)\n", dir, w->drawing.pictures);
-    fputc('\n', stdout);
+    char files[200] = "results.json, layers.csv, summary.txt, ranking.*.txt", text[256];
+    const size_t n = strlen(files);
+    if (w->drawing.pictures)
+        snprintf(files + n, sizeof files - n, "; %zu pictures in %s", w->drawing.pictures, w->drawing.folders);
+    printf("\nResults: %s\n", dir); /* alone: where a terminal is narrow, a path is cut anywhere */
+    vs_progress_wrap(files, vs_cli_columns(STDOUT_FILENO), text, sizeof text);
+    printf("%s\n\n", text);
     fflush(stdout);
 }
 
@@ -173,7 +177,8 @@ vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config
     vs_status status = dir ? outline(&w, dir, &options, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a path");
     if (status == VS_OK && line->dry_run) {
         vs_cli_progress_end(&progress, false);
-        status = vs_cli_print_plan(&w.study, dir, w.bytes, w.free_bytes, err);
+        const vs_cli_plan plan = { .dir = dir, .bytes = w.bytes, .free_bytes = w.free_bytes, .pictures = true };
+        status = vs_cli_print_plan(&w.study, &plan, shared ? shared->plans : NULL, err);
     } else if (status == VS_OK) {
         status = study_and_write(&w, dir, err);
         vs_cli_progress_end(&progress, status == VS_OK);
@@ -200,29 +205,57 @@ static vs_status run_single(const vs_command_line *line, const vs_config *config
 }
 
 /* One file. A mistake in any run of a batch is found before the first begins. */
-static int run_file(const vs_command_line *line, const char *path) {
-    vs_error err = { 0 };
-    vs_batch batch = { 0 };
-    int code = 0;
-    vs_status status = vs_batch_load(&batch, path, line->overrides, line->override_count, &err);
-    for (size_t i = 0; i < batch.run_count && status == VS_OK; i++) status = vs_config_check_built(batch.runs[i], &err);
-    for (size_t i = 0; i < batch.run_count && status == VS_OK; i++) status = vs_study_adopt_input(batch.runs[i], &err);
-    if (status == VS_OK && batch.file)
-        code = vs_cli_run_batch(line, &batch);
-    else if (status == VS_OK)
-        status = run_single(line, batch.runs[0], &err);
-    if (status != VS_OK) code = vs_cli_fail(status, &err);
-    vs_batch_release(&batch);
-    return code;
+static vs_status load_file(const vs_command_line *line, const char *path, vs_batch *batch, vs_error *err) {
+    vs_status status = vs_batch_load(batch, path, line->overrides, line->override_count, err);
+    for (size_t i = 0; i < batch->run_count && status == VS_OK; i++) status = vs_config_check_built(batch->runs[i], err);
+    for (size_t i = 0; i < batch->run_count && status == VS_OK; i++) status = vs_study_adopt_input(batch->runs[i], err);
+    return status;
 }
 
+/* The name of its folder. */
+static const char *name_of(const vs_batch *file) { return file->file ? file->file->name : file->runs[0]->name; }
+
+/* The second would replace what the first has found. */
+static vs_status check_names(const vs_command_line *line, const vs_batch *files, const int *codes, vs_error *err) {
+    for (size_t i = 0; i < line->operand_count; i++)
+        for (size_t k = 0; k < i && codes[i] == 0; k++)
+            if (codes[k] == 0 && strcmp(name_of(&files[i]), name_of(&files[k])) == 0)
+                return vs_fail(err, VS_ERR_CONFIG, "%s and %s are both named '%s' and would write one folder, %s/%s: rename one",
+                               line->operands[k], line->operands[i], name_of(&files[i]), line->out, name_of(&files[i]));
+    return VS_OK;
+}
+
+static int run_file(const vs_command_line *line, const vs_batch *file) {
+    vs_error err = { 0 };
+    if (file->file) return vs_cli_run_batch(line, file);
+    const vs_status status = run_single(line, file->runs[0], &err);
+    return status == VS_OK ? 0 : vs_cli_fail(status, &err);
+}
+
+/* Mistakes in any file are told before anything is computed; files without one are run all the same. */
 int vs_cli_run(const vs_command_line *line) {
-    int code = 0;
-    for (size_t i = 0; i < line->operand_count; i++) {
-        const int one = run_file(line, line->operands[i]);
-        if (code == 0) code = one;
-        if (one == vs_status_exit_code(VS_ERR_INTERRUPTED)) return one;
+    const size_t count = line->operand_count;
+    vs_error err = { 0 };
+    vs_batch *files = vs_calloc(count, sizeof *files);
+    int *codes = vs_calloc(count, sizeof *codes), code = 0;
+    vs_status status = files && codes ? VS_OK : vs_fail(&err, VS_ERR_NOMEM, "no memory for configurations");
+    for (size_t i = 0; i < count && status == VS_OK; i++) {
+        const vs_status loaded = load_file(line, line->operands[i], &files[i], &err);
+        if (loaded != VS_OK) codes[i] = vs_cli_fail(loaded, &err);
+        err = (vs_error){ 0 };
     }
+    if (status == VS_OK) status = check_names(line, files, codes, &err);
+    if (status != VS_OK) code = vs_cli_fail(status, &err);
+    for (size_t i = 0; i < count && status == VS_OK; i++) {
+        if (codes[i] == 0) codes[i] = run_file(line, &files[i]);
+        if (code == 0) code = codes[i];
+        if (codes[i] != vs_status_exit_code(VS_ERR_INTERRUPTED)) continue;
+        code = codes[i];
+        break;
+    }
+    for (size_t i = 0; files && i < count; i++) vs_batch_release(&files[i]);
+    free(files);
+    free(codes);
     return code;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config/schema.h"
 #include "util/util.h"
@@ -169,6 +170,9 @@ vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const 
 
 vs_status vs_config_read_file(const char *path, char **text, size_t *size, vs_error *err) {
     vs_error reading = { 0 };
+    struct stat info;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return vs_fail(err, VS_ERR_CONFIG, "%s: a folder, not a configuration file", path);
     vs_status status = vs_read_file(path, max_file, text, size, &reading);
     if (status == VS_ERR_FORMAT) return vs_fail(err, VS_ERR_CONFIG, "%s:1:1: more than 1 MiB", path);
     return status == VS_OK ? VS_OK : vs_fail(err, status, "%s", reading.message);

@@ -322,6 +322,7 @@ vs_status vs_run_images(const vs_runner *runner, const vs_imageset *set, size_t 
     share_out(&p);
     p.helpers = helpers_of(runner);
     if (p.helpers > 1) omp_set_max_active_levels(2);
+    if (status == VS_OK) tell(&progress); /* the first image may take long */
     for (p.wave_first = 0; p.wave_first < count && status == VS_OK; p.wave_first += runner->wave) {
         const size_t images = count - p.wave_first < runner->wave ? count - p.wave_first : runner->wave;
         run_wave(&p, images);

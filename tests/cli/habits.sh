@@ -145,6 +145,22 @@ grep -qE '^  capture +1 +1$' "$dir/stdout" || miss "--dry-run: capture"
 printf 'version: 1\nname: batch\ndefaults: {model: {checkpoint: %s/data/vit_ti14_scenes.safetensors}, data: {evaluation: {scenes: {seed: 1, count: 1}}}, states: [fp32]}\nruns: [{name: a}, {name: b}]\n' "$source" >"$dir/batch.yaml"
 dry "$vitscope" run "$dir/batch.yaml"
 [ "$(grep -c '^Time: ' "$dir/stdout")" = 2 ] || miss "--dry-run of a batch"
+tr '\n' ' ' <"$dir/stdout" | grep -qE ' Together: 2 runs, at most about [0-9]+ s .* MB in '  || { miss "--dry-run of a batch: together"; cat "$dir/stdout"; }
+[ "$(grep -c 'nothing was computed' "$dir/stdout")" = 1 ] || miss "--dry-run of a batch ends once"
+for columns in 40 80; do
+    COLUMNS=$columns "$vitscope" run "$dir/study.yaml" --dry-run --out o >"$dir/stdout" 2>"$dir/stderr" || miss "--dry-run in $columns columns"
+    awk -v most=$columns 'length($0) > most { print "FAILED: " length($0) " columns: " $0; bad = 1 } END { exit bad }' "$dir/stdout" || miss "--dry-run in $columns columns"
+done
+
+# ---- files that are no configurations; several, of which one is wrong or takes the other's folder: nothing is computed before that is said
+before 2 "$dir: a folder, not a configuration file" "$vitscope" run "$dir" --out "$dir/o"
+before 2 "$dir: a folder, not a configuration file" "$vitscope" layers "$dir"
+cp "$dir/study.yaml" "$dir/other.yaml"
+before 2 "$dir/study.yaml and $dir/other.yaml are both named 'study' and would write one folder, $dir/o/study: rename one" \
+    "$vitscope" run "$dir/study.yaml" "$dir/other.yaml" --out "$dir/o"
+sed 's/^name: study/nam: study/' "$dir/study.yaml" >"$dir/other.yaml"
+expect 2 "other.yaml:2:1: unknown key 'nam'" "$vitscope" run "$dir/study.yaml" "$dir/other.yaml" --dry-run --out "$dir/o"
+"$vitscope" run "$dir/study.yaml" "$dir/other.yaml" --dry-run --out "$dir/o" 2>&1 | head -n 1 | grep -q "unknown key 'nam'" || miss "the second file's mistake comes after the first one's study"
 
 # ---- layers in the names of the user's file
 cat >"$dir/hf.yaml" <<END
@@ -163,6 +179,8 @@ expect 0 '' "$vitscope" run "$dir/hf.yaml" --out "$dir/h" -q
 [ "$(sed 1d "$dir/h/hf/layers.csv" | cut -d , -f 1 | tr '\n' ' ')" = "blocks.0.attn.qkv blocks.0.attn.q blocks.0.mlp.fc2 " ] || miss "Hugging Face names"
 [ -s "$dir/h/hf/heatmaps/blocks.0.mlp.fc2.ptq.png" ] || miss "surfaces in Hugging Face names"
 expect 0 '' "$vitscope" capture "$dir/hf.yaml" --taps 'classifier,vit.*.intermediate.dense.in' --out "$dir/taps" -q
+expect 0 '' "$vitscope" capture "$dir/hf.yaml" --taps classifier --out "$dir/tap"
+grep -qx "1 tensor of 1 image written to $dir/tap" "$dir/stdout" || { miss "capture of one tensor"; cat "$dir/stdout"; }
 [ "$(ls "$dir/taps" | tr '\n' ' ')" = "blocks.0.mlp.fc1.in.npy head.fc.npy " ] || miss "capture in Hugging Face names: $(ls "$dir/taps")"
 before 3 "the nearest is 'vit.encoder.layer.0.intermediate.dense'" "$vitscope" run "$dir/hf.yaml" --out "$dir/o" --set 'analyze.layers=[vit.encoder.layer.9.intermediate.dense]'
 expect 0 '' study --set 'analyze={recipes: [ptq], layers: [backbone.blocks.3.attn.qkv]}' -q
@@ -172,7 +190,11 @@ rm -rf "$dir/o"
 # ---- progress: a line a stage
 small="--set data.calibration.scenes.count=1 --set data.analysis.scenes.count=1 --set data.evaluation.scenes.count=1 --set analyze.layers=[blocks.0.*]"
 # shellcheck disable=SC2086
-expect 0 '' study $small
+COLUMNS=40 expect 0 '' study $small
+sed -n '/^Results: /,$p' "$dir/stdout" >"$dir/closing"
+grep -qx "Results: $dir/o/study" "$dir/closing" && grep -q "results.json" "$dir/closing" || { miss "closing words"; cat "$dir/closing"; }
+sed 1d "$dir/closing" | awk 'length($0) > 40 { bad = 1 } END { exit bad }' || { miss "closing words are wider than 40 columns"; cat "$dir/closing"; }
+tr '\n' ' ' <"$dir/closing" | grep -qE '; [0-9]+ pictures in charts, maps ' || { miss "folders of pictures"; cat "$dir/closing"; }
 n=$(sed -n 's|^1/\([0-9]*\) checks: .* s$|\1|p' "$dir/stderr")
 i=0
 for stage in checks loading calibration quantizing analysis propagation evaluation pictures; do
@@ -187,7 +209,7 @@ if command -v script >/dev/null 2>&1; then
     for columns in 40 80; do
         COLUMNS=$columns script -qec "'$vitscope' run '$dir/study.yaml' --out '$dir/o' $small >/dev/null" /dev/null </dev/null >"$dir/screen" 2>&1
         tr '\r' '\n' <"$dir/screen" | sed 's/\x1b\[K//g' | awk -v most=$columns 'length($0) >= most { print "FAILED: too wide: " $0; bad = 1 } END { exit bad }' || miss "progress in $columns columns"
-        tr '\r' '\n' <"$dir/screen" | grep -q "^$n/$n pictures" || miss "no progress on a terminal"
+        tr '\r' '\n' <"$dir/screen" | grep -q "^$n/$n pictures: [0-9]* drawn" || miss "no progress on a terminal"
         [ "$(tail -c 4 "$dir/screen" | od -An -tx1 | tr -d ' ')" = 0d1b5b4b ] || miss "progress is left on the terminal"
     done
 fi
