@@ -13,7 +13,7 @@ static const struct {
     const char *first, *last, *reason;
 } without_effect[] = {
     { "", "mask_token", "stands for masked patches in training" },
-    { "", "num_batches_tracked", "counts training steps" },
+    { "", "num_batches_tracked n_averaged", "counts training steps" },
     { "", "position_ids", "numbers of positions" },
     { "head head_dist heads classifier cls_classifier distillation_classifier linear_head linear_heads class_head mask_head", "",
       "another head" },

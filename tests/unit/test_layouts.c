@@ -360,6 +360,19 @@ static void unequal_backbones_need_a_choice(void **state) {
         .family = TIMM, .prefix_rows = 1, .prefix = "teacher.", .second = "student.", .drop = "student.blocks.1.norm2.bias"
     };
     check_error(load(&r, &(vs_model_options){ 0 }, &m, &err), &err, VS_ERR_FORMAT, "2 backbones, of unequal shapes");
+    /* or one outside of them */
+    static const char *const parts[] = { "reg_token", "pos_embed" };
+    for (size_t i = 0; i < 2; i++) {
+        char one[64];
+        snprintf(one, sizeof one, "student.%s", parts[i]);
+        const recipe odd = { .family = TIMM,
+                             .prefix_rows = 1,
+                             .prefix = "teacher.",
+                             .second = "student.",
+                             .extra = i ? NULL : one,
+                             .reshape = i ? one : NULL };
+        check_error(load(&odd, &(vs_model_options){ 0 }, &m, &err), &err, VS_ERR_FORMAT, "2 backbones, of unequal shapes");
+    }
     assert_int_equal(load(&r, &(vs_model_options){ .prefix = "teacher" }, &m, &err), VS_OK);
     vs_model_free(m);
 }
@@ -386,6 +399,7 @@ static void every_tensor_is_accounted_for(void **state) {
         { "", "something.weight", "the model holds something, which is not built" },
         { "backbone.", "something.weight", NULL },
         { "", "mask_token", NULL },
+        { "", "n_averaged", NULL }, /* torch.optim.swa_utils.AveragedModel counts so */
         { "", "head_dist.weight", NULL },
         { "", "decoder_blocks.0.norm1.weight", NULL },
         { "", "optimizer.state.0.exp_avg", NULL },
