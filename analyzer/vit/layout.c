@@ -413,7 +413,10 @@ static vs_status decide_rest(vs_layout *l, const vs_ledger *file, const vs_model
     if (options->heads) a->heads = options->heads;
     if (options->eps > 0) a->eps = options->eps;
     if (a->heads == 0 && options->shapes_only) return VS_OK; /* to be looked at, not to be run */
-    if (a->heads == 0 || a->width % a->heads != 0)
+    if (a->heads && a->width % a->heads != 0)
+        return vs_fail(err, VS_ERR_CONFIG, "%s: %zu heads do not divide width %zu: set model.heads",
+                       vs_tensorfile_path(file->file), a->heads, a->width);
+    if (a->heads == 0)
         return vs_fail(err, VS_ERR_CONFIG, "%s: the number of heads is not known for width %zu: set model.heads",
                        vs_tensorfile_path(file->file), a->width);
     return decide_rotation(l, file, options, err);

@@ -286,6 +286,8 @@ static void wrong_files_are_refused(void **state) {
           "mlp.weights_in.weight' is missing or no matrix" },
         { { HF, .reshape = "projection.weight" }, { 0 }, VS_ERR_FORMAT, "expected [width, 3, patch, patch]" },
         { { .family = HUB, .prefix_rows = 1, .extra = "norm_pre.weight" }, { 0 }, VS_ERR_FORMAT, "CLIP" },
+        { { HF }, { .heads = 3 }, VS_ERR_CONFIG, "3 heads do not divide width 64" },
+        { { HF, .extra = "flat_param" }, { 0 }, VS_ERR_FORMAT, "flat parameters of FSDP" },
         { { HF }, { .layout = "timm_vit" }, VS_ERR_FORMAT, "this is no timm_vit checkpoint" },
         { { HF }, { .layout = "timm" }, VS_ERR_CONFIG, "there is no layout 'timm'; known: dinov3_hub, " },
         { { HF, .extra = "decode_head.conv_seg.weight" }, { 0 }, VS_OK, NULL },
@@ -550,7 +552,8 @@ static void config_json_wins(void **state) {
           "config.json says hidden_size 128, the tensors have 64" },
         { "{\"model_type\": \"dinov2\", \"num_hidden_layers\": 3}", VS_ERR_FORMAT, "num_hidden_layers 3, the tensors have 2" },
         { "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu_new\"}", VS_ERR_FORMAT, "hidden_act 'gelu_new'" },
-        { "{\"model_type\": \"dinov2\", \"num_attention_heads\": 7}", VS_ERR_CONFIG, "set model.heads" },
+        { "{\"model_type\": \"dinov2\", \"num_attention_heads\": 7}", VS_ERR_CONFIG,
+          "7 heads do not divide width 64: set model.heads" },
     };
     const recipe r = { .family = HF_DINOV2, .prefix_rows = 1, .scale = true };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
