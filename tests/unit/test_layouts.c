@@ -165,7 +165,7 @@ static void layouts_are_found(void **state) {
           VS_POSITION_OFFSET,
           1e-6 },
         { { .family = TIMM, .prefix_rows = 1, .scale = true }, "timm_dinov2", "vit_c64_4", VS_POSITION_SIZE_ANTIALIAS, 1e-6 },
-        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 3 },
+        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 4 },
           "timm_dinov2",
           "vit_c64_4_reg",
           VS_POSITION_SIZE_ANTIALIAS,
