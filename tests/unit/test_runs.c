@@ -115,6 +115,7 @@ static void files_of_the_run_before_go(void **state) {
     (void)state;
     char why[100] = "";
     put(dir, "charts/mine.png", "");
+    put(dir, "1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/33/34/mine", "");
     run((const char *const[]){ "results.json", "charts/a.png", "maps/b.png", "half.txt", NULL }, &none);
     CHECK_FILES("run.json", "results.json", "charts/a.png", "maps/b.png", "half.txt");
     assert_true(is_complete(why, sizeof why));
@@ -129,6 +130,9 @@ static void files_of_the_run_before_go(void **state) {
     run((const char *const[]){ "results.json", NULL }, &none);
     assert_false(there("half.txt") || there("charts/c.png"));
     CHECK_FILES("charts/mine.png");
+    char *deep = vs_path_join(dir, "1/2"); /* deeper than a folder is removed at once */
+    assert_int_equal(vs_folder_remove(deep, NULL), VS_OK);
+    free(deep);
 }
 
 /* Between the journal and run.json: some files are the new run's, some the old one's. */
