@@ -171,6 +171,16 @@ static void new_files_do_not_mix_with_old_ones(void **state) {
     assert_true(is_complete(why, sizeof why));
 }
 
+/* Found before the files of the run before are touched. */
+static void a_file_in_a_folders_place_is_told_first(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    vs_run_folder f;
+    put(dir, "charts", "");
+    check_error(vs_run_folder_open(&f, dir, &err), &err, VS_ERR_IO, "charts: not a folder");
+    assert_false(there(".vitscope.lock"));
+}
+
 static void a_record_leads_to_no_other_folder(void **state) {
     (void)state;
     vs_error err = { 0 };
@@ -204,6 +214,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(files_of_the_run_before_go, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(a_killed_run_is_repaired, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(new_files_do_not_mix_with_old_ones, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_file_in_a_folders_place_is_told_first, make_dir, remove_dir),
         cmocka_unit_test(a_record_leads_to_no_other_folder),
         cmocka_unit_test(images_have_files_of_their_own),
     };
