@@ -71,6 +71,20 @@ static vs_status remember(vs_run_folder *f, vs_error *err) {
 
 /* ---- what killed runs left */
 
+static vs_status remove_file(const char *dir, const char *name, vs_error *err) {
+    char *path = vs_path_join(dir, name);
+    struct stat info;
+    vs_status status = path ? VS_OK : no_memory(err);
+    if (path && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && unlink(path) != 0 && errno != ENOENT)
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot remove: %s", path, strerror(errno));
+    for (char *slash = path ? strrchr(path, '/') : NULL; slash && slash > path + strlen(dir); slash = strrchr(path, '/')) {
+        *slash = '\0';
+        if (rmdir(path) != 0) break; /* something else lies there */
+    }
+    free(path);
+    return status;
+}
+
 /* Of whatever else lies there nothing is looked into. */
 static vs_status remove_old_staging(const char *dir, vs_error *err) {
     vs_names names = { 0 };
@@ -113,6 +127,8 @@ vs_status vs_run_folder_open(vs_run_folder *f, const char *dir, vs_error *err) {
     if (status == VS_OK) status = remove_old_staging(dir, err);
     if (status == VS_OK) status = prepare_all(dir, err);
     if (status == VS_OK) status = remember(f, err);
+    /* beside a whole record the journal says nothing more: nothing was placed yet, or all is */
+    if (status == VS_OK && f->record) status = remove_file(f->dir, journal_name, err);
     if (status != VS_OK) vs_run_folder_close(f);
     return status;
 }
@@ -215,20 +231,6 @@ static vs_status write_journal(const vs_run_folder *f, const json_t *outputs, vs
     vs_status status = journal ? write_json(path, journal, err) : no_memory(err);
     json_decref(journal);
     json_decref(all);
-    free(path);
-    return status;
-}
-
-static vs_status remove_file(const char *dir, const char *name, vs_error *err) {
-    char *path = vs_path_join(dir, name);
-    struct stat info;
-    vs_status status = path ? VS_OK : no_memory(err);
-    if (path && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && unlink(path) != 0 && errno != ENOENT)
-        status = vs_fail(err, VS_ERR_IO, "%s: cannot remove: %s", path, strerror(errno));
-    for (char *slash = path ? strrchr(path, '/') : NULL; slash && slash > path + strlen(dir); slash = strrchr(path, '/')) {
-        *slash = '\0';
-        if (rmdir(path) != 0) break; /* something else lies there */
-    }
     free(path);
     return status;
 }

@@ -155,6 +155,9 @@ static void a_killed_run_is_repaired(void **state) {
     run((const char *const[]){ "results.json", NULL }, &none);
     assert_false(there("a.txt") || there("maps/b.png") || there(".vitscope.files"));
     CHECK_FILES("results.json", "maps/mine.png", "run.json");
+    put(dir, ".vitscope.files", "{\"outputs\": [{\"path\": \"results.json\"}]}"); /* killed when all was in place */
+    assert_true(is_complete(why, sizeof why));
+    assert_false(there(".vitscope.files"));
 }
 
 /* A run that fails before it is whole leaves nothing. */
