@@ -104,6 +104,10 @@ typedef struct vs_cli_progress {
 vs_progress vs_cli_progress_begin(vs_cli_progress *state, bool quiet);
 /* Nothing of it is left on a terminal; `done`: the last stage came to its end. Twice is as good as once. */
 void vs_cli_progress_end(vs_cli_progress *state, bool done);
+/* Text on stdout, broken at spaces where the terminal ends. */
+void vs_cli_paragraph(const char *text);
+/* "  item  text" on stdout, the text as wide as the terminal lets it be, beside the item or below it. */
+void vs_cli_item(const char *item, size_t width, const char *text);
 /* The most memory this process has held. */
 size_t vs_cli_peak_bytes(void);
 /* Study options from the command line. */

@@ -117,13 +117,13 @@ static void tell(const work *w, bool print) {
                     w->merge.command == VS_PART_RUN ? "fp16" : "run", w->merge.replaced);
     if (!print || w->line->quiet) return;
     vs_cli_put(w->summary);
-    char files[200] = "results.json, layers.csv, summary.txt, ranking.*.txt", text[256];
+    char files[200] = "results.json, layers.csv, summary.txt, ranking.*.txt";
     const size_t n = strlen(files);
     if (w->drawing.pictures)
         snprintf(files + n, sizeof files - n, "; %zu pictures in %s", w->drawing.pictures, w->drawing.folders);
     printf("\nResults: %s\n", dir); /* alone: where a terminal is narrow, a path is cut anywhere */
-    vs_progress_wrap(files, vs_cli_columns(STDOUT_FILENO), text, sizeof text);
-    printf("%s\n\n", text);
+    vs_cli_paragraph(files);
+    putchar('\n');
     fflush(stdout);
 }
 

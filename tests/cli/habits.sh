@@ -16,6 +16,13 @@ for command in run fp16 capture inspect layers scenes bench; do
     expect 0 '' "$vitscope" $command --version
     cmp -s "$dir/version" "$dir/stdout" || miss "$command --version"
 done
+for command in '' run fp16 capture bench; do # and it fits
+    for columns in 48 80; do
+        # shellcheck disable=SC2086
+        COLUMNS=$columns "$vitscope" $command --help >"$dir/stdout"
+        awk -v most=$columns 'length($0) > most { print "FAILED: " length($0) " columns: " $0; bad = 1 } END { exit bad }' "$dir/stdout" || miss "$command --help in $columns columns"
+    done
+done
 expect 2 "unknown command 'rum'; did you mean 'run'? See vitscope --help" "$vitscope" rum
 expect 2 "unknown command 'frobnicate'. See vitscope --help" "$vitscope" help frobnicate
 expect 2 "run: unknown option '--output'; did you mean '--out'? See vitscope run --help" "$vitscope" run --output=x a.yaml
