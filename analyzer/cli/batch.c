@@ -17,6 +17,7 @@ typedef struct batch {
     size_t pending_count;
     vs_cli_shared shared; /* of the pending runs */
     vs_cli_plans plans;   /* of --dry-run */
+    vs_names said;        /* notes of its runs */
     vs_table table;
     size_t failures;
 } batch;
@@ -143,12 +144,14 @@ int vs_cli_run_batch(const vs_command_line *line, const vs_batch *file) {
     vs_error err = { 0 };
     batch b = { .line = line, .file = file, .lock = { .fd = -1 }, .dir = vs_path_join(line->out, file->file->name) };
     b.shared.plans = &b.plans;
+    b.shared.said = &b.said;
     vs_status status = b.dir ? run_all(&b, &err) : vs_fail(&err, VS_ERR_NOMEM, "no memory for a path");
     const int code = status != VS_OK ? vs_cli_fail(status, &err) : b.failures ? 1 : 0;
     vs_lock_release(&b.lock);
     json_decref(b.shared.inputs);
     vs_cache_free(b.shared.cache);
     vs_table_release(&b.table);
+    vs_names_free(&b.said);
     free(b.pending);
     free(b.dir);
     return code;

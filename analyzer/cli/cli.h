@@ -97,6 +97,7 @@ typedef struct vs_cli_progress {
     vs_progress_line line;
     bool terminal, quiet, shown, watched, over; /* shown: an unfinished line is on the screen */
     double drawn;
+    vs_names *said; /* notes of a batch's earlier runs, which are not repeated; NULL: of a run of its own */
     pthread_t watcher;
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -139,6 +140,7 @@ typedef struct vs_cli_shared {
     vs_cache *cache;
     json_t *inputs;      /* of vs_fingerprint_agree */
     vs_cli_plans *plans; /* of --dry-run */
+    vs_names *said;      /* notes */
 } vs_cli_shared;
 VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out,
                                          const vs_cli_shared *shared, bool print, vs_error *err);

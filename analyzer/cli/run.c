@@ -162,6 +162,7 @@ vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
     options.cache = shared ? shared->cache : NULL;
+    progress.said = shared ? shared->said : NULL;
     options.tells_memory = true;
     options.last_stage = last_stage;
     char *dir = vs_path_join(out, config->name);
