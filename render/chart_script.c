@@ -198,12 +198,15 @@ static double rule_place(const vs_chart *c, range x, double at) {
     return part * (double)c->panel_width;
 }
 
-/* How many earlier names on the same side are so near that this one must stand above them. */
+/* Of a rule's name, beside its line. */
+static double name_place(const vs_chart *c, range x, const vs_chart_rule *r) {
+    return rule_place(c, x, r->x) + (r->right ? 8 : -8);
+}
+
+/* How many earlier names are so near that this one must stand above them. */
 static size_t rule_level(const vs_chart *c, const vs_chart_panel *p, range x, size_t index) {
     size_t level = 0;
-    for (size_t i = 0; i < index; i++)
-        level += p->rules[i].right == p->rules[index].right &&
-                 fabs(rule_place(c, x, p->rules[i].x) - rule_place(c, x, p->rules[index].x)) < 15;
+    for (size_t i = 0; i < index; i++) level += fabs(name_place(c, x, &p->rules[i]) - name_place(c, x, &p->rules[index])) < 15;
     return level;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "results/table.h"
@@ -16,6 +17,7 @@ typedef struct batch {
     size_t pending_count;
     vs_cli_shared shared; /* of the pending runs */
     vs_cli_plans plans;   /* of --dry-run */
+    vs_names said;        /* notes of its runs */
     vs_table table;
     size_t failures;
 } batch;
@@ -103,11 +105,13 @@ static vs_status run_pending(batch *b, size_t index, vs_error *err) {
 
 static vs_status print_table(const batch *b, vs_error *err) {
     char *text = NULL;
-    vs_status status = vs_table_text(&b->table, &text, err);
+    vs_status status = vs_table_text(&b->table, vs_cli_columns(STDOUT_FILENO), &text, err);
     if (status == VS_OK) {
         putchar('\n');
         vs_cli_put(text);
-        printf("\nResults: %s (table.txt, table.csv, table.json; a folder each run)\n\n", b->dir);
+        printf("\nResults: %s\n", b->dir);
+        vs_cli_paragraph("table.txt, table.csv, table.json; a folder each run");
+        putchar('\n');
     }
     fflush(stdout);
     free(text);
@@ -122,10 +126,10 @@ static vs_status run_all(batch *b, vs_error *err) {
     if (status == VS_OK && writes) status = vs_lock_take(&b->lock, b->dir, err);
     if (status == VS_OK && writes) status = vs_folder_remove_temporaries(b->dir, err);
     if (status == VS_OK) status = plan(b, err);
-    if (status == VS_OK && writes) status = vs_table_write(&b->table, b->dir, err);
+    if (status == VS_OK && writes) status = vs_table_write(&b->table, vs_cli_columns(STDOUT_FILENO), b->dir, err);
     for (size_t i = 0; i < b->pending_count && status == VS_OK; i++) {
         status = run_pending(b, i, err);
-        if (status == VS_OK && writes) status = vs_table_write(&b->table, b->dir, err);
+        if (status == VS_OK && writes) status = vs_table_write(&b->table, vs_cli_columns(STDOUT_FILENO), b->dir, err);
     }
     if (!writes && status == VS_OK) vs_cli_print_plans(&b->plans, b->pending_count, b->dir);
     if (!writes || b->line->quiet) return status;
@@ -140,12 +144,14 @@ int vs_cli_run_batch(const vs_command_line *line, const vs_batch *file) {
     vs_error err = { 0 };
     batch b = { .line = line, .file = file, .lock = { .fd = -1 }, .dir = vs_path_join(line->out, file->file->name) };
     b.shared.plans = &b.plans;
+    b.shared.said = &b.said;
     vs_status status = b.dir ? run_all(&b, &err) : vs_fail(&err, VS_ERR_NOMEM, "no memory for a path");
     const int code = status != VS_OK ? vs_cli_fail(status, &err) : b.failures ? 1 : 0;
     vs_lock_release(&b.lock);
     json_decref(b.shared.inputs);
     vs_cache_free(b.shared.cache);
     vs_table_release(&b.table);
+    vs_names_free(&b.said);
     free(b.pending);
     free(b.dir);
     return code;

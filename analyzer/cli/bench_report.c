@@ -30,7 +30,7 @@ static void print_head(const vs_bench *b) {
     const vs_study *s = b->study;
     const vs_arch *a = &s->model->arch;
     printf(
-        "%s: width %zu, %zu blocks, %zu heads%s, %.1f M parameters; %zu images of %zu tokens, batch %zu, %zu threads, backend %s "
+        "%s: width %zu, %zu blocks, %zu heads%s, %.1f M parameters\n%zu images of %zu tokens, batch %zu, %zu threads, backend %s "
         "(%s)\n",
         a->name, a->width, a->depth, a->heads, a->heads_guessed ? " (a guess)" : "", (double)s->model->parameters / 1e6,
         b->images, s->results.tokens, s->options.batch, s->options.threads, s->backend->name, s->backend->isa);

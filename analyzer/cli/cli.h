@@ -97,6 +97,7 @@ typedef struct vs_cli_progress {
     vs_progress_line line;
     bool terminal, quiet, shown, watched, over; /* shown: an unfinished line is on the screen */
     double drawn;
+    vs_names *said; /* notes of a batch's earlier runs, which are not repeated; NULL: of a run of its own */
     pthread_t watcher;
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -104,6 +105,10 @@ typedef struct vs_cli_progress {
 vs_progress vs_cli_progress_begin(vs_cli_progress *state, bool quiet);
 /* Nothing of it is left on a terminal; `done`: the last stage came to its end. Twice is as good as once. */
 void vs_cli_progress_end(vs_cli_progress *state, bool done);
+/* Text on stdout, broken at spaces where the terminal ends. */
+void vs_cli_paragraph(const char *text);
+/* "  item  text" on stdout, the text as wide as the terminal lets it be, beside the item or below it. */
+void vs_cli_item(const char *item, size_t width, const char *text);
 /* The most memory this process has held. */
 size_t vs_cli_peak_bytes(void);
 /* Study options from the command line. */
@@ -137,6 +142,7 @@ typedef struct vs_cli_shared {
     vs_cache *cache;
     json_t *inputs;      /* of vs_fingerprint_agree */
     vs_cli_plans *plans; /* of --dry-run */
+    vs_names *said;      /* notes */
 } vs_cli_shared;
 VS_NODISCARD vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config, const char *out,
                                          const vs_cli_shared *shared, bool print, vs_error *err);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/progress_line.h"
 #include "util/util.h"
 
 int vs_cli_fail(vs_status status, const vs_error *err) {
@@ -117,6 +118,31 @@ size_t vs_cli_columns(int descriptor) {
     if (given && end != given && *end == '\0' && columns >= LEAST && columns <= MOST) return (size_t)columns;
     if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col >= LEAST) return size.ws_col;
     return USUAL;
+}
+
+void vs_cli_paragraph(const char *text) {
+    enum { ROOM = 1024 };
+    char lines[ROOM];
+    vs_progress_wrap(text, vs_cli_columns(STDOUT_FILENO), lines, sizeof lines);
+    puts(lines);
+}
+
+void vs_cli_item(const char *item, size_t width, const char *text) {
+    enum { ROOM = 1024, NARROW = 60, STEP = 6 };
+    char lines[ROOM];
+    const size_t columns = vs_cli_columns(STDOUT_FILENO), indent = columns < NARROW ? STEP : width + 3;
+    vs_progress_wrap(text, columns - indent, lines, sizeof lines);
+    if (columns < NARROW)
+        printf("  %s\n%*s", item, STEP, "");
+    else
+        printf("  %-*s ", (int)width, item);
+    for (const char *line = lines; *line;) {
+        const size_t n = strcspn(line, "\n");
+        printf("%.*s\n", (int)n, line);
+        line += n;
+        if (*line == '\n') printf("%*s", (int)indent, "");
+        line += *line == '\n';
+    }
 }
 
 vs_study_options vs_cli_study_options(const vs_command_line *line, vs_cli_progress *progress) {

@@ -35,13 +35,17 @@ static const vs_command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void usage(void) {
-    puts("vitscope: why does this Vision Transformer break when it is quantized, and which layers do it?\n\nusage: vitscope "
-         "COMMAND ...\n");
-    for (size_t i = 0; i < COMMANDS; i++)
-        printf("  %-8s %-15s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
-    puts("\nvitscope COMMAND --help lists the options of a command; vitscope --version says which this is.\n"
-         "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a named layer or file not found, 4 no such backend here, "
-         "130 interrupted.");
+    vs_cli_paragraph("vitscope: why does this Vision Transformer break when it is quantized, and which layers do it?");
+    puts("\nusage: vitscope COMMAND ...\n");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        char item[32];
+        snprintf(item, sizeof item, "%-8s %s", commands[i].name, commands[i].operands);
+        vs_cli_item(item, 24, commands[i].summary);
+    }
+    putchar('\n');
+    vs_cli_paragraph("vitscope COMMAND --help lists the options of a command; vitscope --version says which this is.");
+    vs_cli_paragraph("Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a named layer or file not found, 4 no such "
+                     "backend here, 130 interrupted.");
 }
 
 static const vs_command *find(const char *name) {

@@ -56,14 +56,16 @@ static vs_option_id option_of(const vs_command *c, size_t index) {
 }
 
 void vs_command_help(const vs_command *c) {
-    printf("usage: vitscope %s %s [options]\n\n%s\n\n", c->name, c->operands, c->summary);
+    printf("usage: vitscope %s %s [options]\n\n", c->name, c->operands);
+    vs_cli_paragraph(c->summary);
+    putchar('\n');
     for (size_t i = 0; i < option_count(c); i++) {
         const option *o = &options[option_of(c, i)];
         char left[64], letter[] = "-q, ";
         letter[1] = letter_of(option_of(c, i));
         snprintf(left, sizeof left, "%s%s%s%s", letter[1] ? letter : "", o->flag, o->argument ? " " : "",
                  o->argument ? o->argument : "");
-        printf("  %-26s %s\n", left, o->help);
+        vs_cli_item(left, 26, o->help);
     }
 }
 

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/progress_line.h"
 #include "util/util.h"
 
 static const double mega = 1e6, giga = 1e9;
@@ -154,13 +153,8 @@ static void print_stages(const vs_forecast *f) {
     }
 }
 
-/* A line of the plan, broken where the terminal ends. */
 static void put(char *line) {
-    enum { ROOM = 1024 };
-    char text[ROOM];
-    if (!line) return;
-    vs_progress_wrap(line, vs_cli_columns(STDOUT_FILENO), text, sizeof text);
-    puts(text);
+    if (line) vs_cli_paragraph(line);
     free(line);
 }
 
@@ -210,7 +204,7 @@ vs_status vs_cli_print_plan(const vs_study *s, const vs_cli_plan *plan, vs_cli_p
 }
 
 void vs_cli_end_plan(void) {
-    put(vs_strdup("All that can be checked is in order; nothing was computed, nothing written."));
+    vs_cli_paragraph("All that can be checked is in order; nothing was computed, nothing written.");
     putchar('\n');
 }
 

@@ -96,6 +96,10 @@ static void note(void *context, const char *text) {
     vs_cli_progress *p = context;
     char lines[WORDS];
     if (p->quiet) return;
+    if (p->said) {
+        if (vs_names_have(p->said, text)) return;
+        (void)!vs_names_add(p->said, text, NULL); /* at worst it is said again */
+    }
     vs_progress_wrap(text, p->terminal ? vs_cli_columns(STDERR_FILENO) - 1 : sizeof lines, lines, sizeof lines);
     pthread_mutex_lock(&p->lock);
     clear(p);

@@ -125,13 +125,13 @@ static void tell(const work *w, bool print) {
                     w->merge.command == VS_PART_RUN ? "fp16" : "run", w->merge.replaced);
     if (!print || w->line->quiet) return;
     vs_cli_put(w->summary);
-    char files[200] = "results.json, layers.csv, summary.txt, ranking.*.txt", text[256];
+    char files[200] = "results.json, layers.csv, summary.txt, ranking.*.txt";
     const size_t n = strlen(files);
     if (w->drawing.pictures)
         snprintf(files + n, sizeof files - n, "; %zu pictures in %s", w->drawing.pictures, w->drawing.folders);
     printf("\nResults: %s\n", dir); /* alone: where a terminal is narrow, a path is cut anywhere */
-    vs_progress_wrap(files, vs_cli_columns(STDOUT_FILENO), text, sizeof text);
-    printf("%s\n\n", text);
+    vs_cli_paragraph(files);
+    putchar('\n');
     fflush(stdout);
 }
 
@@ -171,6 +171,7 @@ vs_status vs_cli_run_config(const vs_command_line *line, const vs_config *config
     vs_cli_progress progress;
     vs_study_options options = vs_cli_study_options(line, &progress);
     options.cache = shared ? shared->cache : NULL;
+    progress.said = shared ? shared->said : NULL;
     options.tells_memory = true;
     options.last_stage = last_stage;
     char *dir = vs_path_join(out, config->name);

@@ -71,6 +71,20 @@ static vs_status remember(vs_run_folder *f, vs_error *err) {
 
 /* ---- what killed runs left */
 
+static vs_status remove_file(const char *dir, const char *name, vs_error *err) {
+    char *path = vs_path_join(dir, name);
+    struct stat info;
+    vs_status status = path ? VS_OK : no_memory(err);
+    if (path && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && unlink(path) != 0 && errno != ENOENT)
+        status = vs_fail(err, VS_ERR_IO, "%s: cannot remove: %s", path, strerror(errno));
+    for (char *slash = path ? strrchr(path, '/') : NULL; slash && slash > path + strlen(dir); slash = strrchr(path, '/')) {
+        *slash = '\0';
+        if (rmdir(path) != 0) break; /* something else lies there */
+    }
+    free(path);
+    return status;
+}
+
 /* Of whatever else lies there nothing is looked into. */
 static vs_status remove_old_staging(const char *dir, vs_error *err) {
     vs_names names = { 0 };
@@ -85,16 +99,22 @@ static vs_status remove_old_staging(const char *dir, vs_error *err) {
     return status;
 }
 
-/* Files under their temporary names, in the folders that runs write to. */
-static vs_status remove_orphans(const char *dir, vs_error *err) {
+/* A folder that runs write to, if it is there. Files that could not take their places would be found out when those of the run
+ * before are gone. */
+static vs_status prepare(const char *path, vs_error *err) {
+    struct stat info;
+    if (stat(path, &info) != 0) return VS_OK;
+    if (!S_ISDIR(info.st_mode)) return vs_fail(err, VS_ERR_IO, "%s: not a folder", path);
+    if (access(path, W_OK | X_OK) != 0) return vs_fail(err, VS_ERR_IO, "%s: the folder cannot be written", path);
+    return vs_folder_remove_temporaries(path, err);
+}
+
+static vs_status prepare_all(const char *dir, vs_error *err) {
     static const char *const below[] = { "", "charts", "surfaces", "heatmaps", "maps", "smooth" };
     vs_status status = VS_OK;
     for (size_t i = 0; i < sizeof below / sizeof *below && status == VS_OK; i++) {
         char *path = vs_path_join(dir, below[i]);
-        struct stat info;
-        if (!path) status = no_memory(err);
-        if (path && lstat(path, &info) == 0 && (S_ISDIR(info.st_mode) || i == 0))
-            status = vs_folder_remove_temporaries(path, err);
+        status = path ? prepare(path, err) : no_memory(err);
         free(path);
     }
     return status;
@@ -103,12 +123,12 @@ static vs_status remove_orphans(const char *dir, vs_error *err) {
 vs_status vs_run_folder_open(vs_run_folder *f, const char *dir, vs_error *err) {
     *f = (vs_run_folder){ .dir = vs_strdup(dir), .lock = { .fd = -1 } };
     vs_status status = f->dir ? vs_make_dirs(dir, err) : no_memory(err);
-    if (status == VS_OK && access(dir, W_OK | X_OK) != 0)
-        status = vs_fail(err, VS_ERR_IO, "%s: the folder cannot be written", dir);
     if (status == VS_OK) status = vs_lock_take(&f->lock, dir, err);
     if (status == VS_OK) status = remove_old_staging(dir, err);
-    if (status == VS_OK) status = remove_orphans(dir, err);
+    if (status == VS_OK) status = prepare_all(dir, err);
     if (status == VS_OK) status = remember(f, err);
+    /* beside a whole record the journal says nothing more: nothing was placed yet, or all is */
+    if (status == VS_OK && f->record) status = remove_file(f->dir, journal_name, err);
     if (status != VS_OK) vs_run_folder_close(f);
     return status;
 }
@@ -211,20 +231,6 @@ static vs_status write_journal(const vs_run_folder *f, const json_t *outputs, vs
     vs_status status = journal ? write_json(path, journal, err) : no_memory(err);
     json_decref(journal);
     json_decref(all);
-    free(path);
-    return status;
-}
-
-static vs_status remove_file(const char *dir, const char *name, vs_error *err) {
-    char *path = vs_path_join(dir, name);
-    struct stat info;
-    vs_status status = path ? VS_OK : no_memory(err);
-    if (path && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && unlink(path) != 0 && errno != ENOENT)
-        status = vs_fail(err, VS_ERR_IO, "%s: cannot remove: %s", path, strerror(errno));
-    for (char *slash = path ? strrchr(path, '/') : NULL; slash && slash > path + strlen(dir); slash = strrchr(path, '/')) {
-        *slash = '\0';
-        if (rmdir(path) != 0) break; /* something else lies there */
-    }
     free(path);
     return status;
 }

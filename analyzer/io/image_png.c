@@ -17,6 +17,7 @@ typedef struct png_state {
     png_bytep *rows;
     uint8_t *pixels;
     size_t width, height, channels;
+    bool unfit;          /* a whole PNG, of a kind that is not read */
     vs_image_info *told; /* NULL when writing */
     FILE *out;
 } png_state;
@@ -42,13 +43,19 @@ static void on_read(png_structp png, png_bytep to, size_t n) {
     s->at += n;
 }
 
+static void refuse(png_structp png, const char *message) {
+    png_state *s = png_get_error_ptr(png);
+    s->unfit = true;
+    png_error(png, message);
+}
+
 /* Expands everything to 8-bit RGB, or keeps 8-bit indices. */
 static void set_transforms(png_structp png, png_infop info, bool indices) {
     const png_byte type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
     if (indices) {
         if (type != PNG_COLOR_TYPE_GRAY && type != PNG_COLOR_TYPE_PALETTE)
-            png_error(png, "a label map must be grey or palette, 8 bits or fewer");
-        if (depth == 16) png_error(png, "a label map must have 8 bits or fewer");
+            refuse(png, "a label map must be grey or palette, 8 bits or fewer");
+        if (depth == 16) refuse(png, "a label map must have 8 bits or fewer");
         png_set_packing(png);
         return;
     }
@@ -101,7 +108,8 @@ vs_status vs_png_decode(vs_image *image, const vs_encoded *from, bool indices, v
     if (!s->info)
         status = vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
     else if (!decode(s, label, indices, &status, err))
-        status = vs_fail(err, VS_ERR_FORMAT, "%s: broken PNG near byte %zu: %s", label, s->at, s->message);
+        status = s->unfit ? vs_fail(err, VS_ERR_FORMAT, "%s: %s", label, s->message)
+                          : vs_fail(err, VS_ERR_FORMAT, "%s: broken PNG near byte %zu: %s", label, s->at, s->message);
     png_destroy_read_struct(&s->png, &s->info, NULL);
     free(s->rows);
     if (status == VS_OK)

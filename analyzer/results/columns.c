@@ -103,7 +103,9 @@ static void wrap_line(const char *line, size_t size, size_t width, vs_text *out)
         return;
     }
     for (size_t i = indent; i < size;) {
-        const size_t blanks = strspn(line + i, " "), word = strcspn(line + i + blanks, " \n");
+        const size_t blanks = strspn(line + i, " \x1f"), whole = strcspn(line + i + blanks, " \n");
+        const bool fits = indent + HANGING + whole <= width; /* what no line can hold is broken even where it is tied */
+        const size_t word = fits ? whole : strcspn(line + i + blanks, " \x1f\n");
         const size_t gap = column ? blanks : indent;
         if (column && column + gap + word > width) {
             vs_text_add(out, "\n");

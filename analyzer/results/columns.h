@@ -28,7 +28,7 @@ void vs_columns_cell(vs_columns *c, const char *text);
 /* Appends the table, indented by two, in at most `width` characters a line, and frees what it took. */
 void vs_columns_print(vs_columns *c, size_t width, vs_text *text);
 
-/* A blank where no line is broken. */
+/* A blank where no line is broken, if what it ties fits a line. */
 enum { VS_TIED_BLANK = '\x1f' };
 /* Lines longer than `width` are broken between words; what follows stands two further in. Tied blanks become
  * blanks. False: no memory. */

@@ -126,10 +126,11 @@ enum { NUMBER = 9, PUBLISHED = 11, DIFFERENCE = 8, METRIC = 11 };
 /* What the whole text needs to know of the table. */
 typedef struct layout {
     const vs_table *table;
-    int run;          /* width */
-    bool mixed;       /* runs have different metrics: a column of its own */
-    vs_metric metric; /* else the one of all */
-    bool published;   /* some run has a published number */
+    int run;           /* width */
+    bool mixed;        /* runs have different metrics: a column of its own */
+    vs_metric metric;  /* else the one of all */
+    bool published;    /* some run has a published number */
+    size_t first, end; /* columns of this block: as many as fit beside each other */
 } layout;
 
 static bool has_published(const vs_table *t, size_t column) {
@@ -158,6 +159,17 @@ static int number_width(const layout *l, size_t column) {
     return length > NUMBER ? length : NUMBER;
 }
 
+/* At least one column a block. */
+static void fit_block(layout *l, size_t first, size_t columns) {
+    size_t width = (size_t)l->run + (l->mixed ? METRIC : 0);
+    l->first = l->end = first;
+    while (l->end < l->table->state_count) {
+        width += (size_t)number_width(l, l->end) + (has_published(l->table, l->end) ? PUBLISHED + DIFFERENCE : 0);
+        if (columns && width > columns && l->end > first) return;
+        l->end++;
+    }
+}
+
 static void add_title(vs_text *t, const layout *l) {
     static const char *const titles[] = { "", ": mIoU, percent", ": agreement with fp32, percent",
                                           ": SQNR of the model's output, dB" };
@@ -167,13 +179,13 @@ static void add_title(vs_text *t, const layout *l) {
 /* The names of states stand above their groups where a group has several columns. */
 static void add_heads(vs_text *t, const layout *l) {
     int gap = l->run + (l->mixed ? METRIC : 0);
-    for (size_t c = 0; c < l->table->state_count && l->published; c++) {
+    for (size_t c = l->first; c < l->end && l->published; c++) {
         vs_text_add(t, "%*s%*s", gap, "", number_width(l, c), l->table->states[c]);
         gap = has_published(l->table, c) ? PUBLISHED + DIFFERENCE : 0;
     }
     vs_text_add(t, "%s%-*s", l->published ? "\n" : "", l->run, "run");
     if (l->mixed) vs_text_add(t, "%*s", METRIC, "metric");
-    for (size_t c = 0; c < l->table->state_count; c++) {
+    for (size_t c = l->first; c < l->end; c++) {
         vs_text_add(t, "%*s", number_width(l, c), l->published ? "here" : l->table->states[c]);
         if (has_published(l->table, c)) vs_text_add(t, "%*s%*s", PUBLISHED, "published", DIFFERENCE, "diff");
     }
@@ -196,11 +208,12 @@ static bool has_difference(const vs_cell *c) { return c->present && c->has_publi
 static void add_row(vs_text *t, const layout *l, const vs_table_row *row) {
     vs_text_add(t, "%-*s", l->run, row->run);
     if (row->fate != VS_RUN_DONE) {
-        vs_text_add(t, "  %s%s%s\n", fates[row->fate], row->error ? ": " : "", row->error ? row->error : "");
+        const char *why = l->first == 0 && row->error ? row->error : "";
+        vs_text_add(t, "  %s%s%s\n", fates[row->fate], *why ? ": " : "", why);
         return;
     }
     if (l->mixed) vs_text_add(t, "%*s", METRIC, metric_names[row->metric]);
-    for (size_t c = 0; c < l->table->state_count; c++) {
+    for (size_t c = l->first; c < l->end; c++) {
         const vs_cell *x = &row->cells[c];
         add_number(t, number_width(l, c), x->present, false, x->value);
         if (!has_published(l->table, c)) continue;
@@ -210,12 +223,16 @@ static void add_row(vs_text *t, const layout *l, const vs_table_row *row) {
     vs_text_add(t, "\n");
 }
 
-vs_status vs_table_text(const vs_table *table, char **text, vs_error *err) {
+vs_status vs_table_text(const vs_table *table, size_t columns, char **text, vs_error *err) {
     vs_text t = { 0 };
-    const layout l = lay_out(table);
+    layout l = lay_out(table);
     add_title(&t, &l);
-    add_heads(&t, &l);
-    for (size_t r = 0; r < table->row_count; r++) add_row(&t, &l, &table->rows[r]);
+    do {
+        if (l.end) vs_text_add(&t, "\n");
+        fit_block(&l, l.end, columns);
+        add_heads(&t, &l);
+        for (size_t r = 0; r < table->row_count; r++) add_row(&t, &l, &table->rows[r]);
+    } while (l.end < table->state_count);
     *text = NULL;
     if (t.failed) {
         free(t.bytes);
@@ -225,9 +242,9 @@ vs_status vs_table_text(const vs_table *table, char **text, vs_error *err) {
     return VS_OK;
 }
 
-static vs_status write_text(const vs_table *table, const char *dir, vs_error *err) {
+static vs_status write_text(const vs_table *table, size_t columns, const char *dir, vs_error *err) {
     char *text = NULL;
-    vs_status status = vs_table_text(table, &text, err);
+    vs_status status = vs_table_text(table, columns, &text, err);
     if (status == VS_OK) status = vs_report_write(dir, "table.txt", text, strlen(text), err);
     free(text);
     return status;
@@ -314,8 +331,8 @@ static vs_status write_json(const vs_table *table, const char *dir, vs_error *er
     return status;
 }
 
-vs_status vs_table_write(const vs_table *table, const char *dir, vs_error *err) {
-    vs_status status = write_text(table, dir, err);
+vs_status vs_table_write(const vs_table *table, size_t columns, const char *dir, vs_error *err) {
+    vs_status status = write_text(table, columns, dir, err);
     if (status == VS_OK) status = write_csv(table, dir, err);
     return status == VS_OK ? write_json(table, dir, err) : status;
 }

@@ -44,9 +44,9 @@ VS_NODISCARD vs_status vs_table_add_column(vs_table *table, const char *state, v
 size_t vs_table_column(const vs_table *table, const char *state);
 /* Takes the numbers of a finished run from dir/results.json; adds the columns of its policies. */
 VS_NODISCARD vs_status vs_table_read(vs_table *table, size_t row, const char *dir, vs_error *err);
-/* The text of table.txt; the caller frees it. */
-VS_NODISCARD vs_status vs_table_text(const vs_table *table, char **text, vs_error *err);
+/* The text of table.txt; the caller frees it. States that do not fit `columns` beside each other stand below them; 0: all do. */
+VS_NODISCARD vs_status vs_table_text(const vs_table *table, size_t columns, char **text, vs_error *err);
 /* table.txt, table.csv and table.json in `dir`. */
-VS_NODISCARD vs_status vs_table_write(const vs_table *table, const char *dir, vs_error *err);
+VS_NODISCARD vs_status vs_table_write(const vs_table *table, size_t columns, const char *dir, vs_error *err);
 
 #endif

@@ -132,13 +132,20 @@ static bool has_twins(const vs_ledger *file, const vs_backbone *a, const vs_back
     return true;
 }
 
+/* Of tensor `name` outside the blocks; neither may have it. */
+static bool alike(const vs_ledger *file, const vs_backbone *a, const vs_backbone *b, const char *name) {
+    const vs_tensor_entry *of_a = name ? find(file, a->prefix, name) : NULL, *of_b = name ? find(file, b->prefix, name) : NULL;
+    return (!of_a && !of_b) || same_shape(of_a, of_b);
+}
+
 static bool equal_shapes(const vs_ledger *file, const vs_backbone *a, const vs_backbone *b) {
     size_t in_a = 0, in_b = 0;
-    if (a->names != b->names || a->names->unbuilt) return false;
+    const vs_layout_names *n = a->names;
+    if (n != b->names || n->unbuilt) return false;
     char key[128];
-    snprintf(key, sizeof key, "%s.weight", a->names->patch);
-    return same_shape(find(file, a->prefix, key), find(file, b->prefix, key)) && has_twins(file, a, b, &in_a) &&
-           has_twins(file, b, a, &in_b) && in_a == in_b;
+    snprintf(key, sizeof key, "%s.weight", n->patch);
+    return alike(file, a, b, key) && alike(file, a, b, n->registers) && alike(file, a, b, n->pos) &&
+           has_twins(file, a, b, &in_a) && has_twins(file, b, a, &in_b) && in_a == in_b;
 }
 
 /* As model.prefix takes it: without the dot, or a dot alone. */

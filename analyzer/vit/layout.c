@@ -253,19 +253,21 @@ static vs_status detect_registers(vs_layout *l, const vs_ledger *file, vs_error 
     return VS_OK;
 }
 
-/* timm gives registers positions, too, unless no_embed_class is set, as all published models with registers have it. Rows of
- * either kind may be equal in number: 3x3 patches, or 2x2 with a class token and 4 registers. */
+/* timm gives registers positions, too, unless no_embed_class is set, as all published models with registers have it: those with
+ * reg in their names, of which DINOv2's have LayerScale and 4. Rows of either kind may be equal in number: 3x3 patches, or 2x2
+ * with a class token and 4 registers. */
 static vs_status check_register_rows(const vs_layout *l, const vs_ledger *file, size_t rows, vs_error *err) {
     const vs_arch *a = &l->arch;
     const vs_layout_config *c = &l->config;
     const char *path = vs_tensorfile_path(file->file);
+    const bool published =
+        c->architecture[0] ? vs_glob_match("*_reg[0-9]*", c->architecture) : a->layer_scale && a->registers == 4;
     size_t root = 0;
     if (!a->registers || l->names->prefix_positions >= 0 || c->no_embed_class == VS_SAID_YES) return VS_OK;
     if (c->no_embed_class == VS_SAID_NO)
         return vs_fail(err, VS_ERR_FORMAT,
                        "%s: config.json says no_embed_class false: registers have positions, which are not built", path);
-    if (vs_glob_match("*_reg[0-9]*", c->architecture) || rows <= a->registers + 1 || !square_root(rows - a->registers - 1, &root))
-        return VS_OK;
+    if (published || rows <= a->registers + 1 || !square_root(rows - a->registers - 1, &root)) return VS_OK;
     return vs_fail(err, VS_ERR_FORMAT,
                    "%s: tensor '%s%s': %zu positions may be those of %zux%zu patches, or of %zux%zu, a class token and of %zu "
                    "registers: model_args.no_embed_class of a config.json says which",
@@ -413,7 +415,10 @@ static vs_status decide_rest(vs_layout *l, const vs_ledger *file, const vs_model
     if (options->heads) a->heads = options->heads;
     if (options->eps > 0) a->eps = options->eps;
     if (a->heads == 0 && options->shapes_only) return VS_OK; /* to be looked at, not to be run */
-    if (a->heads == 0 || a->width % a->heads != 0)
+    if (a->heads && a->width % a->heads != 0)
+        return vs_fail(err, VS_ERR_CONFIG, "%s: %zu heads do not divide width %zu: set model.heads",
+                       vs_tensorfile_path(file->file), a->heads, a->width);
+    if (a->heads == 0)
         return vs_fail(err, VS_ERR_CONFIG, "%s: the number of heads is not known for width %zu: set model.heads",
                        vs_tensorfile_path(file->file), a->width);
     return decide_rotation(l, file, options, err);

@@ -13,7 +13,7 @@ static const struct {
     const char *first, *last, *reason;
 } without_effect[] = {
     { "", "mask_token", "stands for masked patches in training" },
-    { "", "num_batches_tracked", "counts training steps" },
+    { "", "num_batches_tracked n_averaged", "counts training steps" },
     { "", "position_ids", "numbers of positions" },
     { "head head_dist heads classifier cls_classifier distillation_classifier linear_head linear_heads class_head mask_head", "",
       "another head" },
@@ -41,7 +41,7 @@ static const struct {
     { "SCB absmax quant_map quant_state* nested_* qweight qzeros g_idx weight_scale weight_scale_inv input_scale weight_qtype "
       "_data _scale",
       "quantized weights, whose float checkpoint is needed", false },
-    { "_flat_param", "flat parameters of FSDP: save a full state dict", true },
+    { "_flat_param flat_param", "flat parameters of FSDP: save a full state dict", true },
     { "q_norm k_norm qk_norm query_norm key_norm q_layernorm k_layernorm", "norms of q and k", false },
     { "norm_pre ln_pre pre_layrnorm", "a norm before block 0", false },
     { "fc_norm", "an average-pool head, whose norm stands behind the mean of the patches", false },

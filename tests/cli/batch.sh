@@ -18,6 +18,7 @@ batch b '{name: one, published: {fp32: 80.5, ptq: 7.38}}' '{name: gone, model: {
     '{name: planted, model: {plant: [{kind: spike, blocks: [11]}]}, published: {ptq: 20}}'
 expect 1 "vitscope: run 'gone': $dir/b.yaml:9:38: $dir/gone.safetensors" "$vitscope" run "$dir/b.yaml" --out "$dir/o"
 [ "$(cat "$dir/o/b/table.txt")" = "$(sed -n '/^b: mIoU/,/^planted/p' "$dir/stdout")" ] || miss "the table is not printed"
+[ "$(grep -c '^model: ' "$dir/stderr")" = 1 ] || { miss "what holds of every run is not said once"; cat "$dir/stderr"; }
 grep -qE '^one +[0-9.]+ +80\.50 +[+-][0-9.]+ +[0-9.]+ +7\.38 +[+-][0-9.]+ +-$' "$dir/o/b/table.txt" || miss "row one"
 grep -q "^gone *failed: .*gone.safetensors" "$dir/o/b/table.txt" || miss "row gone"
 head -n 1 "$dir/o/b/table.csv" | tr -d '\r' >"$dir/head"

@@ -97,6 +97,14 @@ rm "$dir/hook"
 expect 0 '' quietly run "$dir/a.yaml" --out "$dir/o" --resume
 grep -q "already complete" "$dir/stdout" || miss "results of changing inputs replaced others"
 
+# ---- pictures that fail cost nothing but pictures
+printf 'kill -9 "$PPID"\n' >"$dir/hook"
+expect 1 "gnuplot failed: it said nothing (all but pictures is in $dir/h/a)" env "PATH=$dir/bin:$PATH" "$vitscope" run "$dir/a.yaml" --out "$dir/h"
+rm "$dir/hook"
+cmp -s "$dir/reference/results.json" "$dir/h/a/results.json" || miss "a picture that failed cost results"
+expect 0 "computed again: not all pictures were drawn" "$vitscope" run "$dir/a.yaml" --out "$dir/h" --resume
+same_files "$dir/reference" "$dir/h/a"
+
 # ---- of an older configuration nothing stays; scripts go when there are pictures
 expect 0 '' quietly run "$dir/a.yaml" --out "$dir/o" --set 'states=[fp32,ptq]' --set 'analyze.recipes=[ptq]'
 [ -e "$dir/o/a/charts/norms.gp" ] && [ -e "$dir/o/a/ranking.weights.txt" ] || miss "no scripts without gnuplot"
@@ -135,6 +143,17 @@ expect 0 '' quietly fp16 "$dir/a.yaml" --out "$dir/q" --set "$policies" --resume
 grep -q "already complete" "$dir/stdout" || miss "fp16 is not resumed after run"
 expect 0 '' quietly run "$dir/a.yaml" --out "$dir/p" --set 'states=[fp32,ptq]' --set 'analyze.recipes=[ptq]' --resume
 grep -q "already complete" "$dir/stdout" || miss "run is not resumed after fp16"
+# each makes its own files again, and a lost summary.txt does not become the other's alone
+rm "$dir/q/a/ranking.fp16.fused.txt" "$dir/p/a/layers.csv"
+expect 0 '' quietly run "$dir/a.yaml" --out "$dir/q" --set 'states=[fp32,ptq]' --set 'analyze.recipes=[ptq]' --resume
+grep -q "already complete" "$dir/stdout" || miss "run makes fp16's files again"
+expect 0 "computed again: ranking.fp16.fused.txt is missing" quietly fp16 "$dir/a.yaml" --out "$dir/q" --set "$policies" --resume
+expect 0 "computed again: layers.csv is missing" quietly run "$dir/a.yaml" --out "$dir/p" --set 'states=[fp32,ptq]' --set 'analyze.recipes=[ptq]' --resume
+same_files "$dir/p" "$dir/q"
+rm "$dir/q/a/summary.txt"
+half "$dir/q"
+expect 0 "computed again: summary.txt changed" quietly run "$dir/a.yaml" --out "$dir/q" --set 'states=[fp32,ptq]' --set 'analyze.recipes=[ptq]' --resume
+same_files "$dir/p" "$dir/q"
 # the run's own section wins; another model or other images are no second diagnosis
 expect 2 "give another --out" quietly fp16 "$dir/a.yaml" --out "$dir/r" --set 'fp16.policies=[decomposed]'
 one_line
@@ -182,6 +201,19 @@ one_line
 cp "$dir/i/y/a.png" "$dir/i/x/a.PNG"
 expect 0 '' quietly run "$dir/a.yaml" --out "$dir/e" --set "data.evaluation={images: $dir/i/x}"
 [ "$(ls "$dir/e/a/maps" | LC_ALL=C sort | tr '\n' ' ')" = "a.PNG.png a.png.png " ] || miss "maps of equal stems: $(ls "$dir/e/a/maps")"
+# ---- a run among its own images would read its pictures the next time
+ln -s "$dir" "$dir/link"
+for out in "$dir/link/s" "$dir/s/labels/.."; do
+    expect 2 "the run would write among its own images (data.evaluation: $dir/s/images/scene_0000.png)" quietly run "$dir/a.yaml" --out "$out" --set name=images
+    one_line
+done
+# below them it may; what a killed run left there are no images
+expect 0 '' quietly run "$dir/a.yaml" --out "$dir/s/images"
+mv "$dir/s/images/a/run.json" "$dir/s/images/a/.vitscope.files"
+expect 0 "computed again: there is no finished run" quietly run "$dir/a.yaml" --out "$dir/s/images" --resume
+cmp -s "$dir/n/a/results.json" "$dir/s/images/a/results.json" || miss "a killed run's pictures were taken for images"
+rm -r "$dir/s/images/a"
+
 # ---- names of any bytes: of the folder of results, of the configuration's, of an image
 odd=$(printf 'o'\''x "y"\n`z` $(z) \\1 \351')
 mkdir "$dir/$odd"

@@ -141,7 +141,19 @@ static void write_images(void) {
 typedef struct counted {
     size_t begun[IMAGES], pooled;
     size_t bad;
+    size_t told, told_before; /* words of progress, and those before any image was begun */
 } counted;
+
+static void hear(void *context, const char *part, double done, size_t total) {
+    counted *c = context;
+    bool begun = false;
+#pragma omp critical(counted)
+    for (size_t i = 0; i < IMAGES; i++) begun |= c->begun[i] > 0;
+    assert_string_equal(part, "counting");
+    assert_int_equal(total, IMAGES);
+    c->told_before += !begun && !(done > 0);
+    c->told++;
+}
 
 static vs_status count_images(void *context, const vs_job *job, vs_error *err) {
     counted *c = context;
@@ -167,7 +179,12 @@ static vs_status run_pool(const vs_study *s, counted *c, vs_error *err) {
     const vs_session_options shape = { .images = 1, .height = LARGE, .width = LARGE, .workspaces = 1, .streams = 1 };
     size_t bytes = 0;
     assert_int_equal(vs_session_bytes(&bytes, s->weights, &shape, err), VS_OK);
-    const vs_runner runner = { .weights = s->weights, .threads = 2, .batch = 1, .wave = IMAGES, .memory = bytes };
+    const vs_runner runner = { .weights = s->weights,
+                               .threads = 2,
+                               .batch = 1,
+                               .wave = IMAGES,
+                               .memory = bytes,
+                               .progress = { .update = hear, .context = c } };
     return vs_run_images(&runner, &s->analysis_set, IMAGES, "counting", (vs_session_needs){ 1, 1, NULL }, count_images,
                          count_pooled, c, err);
 }
@@ -189,6 +206,8 @@ static void begun_once(void **state) {
     assert_int_equal(run_pool(&s, &c, &err), VS_OK); /* the large ones are retried */
     for (size_t i = 0; i < IMAGES; i++) assert_int_equal(c.begun[i], 1);
     assert_int_equal(c.pooled, IMAGES);
+    assert_int_equal(c.told_before, 1); /* the first image may take long */
+    assert_int_equal(c.told, 1 + IMAGES);
 
     for (size_t bad = 0; bad < IMAGES; bad++) {
         c = (counted){ .bad = bad };

@@ -165,7 +165,7 @@ static void layouts_are_found(void **state) {
           VS_POSITION_OFFSET,
           1e-6 },
         { { .family = TIMM, .prefix_rows = 1, .scale = true }, "timm_dinov2", "vit_c64_4", VS_POSITION_SIZE_ANTIALIAS, 1e-6 },
-        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 3 },
+        { { .family = TIMM, .prefix_rows = 0, .scale = true, .registers = 4 },
           "timm_dinov2",
           "vit_c64_4_reg",
           VS_POSITION_SIZE_ANTIALIAS,
@@ -286,6 +286,8 @@ static void wrong_files_are_refused(void **state) {
           "mlp.weights_in.weight' is missing or no matrix" },
         { { HF, .reshape = "projection.weight" }, { 0 }, VS_ERR_FORMAT, "expected [width, 3, patch, patch]" },
         { { .family = HUB, .prefix_rows = 1, .extra = "norm_pre.weight" }, { 0 }, VS_ERR_FORMAT, "CLIP" },
+        { { HF }, { .heads = 3 }, VS_ERR_CONFIG, "3 heads do not divide width 64" },
+        { { HF, .extra = "flat_param" }, { 0 }, VS_ERR_FORMAT, "flat parameters of FSDP" },
         { { HF }, { .layout = "timm_vit" }, VS_ERR_FORMAT, "this is no timm_vit checkpoint" },
         { { HF }, { .layout = "timm" }, VS_ERR_CONFIG, "there is no layout 'timm'; known: dinov3_hub, " },
         { { HF, .extra = "decode_head.conv_seg.weight" }, { 0 }, VS_OK, NULL },
@@ -360,6 +362,19 @@ static void unequal_backbones_need_a_choice(void **state) {
         .family = TIMM, .prefix_rows = 1, .prefix = "teacher.", .second = "student.", .drop = "student.blocks.1.norm2.bias"
     };
     check_error(load(&r, &(vs_model_options){ 0 }, &m, &err), &err, VS_ERR_FORMAT, "2 backbones, of unequal shapes");
+    /* or one outside of them */
+    static const char *const parts[] = { "reg_token", "pos_embed" };
+    for (size_t i = 0; i < 2; i++) {
+        char one[64];
+        snprintf(one, sizeof one, "student.%s", parts[i]);
+        const recipe odd = { .family = TIMM,
+                             .prefix_rows = 1,
+                             .prefix = "teacher.",
+                             .second = "student.",
+                             .extra = i ? NULL : one,
+                             .reshape = i ? one : NULL };
+        check_error(load(&odd, &(vs_model_options){ 0 }, &m, &err), &err, VS_ERR_FORMAT, "2 backbones, of unequal shapes");
+    }
     assert_int_equal(load(&r, &(vs_model_options){ .prefix = "teacher" }, &m, &err), VS_OK);
     vs_model_free(m);
 }
@@ -386,6 +401,7 @@ static void every_tensor_is_accounted_for(void **state) {
         { "", "something.weight", "the model holds something, which is not built" },
         { "backbone.", "something.weight", NULL },
         { "", "mask_token", NULL },
+        { "", "n_averaged", NULL }, /* torch.optim.swa_utils.AveragedModel counts so */
         { "", "head_dist.weight", NULL },
         { "", "decoder_blocks.0.norm1.weight", NULL },
         { "", "optimizer.state.0.exp_avg", NULL },
@@ -536,7 +552,8 @@ static void config_json_wins(void **state) {
           "config.json says hidden_size 128, the tensors have 64" },
         { "{\"model_type\": \"dinov2\", \"num_hidden_layers\": 3}", VS_ERR_FORMAT, "num_hidden_layers 3, the tensors have 2" },
         { "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu_new\"}", VS_ERR_FORMAT, "hidden_act 'gelu_new'" },
-        { "{\"model_type\": \"dinov2\", \"num_attention_heads\": 7}", VS_ERR_CONFIG, "set model.heads" },
+        { "{\"model_type\": \"dinov2\", \"num_attention_heads\": 7}", VS_ERR_CONFIG,
+          "7 heads do not divide width 64: set model.heads" },
     };
     const recipe r = { .family = HF_DINOV2, .prefix_rows = 1, .scale = true };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

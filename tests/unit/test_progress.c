@@ -51,6 +51,13 @@ static void parts(void **state) {
     (void)state;
     vs_progress_line l;
     char text[100];
+    vs_progress_line_begin(&l, 9, 9, "pictures", 0);
+    vs_progress_line_update(&l, "pictures", 14, 0, 2);
+    says(&l, 5, 80, "9/9 pictures: 14 drawn, 5 s");
+    vs_progress_line_begin(&l, 5, 9, "analysis", 0);
+    vs_progress_line_update(&l, "analysis", 2, 2, 40);
+    vs_progress_line_update(&l, "analysis, structure", 0, 2, 40);
+    says(&l, 45, 40, "5/9 analysis, structure: 0/2, 45 s");
     vs_progress_line_begin(&l, 8, 8, "fp16", 0);
     vs_progress_line_update(&l, "fused", 4, 4, 2);
     vs_progress_line_update(&l, "fused, diagnosis", 1, 0, 4);

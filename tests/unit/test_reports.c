@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <sys/stat.h>
 
+#include "results/columns.h"
 #include "results/results.h"
 #include "support/check.h"
 #include "util/util.h"
@@ -112,6 +113,24 @@ static char *summary_in(study *s, size_t width) {
     }
     assert_null(strstr(text, "nan"));
     return text;
+}
+
+/* Tied words stay together while a line can hold them. */
+static void ties_give_way(void **state) {
+    (void)state;
+    static const struct {
+        size_t width;
+        const char *text;
+    } cases[] = { { 40, "  led by\n    blocks.0.mlp.fc1 (36.3 dB, input),\n    two\n" },
+                  { 30, "  led by blocks.0.mlp.fc1\n    (36.3 dB, input), two\n" } };
+    for (size_t i = 0; i < 2; i++) {
+        vs_text t = { 0 };
+        vs_text_add(&t, "  led by blocks.0.mlp.fc1\x1f(36.3\x1f"
+                        "dB,\x1finput), two\n");
+        assert_true(vs_text_wrap(&t, cases[i].width));
+        assert_string_equal(t.bytes, cases[i].text);
+        free(t.bytes);
+    }
 }
 
 static char *summary_of(study *s) {
@@ -635,6 +654,7 @@ int main(void) {
         cmocka_unit_test(policies_in_sentences),
         cmocka_unit_test(advice_in_sentences),
         cmocka_unit_test(a_keep_list_in_a_sentence),
+        cmocka_unit_test(ties_give_way),
         cmocka_unit_test(a_folder_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

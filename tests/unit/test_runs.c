@@ -115,6 +115,7 @@ static void files_of_the_run_before_go(void **state) {
     (void)state;
     char why[100] = "";
     put(dir, "charts/mine.png", "");
+    put(dir, "1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/33/34/mine", "");
     run((const char *const[]){ "results.json", "charts/a.png", "maps/b.png", "half.txt", NULL }, &none);
     CHECK_FILES("run.json", "results.json", "charts/a.png", "maps/b.png", "half.txt");
     assert_true(is_complete(why, sizeof why));
@@ -129,6 +130,9 @@ static void files_of_the_run_before_go(void **state) {
     run((const char *const[]){ "results.json", NULL }, &none);
     assert_false(there("half.txt") || there("charts/c.png"));
     CHECK_FILES("charts/mine.png");
+    char *deep = vs_path_join(dir, "1/2"); /* deeper than a folder is removed at once */
+    assert_int_equal(vs_folder_remove(deep, NULL), VS_OK);
+    free(deep);
 }
 
 /* Between the journal and run.json: some files are the new run's, some the old one's. */
@@ -151,6 +155,9 @@ static void a_killed_run_is_repaired(void **state) {
     run((const char *const[]){ "results.json", NULL }, &none);
     assert_false(there("a.txt") || there("maps/b.png") || there(".vitscope.files"));
     CHECK_FILES("results.json", "maps/mine.png", "run.json");
+    put(dir, ".vitscope.files", "{\"outputs\": [{\"path\": \"results.json\"}]}"); /* killed when all was in place */
+    assert_true(is_complete(why, sizeof why));
+    assert_false(there(".vitscope.files"));
 }
 
 /* A run that fails before it is whole leaves nothing. */
@@ -165,6 +172,16 @@ static void new_files_do_not_mix_with_old_ones(void **state) {
     put(f.stages[VS_PART_RUN], "results.json", "new");
     vs_run_folder_close(&f);
     assert_true(is_complete(why, sizeof why));
+}
+
+/* Found before the files of the run before are touched. */
+static void a_file_in_a_folders_place_is_told_first(void **state) {
+    (void)state;
+    vs_error err = { 0 };
+    vs_run_folder f;
+    put(dir, "charts", "");
+    check_error(vs_run_folder_open(&f, dir, &err), &err, VS_ERR_IO, "charts: not a folder");
+    assert_false(there(".vitscope.lock"));
 }
 
 static void a_record_leads_to_no_other_folder(void **state) {
@@ -200,6 +217,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(files_of_the_run_before_go, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(a_killed_run_is_repaired, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(new_files_do_not_mix_with_old_ones, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_file_in_a_folders_place_is_told_first, make_dir, remove_dir),
         cmocka_unit_test(a_record_leads_to_no_other_folder),
         cmocka_unit_test(images_have_files_of_their_own),
     };

@@ -74,7 +74,7 @@ static void published_stand_beside(void **state) {
     read_row(&t, 1, dir, "{\"task\": {\"fp32\": {\"miou\": 9.5}, \"sq\": {\"miou\": 8}}}"); /* no ptq, nothing published */
     t.rows[2].fate = VS_RUN_FAILED;
     t.rows[2].error = vs_strdup("b.yaml:3:4: no such file, \"x\"");
-    assert_int_equal(vs_table_write(&t, dir, &err), VS_OK);
+    assert_int_equal(vs_table_write(&t, 0, dir, &err), VS_OK);
     char *text = get(dir, "table.txt");
     assert_string_equal(text, "b: mIoU, percent\n\n"
                               "            fp32                         ptq                          sq\n"
@@ -118,7 +118,7 @@ static void metrics_may_differ(void **state) {
     vs_table t = make(dir, 3, names);
     read_row(&t, 0, dir,
              "{\"task\": {\"fp32\": {\"miou\": null, \"agreement\": 100}, \"ptq\": {\"miou\": null, \"agreement\": 55.5}}}");
-    assert_int_equal(vs_table_text(&t, &text, &err), VS_OK);
+    assert_int_equal(vs_table_text(&t, 0, &text, &err), VS_OK);
     assert_non_null(strstr(
         text,
         "b: agreement with fp32, percent\n\nrun     fp32      ptq       sq\na     100.00    55.50        -\nc    not run\n"));
@@ -126,7 +126,7 @@ static void metrics_may_differ(void **state) {
     read_row(&t, 1, dir, "{\"task\": null, \"output_sqnr\": {\"fp32\": {\"pooled\": \"inf\"}, \"ptq\": {\"pooled\": -3.25}}}");
     publish(&t, 1, "fp32", 5);
     read_row(&t, 2, dir, "{\"task\": null, \"output_sqnr\": null}");
-    assert_int_equal(vs_table_text(&t, &text, &err), VS_OK);
+    assert_int_equal(vs_table_text(&t, 0, &text, &err), VS_OK);
     assert_string_equal(text, "b\n\n"
                               "                   fp32                         ptq       sq\n"
                               "run     metric     here  published    diff     here     here\n"
@@ -152,12 +152,24 @@ static void policies_are_columns(void **state) {
     read_row(&t, 2, dir,
              "{\"task\": null, \"output_sqnr\": {\"fp32\": {\"pooled\": \"inf\"}}, \"fp16\": {\"policies\": {\"mine.after\":"
              " {\"sqnr\": \"-inf\", \"task\": null}}}}");
-    assert_int_equal(vs_table_text(&t, &text, &err), VS_OK);
+    assert_int_equal(vs_table_text(&t, 0, &text, &err), VS_OK);
     assert_string_equal(text, "b\n\n"
                               "run     metric     fp32      ptq       sq  fp16.fused  fp16.mine.after\n"
                               "a         miou    87.00    80.00        -           -                -\n"
                               "c         miou    87.00        -        -       86.50             2.99\n"
                               "d         sqnr      inf        -        -           -             -inf\n");
+    free(text);
+    assert_int_equal(vs_table_text(&t, 54, &text, &err), VS_OK); /* what does not fit stands below */
+    assert_string_equal(text, "b\n\n"
+                              "run     metric     fp32      ptq       sq  fp16.fused\n"
+                              "a         miou    87.00    80.00        -           -\n"
+                              "c         miou    87.00        -        -       86.50\n"
+                              "d         sqnr      inf        -        -           -\n"
+                              "\n"
+                              "run     metric  fp16.mine.after\n"
+                              "a         miou                -\n"
+                              "c         miou             2.99\n"
+                              "d         sqnr             -inf\n");
     free(text);
     clean(&t, dir);
 }
