@@ -73,9 +73,10 @@ static vs_status open_set(vs_study *s, vs_imageset *set, const vs_set_config *of
     return VS_OK;
 }
 
-/* A set that nothing reads, as calibration of a float model alone, may have any size. */
+/* A set that nothing reads, as calibration of a float model alone, may have any size. Without analysis images calibration gives
+ * the geometry. */
 static bool reads_calibration(const vs_study *s) {
-    if (vs_plant_needs_images(s->config)) return true;
+    if (vs_plant_needs_images(s->config) || !s->analysis_set.count) return true;
     return s->options.purpose != VS_FOR_FLOAT && vs_study_needs_calibration(s->config);
 }
 
