@@ -77,15 +77,20 @@ void vs_progress_line_text(const vs_progress_line *l, double now, size_t columns
         char time[32];
         format_time(l->ends - now < 1 ? 1 : floor(l->ends - now), time, sizeof time);
         snprintf(left, sizeof left, ", %s left", time);
-    } else if (!(l->ends > 0) && now - l->begun >= 1) { /* that it goes on is all there is to say */
-        char time[32];
-        format_time(floor(now - l->begun), time, sizeof time);
-        snprintf(left, sizeof left, ", %s", time);
-    }
+    } else if (!(l->ends > 0) && now - l->begun >= 1) /* that it goes on is all there is to say: in seconds, which move */
+        snprintf(left, sizeof left, ", %.0f s", floor(now - l->begun));
     const char *const ways[][4] = {
         { count, unit, rate, left }, { count, unit, "", left }, { count, "", "", left }, { count, "", "", "" }, { "", "", "", "" }
     };
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    const size_t timed = 3; /* the time shows that it goes on: the stage's name before the part's gives way first */
+    for (size_t i = 0; i < 2 * timed; i++) {
+        if (i == timed) numbered(l, l->part[0] ? l->part : what, head, sizeof head);
+        const char *const *way = i == 2 * timed - 1 ? (const char *const[]){ "", "", "", left } : ways[i % timed];
+        snprintf(text, size, "%s%s%s%s%s", head, way[0], way[1], way[2], way[3]);
+        if (strlen(text) <= columns) return;
+    }
+    numbered(l, what, head, sizeof head);
+    for (size_t i = timed; i < sizeof ways / sizeof *ways; i++) {
         snprintf(text, size, "%s%s%s%s%s", head, ways[i][0], ways[i][1], ways[i][2], ways[i][3]);
         if (strlen(text) <= columns) return;
     }

@@ -62,6 +62,8 @@ static void parts(void **state) {
     vs_progress_line_update(&l, "fused", 4, 4, 2);
     vs_progress_line_update(&l, "fused, diagnosis", 1, 0, 4);
     says(&l, 5, 80, "8/8 fp16, fused, diagnosis: 1 run, 5 s");
+    vs_progress_line_update(&l, "decomposed.before, diagnosis", 1, 0, 4);
+    says(&l, 123, 40, "8/8 decomposed.before, diagnosis, 123 s"); /* that it goes on is seen to the last */
     vs_progress_line_update(&l, "evaluation crops", 10, 40, 9);
     says(&l, 9, 80, "8/8 fp16, evaluation crops: 10/40, 2/s, 15 s left");
     vs_progress_line_tail(&l, 9, text, sizeof text);
