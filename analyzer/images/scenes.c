@@ -53,6 +53,14 @@ static color jitter(rng *r, color c, float k) {
     c.b += uni(r, -k, k);
     return c;
 }
+/* Numbers are drawn one a statement: compilers differ in the order of a call's arguments, and the scenes would, too. */
+static color any_color(rng *r) {
+    color c;
+    c.r = uni(r, 0.1f, 0.9f);
+    c.g = uni(r, 0.1f, 0.9f);
+    c.b = uni(r, 0.1f, 0.9f);
+    return c;
+}
 /* paints pixel (x, y) with colour c, textured by a noise of amplitude amp and frequency f */
 static void dot(canvas *v, int x, int y, color c, int cls, float amp, float f, uint32_t s) {
     if (x < 0 || y < 0 || x >= v->n || y >= v->n) return;
@@ -99,8 +107,9 @@ static void paint(canvas *v, uint64_t seed, uint64_t index) {
     }
     if (pick(&r, 3)) {
         float sr = N * uni(&r, 0.03f, 0.07f);
-        blob(v, N * uni(&r, 0.1f, 0.9f), horizon * uni(&r, 0.1f, 0.7f), sr, sr, 0, jitter(&r, (color){ 1, 0.9f, 0.6f }, 0.1f),
-             SUN, 0.02f, 0.2f, s);
+        const color c = jitter(&r, (color){ 1, 0.9f, 0.6f }, 0.1f);
+        const float y = horizon * uni(&r, 0.1f, 0.7f), x = N * uni(&r, 0.1f, 0.9f);
+        blob(v, x, y, sr, sr, 0, c, SUN, 0.02f, 0.2f, s);
     }
     if (pick(&r, 3)) { /* ridge line */
         color c = jitter(&r, (color){ 0.4f, 0.4f, 0.45f }, 0.12f);
@@ -154,14 +163,15 @@ static void paint(canvas *v, uint64_t seed, uint64_t index) {
               h = N * 0.22f * k;
         rect(v, x - 0.018f * N * k, base - h, x + 0.018f * N * k + 1, base, jitter(&r, (color){ 0.35f, 0.25f, 0.17f }, 0.06f),
              TRUNK, 0.3f, 0.8f, s + 70);
-        blob(v, x, base - h, N * 0.09f * k * uni(&r, 0.7f, 1.3f), N * 0.12f * k, 0.45f,
-             jitter(&r, (color){ 0.2f, 0.42f, 0.15f }, 0.1f), FOLIAGE, 0.5f, 0.3f, s + 71 + (uint32_t)i);
+        const color leaves = jitter(&r, (color){ 0.2f, 0.42f, 0.15f }, 0.1f);
+        const float rx = N * 0.09f * k * uni(&r, 0.7f, 1.3f);
+        blob(v, x, base - h, rx, N * 0.12f * k, 0.45f, leaves, FOLIAGE, 0.5f, 0.3f, s + 71 + (uint32_t)i);
     }
     int nc = road ? pick(&r, 4) : 0;
     for (int i = 0; i < nc; i++) {
         float t = uni(&r, 0.15f, 0.9f), y = horizon + (N - horizon) * t, cx = vx + shift * t + wid * t * uni(&r, -0.7f, 0.7f),
               w = N * 0.16f * (0.25f + t), h = w * 0.38f;
-        color c = jitter(&r, (color){ uni(&r, 0.1f, 0.9f), uni(&r, 0.1f, 0.9f), uni(&r, 0.1f, 0.9f) }, 0.02f);
+        color c = jitter(&r, any_color(&r), 0.02f);
         rect(v, cx - w / 2, y - h, cx + w / 2, y, c, CAR, 0.08f, 0.3f, s + 80);
         rect(v, cx - w * 0.28f, y - 1.7f * h, cx + w * 0.28f, y - h,
              (color){ c.r * 0.6f + 0.1f, c.g * 0.6f + 0.12f, c.b * 0.6f + 0.15f }, CAR, 0.08f, 0.3f, s + 81);
@@ -171,7 +181,7 @@ static void paint(canvas *v, uint64_t seed, uint64_t index) {
     int np = pick(&r, 5);
     for (int i = 0; i < np; i++) {
         float t = uni(&r, 0.1f, 0.9f), y = horizon + (N - horizon) * t, x = uni(&r, 0, 1) * N, h = N * 0.16f * (0.3f + t);
-        color c = { uni(&r, 0.1f, 0.9f), uni(&r, 0.1f, 0.9f), uni(&r, 0.1f, 0.9f) };
+        color c = any_color(&r);
         rect(v, x - h * 0.12f, y - h * 0.45f, x + h * 0.12f, y, (color){ c.r * 0.4f, c.g * 0.4f, c.b * 0.5f }, PERSON, 0.1f, 0.4f,
              s + 90);
         blob(v, x, y - h * 0.6f, h * 0.17f, h * 0.26f, 0.1f, c, PERSON, 0.15f, 0.4f, s + 91);
