@@ -1,6 +1,7 @@
 #include "json/json_text.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/util.h"
 
@@ -12,12 +13,18 @@ char *vs_json_text(const json_t *value, size_t flags) {
     return NULL;
 }
 
+static bool is_utf8(const char *text) {
+    for (size_t left = strlen(text), size; left; text += size, left -= size)
+        if (!(size = vs_utf8_size(text, left))) return false;
+    return true;
+}
+
 json_t *vs_json_string(const char *text) {
-    json_t *value = json_string(text);
-    char *plain = value ? NULL : vs_strdup(text);
+    if (is_utf8(text)) return json_string(text);
+    char *plain = vs_strdup(text);
     for (char *p = plain; p && *p; p++)
         if ((unsigned char)*p >= 0x80) *p = '?';
-    if (plain) value = json_string(plain);
+    json_t *value = plain ? json_string(plain) : NULL;
     free(plain);
     return value;
 }
