@@ -57,7 +57,7 @@ static vs_status read_split_bias(const vs_reader *r, const vs_layout_names *n, c
     for (size_t i = 0; i < 2 && status == VS_OK; i++) {
         float *part = NULL;
         status = read_in(r, base, ".", names[i], 1, c, &part, err);
-        if (status == VS_OK && part) memcpy(qkv->b + 2 * i * c, part, c * sizeof *part);
+        if (status == VS_OK && part && qkv->b) memcpy(qkv->b + 2 * i * c, part, c * sizeof *part);
         free(part);
     }
     return status;
