@@ -13,18 +13,10 @@
 
 static const size_t max_list = (size_t)64 << 20;
 
-static bool ends_with(const char *text, const char *ending) {
-    const size_t n = strlen(text), m = strlen(ending);
-    if (n < m) return false;
-    for (size_t i = 0; i < m; i++)
-        if (tolower((unsigned char)text[n - m + i]) != ending[i]) return false;
-    return true;
-}
-
 static bool is_image(const char *name) {
     static const char *const endings[] = { ".png", ".jpg", ".jpeg", ".webp" };
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (ends_with(name, endings[i])) return true;
+        if (vs_has_ending(name, endings[i])) return true;
     return false;
 }
 
@@ -205,7 +197,7 @@ vs_status vs_filelist_make(vs_filelist *list, const char *source, const char *co
     if (stat(source, &info) == 0) {
         if (S_ISDIR(info.st_mode))
             status = read_tree(list, source, skip, skip_count, err);
-        else if (ends_with(source, ".txt"))
+        else if (vs_has_ending(source, ".txt"))
             status = read_list(list, source, err);
         else
             status = add(list, vs_strdup(source), err);

@@ -86,17 +86,9 @@ static const struct {
     { ".npy", "a NumPy array, which is not read: give a torch or safetensors checkpoint" },
 };
 
-static bool ends_with(const char *text, const char *ending) {
-    const size_t n = strlen(text), m = strlen(ending);
-    if (n < m) return false;
-    for (size_t i = 0; i < m; i++)
-        if (tolower((unsigned char)text[n - m + i]) != ending[i]) return false;
-    return true;
-}
-
 static const char *by_ending(const char *path) {
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (ends_with(path, endings[i].ending)) return endings[i].what;
+        if (vs_has_ending(path, endings[i].ending)) return endings[i].what;
     return NULL;
 }
 
@@ -173,7 +165,7 @@ static const char *kind_of_text(const uint8_t *head, size_t size) {
     return "a text file, not a checkpoint";
 }
 
-bool vs_foreign_part(const char *path) { return ends_with(path, ".distcp"); }
+bool vs_foreign_part(const char *path) { return vs_has_ending(path, ".distcp"); }
 
 vs_status vs_foreign_refuse(const vs_source *source, const uint8_t *head, size_t size, vs_error *err) {
     const char *what = vs_foreign_part(source->label) ? by_ending(source->label) : BY_SIGNATURE(signatures, head, size);

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,4 +153,12 @@ const char *vs_nearest(const char *text, const char *const *candidates, size_t c
         best = candidates[i];
     }
     return best ? best : beginning;
+}
+
+bool vs_has_ending(const char *text, const char *ending) {
+    const size_t n = strlen(text), m = strlen(ending);
+    if (n < m) return false;
+    for (size_t i = 0; i < m; i++)
+        if (tolower((unsigned char)text[n - m + i]) != ending[i]) return false;
+    return true;
 }

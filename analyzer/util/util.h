@@ -32,6 +32,8 @@ const char *vs_printable(const char *text, char *out, size_t size);
 char *vs_printable_copy(const char *text);
 /* The number of bytes of the UTF-8 character at `text`, of at most `left` bytes; 0 where there is none. */
 size_t vs_utf8_size(const char *text, size_t left);
+/* Whether a name ends with `ending`, which is in lower case; the name's case does not matter. */
+bool vs_has_ending(const char *name, const char *ending);
 /* Edit distance, for "did you mean"; neighbours that changed places are one edit. */
 size_t vs_edit_distance(const char *a, const char *b);
 /* The candidate nearest to `text`, or NULL where none is near: at most one edit in three letters (two in a short word), or one
