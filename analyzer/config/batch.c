@@ -16,18 +16,18 @@ void vs_batch_release(vs_batch *b) {
 }
 
 /* The shape of the file, before its runs are read. */
-static vs_status check_shape(const vs_reader *r, const vs_node *defaults, const vs_node *runs) {
+static vs_status check_shape(const vs_reader *r, const vs_yaml_node *defaults, const vs_yaml_node *runs) {
     if (defaults && defaults->kind != VS_NODE_MAP) return vs_read_fail(r, defaults->mark, "defaults must be a map");
-    const vs_node *name = vs_node_get(defaults, "name");
+    const vs_yaml_node *name = vs_yaml_get(defaults, "name");
     if (name) return vs_read_fail(r, name->mark, "defaults.name: the name belongs to each run");
     if (runs->kind != VS_NODE_LIST) return vs_read_fail(r, runs->mark, "runs must be a list");
     if (runs->count == 0) return vs_read_fail(r, runs->mark, "runs is empty");
     if (runs->count > MAX_RUNS) return vs_read_fail(r, runs->items[MAX_RUNS]->mark, "runs has more than %d items", MAX_RUNS);
     for (size_t i = 0; i < runs->count; i++) {
         if (runs->items[i]->kind != VS_NODE_MAP) return vs_read_fail(r, runs->items[i]->mark, "a run must be a map");
-        if (!vs_node_get(runs->items[i], "name")) return vs_read_fail(r, runs->items[i]->mark, "the run's name is missing");
+        if (!vs_yaml_get(runs->items[i], "name")) return vs_read_fail(r, runs->items[i]->mark, "the run's name is missing");
     }
-    if (vs_node_size(runs) + runs->count * (defaults ? vs_node_size(defaults) : 0) > MAX_VALUES)
+    if (vs_yaml_size(runs) + runs->count * (defaults ? vs_yaml_size(defaults) : 0) > MAX_VALUES)
         return vs_read_fail(r, runs->mark, "too many values in runs and defaults");
     return VS_OK;
 }
@@ -40,17 +40,17 @@ static vs_status check_name(const vs_batch *b, const vs_config *run, vs_error *e
     return VS_OK;
 }
 
-static vs_status add_run(vs_batch *b, const vs_node *item, const vs_override *overrides, size_t override_count, vs_error *err) {
-    const vs_node *file = b->file->root, *version = vs_node_get(file, "version"), *defaults = vs_node_get(file, "defaults");
-    vs_node *tree = NULL, *copy = NULL;
+static vs_status add_run(vs_batch *b, const vs_yaml_node *item, const vs_override *overrides, size_t override_count, vs_error *err) {
+    const vs_yaml_node *file = b->file->root, *version = vs_yaml_get(file, "version"), *defaults = vs_yaml_get(file, "defaults");
+    vs_yaml_node *tree = NULL, *copy = NULL;
     vs_config *run = NULL;
-    vs_status status = vs_node_merge(&tree, defaults ? defaults : item, defaults ? item : NULL, err);
-    if (status == VS_OK && !vs_node_get(tree, "version")) {
-        status = vs_node_merge(&copy, version, NULL, err);
-        if (status == VS_OK && (status = vs_node_set(tree, "version", version->mark, copy, err)) != VS_OK) vs_node_free(copy);
+    vs_status status = vs_yaml_merge(&tree, defaults ? defaults : item, defaults ? item : NULL, err);
+    if (status == VS_OK && !vs_yaml_get(tree, "version")) {
+        status = vs_yaml_merge(&copy, version, NULL, err);
+        if (status == VS_OK && (status = vs_yaml_set(tree, "version", version->mark, copy, err)) != VS_OK) vs_yaml_free(copy);
     }
     if (status != VS_OK) {
-        vs_node_free(tree);
+        vs_yaml_free(tree);
         return status;
     }
     status = vs_config_from_tree(&run, tree, b->file->path, true, overrides, override_count, err);
@@ -64,10 +64,10 @@ static vs_status add_run(vs_batch *b, const vs_node *item, const vs_override *ov
 
 static vs_status read_batch(vs_batch *b, const vs_override *overrides, size_t override_count, vs_error *err) {
     const vs_reader r = { .config = b->file, .err = err };
-    const vs_node *root = b->file->root;
+    const vs_yaml_node *root = b->file->root;
     vs_status status = vs_read_map(&r, vs_batch_fields, root, root->mark, "", b->file);
-    const vs_node *runs = vs_node_get(root, "runs");
-    if (status == VS_OK) status = check_shape(&r, vs_node_get(root, "defaults"), runs);
+    const vs_yaml_node *runs = vs_yaml_get(root, "runs");
+    if (status == VS_OK) status = check_shape(&r, vs_yaml_get(root, "defaults"), runs);
     if (status != VS_OK) return status;
     b->runs = vs_calloc(runs->count, sizeof(vs_config *));
     if (!b->runs) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", b->file->path);
@@ -76,11 +76,11 @@ static vs_status read_batch(vs_batch *b, const vs_override *overrides, size_t ov
     return status;
 }
 
-static vs_status read_single(vs_batch *b, vs_node *root, const char *label, const vs_override *overrides, size_t override_count,
+static vs_status read_single(vs_batch *b, vs_yaml_node *root, const char *label, const vs_override *overrides, size_t override_count,
                              vs_error *err) {
     b->runs = vs_calloc(1, sizeof(vs_config *));
     if (!b->runs) {
-        vs_node_free(root);
+        vs_yaml_free(root);
         return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
     }
     vs_status status = vs_config_from_tree(&b->runs[0], root, label, false, overrides, override_count, err);
@@ -90,9 +90,9 @@ static vs_status read_single(vs_batch *b, vs_node *root, const char *label, cons
 
 vs_status vs_batch_parse(vs_batch *out, const char *text, size_t size, const char *label, const vs_override *overrides,
                          size_t override_count, vs_error *err) {
-    vs_node *root = NULL;
+    vs_yaml_node *root = NULL;
     *out = (vs_batch){ 0 };
-    vs_status status = vs_node_parse(&root, text, size, label, err);
+    vs_status status = vs_yaml_parse(&root, text, size, label, err);
     if (status == VS_OK && !vs_config_is_batch(root)) {
         status = read_single(out, root, label, overrides, override_count, err);
     } else if (status == VS_OK) {

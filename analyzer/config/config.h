@@ -183,11 +183,11 @@ typedef struct vs_published {
     vs_mark mark; /* of the key */
 } vs_published;
 
-typedef struct vs_node vs_node; /* the parsed YAML, config's own */
+typedef struct vs_yaml_node vs_yaml_node; /* the parsed YAML, config's own */
 
 typedef struct vs_config {
     char *path;       /* of the file, for messages */
-    vs_node *root;    /* what was written, kept for places in messages */
+    vs_yaml_node *root;    /* what was written, kept for places in messages */
     char **overrides; /* their texts, for messages */
     size_t override_count;
     int64_t version;

@@ -20,7 +20,7 @@ void vs_config_free(vs_config *c) {
     free(c->published);
     for (size_t i = 0; i < c->fp16.policy_count; i++) free(c->fp16.policies[i].name);
     free(c->fp16.policies);
-    vs_node_free(c->root);
+    vs_yaml_free(c->root);
     for (size_t i = 0; i < c->override_count; i++) free(c->overrides[i]);
     free(c->overrides);
     free(c->path);
@@ -60,12 +60,12 @@ static vs_status check_tiles(const vs_reader *r, const vs_preprocess_config *p) 
 }
 
 /* The default list, where an override reaches into a list that the file does not have. */
-static vs_status spell_out_states(vs_node *root, vs_mark mark, vs_error *err) {
+static vs_status spell_out_states(vs_yaml_node *root, vs_mark mark, vs_error *err) {
     const vs_field *f = vs_config_fields;
     while (f->type != VS_FIELD_STATES) f++;
     char *text = vs_format("%s=%s", f->key, f->fallback);
     vs_status status =
-        text ? vs_node_override(root, text, mark, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
+        text ? vs_yaml_override(root, text, mark, err) : vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
     free(text);
     return status;
 }
@@ -77,23 +77,23 @@ static vs_status apply_overrides(vs_config *c, const vs_override *overrides, siz
         const vs_mark mark = { 0, (int)(i + 1) };
         if (!(c->overrides[i] = vs_strdup(overrides[i].text))) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", c->path);
         c->override_count++;
-        if (strncmp(overrides[i].text, "states.", 7) == 0 && !vs_node_get(c->root, "states"))
+        if (strncmp(overrides[i].text, "states.", 7) == 0 && !vs_yaml_get(c->root, "states"))
             status = spell_out_states(c->root, mark, err);
-        if (status == VS_OK) status = vs_node_override(c->root, overrides[i].text, mark, err);
+        if (status == VS_OK) status = vs_yaml_override(c->root, overrides[i].text, mark, err);
     }
     return status;
 }
 
-bool vs_config_is_batch(const vs_node *root) { return vs_node_get(root, "runs") || vs_node_get(root, "defaults"); }
+bool vs_config_is_batch(const vs_yaml_node *root) { return vs_yaml_get(root, "runs") || vs_yaml_get(root, "defaults"); }
 
 /* What only batch files have. */
-static vs_status refuse_batch(const vs_reader *r, const vs_node *root) {
+static vs_status refuse_batch(const vs_reader *r, const vs_yaml_node *root) {
     static const char *const keys[] = { "runs", "defaults" };
     for (size_t i = 0; i < 2; i++) {
-        const vs_node *n = vs_node_get(root, keys[i]);
+        const vs_yaml_node *n = vs_yaml_get(root, keys[i]);
         if (n) return vs_read_fail(r, n->mark, "this is a batch file ('%s'); give the configuration of a single run", keys[i]);
     }
-    const vs_node *published = vs_node_get(root, "published");
+    const vs_yaml_node *published = vs_yaml_get(root, "published");
     return published ? vs_read_fail(r, published->mark, "published belongs to the runs of a batch file") : VS_OK;
 }
 
@@ -122,7 +122,7 @@ static vs_status check_published(const vs_reader *r, const vs_config *c) {
     return VS_OK;
 }
 
-vs_status vs_config_hold_tree(vs_config **out, vs_node *root, const char *label, vs_error *err) {
+vs_status vs_config_hold_tree(vs_config **out, vs_yaml_node *root, const char *label, vs_error *err) {
     vs_config *c = vs_calloc(1, sizeof *c);
     *out = c;
     if (c && (c->path = vs_strdup(label))) {
@@ -130,12 +130,12 @@ vs_status vs_config_hold_tree(vs_config **out, vs_node *root, const char *label,
         return VS_OK;
     }
     free(c);
-    vs_node_free(root);
+    vs_yaml_free(root);
     *out = NULL;
     return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
 }
 
-vs_status vs_config_from_tree(vs_config **out, vs_node *root, const char *label, bool batch, const vs_override *overrides,
+vs_status vs_config_from_tree(vs_config **out, vs_yaml_node *root, const char *label, bool batch, const vs_override *overrides,
                               size_t override_count, vs_error *err) {
     *out = NULL;
     vs_config *c = NULL;
@@ -162,9 +162,9 @@ vs_status vs_config_from_tree(vs_config **out, vs_node *root, const char *label,
 
 vs_status vs_config_parse(vs_config **out, const char *text, size_t size, const char *label, const vs_override *overrides,
                           size_t override_count, vs_error *err) {
-    vs_node *root = NULL;
+    vs_yaml_node *root = NULL;
     *out = NULL;
-    vs_status status = vs_node_parse(&root, text, size, label, err);
+    vs_status status = vs_yaml_parse(&root, text, size, label, err);
     return status == VS_OK ? vs_config_from_tree(out, root, label, false, overrides, override_count, err) : status;
 }
 
@@ -214,13 +214,13 @@ const char *vs_config_head_file(const vs_config *c) { return is_none(c->model.he
 
 bool vs_config_without_head(const vs_config *c) { return is_none(c->model.head); }
 
-static const vs_node *find_node(const vs_config *c, const char *key) {
-    const vs_node *n = c->root;
+static const vs_yaml_node *find_node(const vs_config *c, const char *key) {
+    const vs_yaml_node *n = c->root;
     char part[64];
     while (n && *key) {
         const size_t length = strcspn(key, ".");
         snprintf(part, sizeof part, "%.*s", (int)length, key);
-        n = vs_node_get(n, part);
+        n = vs_yaml_get(n, part);
         key += length + (key[length] == '.');
     }
     return n;
@@ -229,6 +229,6 @@ static const vs_node *find_node(const vs_config *c, const char *key) {
 bool vs_config_is_written(const vs_config *c, const char *key) { return find_node(c, key) != NULL; }
 
 vs_mark vs_config_mark(const vs_config *c, const char *key) {
-    const vs_node *n = find_node(c, key);
+    const vs_yaml_node *n = find_node(c, key);
     return n ? n->mark : (vs_mark){ 0, 0 };
 }

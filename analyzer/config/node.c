@@ -11,10 +11,10 @@
 enum { MAX_DEPTH = 32, MAX_NODES = 100000, MAX_KEYS = 256 };
 static const size_t max_bytes = (size_t)1 << 20;
 
-void vs_node_free(vs_node *n) {
+void vs_yaml_free(vs_yaml_node *n) {
     if (!n) return;
     for (size_t i = 0; i < n->count; i++) { /* depth is bounded by the parser */
-        vs_node_free(n->items[i]);
+        vs_yaml_free(n->items[i]);
         if (n->keys) free(n->keys[i]);
     }
     free(n->items);
@@ -24,14 +24,14 @@ void vs_node_free(vs_node *n) {
     free(n);
 }
 
-vs_node *vs_node_get(const vs_node *map, const char *key) {
+vs_yaml_node *vs_yaml_get(const vs_yaml_node *map, const char *key) {
     for (size_t i = 0; map && map->kind == VS_NODE_MAP && i < map->count; i++)
         if (strcmp(map->keys[i], key) == 0) return map->items[i];
     return NULL;
 }
 
 /* Room for one more item (and key). */
-static bool make_room(vs_node *n) {
+static bool make_room(vs_yaml_node *n) {
     const size_t had = n->capacity;
     size_t capacity = had;
     if (!vs_grow((void **)&n->items, &capacity, n->count + 1, sizeof *n->items)) return false;
@@ -45,10 +45,10 @@ static bool make_room(vs_node *n) {
     return true;
 }
 
-vs_status vs_node_set(vs_node *map, const char *key, vs_mark key_mark, vs_node *value, vs_error *err) {
+vs_status vs_yaml_set(vs_yaml_node *map, const char *key, vs_mark key_mark, vs_yaml_node *value, vs_error *err) {
     for (size_t i = 0; i < map->count; i++)
         if (strcmp(map->keys[i], key) == 0) {
-            vs_node_free(map->items[i]);
+            vs_yaml_free(map->items[i]);
             map->items[i] = value;
             return VS_OK;
         }
@@ -60,7 +60,7 @@ vs_status vs_node_set(vs_node *map, const char *key, vs_mark key_mark, vs_node *
     return VS_OK;
 }
 
-vs_status vs_node_push(vs_node *list, vs_node *item, vs_error *err) {
+vs_status vs_yaml_push(vs_yaml_node *list, vs_yaml_node *item, vs_error *err) {
     if (!make_room(list)) return vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration");
     list->items[list->count++] = item;
     return VS_OK;
@@ -105,9 +105,9 @@ static vs_status next(reader *r, yaml_event_t *event) {
     return fail_at(r, p->error == YAML_READER_ERROR ? mark_of_offset(r, p->problem_offset) : mark_of(p->problem_mark), what);
 }
 
-static vs_status read_node(reader *r, const yaml_event_t *first, size_t depth, vs_node **out);
+static vs_status read_node(reader *r, const yaml_event_t *first, size_t depth, vs_yaml_node **out);
 
-static vs_status read_map(reader *r, vs_node *n, size_t depth) {
+static vs_status read_map(reader *r, vs_yaml_node *n, size_t depth) {
     for (;;) {
         yaml_event_t event;
         vs_status status = next(r, &event);
@@ -117,12 +117,12 @@ static vs_status read_map(reader *r, vs_node *n, size_t depth) {
             return VS_OK;
         }
         const vs_mark at = mark_of(event.start_mark);
-        vs_node *key = NULL, *value = NULL;
+        vs_yaml_node *key = NULL, *value = NULL;
         status =
             event.type == YAML_SCALAR_EVENT ? read_node(r, &event, depth + 1, &key) : fail_at(r, at, "a key must be plain text");
         yaml_event_delete(&event);
         const char *name = key && key->text ? key->text : "";
-        if (status == VS_OK && vs_node_get(n, name)) {
+        if (status == VS_OK && vs_yaml_get(n, name)) {
             char what[200];
             snprintf(what, sizeof what, "key '%.100s' appears twice", name);
             status = fail_at(r, at, what);
@@ -133,14 +133,14 @@ static vs_status read_map(reader *r, vs_node *n, size_t depth) {
             status = read_node(r, &event, depth + 1, &value);
             yaml_event_delete(&event);
         }
-        if (status == VS_OK) status = vs_node_set(n, name, at, value, r->err);
-        if (status != VS_OK) vs_node_free(value);
-        vs_node_free(key);
+        if (status == VS_OK) status = vs_yaml_set(n, name, at, value, r->err);
+        if (status != VS_OK) vs_yaml_free(value);
+        vs_yaml_free(key);
         if (status != VS_OK) return status;
     }
 }
 
-static vs_status read_list(reader *r, vs_node *n, size_t depth) {
+static vs_status read_list(reader *r, vs_yaml_node *n, size_t depth) {
     for (;;) {
         yaml_event_t event;
         vs_status status = next(r, &event);
@@ -149,15 +149,15 @@ static vs_status read_list(reader *r, vs_node *n, size_t depth) {
             yaml_event_delete(&event);
             return VS_OK;
         }
-        vs_node *item = NULL;
+        vs_yaml_node *item = NULL;
         status = read_node(r, &event, depth + 1, &item);
         yaml_event_delete(&event);
-        if (status == VS_OK && (status = vs_node_push(n, item, r->err)) != VS_OK) vs_node_free(item);
+        if (status == VS_OK && (status = vs_yaml_push(n, item, r->err)) != VS_OK) vs_yaml_free(item);
         if (status != VS_OK) return status;
     }
 }
 
-static vs_status read_node(reader *r, const yaml_event_t *e, size_t depth, vs_node **out) {
+static vs_status read_node(reader *r, const yaml_event_t *e, size_t depth, vs_yaml_node **out) {
     *out = NULL;
     const vs_mark at = mark_of(e->start_mark);
     if (depth > MAX_DEPTH) return fail_at(r, at, "nested too deeply");
@@ -170,7 +170,7 @@ static vs_status read_node(reader *r, const yaml_event_t *e, size_t depth, vs_no
         return fail_at(r, at, "anchors are not allowed");
     if ((scalar && e->data.scalar.tag) || (list && e->data.sequence_start.tag) || (map && e->data.mapping_start.tag))
         return fail_at(r, at, "tags are not allowed");
-    vs_node *n = vs_calloc(1, sizeof *n);
+    vs_yaml_node *n = vs_calloc(1, sizeof *n);
     if (!n) return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->label);
     n->kind = scalar ? VS_NODE_SCALAR : list ? VS_NODE_LIST : VS_NODE_MAP;
     n->mark = at;
@@ -185,7 +185,7 @@ static vs_status read_node(reader *r, const yaml_event_t *e, size_t depth, vs_no
         status = list ? read_list(r, n, depth) : read_map(r, n, depth);
     }
     if (status != VS_OK) {
-        vs_node_free(n);
+        vs_yaml_free(n);
         return status;
     }
     *out = n;
@@ -203,13 +203,13 @@ static vs_status skip(reader *r, yaml_event_type_t want, const char *otherwise) 
     return status;
 }
 
-static vs_status parse(vs_node **out, const char *text, size_t size, const char *label, bool places, vs_error *err) {
+static vs_status parse(vs_yaml_node **out, const char *text, size_t size, const char *label, bool places, vs_error *err) {
     *out = NULL;
     reader r = { .label = label, .places = places, .text = text, .size = size, .err = err };
     if (size > max_bytes) return fail_at(&r, (vs_mark){ 1, 1 }, "more than 1 MiB");
     if (!yaml_parser_initialize(&r.parser)) return vs_fail(err, VS_ERR_NOMEM, "%s: no memory", label);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, size);
-    vs_node *root = NULL;
+    vs_yaml_node *root = NULL;
     yaml_event_t event;
     vs_status status = skip(&r, YAML_STREAM_START_EVENT, "not YAML");
     if (status == VS_OK)
@@ -222,17 +222,17 @@ static vs_status parse(vs_node **out, const char *text, size_t size, const char 
     if (status == VS_OK) status = skip(&r, YAML_STREAM_END_EVENT, "a second document");
     yaml_parser_delete(&r.parser);
     if (status != VS_OK) {
-        vs_node_free(root);
+        vs_yaml_free(root);
         return status;
     }
     *out = root;
     return VS_OK;
 }
 
-vs_status vs_node_parse(vs_node **out, const char *text, size_t size, const char *label, vs_error *err) {
+vs_status vs_yaml_parse(vs_yaml_node **out, const char *text, size_t size, const char *label, vs_error *err) {
     return parse(out, text, size, label, true, err);
 }
 
-vs_status vs_node_parse_value(vs_node **out, const char *text, const char *label, vs_error *err) {
+vs_status vs_yaml_parse_value(vs_yaml_node **out, const char *text, const char *label, vs_error *err) {
     return parse(out, text, strlen(text), label, false, err);
 }

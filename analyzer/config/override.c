@@ -4,7 +4,7 @@
 #include "config/node.h"
 #include "util/util.h"
 
-static void set_marks(vs_node *n, vs_mark at) {
+static void set_marks(vs_yaml_node *n, vs_mark at) {
     n->mark = at;
     for (size_t i = 0; i < n->count; i++) {
         if (n->kind == VS_NODE_MAP) n->key_marks[i] = at;
@@ -12,8 +12,8 @@ static void set_marks(vs_node *n, vs_mark at) {
     }
 }
 
-static vs_node *make_map(vs_mark at) {
-    vs_node *n = vs_calloc(1, sizeof *n);
+static vs_yaml_node *make_map(vs_mark at) {
+    vs_yaml_node *n = vs_calloc(1, sizeof *n);
     if (n) {
         n->kind = VS_NODE_MAP;
         n->mark = at;
@@ -24,35 +24,35 @@ static vs_node *make_map(vs_mark at) {
 static vs_status no_memory(vs_error *err) { return vs_fail(err, VS_ERR_NOMEM, "no memory for a configuration"); }
 
 /* Puts an empty map under `key` and shows it. */
-static vs_status add_map(vs_node *map, const char *key, vs_mark at, vs_node **out, vs_error *err) {
-    vs_node *child = make_map(at);
-    vs_status status = child ? vs_node_set(map, key, at, child, err) : no_memory(err);
+static vs_status add_map(vs_yaml_node *map, const char *key, vs_mark at, vs_yaml_node **out, vs_error *err) {
+    vs_yaml_node *child = make_map(at);
+    vs_status status = child ? vs_yaml_set(map, key, at, child, err) : no_memory(err);
     if (status == VS_OK)
         *out = child;
     else
-        vs_node_free(child);
+        vs_yaml_free(child);
     return status;
 }
 
 /* A state's name:, else its kind; NULL where it is no state. */
-static const char *state_name(const vs_node *item) {
+static const char *state_name(const vs_yaml_node *item) {
     if (item->kind == VS_NODE_SCALAR) return item->text;
     if (item->kind != VS_NODE_MAP || item->count != 1) return NULL;
-    const vs_node *name = vs_node_get(item->items[0], "name");
+    const vs_yaml_node *name = vs_yaml_get(item->items[0], "name");
     return name && name->kind == VS_NODE_SCALAR ? name->text : item->keys[0];
 }
 
 /* The options of list->items[i], a map made where there is none: `sq`, `sq:`. */
-static vs_status open_state(vs_node *list, size_t i, vs_node **out, vs_error *err) {
-    vs_node *item = list->items[i];
+static vs_status open_state(vs_yaml_node *list, size_t i, vs_yaml_node **out, vs_error *err) {
+    vs_yaml_node *item = list->items[i];
     if (item->kind == VS_NODE_SCALAR) {
-        vs_node *map = make_map(item->mark);
+        vs_yaml_node *map = make_map(item->mark);
         vs_status status = map ? add_map(map, item->text, item->mark, out, err) : no_memory(err);
         if (status != VS_OK) {
-            vs_node_free(map);
+            vs_yaml_free(map);
             return status;
         }
-        vs_node_free(item);
+        vs_yaml_free(item);
         list->items[i] = map;
         return VS_OK;
     }
@@ -62,7 +62,7 @@ static vs_status open_state(vs_node *list, size_t i, vs_node **out, vs_error *er
 }
 
 /* states.NAME.KEY: steps *rest over "NAME." and shows that state's options. Names may hold dots, so the longest wins. */
-static vs_status enter_state(vs_node *list, char **rest, vs_node **out, const char *text, vs_error *err) {
+static vs_status enter_state(vs_yaml_node *list, char **rest, vs_yaml_node **out, const char *text, vs_error *err) {
     size_t longest = 0, found = 0;
     for (size_t i = 0; i < list->count; i++) {
         const char *name = state_name(list->items[i]);
@@ -78,12 +78,12 @@ static vs_status enter_state(vs_node *list, char **rest, vs_node **out, const ch
     return open_state(list, found, out, err);
 }
 
-vs_status vs_node_override(vs_node *root, const char *text, vs_mark mark, vs_error *err) {
+vs_status vs_yaml_override(vs_yaml_node *root, const char *text, vs_mark mark, vs_error *err) {
     const char *equals = strchr(text, '=');
     if (!equals || equals == text) return vs_fail(err, VS_ERR_CONFIG, "--set %s: expected KEY=VALUE", text);
     char *path = vs_format("%.*s", (int)(equals - text), text), *label = vs_format("--set %s", text);
-    vs_node *value = NULL, *at = root;
-    vs_status status = path && label ? vs_node_parse_value(&value, equals + 1, label, err) : no_memory(err);
+    vs_yaml_node *value = NULL, *at = root;
+    vs_status status = path && label ? vs_yaml_parse_value(&value, equals + 1, label, err) : no_memory(err);
     if (status != VS_OK) goto out;
     set_marks(value, mark);
     char *rest = path;
@@ -91,7 +91,7 @@ vs_status vs_node_override(vs_node *root, const char *text, vs_mark mark, vs_err
         const char *key = rest;
         *dot = '\0';
         rest = dot + 1;
-        vs_node *child = vs_node_get(at, key);
+        vs_yaml_node *child = vs_yaml_get(at, key);
         if (!child)
             status = add_map(at, key, mark, &child, err);
         else if (at == root && child->kind == VS_NODE_LIST && strcmp(key, "states") == 0)
@@ -100,14 +100,14 @@ vs_status vs_node_override(vs_node *root, const char *text, vs_mark mark, vs_err
             status = vs_fail(err, VS_ERR_CONFIG, "--set %s: '%s' is no map", text, key);
         at = child;
     }
-    const vs_node *there = status == VS_OK ? vs_node_get(at, rest) : NULL;
+    const vs_yaml_node *there = status == VS_OK ? vs_yaml_get(at, rest) : NULL;
     const bool section =
         status == VS_OK && value->kind == VS_NODE_MAP && value->count == 0 && there && there->kind == VS_NODE_MAP;
     if (section || status != VS_OK) goto out; /* KEY={} makes a section where there is none */
-    status = vs_node_set(at, rest, mark, value, err);
+    status = vs_yaml_set(at, rest, mark, value, err);
     if (status == VS_OK) value = NULL;
 out:
-    vs_node_free(value);
+    vs_yaml_free(value);
     free(path);
     free(label);
     return status;

@@ -20,7 +20,7 @@ vs_status vs_read_fail(const vs_reader *r, vs_mark at, const char *format, ...) 
 
 static vs_status no_memory(const vs_reader *r) { return vs_fail(r->err, VS_ERR_NOMEM, "%s: no memory", r->config->path); }
 
-static vs_status want(const vs_reader *r, const vs_node *n, vs_node_kind kind, const char *where) {
+static vs_status want(const vs_reader *r, const vs_yaml_node *n, vs_yaml_kind kind, const char *where) {
     static const char *const kinds[] = { "a value", "a list", "a map" };
     return n->kind == kind ? VS_OK : vs_read_fail(r, n->mark, "%s must be %s", where, kinds[kind]);
 }
@@ -42,7 +42,7 @@ static vs_status unknown(const vs_reader *r, vs_mark at, const char *what, const
     return vs_read_fail(r, at, "unknown %s '%.100s' in %s; known: %s", what, got, where, list);
 }
 
-static vs_status read_number(const vs_reader *r, const vs_node *n, const char *where, double min, double max, double *out) {
+static vs_status read_number(const vs_reader *r, const vs_yaml_node *n, const char *where, double min, double max, double *out) {
     vs_status status = want(r, n, VS_NODE_SCALAR, where);
     if (status != VS_OK) return status;
     char *end = NULL;
@@ -55,7 +55,7 @@ static vs_status read_number(const vs_reader *r, const vs_node *n, const char *w
     return VS_OK;
 }
 
-static vs_status read_whole(const vs_reader *r, const vs_node *n, const char *where, double min, double max, double *out) {
+static vs_status read_whole(const vs_reader *r, const vs_yaml_node *n, const char *where, double min, double max, double *out) {
     vs_status status = want(r, n, VS_NODE_SCALAR, where);
     if (status != VS_OK) return status;
     const char *digits = n->text + (n->text[0] == '-');
@@ -67,7 +67,7 @@ static vs_status read_whole(const vs_reader *r, const vs_node *n, const char *wh
     return status;
 }
 
-static vs_status read_text(const vs_reader *r, const vs_node *n, const char *where, char **out) {
+static vs_status read_text(const vs_reader *r, const vs_yaml_node *n, const char *where, char **out) {
     vs_status status = want(r, n, VS_NODE_SCALAR, where);
     if (status != VS_OK) return status;
     if (!*n->text) return vs_read_fail(r, n->mark, "%s is empty", where);
@@ -75,7 +75,7 @@ static vs_status read_text(const vs_reader *r, const vs_node *n, const char *whe
     return *out ? VS_OK : no_memory(r);
 }
 
-static vs_status read_name(const vs_reader *r, const vs_node *n, const char *where, char **out) {
+static vs_status read_name(const vs_reader *r, const vs_yaml_node *n, const char *where, char **out) {
     vs_status status = want(r, n, VS_NODE_SCALAR, where);
     if (status != VS_OK) return status;
     const size_t good = strspn(n->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
@@ -86,7 +86,7 @@ static vs_status read_name(const vs_reader *r, const vs_node *n, const char *whe
     return read_text(r, n, where, out);
 }
 
-static vs_status read_choice(const vs_reader *r, const vs_node *n, const char *where, const char *const *names, size_t *out) {
+static vs_status read_choice(const vs_reader *r, const vs_yaml_node *n, const char *where, const char *const *names, size_t *out) {
     vs_status status = want(r, n, VS_NODE_SCALAR, where);
     if (status != VS_OK) return status;
     for (size_t i = 0; names[i]; i++)
@@ -99,7 +99,7 @@ static vs_status read_choice(const vs_reader *r, const vs_node *n, const char *w
     return vs_read_fail(r, n->mark, "%s must be %s, not '%.60s'", where, list, n->text);
 }
 
-static vs_status read_bool(const vs_reader *r, const vs_node *n, const char *where, bool *out) {
+static vs_status read_bool(const vs_reader *r, const vs_yaml_node *n, const char *where, bool *out) {
     static const char *const words[] = { "false", "true", NULL };
     size_t i = 0;
     vs_status status = read_choice(r, n, where, words, &i);
@@ -107,7 +107,7 @@ static vs_status read_bool(const vs_reader *r, const vs_node *n, const char *whe
     return status;
 }
 
-static vs_status read_flags(const vs_reader *r, const vs_node *n, const char *where, const char *const *names, bool *flags) {
+static vs_status read_flags(const vs_reader *r, const vs_yaml_node *n, const char *where, const char *const *names, bool *flags) {
     vs_status status = want(r, n, VS_NODE_LIST, where);
     if (status == VS_OK && n->count == 0) return vs_read_fail(r, n->mark, "%s is empty", where);
     for (size_t i = 0; names[i]; i++) flags[i] = false;
@@ -119,14 +119,14 @@ static vs_status read_flags(const vs_reader *r, const vs_node *n, const char *wh
     return status;
 }
 
-static vs_status read_triple(const vs_reader *r, const vs_node *n, const char *where, double min, double max, double *out) {
+static vs_status read_triple(const vs_reader *r, const vs_yaml_node *n, const char *where, double min, double max, double *out) {
     vs_status status = want(r, n, VS_NODE_LIST, where);
     if (status == VS_OK && n->count != 3) return vs_read_fail(r, n->mark, "%s needs three numbers, red green blue", where);
     for (size_t i = 0; status == VS_OK && i < 3; i++) status = read_number(r, n->items[i], where, min, max, &out[i]);
     return status;
 }
 
-static vs_status add_string(const vs_reader *r, const vs_node *n, const char *where, vs_string_list *list) {
+static vs_status add_string(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_string_list *list) {
     size_t a = list->capacity, b = list->capacity;
     if (!vs_grow((void **)&list->items, &a, list->count + 1, sizeof *list->items) ||
         !vs_grow((void **)&list->marks, &b, list->count + 1, sizeof *list->marks))
@@ -137,7 +137,7 @@ static vs_status add_string(const vs_reader *r, const vs_node *n, const char *wh
     return status;
 }
 
-static vs_status read_strings(const vs_reader *r, const vs_node *n, const char *where, vs_string_list *list) {
+static vs_status read_strings(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_string_list *list) {
     if (n->kind == VS_NODE_SCALAR) return add_string(r, n, where, list);
     vs_status status = want(r, n, VS_NODE_LIST, where);
     for (size_t i = 0; status == VS_OK && i < n->count; i++) status = add_string(r, n->items[i], where, list);
@@ -145,12 +145,12 @@ static vs_status read_strings(const vs_reader *r, const vs_node *n, const char *
 }
 
 /* minmax, mse, or {percentile: p} */
-static vs_status read_observer(const vs_reader *r, const vs_node *n, const char *where, vs_recipe_config *recipe) {
+static vs_status read_observer(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_recipe_config *recipe) {
     static const char *const words[] = { "minmax", "mse", NULL };
     static const vs_observer_kind kinds[] = { VS_OBSERVER_MINMAX, VS_OBSERVER_MSE };
     recipe->percentile = 99.99;
     if (n->kind == VS_NODE_MAP) {
-        const vs_node *p = vs_node_get(n, "percentile");
+        const vs_yaml_node *p = vs_yaml_get(n, "percentile");
         if (!p || n->count != 1) return vs_read_fail(r, n->mark, "%s must be minmax, mse or {percentile: NUMBER}", where);
         recipe->observer = VS_OBSERVER_PERCENTILE;
         return read_number(r, p, "recipe.observer.percentile", 50, 100, &recipe->percentile);
@@ -161,7 +161,7 @@ static vs_status read_observer(const vs_reader *r, const vs_node *n, const char 
     return status;
 }
 
-static vs_status read_blocks(const vs_reader *r, const vs_node *n, const char *where, vs_plant_config *plant) {
+static vs_status read_blocks(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_plant_config *plant) {
     if (n->kind == VS_NODE_SCALAR && strcmp(n->text, "all") == 0) return VS_OK;
     vs_status status = want(r, n, VS_NODE_LIST, where);
     if (status == VS_OK && n->count == 0) return vs_read_fail(r, n->mark, "%s is empty; leave it out for all blocks", where);
@@ -176,7 +176,7 @@ static vs_status read_blocks(const vs_reader *r, const vs_node *n, const char *w
     return status;
 }
 
-static vs_status read_plants(const vs_reader *r, const vs_node *n, const char *where, vs_config *config) {
+static vs_status read_plants(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_config *config) {
     vs_status status = want(r, n, VS_NODE_LIST, where);
     if (status == VS_OK && !(config->model.plants = vs_calloc(n->count, sizeof *config->model.plants))) return no_memory(r);
     for (size_t i = 0; status == VS_OK && i < n->count; i++) {
@@ -196,7 +196,7 @@ static vs_status read_plants(const vs_reader *r, const vs_node *n, const char *w
 enum { MAX_STATES = 64 };
 
 /* `ptq`, or `sq: {alpha: 0.6, name: sq6}`. */
-static vs_status read_state(const vs_reader *r, const vs_node *n, vs_state_config *s) {
+static vs_status read_state(const vs_reader *r, const vs_yaml_node *n, vs_state_config *s) {
     const char *kind = n->kind == VS_NODE_SCALAR ? n->text : n->kind == VS_NODE_MAP && n->count == 1 ? n->keys[0] : NULL;
     if (!kind) return vs_read_fail(r, n->mark, "a state must be a kind, or {kind: {...}}");
     size_t at = 0, count = 0;
@@ -206,7 +206,7 @@ static vs_status read_state(const vs_reader *r, const vs_node *n, vs_state_confi
     if (!vs_state_names[at]) return unknown(r, mark, "state", kind, "states", vs_state_names, count);
     s->kind = (vs_state_kind)at;
     s->mark = mark;
-    const vs_node *options = n->kind == VS_NODE_MAP ? n->items[0] : NULL;
+    const vs_yaml_node *options = n->kind == VS_NODE_MAP ? n->items[0] : NULL;
     if (options && options->kind == VS_NODE_SCALAR && !*options->text) options = NULL; /* `- sq:` */
     vs_status status = vs_read_map(r, vs_state_fields, options, n->mark, kind, s);
     const bool smooth = s->kind == VS_STATE_SQ || s->kind == VS_STATE_SQPH;
@@ -217,7 +217,7 @@ static vs_status read_state(const vs_reader *r, const vs_node *n, vs_state_confi
     return status;
 }
 
-static vs_status read_states(const vs_reader *r, const vs_node *n, const char *where, vs_config *config) {
+static vs_status read_states(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_config *config) {
     vs_status status = want(r, n, VS_NODE_LIST, where);
     if (status == VS_OK && n->count == 0) return vs_read_fail(r, n->mark, "%s is empty", where);
     if (status == VS_OK && n->count > MAX_STATES)
@@ -234,7 +234,7 @@ static vs_status read_states(const vs_reader *r, const vs_node *n, const char *w
 }
 
 /* `fused`, or {name: mine, norm: decomposed}. */
-static vs_status read_policy(const vs_reader *r, const vs_node *n, const char *where, vs_policy_config *p) {
+static vs_status read_policy(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_policy_config *p) {
     if (n->kind != VS_NODE_SCALAR) return vs_read_map(r, vs_policy_fields, n, n->mark, where, p);
     const char *known[16];
     size_t count = 0;
@@ -248,7 +248,7 @@ static vs_status read_policy(const vs_reader *r, const vs_node *n, const char *w
     return p->name ? VS_OK : no_memory(r);
 }
 
-static vs_status read_policies(const vs_reader *r, const vs_node *n, const char *where, vs_fp16_config *fp16) {
+static vs_status read_policies(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_fp16_config *fp16) {
     vs_status status = want(r, n, VS_NODE_LIST, where);
     if (status == VS_OK && n->count == 0) return vs_read_fail(r, n->mark, "%s is empty", where);
     if (status == VS_OK && n->count > MAX_STATES)
@@ -266,7 +266,7 @@ static vs_status read_policies(const vs_reader *r, const vs_node *n, const char 
 }
 
 /* {fp32: 47.83, ptq: 7.38}; the names are held against the states once these are known. */
-static vs_status read_published(const vs_reader *r, const vs_node *n, const char *where, vs_config *config) {
+static vs_status read_published(const vs_reader *r, const vs_yaml_node *n, const char *where, vs_config *config) {
     vs_status status = want(r, n, VS_NODE_MAP, where);
     if (status == VS_OK && !(config->published = vs_calloc(n->count + 1, sizeof *config->published))) return no_memory(r);
     for (size_t i = 0; status == VS_OK && i < n->count; i++) {
@@ -280,7 +280,7 @@ static vs_status read_published(const vs_reader *r, const vs_node *n, const char
     return status;
 }
 
-static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_node *n, const char *where, char *base) {
+static vs_status read_field(const vs_reader *r, const vs_field *f, const vs_yaml_node *n, const char *where, char *base) {
     void *to = base + f->offset;
     double number = 0;
     size_t choice = 0;
@@ -338,17 +338,17 @@ static vs_status read_default(const vs_reader *r, const vs_field *f, const char 
     if (f->type == VS_FIELD_MAP && !f->present)
         return vs_read_map(r, f->fields, NULL, (vs_mark){ 0, 0 }, where, base + f->offset);
     if (!f->fallback) return VS_OK;
-    vs_node *n = NULL;
-    vs_status status = vs_node_parse(&n, f->fallback, strlen(f->fallback), "default", r->err);
+    vs_yaml_node *n = NULL;
+    vs_status status = vs_yaml_parse(&n, f->fallback, strlen(f->fallback), "default", r->err);
     if (status == VS_OK) {
         n->mark = (vs_mark){ 0, 0 };
         status = read_field(r, f, n, where, base);
     }
-    vs_node_free(n);
+    vs_yaml_free(n);
     return status;
 }
 
-vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node *map, vs_mark at, const char *where, void *base) {
+vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_yaml_node *map, vs_mark at, const char *where, void *base) {
     vs_status status = map ? want(r, map, VS_NODE_MAP, where) : VS_OK;
     const char *known[VS_MAX_FIELDS + 1];
     size_t count = 0;
@@ -364,7 +364,7 @@ vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node 
         const vs_field *f = &fields[k];
         char name[160];
         snprintf(name, sizeof name, "%s%s%s", where, *where ? "." : "", f->key);
-        const vs_node *n = map ? vs_node_get(map, f->key) : NULL;
+        const vs_yaml_node *n = map ? vs_yaml_get(map, f->key) : NULL;
         if (n)
             status = read_field(r, f, n, name, base);
         else if (f->required)

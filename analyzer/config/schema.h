@@ -62,16 +62,16 @@ typedef struct vs_reader {
 } vs_reader;
 
 /* load.c: what vs_config_parse does after parsing. `root` is taken in any case; `batch`: it is a run of a batch file. */
-VS_NODISCARD vs_status vs_config_from_tree(vs_config **out, vs_node *root, const char *label, bool batch,
+VS_NODISCARD vs_status vs_config_from_tree(vs_config **out, vs_yaml_node *root, const char *label, bool batch,
                                            const vs_override *overrides, size_t override_count, vs_error *err);
 /* A configuration that has only a path and takes `root` in any case. */
-VS_NODISCARD vs_status vs_config_hold_tree(vs_config **out, vs_node *root, const char *label, vs_error *err);
+VS_NODISCARD vs_status vs_config_hold_tree(vs_config **out, vs_yaml_node *root, const char *label, vs_error *err);
 /* The bytes of a configuration file. */
 VS_NODISCARD vs_status vs_config_read_file(const char *path, char **text, size_t *size, vs_error *err);
-bool vs_config_is_batch(const vs_node *root);
+bool vs_config_is_batch(const vs_yaml_node *root);
 
 /* read.c: reads `map` (NULL: nothing written) by `fields` into base, defaults included. */
-VS_NODISCARD vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_node *map, vs_mark at, const char *where,
+VS_NODISCARD vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_yaml_node *map, vs_mark at, const char *where,
                                    void *base);
 void vs_release_fields(const vs_field *fields, void *base);
 vs_status vs_read_fail(const vs_reader *r, vs_mark at, const char *format, ...) VS_PRINTF(3, 4);

@@ -88,13 +88,6 @@ static void module_name(const char *class_head, const char *part, char *out, siz
     snprintf(out, size, "%.*s%s", outer_length(class_head), class_head, part);
 }
 
-static vs_status read_named(const vs_reader *r, const char *class_head, const char *name, size_t rows, size_t cols, float **out,
-                            vs_error *err) {
-    char key[256];
-    module_name(class_head, name, key, sizeof key);
-    return vs_read_tensor(r, key, rows, cols, out, err);
-}
-
 /* out[c * rows + r] = in[r * cols + c], in the place of *values. */
 static vs_status transpose(float **values, size_t rows, size_t cols, vs_error *err) {
     if (!*values) return VS_OK;
@@ -108,61 +101,55 @@ static vs_status transpose(float **values, size_t rows, size_t cols, vs_error *e
 }
 
 /* A ConvTranspose2d's weight [in, out, 2, 2] as [4 out, in], its bias once for each of the four pixels. */
-static vs_status as_linear(vs_linear *l, size_t c, vs_error *err) {
-    if (!l->w) return VS_OK; /* shapes only, or missing */
-    float *w = vs_calloc(4 * c * c, sizeof *w), *b = l->b ? vs_calloc(4 * c, sizeof *b) : NULL;
-    if (!w || (l->b && !b)) {
+static vs_status as_linear(const vs_linear_slot *l, vs_error *err) {
+    const size_t c = l->in;
+    if (!*l->w) return VS_OK; /* shapes only, or missing */
+    float *w = vs_calloc(4 * c * c, sizeof *w), *b = *l->b ? vs_calloc(4 * c, sizeof *b) : NULL;
+    if (!w || (*l->b && !b)) {
         free(w);
         free(b);
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the EoMT head");
     }
     for (size_t pixel = 0; pixel < 4; pixel++)
         for (size_t o = 0; o < c; o++) {
-            for (size_t i = 0; i < c; i++) w[(pixel * c + o) * c + i] = l->w[(i * c + o) * 4 + pixel];
-            if (b) b[pixel * c + o] = l->b[o];
+            for (size_t i = 0; i < c; i++) w[(pixel * c + o) * c + i] = (*l->w)[(i * c + o) * 4 + pixel];
+            if (b) b[pixel * c + o] = (*l->b)[o];
         }
-    free(l->w);
-    free(l->b);
-    l->w = w;
-    l->b = b;
+    free(*l->w);
+    free(*l->b);
+    *l->w = w;
+    *l->b = b;
     return VS_OK;
 }
 
-static vs_status read_upscale(const vs_reader *r, const char *class_head, size_t u, vs_error *err) {
-    vs_eomt *e = &r->model->eomt;
-    vs_linear *up = &e->up[u];
-    const size_t c = r->model->arch.width;
-    char name[3][64], module[256];
-    static const char *const parts[] = { "conv1.weight", "conv1.bias", "conv2.weight" };
-    for (size_t i = 0; i < 3; i++) snprintf(name[i], sizeof name[i], "upscale.%zu.%s", u, parts[i]);
-    module_name(class_head, name[0], module, sizeof module);
-    module[strlen(module) - (sizeof ".weight" - 1)] = '\0';
-    *up = (vs_linear){ .out = 4 * c, .in = c, .fqn = { vs_strdup(module) } };
-    if (!up->fqn[0]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
-    up->fqn_count = 1;
-    vs_status status = read_named(r, class_head, name[0], c, 4 * c, &up->w, err);
-    if (status == VS_OK) status = read_named(r, class_head, name[1], 1, c, &up->b, err);
-    if (status == VS_OK) status = as_linear(up, c, err);
-    if (status == VS_OK) status = read_named(r, class_head, name[2], c, 9, &e->depthwise[u], err);
-    if (status == VS_OK) status = transpose(&e->depthwise[u], c, 9, err);
-    snprintf(name[0], sizeof name[0], "upscale.%zu.norm.weight", u);
-    snprintf(name[1], sizeof name[1], "upscale.%zu.norm.bias", u);
-    if (status == VS_OK) status = read_named(r, class_head, name[0], 1, c, &e->norm_g[u], err);
-    return status == VS_OK ? read_named(r, class_head, name[1], 1, c, &e->norm_b[u], err) : status;
+static vs_status read_upscale(const vs_reader *r, const char *module, size_t node, vs_error *err) {
+    const vs_linear_slot up = vs_linear_slot_of(r->model, node);
+    char key[256];
+    vs_status status = vs_read_source(r, module, up.source, err);
+    (void)snprintf(key, sizeof key, "%.240s.weight", module);
+    if (status == VS_OK) status = vs_read_tensor(r, key, up.in, 4 * up.in, up.w, err);
+    (void)snprintf(key, sizeof key, "%.240s.bias", module);
+    if (status == VS_OK) status = vs_read_tensor(r, key, 1, up.in, up.b, err);
+    return status == VS_OK ? as_linear(&up, err) : status;
 }
 
-vs_status vs_eomt_read(const vs_reader *r, const char *class_head, vs_error *err) {
-    vs_model *m = r->model;
-    const size_t c = m->arch.width;
-    vs_status status = vs_read_linear(r, &class_head, 1, m->arch.classes + 1, c, true, &m->head, err);
-    if (status == VS_OK) status = read_named(r, class_head, "queries.weight", m->arch.queries, c, &m->eomt.queries, err);
-    for (size_t i = 0; i < VS_MASK_LINEARS && status == VS_OK; i++) {
-        char part[32], module[256];
-        const char *const name = module;
-        snprintf(part, sizeof part, "mask_head.%zu", 2 * i);
-        module_name(class_head, part, module, sizeof module);
-        status = vs_read_linear(r, &name, 1, c, c, true, &m->eomt.mask[i], err);
-    }
-    for (size_t u = 0; u < m->arch.upscales && status == VS_OK; u++) status = read_upscale(r, class_head, u, err);
-    return status;
+vs_status vs_eomt_read_linear(const vs_reader *r, const char *class_head, size_t node, vs_error *err) {
+    const vs_node *n = &r->model->graph->nodes[node];
+    const vs_linear_slot slot = vs_linear_slot_of(r->model, node);
+    char module[256];
+    const char *const name = module;
+    module_name(class_head, n->name + strlen("head."), module, sizeof module);
+    if (n->kind >= VS_KIND_UP1) return read_upscale(r, module, node, err);
+    return vs_read_linear(r, &name, 1, VS_BIAS_ALL, &slot, err);
+}
+
+vs_status vs_eomt_read_param(const vs_reader *r, const char *class_head, size_t param, vs_error *err) {
+    const vs_param *p = &r->model->graph->params[param];
+    float **to = &r->model->params[param];
+    const char *local = p->name + strlen("head.");
+    char key[256];
+    module_name(class_head, strcmp(local, "queries") == 0 ? "queries.weight" : local, key, sizeof key);
+    if (!vs_has_ending(local, ".conv2.weight")) return vs_read_tensor(r, key, p->rows, p->cols, to, err);
+    vs_status status = vs_read_tensor(r, key, p->cols, p->rows, to, err); /* [C, 1, 3, 3]: tap by tap here */
+    return status == VS_OK ? transpose(to, p->cols, p->rows, err) : status;
 }

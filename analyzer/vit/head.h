@@ -9,7 +9,6 @@
 #define VS_HEAD_H
 
 #include "vit/read.h"
-#include "vit/session.h"
 
 /* Where a head stands in its file: module names, each without the dot at its end. */
 typedef struct vs_head_layout {
@@ -25,14 +24,8 @@ struct vs_layout;
  * note; one of head_file is an error, which says which width belongs to which. */
 VS_NODISCARD vs_status vs_head_detect(struct vs_layout *layout, const vs_ledger *file, const vs_ledger *head_file,
                                       const vs_model_options *options, vs_error *err);
-/* Reads its tensors into the model, whose arch is complete, and marks them as used. */
-VS_NODISCARD vs_status vs_head_read(const vs_reader *reader, const vs_head_layout *layout, vs_error *err);
-
-/* The final norm of stream `stream`, or the two of models whose prefix tokens have one of their own, into session->normed. */
-void vs_head_normalize(vs_session *session, const vs_weights *weights, size_t stream);
-/* After block `block` ran on stream `stream`: keeps its normed tokens where the head reads them. */
-void vs_head_collect(vs_session *session, const vs_weights *weights, size_t stream, size_t block);
-/* What the head's linear reads, into session->features; session->normed holds the last block's normed tokens. */
-void vs_head_gather(vs_session *session, const vs_weights *weights, size_t stream);
+/* A linear of the head, or another of its parameters, from where it stands. */
+VS_NODISCARD vs_status vs_head_read_linear(const vs_reader *reader, const vs_head_layout *layout, size_t node, vs_error *err);
+VS_NODISCARD vs_status vs_head_read_param(const vs_reader *reader, const vs_head_layout *layout, size_t param, vs_error *err);
 
 #endif

@@ -8,7 +8,7 @@
 
 vs_status vs_position_grid(const vs_model *m, size_t h, size_t w, double *out, vs_error *err) {
     const size_t g = m->arch.grid, c = m->arch.width;
-    const float *stored = m->pos + m->arch.prefix_positions * c;
+    const float *stored = *vs_model_param(m, "pos_embed") + m->arch.prefix_positions * c;
     /* every code base skips on an equal count of a square grid; a 1 x N grid of equal count is still resampled */
     if (h == w && h == g) {
         for (size_t i = 0; i < g * g * c; i++) out[i] = (double)stored[i];
@@ -35,11 +35,12 @@ static double coordinate(size_t i, size_t n) { return 2 * ((double)i + 0.5) / (d
 
 void vs_position_rotation(const vs_model *m, size_t h, size_t w, double *cosines, double *sines) {
     const size_t count = m->arch.width / m->arch.heads / 4;
+    const float *periods = *vs_model_param(m, "rope_embed.periods");
     for (size_t n = 0; n < h * w; n++)
         for (size_t axis = 0; axis < 2; axis++) {
             const double at = axis == 0 ? coordinate(n / w, h) : coordinate(n % w, w);
             for (size_t k = 0; k < count; k++) {
-                const double angle = 2 * PI * at / (double)m->periods[k];
+                const double angle = 2 * PI * at / (double)periods[k];
                 cosines[(2 * n + axis) * count + k] = cos(angle);
                 sines[(2 * n + axis) * count + k] = sin(angle);
             }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "util/util.h"
+#include "vit/build_vit.h"
 #include "vit/position.h"
 #include "vitscope/vit.h"
 
@@ -47,47 +48,37 @@ static float *values(maker *m, size_t count, double center, double deviation) {
     return v;
 }
 
-/* Weights of variance 1 / in keep the size of what passes. */
-static vs_linear linear(maker *m, size_t out, size_t in, char *name) {
-    m->failed |= name == NULL;
-    return (vs_linear){ .w = values(m, out * in, 0, 1 / sqrt((double)in)),
-                        .b = values(m, out, 0, 0.02),
-                        .out = out,
-                        .in = in,
-                        .fqn = { name },
-                        .fqn_count = 1 };
-}
+static bool is_gain(const char *name) { return strstr(name, "norm") && strstr(name, ".weight"); }
 
-static void make_block(maker *m, size_t index) {
-    vs_block *b = &m->model->blocks[index];
-    const size_t c = m->model->arch.width, f = m->model->arch.hidden;
-    b->norm1_g = values(m, c, 1, 0.1);
-    b->norm1_b = values(m, c, 0, 0.1);
-    b->qkv = linear(m, 3 * c, c, vs_format("blocks.%zu.attn.qkv", index));
-    b->proj = linear(m, c, c, vs_format("blocks.%zu.attn.proj", index));
-    b->ls1 = values(m, c, 0.5, 0.1);
-    b->norm2_g = values(m, c, 1, 0.1);
-    b->norm2_b = values(m, c, 0, 0.1);
-    b->fc1 = linear(m, f, c, vs_format("blocks.%zu.mlp.fc1", index));
-    b->fc2 = linear(m, c, f, vs_format("blocks.%zu.mlp.fc2", index));
-    b->ls2 = values(m, c, 0.5, 0.1);
+/* Weights of variance 1 / in keep the size of what passes. */
+static float *fill(maker *m, const vs_param *p) {
+    const vs_arch *a = &m->model->arch;
+    const size_t count = p->rows * p->cols;
+    const char *dot = strrchr(p->name, '.'), *last = dot ? dot + 1 : p->name;
+    if (strcmp(last, "periods") == 0) {
+        float *periods = vs_calloc(count, sizeof *periods);
+        m->failed |= !periods;
+        if (periods) vs_position_periods(a->rope_theta, count, periods);
+        return periods;
+    }
+    if (strcmp(p->name, "pos_embed") == 0) return values(m, count, 0, 0.5);
+    if (p->rows > 1 && strcmp(last, "weight") == 0) return values(m, count, 0, 1 / sqrt((double)p->cols));
+    if (is_gain(p->name)) return values(m, count, 1, 0.1);
+    if (strcmp(last, "ls1") == 0 || strcmp(last, "ls2") == 0) return values(m, count, 0.5, 0.1);
+    if (strcmp(last, "bias") == 0) return values(m, count, 0, strstr(p->name, "norm") ? 0.1 : 0.02);
+    return values(m, count, 0, 1); /* class token, registers */
 }
 
 static void make(maker *m) {
     vs_model *v = m->model;
-    const size_t c = v->arch.width;
-    v->patch = linear(m, c, 3 * v->arch.patch * v->arch.patch, vs_strdup("patch_embed.proj"));
-    v->cls = values(m, c, 0, 1);
-    if (v->arch.grid) v->pos = values(m, (1 + v->arch.grid * v->arch.grid) * c, 0, 0.5);
-    if (v->arch.registers) v->registers = values(m, v->arch.registers * c, 0, 1);
-    if (v->arch.position == VS_POSITION_ROPE) {
-        const size_t periods = c / v->arch.heads / 4;
-        m->failed |= !(v->periods = vs_calloc(periods, sizeof *v->periods));
-        if (v->periods) vs_position_periods(v->arch.rope_theta, periods, v->periods);
+    const vs_graph *g = v->graph;
+    for (size_t i = 0; i < g->param_count; i++)
+        if (g->params[i].fold == VS_FOLD_TENSOR) v->params[i] = fill(m, &g->params[i]);
+    for (size_t i = 0; i < g->node_count; i++) {
+        if (g->nodes[i].op != VS_OP_LINEAR) continue;
+        v->sources[i] = (vs_source){ .fqn = { vs_strdup(g->nodes[i].name) }, .count = 1 };
+        m->failed |= !v->sources[i].fqn[0];
     }
-    for (size_t i = 0; i < v->arch.depth; i++) make_block(m, i);
-    v->norm_g = values(m, c, 1, 0.1);
-    v->norm_b = values(m, c, 0, 0.1);
 }
 
 static vs_arch arch_of(const geometry *g, size_t size) {
@@ -126,9 +117,15 @@ vs_status vs_model_random(vs_model **out, const char *name, size_t size, uint64_
     maker m = { model, { seed }, false };
     model->arch = arch_of(g, size);
     model->path = vs_strdup(name);
-    model->blocks = vs_calloc(model->arch.depth, sizeof *model->blocks);
     snprintf(model->dtypes, sizeof model->dtypes, "F32");
-    m.failed = !model->path || !model->blocks;
+    vs_status status = vs_vit_graph(&model->graph, &model->arch, err);
+    if (status != VS_OK) {
+        vs_model_free(model);
+        return status;
+    }
+    model->params = vs_calloc(model->graph->param_count, sizeof *model->params);
+    model->sources = vs_calloc(model->graph->node_count, sizeof *model->sources);
+    m.failed = !model->path || !model->params || !model->sources;
     if (!m.failed) make(&m);
     if (m.failed) {
         vs_model_free(model);

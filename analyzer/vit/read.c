@@ -141,19 +141,27 @@ static char *module_in_file(const vs_reader *r, const char *module) {
     return t ? vs_format("%.*s", (int)(strlen(t->name) - (sizeof ".weight" - 1)), t->name) : vs_strdup(module);
 }
 
-vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t parts, size_t out, size_t in, vs_bias_rule rule,
-                         vs_linear *linear, vs_error *err) {
-    linear->out = out;
-    linear->in = in;
-    for (size_t i = 0; i < parts; i++) {
-        linear->fqn[i] = module_in_file(r, modules[i]);
-        if (!linear->fqn[i]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
-        linear->fqn_count++;
-    }
-    vs_status status = read_parts(r, modules, parts, "weight", out, in, SIZE_MAX, &linear->w, err);
+vs_linear_slot vs_linear_slot_of(vs_model *m, size_t node) {
+    const vs_node *n = &m->graph->nodes[node];
+    const vs_param *w = &m->graph->params[n->param[0]];
+    return (vs_linear_slot){ &m->sources[node], &m->params[n->param[0]], &m->params[n->param[1]], w->rows, w->cols };
+}
+
+vs_status vs_read_source(const vs_reader *r, const char *module, vs_source *source, vs_error *err) {
+    source->fqn[source->count] = module_in_file(r, module);
+    if (!source->fqn[source->count]) return vs_fail(err, VS_ERR_NOMEM, "no memory for a layer name");
+    source->count++;
+    return VS_OK;
+}
+
+vs_status vs_read_linear(const vs_reader *r, const char *const *modules, size_t parts, vs_bias_rule rule, const vs_linear_slot *l,
+                         vs_error *err) {
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < parts && status == VS_OK; i++) status = vs_read_source(r, modules[i], l->source, err);
+    if (status == VS_OK) status = read_parts(r, modules, parts, "weight", l->out, l->in, SIZE_MAX, l->w, err);
     if (status != VS_OK || rule == VS_BIAS_NONE) return status;
     if (rule == VS_BIAS_ALL_OR_NONE && count_present(r, modules, parts, "bias") == 0) return VS_OK;
-    return read_parts(r, modules, parts, "bias", out, 1, rule == VS_BIAS_ALL_BUT_KEY ? 1 : SIZE_MAX, &linear->b, err);
+    return read_parts(r, modules, parts, "bias", l->out, 1, rule == VS_BIAS_ALL_BUT_KEY ? 1 : SIZE_MAX, l->b, err);
 }
 
 bool vs_find_module(const vs_ledger *file, size_t *from, const char *name, char *module, size_t size) {

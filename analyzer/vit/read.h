@@ -27,9 +27,19 @@ typedef enum vs_bias_rule {
     VS_BIAS_NONE
 } vs_bias_rule;
 
+/* Where a linear of a model goes. */
+typedef struct vs_linear_slot {
+    vs_source *source;
+    float **w, **b;
+    size_t out, in;
+} vs_linear_slot;
+
+vs_linear_slot vs_linear_slot_of(vs_model *model, size_t node);
 /* The layer whose rows are those of `parts` modules of equal size, one after the other. */
-VS_NODISCARD vs_status vs_read_linear(const vs_reader *reader, const char *const *modules, size_t parts, size_t out, size_t in,
-                                      vs_bias_rule rule, vs_linear *linear, vs_error *err);
+VS_NODISCARD vs_status vs_read_linear(const vs_reader *reader, const char *const *modules, size_t parts, vs_bias_rule rule,
+                                      const vs_linear_slot *linear, vs_error *err);
+/* As the file calls a module, wrappers and all, into the source of a linear. */
+VS_NODISCARD vs_status vs_read_source(const vs_reader *reader, const char *module, vs_source *source, vs_error *err);
 
 /* The module before ".weight" in the first key from number *from on that ends with `name`.weight; *from is then the next one. */
 bool vs_find_module(const vs_ledger *file, size_t *from, const char *name, char *module, size_t size);

@@ -1,12 +1,16 @@
 #include "vit/session.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/util.h"
-#include "vit/eomt.h"
 #include "vit/position.h"
 
 enum { ALIGN_REALS = 16 };
+
+static size_t patches_of(const vs_session *s) { return s->h * s->w; }
+
+/* ---- the plan */
 
 /* Two passes over the same plan: with base NULL it only counts, then it hands out. */
 typedef struct planner {
@@ -15,147 +19,57 @@ typedef struct planner {
     bool overflow;
 } planner;
 
-static void *take(planner *p, size_t count) {
-    size_t padded = 0;
-    if (!vs_size_add(&padded, count, ALIGN_REALS - 1)) p->overflow = true;
-    padded -= padded % ALIGN_REALS;
+static void *take(planner *p, size_t copies, size_t count) {
+    size_t all = 0;
     void *at = p->base ? p->base + p->used * p->scalar : NULL;
-    if (!vs_size_add(&p->used, p->used, padded)) p->overflow = true;
+    if (!vs_size_add(&count, count, ALIGN_REALS - 1) || !vs_size_mul(&all, copies, count - count % ALIGN_REALS) ||
+        !vs_size_add(&p->used, p->used, all))
+        p->overflow = true;
     return at;
 }
 
-static vs_mat take_mat(planner *p, size_t rows, size_t cols) {
-    size_t count = 0;
-    if (!vs_size_mul(&count, rows, cols)) p->overflow = true;
-    return (vs_mat){ take(p, count), rows, cols, cols };
-}
-
-static vs_mat take_for_head(void *p, size_t rows, size_t cols) { return take_mat(p, rows, cols); }
-
-/* A workspace's operands: columns of qkv, or rotated copies. */
-static void plan_operands(const vs_session *s, planner *p, vs_workspace *w) {
-    const size_t rows = w->qkv.rows, c = s->model->arch.width;
-    if (s->model->arch.position == VS_POSITION_ROPE) {
-        w->q = take_mat(p, rows, c);
-        w->k = take_mat(p, rows, c);
+static size_t operation_reals(const vs_session *s) {
+    size_t most = 0;
+    for (size_t i = 0; i < s->graph->node_count; i++) {
+        const size_t reals = vs_node_scratch(s->graph, i, s->backend, s->options.images, patches_of(s));
+        if (reals > most) most = reals;
     }
-    if (!p->base) return;
-    vs_mat *operands[] = { &w->q, &w->k, &w->v };
-    for (size_t i = 0; i < 3; i++)
-        if (!operands[i]->p) *operands[i] = vs_mat_view(s->backend, w->qkv, 0, rows, i * c, c);
-}
-
-static void plan_positions(vs_session *s, planner *p) {
-    const vs_arch *a = &s->model->arch;
-    const size_t half = a->width / a->heads / 2;
-    if (a->position != VS_POSITION_ROPE) {
-        s->pos = take_mat(p, s->n, a->width);
-        return;
-    }
-    s->cosines = take_mat(p, s->n, half);
-    s->sines = take_mat(p, s->n, half);
+    return most;
 }
 
 static void plan(vs_session *s, planner *p) {
-    const vs_arch *a = &s->model->arch;
-    const size_t b = s->options.images, c = a->width, t = vs_session_tokens(s), rows = b * t;
-    s->pixels = take_mat(p, b * 3, s->options.height * s->options.width).p;
-    s->patches = take_mat(p, b * s->n, 3 * a->patch * a->patch);
-    s->embedded = take_mat(p, b * s->n, c);
-    plan_positions(s, p);
-    for (size_t i = 0; i < s->options.workspaces; i++) {
-        s->workspaces[i] = (vs_workspace){ .norm1 = take_mat(p, rows, c),
-                                           .qkv = take_mat(p, rows, 3 * c),
-                                           .probs = s->options.probabilities ? take_mat(p, rows * a->heads, t) : (vs_mat){ 0 },
-                                           .attended = take_mat(p, rows, c),
-                                           .proj = take_mat(p, rows, c),
-                                           .norm2 = take_mat(p, rows, c),
-                                           .fc1 = take_mat(p, rows, vs_arch_fc1_width(a)),
-                                           .gelu = take_mat(p, rows, a->hidden),
-                                           .fc2 = take_mat(p, rows, c) };
-        plan_operands(s, p, &s->workspaces[i]);
-    }
-    for (size_t i = 0; i < s->options.streams; i++) s->streams[i] = take_mat(p, rows, c);
-    s->attention = take(p, s->backend->ops->attention_scratch(s->backend, t, a->heads));
-    s->normed = take_mat(p, rows, c);
-    if (a->head == VS_HEAD_EOMT) {
-        vs_eomt_plan(s, p, take_for_head);
-        s->scratch = take(p, s->options.scratch);
-        return;
-    }
-    const size_t head_rows = a->head == VS_HEAD_NONE ? 0 : a->head == VS_HEAD_SEGMENTATION ? b * s->n : b;
-    for (size_t i = 0; i < s->options.streams && a->head_maps > 1; i++)
-        s->collected[i] = take_mat(p, head_rows, (a->head_maps - 1) * c);
-    if (a->head_mean) {
-        s->pooling = take_mat(p, s->n, s->n);
-        s->pooled = take_mat(p, s->n, c);
-    }
-    s->features = take_mat(p, head_rows, a->head_width);
-    s->logits = take_mat(p, head_rows, a->classes);
-    s->scratch = take(p, s->options.scratch);
-}
-
-static vs_status upload_rotation(vs_session *s, vs_error *err) {
-    const size_t half = s->cosines.cols, count = s->n * half;
-    double *table = vs_calloc(count, 2 * sizeof *table);
-    if (!table) return vs_fail(err, VS_ERR_NOMEM, "no memory for the rotation");
-    vs_position_rotation(s->model, s->h, s->w, table, table + count);
-    vs_status status = s->backend->ops->upload_f64(s->backend, s->cosines.p, table, count, err);
-    if (status == VS_OK) status = s->backend->ops->upload_f64(s->backend, s->sines.p, table + count, count, err);
-    if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
-    free(table);
-    return status;
-}
-
-static vs_status upload_positions(vs_session *s, vs_error *err) {
-    if (!s->pos.p) return upload_rotation(s, err);
-    const size_t count = s->n * s->model->arch.width;
-    double *grid = vs_calloc(count, sizeof *grid);
-    if (!grid) return vs_fail(err, VS_ERR_NOMEM, "no memory for the position grid");
-    vs_status status = vs_position_grid(s->model, s->h, s->w, grid, err);
-    if (status == VS_OK) status = s->backend->ops->upload_f64(s->backend, s->pos.p, grid, count, err);
-    if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
-    free(grid);
-    return status;
-}
-
-static vs_status upload_pooling(vs_session *s, vs_error *err) {
-    if (!s->pooling.p) return VS_OK;
-    const size_t count = s->n * s->n;
-    double *mean = vs_calloc(count, sizeof *mean);
-    if (!mean) return vs_fail(err, VS_ERR_NOMEM, "no memory for the mean over patches");
-    for (size_t i = 0; i < count; i++) mean[i] = 1 / (double)s->n;
-    vs_status status = s->backend->ops->upload_f64(s->backend, s->pooling.p, mean, count, err);
-    if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
-    free(mean);
-    return status;
+    const size_t copies[VS_REGION_COUNT] = { [VS_REGION_SESSION] = 1,
+                                             [VS_REGION_STREAM] = s->options.streams,
+                                             [VS_REGION_WORKSPACE] = s->options.workspaces,
+                                             [VS_REGION_PASSING] = 1 };
+    for (size_t r = 0; r < VS_REGION_COUNT; r++) s->regions[r] = take(p, copies[r], s->arena.sizes[r]);
+    s->operation = take(p, 1, operation_reals(s));
+    s->scratch = take(p, 1, s->options.scratch);
 }
 
 /* A session without memory, and how many reals it will take. */
 static vs_status outline(vs_session **out, const vs_weights *weights, const vs_session_options *options, size_t *reals,
                          vs_error *err) {
-    const vs_arch *a = &weights->model->arch;
+    const size_t patch = weights->model->arch.patch;
     *out = NULL;
-    if (options->height == 0 || options->width == 0 || options->height % a->patch || options->width % a->patch)
+    if (options->height == 0 || options->width == 0 || options->height % patch || options->width % patch)
         return vs_fail(err, VS_ERR_SHAPE, "image size %zux%zu is not a multiple of the patch size %zu", options->width,
-                       options->height, a->patch);
+                       options->height, patch);
     vs_session *s = vs_calloc(1, sizeof *s);
     if (!s) return vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
     s->backend = weights->backend;
     s->model = weights->model;
+    s->graph = weights->model->graph;
     s->options = *options;
-    s->h = options->height / a->patch;
-    s->w = options->width / a->patch;
-    s->n = s->h * s->w;
-    s->t = vs_arch_tokens(a, s->h, s->w);
-    s->workspaces = vs_calloc(options->workspaces + 1, sizeof *s->workspaces);
-    s->streams = vs_calloc(options->streams + 1, sizeof *s->streams);
-    s->collected = vs_calloc(options->streams + 1, sizeof *s->collected);
-    const bool whole = s->workspaces && s->streams && s->collected;
+    s->h = options->height / patch;
+    s->w = options->width / patch;
+    s->ran = vs_calloc(options->streams + 1, sizeof *s->ran);
+    const vs_arena_options arena = { options->images, patches_of(s), options->probabilities, false };
+    vs_status status = s->ran ? vs_arena_plan(&s->arena, s->graph, &arena, err) : VS_ERR_NOMEM;
     planner p = { NULL, (size_t)s->backend->scalar, 0, false };
-    if (whole) plan(s, &p);
+    if (status == VS_OK) plan(s, &p);
     size_t bytes = 0;
-    if (whole && !p.overflow && vs_size_mul(&bytes, p.used, p.scalar)) {
+    if (status == VS_OK && !p.overflow && vs_size_mul(&bytes, p.used, p.scalar)) {
         *reals = p.used;
         *out = s;
         return VS_OK;
@@ -173,19 +87,62 @@ vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights, const vs_se
     return status;
 }
 
+/* ---- what it is given */
+
+static void make_tables(const vs_session *s, double *cosines, double *sines) { vs_position_rotation(s->model, s->h, s->w, cosines, sines); }
+
+/* The numbers of a given value on the host. */
+static vs_status compute(const vs_session *s, vs_given given, double *out, size_t count, vs_error *err) {
+    const size_t patches = patches_of(s);
+    if (given == VS_GIVEN_POSITIONS) return vs_position_grid(s->model, s->h, s->w, out, err);
+    if (given == VS_GIVEN_MEAN) {
+        for (size_t i = 0; i < count; i++) out[i] = 1 / (double)patches;
+        return VS_OK;
+    }
+    double *other = vs_calloc(count, sizeof *other);
+    if (!other) return vs_fail(err, VS_ERR_NOMEM, "no memory for the rotation");
+    if (given == VS_GIVEN_COSINES)
+        make_tables(s, out, other);
+    else
+        make_tables(s, other, out);
+    free(other);
+    return VS_OK;
+}
+
+static vs_status give(const vs_session *s, size_t value, vs_error *err) {
+    const vs_mat to = vs_session_value(s, value, 0, 0);
+    const size_t count = to.rows * to.cols;
+    double *host = vs_calloc(count, sizeof *host);
+    if (!host) return vs_fail(err, VS_ERR_NOMEM, "no memory for the tables of a session");
+    vs_status status = compute(s, s->graph->values[value].given, host, count, err);
+    if (status == VS_OK) status = s->backend->ops->upload_f64(s->backend, to.p, host, count, err);
+    if (status == VS_OK) status = s->backend->ops->sync(s->backend, err);
+    free(host);
+    return status;
+}
+
+static vs_status give_all(const vs_session *s, vs_error *err) {
+    vs_status status = VS_OK;
+    for (size_t v = 0; v < s->graph->value_count && status == VS_OK; v++)
+        if (s->graph->values[v].given > VS_GIVEN_PIXELS) status = give(s, v, err);
+    return status;
+}
+
+/* ---- making one */
+
 /* The old session's memory where it is enough; else that is given back before more is taken. */
-static vs_status take_arena(vs_session *s, vs_session *old, size_t reals, bool *fresh, vs_error *err) {
+static vs_status take_reals(vs_session *s, vs_session *old, size_t reals, bool *fresh, vs_error *err) {
     *fresh = !old || old->capacity < reals;
     if (!*fresh) {
-        s->arena = old->arena;
+        s->reals = old->reals;
         s->capacity = old->capacity;
-        old->arena = NULL;
+        old->reals = NULL;
         vs_session_free(old);
         return VS_OK;
     }
     vs_session_free(old);
     s->capacity = reals;
-    if ((s->arena = s->backend->ops->alloc(s->backend, reals))) return VS_OK;
+    if ((s->reals = s->backend->ops->alloc(s->backend, reals))) return VS_OK;
     return vs_fail(err, VS_ERR_NOMEM, "no memory for a session: %zu image%s of %zux%zu need%s %.1f GB on backend %s",
                    s->options.images, s->options.images == 1 ? "" : "s", s->options.width, s->options.height,
                    s->options.images == 1 ? "s" : "", (double)reals * (double)s->backend->scalar / 1e9, s->backend->name);
@@ -193,9 +150,19 @@ static vs_status take_arena(vs_session *s, vs_session *old, size_t reals, bool *
 
 /* The widest product of a block, so that the backend has what it takes beside the arena before a forward pass begins. */
 static vs_status reserve_products(const vs_session *s, const vs_weights *weights, vs_error *err) {
-    if (s->options.workspaces == 0 || s->model->arch.depth == 0) return VS_OK;
-    const vs_workspace *ws = &s->workspaces[0];
-    return s->backend->ops->reserve(s->backend, ws->norm2, weights->blocks[0].fc1.w, ws->fc1, err);
+    const vs_graph *g = s->graph;
+    size_t widest = VS_NONE, most = 0;
+    if (s->options.workspaces == 0 || s->options.streams == 0) return VS_OK;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const vs_node *n = &g->nodes[i];
+        if (n->op != VS_OP_LINEAR || n->block < 0) continue;
+        const size_t cols = vs_value_cols(g, n->out, patches_of(s));
+        if (cols > most) widest = i;
+        if (cols > most) most = cols;
+    }
+    if (widest == VS_NONE) return VS_OK;
+    const vs_mat x = vs_session_value(s, g->nodes[widest].in[0], 0, 0), y = vs_session_value(s, g->nodes[widest].out, 0, 0);
+    return s->backend->ops->reserve(s->backend, x, vs_weights_linear(weights, widest).w, y, err);
 }
 
 vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const vs_session_options *options, vs_error *err) {
@@ -208,12 +175,11 @@ vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const 
         return status;
     }
     bool fresh = false;
-    status = take_arena(s, old, reals, &fresh, err);
-    planner p = { s->arena, (size_t)s->backend->scalar, 0, false };
+    status = take_reals(s, old, reals, &fresh, err);
+    planner p = { s->reals, (size_t)s->backend->scalar, 0, false };
     if (status == VS_OK) {
         plan(s, &p);
-        status = upload_positions(s, err);
-        if (status == VS_OK) status = upload_pooling(s, err);
+        status = give_all(s, err);
         if (status == VS_OK && fresh) status = reserve_products(s, weights, err);
     }
     if (status != VS_OK) {
@@ -231,46 +197,72 @@ vs_status vs_session_create(vs_session **out, const vs_weights *weights, const v
 
 void vs_session_free(vs_session *s) {
     if (!s) return;
-    if (s->arena) s->backend->ops->free(s->backend, s->arena);
-    free(s->workspaces);
-    free(s->streams);
-    free(s->collected);
+    if (s->reals) s->backend->ops->free(s->backend, s->reals);
+    vs_arena_release(&s->arena);
+    free(s->ran);
     free(s);
 }
 
-size_t vs_session_tokens(const vs_session *s) { return s->t + s->model->arch.queries; }
-size_t vs_session_tokens_at(const vs_session *s, size_t block) { return s->t + vs_arch_queries_at(&s->model->arch, block); }
-size_t vs_session_grid_h(const vs_session *s) { return s->h; }
-size_t vs_session_grid_w(const vs_session *s) { return s->w; }
-const vs_workspace *vs_session_workspace(const vs_session *s, size_t index) { return &s->workspaces[index]; }
-void vs_session_begin_block(vs_session *s, size_t workspace, size_t block) {
-    vs_workspace *ws = &s->workspaces[workspace];
-    const size_t t = vs_session_tokens_at(s, block), rows = s->options.images * t;
-    vs_mat *const mats[] = { &ws->norm1, &ws->qkv,   &ws->q,   &ws->k,    &ws->v,  &ws->attended,
-                             &ws->proj,  &ws->norm2, &ws->fc1, &ws->gelu, &ws->fc2 };
-    for (size_t i = 0; i < sizeof mats / sizeof *mats; i++) mats[i]->rows = rows;
-    if (ws->probs.p) ws->probs = (vs_mat){ ws->probs.p, rows * s->model->arch.heads, t, t };
+/* ---- what stands where */
+
+vs_mat vs_session_value(const vs_session *s, size_t value, size_t workspace, size_t stream) {
+    const vs_graph *g = s->graph;
+    const vs_arena_slot *slot = &s->arena.slots[value];
+    if (!slot->there) return (vs_mat){ NULL, 0, 0, 0 };
+    const size_t root = g->values[value].root;
+    const size_t copy = slot->region == VS_REGION_STREAM ? stream : slot->region == VS_REGION_WORKSPACE ? workspace : 0;
+    const size_t cols = vs_value_cols(g, value, patches_of(s)), ld = vs_value_cols(g, root, patches_of(s));
+    const size_t at = copy * s->arena.sizes[slot->region] + slot->offset + g->values[value].at;
+    return (vs_mat){ (char *)s->regions[slot->region] + at * (size_t)s->backend->scalar,
+                     vs_arena_rows(g, value, s->options.images, patches_of(s)), cols, ld };
 }
 
-vs_mat vs_session_stream(const vs_session *s, size_t index) { return s->streams[index]; }
-void vs_session_shape_stream(vs_session *s, size_t from, size_t to) { s->streams[to].rows = s->streams[from].rows; }
-void vs_session_copy_collected(const vs_session *s, size_t from, size_t to) {
-    if (s->model->arch.head_maps > 1) s->backend->ops->copy(s->backend, s->collected[from], s->collected[to]);
+vs_mat vs_session_given(const vs_session *s, vs_given given) {
+    const size_t value = vs_graph_given(s->graph, given);
+    return value == VS_NONE ? (vs_mat){ NULL, 0, 0, 0 } : vs_session_value(s, value, 0, 0);
+}
+
+vs_mat vs_session_stream(const vs_session *s, size_t index) {
+    return vs_session_value(s, s->graph->segments[s->ran[index]].stream, 0, index);
+}
+
+void vs_session_shape_stream(vs_session *s, size_t from, size_t to) { s->ran[to] = s->ran[from]; }
+
+/* Whether a value is handed on from a segment up to `ran` to a later one, beside the stream. */
+static bool is_handed(const vs_session *s, size_t value, size_t ran) {
+    const vs_value *v = &s->graph->values[value];
+    if (v->alias != VS_NONE || v->view != VS_NONE || s->arena.slots[value].region != VS_REGION_STREAM) return false;
+    return s->graph->nodes[v->producer].segment <= ran && value != s->graph->values[s->graph->segments[ran].stream].root;
+}
+
+void vs_session_copy_handed(const vs_session *s, size_t from, size_t to) {
+    for (size_t v = 0; v < s->graph->value_count; v++)
+        if (is_handed(s, v, s->ran[from]))
+            s->backend->ops->copy(s->backend, vs_session_value(s, v, 0, from), vs_session_value(s, v, 0, to));
 }
 
 void vs_session_copy_stream(vs_session *s, size_t from, size_t to) {
     vs_session_shape_stream(s, from, to);
-    s->backend->ops->copy(s->backend, s->streams[from], s->streams[to]);
-    vs_session_copy_collected(s, from, to);
+    s->backend->ops->copy(s->backend, vs_session_stream(s, from), vs_session_stream(s, to));
+    vs_session_copy_handed(s, from, to);
 }
 
+size_t vs_session_tokens(const vs_session *s) {
+    const vs_graph *g = s->graph;
+    size_t most = 0;
+    for (size_t i = 0; i + 1 < g->segment_count; i++) {
+        const size_t rows = vs_value_rows(g, g->segments[i].stream, patches_of(s));
+        if (rows > most) most = rows;
+    }
+    return most;
+}
+
+size_t vs_session_images(const vs_session *s) { return s->options.images; }
+size_t vs_session_grid_h(const vs_session *s) { return s->h; }
+size_t vs_session_grid_w(const vs_session *s) { return s->w; }
 void *vs_session_scratch(const vs_session *s) { return s->scratch; }
-vs_mat vs_session_patches(const vs_session *s) { return s->patches; }
-vs_mat vs_session_positions(const vs_session *s) { return s->pos; }
-vs_mat vs_session_cosines(const vs_session *s) { return s->cosines; }
-vs_mat vs_session_sines(const vs_session *s) { return s->sines; }
-vs_mat vs_session_embedded(const vs_session *s) { return s->embedded; }
-vs_mat vs_session_features(const vs_session *s) { return s->features; }
-vs_mat vs_session_normed(const vs_session *s) { return s->normed; }
-vs_mat vs_session_logits(const vs_session *s) { return s->logits; }
-vs_mat vs_session_output(const vs_session *s) { return s->model->arch.head == VS_HEAD_NONE ? s->normed : s->logits; }
+vs_mat vs_session_output(const vs_session *s) { return vs_session_value(s, s->graph->output, 0, 0); }
+
+vs_mat vs_session_patches(const vs_session *s) {
+    return vs_session_value(s, s->graph->nodes[vs_graph_find(s->graph, VS_KIND_PATCH_EMBED, -1)].in[0], 0, 0);
+}

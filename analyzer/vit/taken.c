@@ -12,8 +12,10 @@ static void add_head(vs_text *t, const vs_model *m) {
         vs_text_add(t, ", no head");
         return;
     }
+    const vs_linear head = vs_model_linear(m, vs_graph_find(m->graph, VS_KIND_HEAD, -1));
+    const char *name = head.out && head.source->count ? head.source->fqn[0] : NULL;
     const char *kind = a->head == VS_HEAD_EOMT ? "EoMT" : a->head == VS_HEAD_CLASSIFIER ? "classifier" : "segmentation";
-    vs_text_add(t, ", head %s (%s, %zu classes)", m->head.fqn[0] ? m->head.fqn[0] : "", kind, a->classes);
+    vs_text_add(t, ", head %s (%s, %zu classes)", name ? name : "", kind, a->classes);
 }
 
 /* Tensors of one reason after the other, each with its first name. */

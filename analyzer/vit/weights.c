@@ -41,93 +41,74 @@ static const void *bind_f64(binder *b, const double *host, size_t count) {
     return p;
 }
 
-static vs_linear_weights bind_linear(binder *b, const vs_linear *l) {
-    vs_linear_weights out = { vs_mat_of(bind(b, l->w, l->out * l->in), l->out, l->in), NULL };
-    out.b = bind(b, l->b, l->out);
-    return out;
-}
-
 /* Class token and registers; those the layout stores a position for come with it: none of DINOv2's registers, DeiT's
  * distillation token (docs/vit-models.md 2.3). */
-static void bind_prefix(binder *b, const vs_model *m) {
-    const size_t c = m->arch.width, rows = 1 + m->arch.registers;
-    double *prefix = vs_calloc(rows * c, sizeof *prefix);
-    if (!prefix) {
-        b->status = vs_fail(b->err, VS_ERR_NOMEM, "no memory for the prefix tokens");
-        return;
+static void fold_prefix(const vs_model *m, const vs_param *p, double *out) {
+    const float *sources[3] = { NULL };
+    size_t rows[3] = { 0 }, at = 0;
+    for (size_t i = 0; i < 3; i++) {
+        if (p->from[i] != VS_NONE) sources[i] = m->params[p->from[i]];
+        if (p->from[i] != VS_NONE) rows[i] = m->graph->params[p->from[i]].rows;
     }
-    for (size_t j = 0; j < c; j++) prefix[j] = (double)m->cls[j];
-    for (size_t j = 0; j < m->arch.registers * c; j++) prefix[c + j] = (double)m->registers[j];
-    for (size_t j = 0; j < m->arch.prefix_positions * c; j++) prefix[j] += (double)m->pos[j];
-    b->weights->prefix = vs_mat_of(bind_f64(b, prefix, rows * c), rows, c);
-    free(prefix);
+    for (size_t i = 0; i < 2 && p->fold != VS_FOLD_POSITIONS; i++)
+        for (size_t j = 0; sources[i] && j < rows[i] * p->cols; j++) out[at++] = (double)sources[i][j];
+    for (size_t j = 0; sources[2] && p->fold != VS_FOLD_TOKENS && j < m->arch.prefix_positions * p->cols; j++)
+        out[j] += (double)sources[2][j];
 }
 
 /* BatchNorm with its stored statistics: y = x * scale + shift (docs/vit-models.md 5.1). */
-static void bind_batchnorm(binder *b, const vs_model *m) {
-    const size_t c = m->arch.head_width;
-    double *fold = vs_calloc(2 * c, sizeof *fold);
-    if (!fold) {
-        b->status = vs_fail(b->err, VS_ERR_NOMEM, "no memory for the head");
-        return;
+void vs_fold_batchnorm(const double *gain, const double *shift, const double *mean, const double *variance, double eps, size_t count,
+                       double *scale, double *out_shift) {
+    for (size_t j = 0; j < count; j++) {
+        scale[j] = gain[j] / sqrt(variance[j] + eps);
+        out_shift[j] = shift[j] - mean[j] * scale[j];
     }
-    for (size_t j = 0; j < c; j++) {
-        fold[j] = (double)m->bn_g[j] / sqrt((double)m->bn_var[j] + m->bn_eps);
-        fold[c + j] = (double)m->bn_b[j] - (double)m->bn_mean[j] * fold[j];
-    }
-    b->weights->head_scale = bind_f64(b, fold, c);
-    b->weights->head_shift = bind_f64(b, fold + c, c);
-    free(fold);
 }
 
-static void bind_eomt(binder *b, const vs_model *m) {
-    vs_weights *w = b->weights;
-    const vs_eomt *e = &m->eomt;
-    const size_t c = m->arch.width, q = m->arch.queries;
-    w->queries = vs_mat_of(bind(b, e->queries, q * c), q, c);
-    for (size_t i = 0; i < VS_MASK_LINEARS; i++) w->mask[i] = bind_linear(b, &e->mask[i]);
-    for (size_t u = 0; u < m->arch.upscales; u++) {
-        w->up[u] = bind_linear(b, &e->up[u]);
-        w->depthwise[u] = bind(b, e->depthwise[u], 9 * c);
-        w->up_norm_g[u] = bind(b, e->norm_g[u], c);
-        w->up_norm_b[u] = bind(b, e->norm_b[u], c);
-    }
+static bool fold_norm(const vs_model *m, const vs_param *p, double *out) {
+    const size_t c = p->cols;
+    double *in = vs_calloc(5 * c, sizeof *in);
+    for (size_t k = 0; in && k < 4; k++)
+        for (size_t j = 0; j < c; j++) in[k * c + j] = (double)m->params[p->from[k]][j];
+    if (in)
+        vs_fold_batchnorm(in, in + c, in + 2 * c, in + 3 * c, p->eps, c, p->fold == VS_FOLD_SCALE ? out : in + 4 * c,
+                          p->fold == VS_FOLD_SHIFT ? out : in + 4 * c);
+    free(in);
+    return in != NULL;
+}
+
+static const void *bind_fold(binder *b, const vs_model *m, const vs_param *p) {
+    const void *bound = NULL;
+    double *out = vs_calloc(p->rows * p->cols, sizeof *out);
+    bool whole = out != NULL;
+    if (whole && p->fold < VS_FOLD_SCALE)
+        fold_prefix(m, p, out);
+    else if (whole)
+        whole = fold_norm(m, p, out);
+    if (whole)
+        bound = bind_f64(b, out, p->rows * p->cols);
+    else
+        b->status = vs_fail(b->err, VS_ERR_NOMEM, "no memory for the weights");
+    free(out);
+    return bound;
 }
 
 vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_model *m, vs_error *err) {
+    const vs_graph *g = m->graph;
     *out = NULL;
     vs_weights *w = vs_calloc(1, sizeof *w);
-    if (w) w->blocks = vs_calloc(m->arch.depth, sizeof *w->blocks);
-    if (!w || !w->blocks) {
+    if (w) w->params = vs_calloc(g->param_count, sizeof *w->params);
+    if (!w || !w->params) {
         free(w);
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the weights");
     }
     w->backend = backend;
     w->model = m;
     binder b = { .weights = w, .status = VS_OK, .err = err };
-    const size_t c = m->arch.width;
-    w->patch = bind_linear(&b, &m->patch);
-    bind_prefix(&b, m);
-    for (size_t i = 0; i < m->arch.depth; i++) {
-        const vs_block *from = &m->blocks[i];
-        w->blocks[i] = (vs_block_weights){ .norm1_g = bind(&b, from->norm1_g, c),
-                                           .norm1_b = bind(&b, from->norm1_b, c),
-                                           .qkv = bind_linear(&b, &from->qkv),
-                                           .proj = bind_linear(&b, &from->proj),
-                                           .ls1 = bind(&b, from->ls1, c),
-                                           .norm2_g = bind(&b, from->norm2_g, c),
-                                           .norm2_b = bind(&b, from->norm2_b, c),
-                                           .fc1 = bind_linear(&b, &from->fc1),
-                                           .fc2 = bind_linear(&b, &from->fc2),
-                                           .ls2 = bind(&b, from->ls2, c) };
+    for (size_t i = 0; i < g->param_count && b.status == VS_OK; i++) {
+        const vs_param *p = &g->params[i];
+        w->params[i] = p->fold == VS_FOLD_TENSOR ? bind(&b, m->params[i], p->rows * p->cols) : bind_fold(&b, m, p);
     }
-    w->norm_g = bind(&b, m->norm_g, c);
-    w->norm_b = bind(&b, m->norm_b, c);
-    w->prefix_norm_g = bind(&b, m->prefix_norm_g, c);
-    w->prefix_norm_b = bind(&b, m->prefix_norm_b, c);
-    if (m->arch.head_norm) bind_batchnorm(&b, m);
-    if (m->arch.head != VS_HEAD_NONE) w->head = bind_linear(&b, &m->head);
-    if (m->arch.head == VS_HEAD_EOMT) bind_eomt(&b, m);
     if (b.status == VS_OK) b.status = backend->ops->sync(backend, err);
     if (b.status != VS_OK) {
         vs_weights_free(w);
@@ -141,42 +122,13 @@ void vs_weights_free(vs_weights *w) {
     if (!w) return;
     for (size_t i = 0; i < w->owned_count; i++) w->backend->ops->free(w->backend, w->owned[i]);
     free(w->owned);
-    free(w->blocks);
+    free(w->params);
     free(w);
 }
 
-const vs_linear_weights *vs_weights_linear(const vs_weights *w, vs_kind kind, int block) {
-    switch (kind) {
-    case VS_KIND_PATCH_EMBED: return &w->patch;
-    case VS_KIND_HEAD: return &w->head;
-    case VS_KIND_MASK1:
-    case VS_KIND_MASK2:
-    case VS_KIND_MASK3: return &w->mask[kind - VS_KIND_MASK1];
-    case VS_KIND_UP1:
-    case VS_KIND_UP2:
-    case VS_KIND_UP3: return &w->up[kind - VS_KIND_UP1];
-    case VS_KIND_QKV: return &w->blocks[block].qkv;
-    case VS_KIND_PROJ: return &w->blocks[block].proj;
-    case VS_KIND_FC1: return &w->blocks[block].fc1;
-    case VS_KIND_FC2: return &w->blocks[block].fc2;
-    default: return NULL;
-    }
-}
-
-void vs_weights_set_linear(vs_weights *w, vs_kind kind, int block, vs_linear_weights linear) {
-    switch (kind) {
-    case VS_KIND_PATCH_EMBED: w->patch = linear; break;
-    case VS_KIND_HEAD: w->head = linear; break;
-    case VS_KIND_MASK1:
-    case VS_KIND_MASK2:
-    case VS_KIND_MASK3: w->mask[kind - VS_KIND_MASK1] = linear; break;
-    case VS_KIND_UP1:
-    case VS_KIND_UP2:
-    case VS_KIND_UP3: w->up[kind - VS_KIND_UP1] = linear; break;
-    case VS_KIND_QKV: w->blocks[block].qkv = linear; break;
-    case VS_KIND_PROJ: w->blocks[block].proj = linear; break;
-    case VS_KIND_FC1: w->blocks[block].fc1 = linear; break;
-    case VS_KIND_FC2: w->blocks[block].fc2 = linear; break;
-    default: break;
-    }
+vs_linear_weights vs_weights_linear(const vs_weights *w, size_t node) {
+    const vs_node *n = &w->model->graph->nodes[node];
+    const vs_param *p = &w->model->graph->params[n->param[0]];
+    return (vs_linear_weights){ vs_mat_of(w->params[n->param[0]], p->rows, p->cols),
+                                n->param[1] == VS_NONE ? NULL : w->params[n->param[1]] };
 }

@@ -7,7 +7,7 @@
 #ifndef VITSCOPE_VIT_H
 #define VITSCOPE_VIT_H
 
-#include "vitscope/backend.h"
+#include "vitscope/graph.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -72,36 +72,20 @@ typedef struct vs_arch {
 
 /* ------------------------------------------------------------------ model (host, constant after loading) */
 
-enum { VS_MAX_PARTS = 3 };
+enum { VS_MAX_PARTS = 3, VS_MAX_MAPS = 4, VS_MASK_LINEARS = 3, VS_MAX_UPSCALES = 3 };
 
-/* y = x w^T + b; w [out, in], b [out] or NULL. */
+/* Module names in the user's file: one, or several whose rows follow each other (query, key and value). */
+typedef struct vs_source {
+    char *fqn[VS_MAX_PARTS];
+    size_t count;
+} vs_source;
+
+/* A linear of a model as it stands: y = x w^T + b; w [out, in], b [out] or NULL. Borrowed. */
 typedef struct vs_linear {
     float *w, *b;
-    size_t out, in;
-    char *fqn[VS_MAX_PARTS]; /* module names in the user's file: one, or query, key and value, whose rows follow each other */
-    size_t fqn_count;
+    size_t out, in; /* 0: no linear */
+    const vs_source *source;
 } vs_linear;
-
-typedef struct vs_block {
-    float *norm1_g, *norm1_b; /* [C] */
-    vs_linear qkv, proj;      /* [3C, C], [C, C] */
-    float *ls1;               /* [C] or NULL */
-    float *norm2_g, *norm2_b;
-    vs_linear fc1, fc2; /* [F, C], [C, F]; SwiGLU: w12 [2F, C], w3 [C, F] */
-    float *ls2;
-} vs_block;
-
-enum { VS_MASK_LINEARS = 3, VS_MAX_UPSCALES = 3 };
-
-/* What EoMT has besides its class head. */
-typedef struct vs_eomt {
-    float *queries;                    /* [Q, C] */
-    vs_linear mask[VS_MASK_LINEARS];   /* [C, C] */
-    vs_linear up[VS_MAX_UPSCALES];     /* ConvTranspose 2x2 stride 2 as [4C, C]: row (2i + j) C + o gives channel o of the pixel
-                                          in row i, column j of a patch's four */
-    float *depthwise[VS_MAX_UPSCALES]; /* [9, C]: tap 3i + j of a 3x3 convolution in each channel */
-    float *norm_g[VS_MAX_UPSCALES], *norm_b[VS_MAX_UPSCALES]; /* [C], eps 1e-5 */
-} vs_eomt;
 
 typedef struct vs_tensor_use {
     char *name;
@@ -123,16 +107,10 @@ typedef struct vs_model {
     size_t class_name_count;
     int64_t *class_ids; /* [class_name_count]: their numbers in label maps, from a lightly-train file; else NULL */
 
-    vs_linear patch;              /* [C, 3*p*p] */
-    float *cls, *registers, *pos; /* [C], [R, C], [prefix_positions + grid*grid, C] or NULL */
-    float *periods;               /* [D / 4], of VS_POSITION_ROPE; else NULL */
-    vs_block *blocks;             /* [depth] */
-    float *norm_g, *norm_b;
-    float *prefix_norm_g, *prefix_norm_b;  /* of class and register tokens, where arch.prefix_norm */
-    float *bn_g, *bn_b, *bn_mean, *bn_var; /* [head_width], segmentation head with BatchNorm; else NULL */
-    double bn_eps;
-    vs_linear head; /* [classes, head_width]; EoMT's class head: [classes + 1, C] */
-    vs_eomt eomt;
+    vs_graph *graph;
+    float **params;     /* [graph->param_count]; NULL: absent, folded, or only shapes are known. How files' tensors become them:
+                           docs/layouts.md */
+    vs_source *sources; /* [graph->node_count], of linears */
 } vs_model;
 
 /* What the user's configuration says over what was found; zeros and NULLs mean "found". */
@@ -181,7 +159,7 @@ bool vs_published_name(const char *path, char *text, size_t size);
 const char *vs_layout_name(size_t index);
 /* Side of the patch grid where no image is given: that of the stored positions, or of 224 pixels. */
 size_t vs_arch_usual_grid(const vs_arch *arch);
-/* Tokens of an image of h x w patches: class token, registers, patches (not EoMT's queries). */
+/* Tokens of an image of h x w patches: class token, registers, patches (not queries). */
 size_t vs_arch_tokens(const vs_arch *arch, size_t h, size_t w);
 /* Columns of what fc1 (or w12) gives. */
 size_t vs_arch_fc1_width(const vs_arch *arch);
@@ -193,67 +171,35 @@ const char *vs_geometry_name(size_t index);
 
 /* ------------------------------------------------------------------ tap points */
 
-typedef enum vs_kind {
-    VS_KIND_PATCH_EMBED, /* patch_embed.proj */
-    VS_KIND_EMBED,       /* embed: tokens before block 0 */
-    VS_KIND_QKV,
-    VS_KIND_Q,
-    VS_KIND_K,
-    VS_KIND_V,
-    VS_KIND_P, /* attention probabilities; shown only by sessions that keep them */
-    VS_KIND_PROJ,
-    VS_KIND_FC1,
-    VS_KIND_FC2,
-    VS_KIND_BLOCK, /* blocks.N: residual stream after the block */
-    VS_KIND_NORM,  /* norm: all final-normed tokens */
-    VS_KIND_HEAD,  /* head.conv_seg, head.fc or EoMT's head.class_head */
-    VS_KIND_MASK1, /* EoMT: head.mask_head.0, .2 and .4 */
-    VS_KIND_MASK2,
-    VS_KIND_MASK3,
-    VS_KIND_UP1, /* EoMT: head.upscale.N.conv1 */
-    VS_KIND_UP2,
-    VS_KIND_UP3,
-    VS_KIND_MASKS, /* EoMT: mask logits [B*M, Q] of the M pixels of the upscaled grid */
-    VS_KIND_LOGITS /* logits at the head's own resolution; EoMT: class scores [B*M, classes] */
-} vs_kind;
-
-/* Tensors that a recipe can quantize: patch_embed and the head's, then qkv q k v p proj fc1 fc2 of every block. */
-enum { VS_HEAD_SITES = VS_KIND_UP3 - VS_KIND_HEAD + 1, VS_OUTER_SITES = 1 + VS_HEAD_SITES, VS_BLOCK_SITES = 8 };
-
 typedef struct vs_point {
     char name[48];
     vs_kind kind;
     int block;   /* -1 outside blocks */
+    size_t node;
     double macs; /* per image, 0 where nothing is multiplied */
 } vs_point;
 
-/* Points in execution order for an image of `tokens` tokens (without queries), attn.p among them where `probabilities`; the
- * caller frees *points. */
-VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t tokens, bool probabilities, vs_point **points, size_t *count,
+/* Points in execution order for an image of `patches` patches, attn.p among them where `probabilities`; the caller frees
+ * *points. */
+VS_NODISCARD vs_status vs_points_make(const vs_model *model, size_t patches, bool probabilities, vs_point **points, size_t *count,
                                       vs_error *err);
-bool vs_kind_is_linear(vs_kind kind);   /* has a weight */
-bool vs_kind_is_head(vs_kind kind);     /* a linear of the head */
-bool vs_kind_is_operand(vs_kind kind);  /* q, k, v or p */
-const char *vs_kind_name(vs_kind kind); /* "attn.qkv", ... */
-/* The same for a model's own feed-forward: "mlp.w12" and "mlp.w3" of SwiGLU. */
+/* A kind's name in a model with its own feed-forward: "mlp.w12" and "mlp.w3" of SwiGLU. */
 const char *vs_arch_kind_name(const vs_arch *arch, vs_kind kind);
-/* The linear of a point, NULL where it has none. */
-const vs_linear *vs_model_linear(const vs_model *model, vs_kind kind, int block);
+/* The linear of a node; out is 0 where it is none (VS_NONE too). */
+vs_linear vs_model_linear(const vs_model *model, size_t node);
+/* Where a parameter stands, "blocks.3.ls1"; NULL: there is none of that name. */
+float **vs_model_param(const vs_model *model, const char *name);
 /* Numbers in the weight of the largest linear. */
-size_t vs_largest_weight(const vs_arch *arch);
-/* Its names in the user's file, for a row of kind `kind`: an operand q, k or v that is a module of its own has that one. */
+size_t vs_largest_weight(const vs_graph *graph);
+/* Names of a linear in the user's file, for a row of kind `kind`: an operand q, k or v that is a module of its own has that
+ * one. */
 size_t vs_linear_names(const vs_linear *linear, vs_kind kind, const char *names[VS_MAX_PARTS]);
-/* Largest number of reals that a head reads or gives for images of `tokens` tokens in all, an upper bound. */
-size_t vs_arch_head_reals(const vs_arch *arch, size_t tokens);
 bool vs_arch_gives_maps(const vs_arch *arch); /* a class for every pixel */
-/* Sides of the grid of logits for a patch grid side; EoMT's is upscaled. */
+/* Sides of the grid of logits for a patch grid side; a mask head's is upscaled. */
 size_t vs_arch_logits_side(const vs_arch *arch, size_t side);
-/* Queries in front of each image's tokens in what block `block` reads (depth: what the final norm reads). */
-size_t vs_arch_queries_at(const vs_arch *arch, size_t block);
-/* "query7" where row `row` of a tensor of kind `kind` in `block` is one, else the name of the token it is. */
-void vs_row_name(const vs_arch *arch, vs_kind kind, int block, size_t row, size_t grid_w, char *text, size_t size);
-/* "cls", "dist", "reg0", "patch(3,7)" of token `token` on a grid `grid_w` wide. */
-void vs_token_name(const vs_arch *arch, size_t token, size_t grid_w, char *text, size_t size);
+/* Rows of one image of the tokens without queries ("cls", "reg0", "patch(3,7)"), and how many are in front of its patches. */
+const vs_row_rule *vs_graph_tokens(const vs_graph *graph);
+size_t vs_graph_prefix(const vs_graph *graph);
 
 /* ------------------------------------------------------------------ weights on a backend */
 
@@ -261,30 +207,13 @@ typedef struct vs_linear_weights {
     vs_mat w;
     const void *b;
 } vs_linear_weights;
-typedef struct vs_block_weights {
-    const void *norm1_g, *norm1_b;
-    vs_linear_weights qkv, proj;
-    const void *ls1;
-    const void *norm2_g, *norm2_b;
-    vs_linear_weights fc1, fc2;
-    const void *ls2;
-} vs_block_weights;
 
-/* A model's weights as a backend sees them. Copy the struct (and `blocks`) to run a variant: pointers are borrowed. */
+/* A model's weights as a backend sees them. Copy the struct (and `params`) to run a variant: pointers are borrowed. */
 typedef struct vs_weights {
     const vs_backend *backend;
     const vs_model *model;
-    vs_linear_weights patch;
-    vs_mat prefix; /* [P, C]: class token (with its position), registers */
-    vs_block_weights *blocks;
-    const void *norm_g, *norm_b;
-    const void *prefix_norm_g, *prefix_norm_b; /* NULL: norm_g, norm_b serve all tokens */
-    const void *head_scale, *head_shift;       /* BatchNorm as y = x * scale + shift; NULL for other heads */
-    vs_linear_weights head;
-    vs_mat queries; /* EoMT: [Q, C] */
-    vs_linear_weights mask[VS_MASK_LINEARS], up[VS_MAX_UPSCALES];
-    const void *depthwise[VS_MAX_UPSCALES], *up_norm_g[VS_MAX_UPSCALES], *up_norm_b[VS_MAX_UPSCALES];
-    void **owned; /* backend memory this object frees */
+    const void **params; /* [graph->param_count]: reals, folds computed; NULL: absent */
+    void **owned;        /* backend memory this object frees */
     size_t owned_count;
 } vs_weights;
 
@@ -292,27 +221,13 @@ typedef struct vs_weights {
  * outlive the weights and must not change). */
 VS_NODISCARD vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_model *model, vs_error *err);
 void vs_weights_free(vs_weights *weights);
-/* The linear weights of a kind in a block (or head, patch_embed with block -1); NULL where the kind has none. */
-const vs_linear_weights *vs_weights_linear(const vs_weights *weights, vs_kind kind, int block);
-/* Another linear in its place, in a copy of the struct and its `blocks`. */
-void vs_weights_set_linear(vs_weights *weights, vs_kind kind, int block, vs_linear_weights linear);
+/* BatchNorm with its stored statistics as y = x * scale + shift (docs/vit-models.md 5.1). */
+void vs_fold_batchnorm(const double *gain, const double *shift, const double *mean, const double *variance, double eps, size_t count,
+                       double *scale, double *out_shift);
+/* The weight and bias of a linear. */
+vs_linear_weights vs_weights_linear(const vs_weights *weights, size_t node);
 
 /* ------------------------------------------------------------------ session: one image size, mutable memory */
-
-/* Every intermediate of one block, kept until the next block runs in this workspace. T is that block's, EoMT's queries among
- * them in the last blocks. */
-typedef struct vs_workspace {
-    vs_mat norm1;    /* [B*T, C]  qkv's input */
-    vs_mat qkv;      /* [B*T, 3C] */
-    vs_mat q, k, v;  /* [B*T, C] each, what attention reads: columns of qkv; rotated q and k are matrices of their own */
-    vs_mat probs;    /* [B*A*T, T]: row (image * A + head) * T + query; only with options.probabilities */
-    vs_mat attended; /* [B*T, C]  proj's input */
-    vs_mat proj;     /* [B*T, C] */
-    vs_mat norm2;    /* [B*T, C]  fc1's input */
-    vs_mat fc1;      /* [B*T, F], SwiGLU: [B*T, 2F] */
-    vs_mat gelu;     /* [B*T, F]  fc2's input: gelu(fc1) or silu(x1) * x2 */
-    vs_mat fc2;      /* [B*T, C] */
-} vs_workspace;
 
 typedef struct vs_session vs_session;
 
@@ -320,10 +235,10 @@ enum { VS_MAX_SESSION_IMAGES = 64 }; /* of one size in one session, at most */
 
 typedef struct vs_session_options {
     size_t images, height, width; /* height and width: multiples of the patch */
-    size_t workspaces;            /* independent block workspaces */
+    size_t workspaces;            /* each keeps every value of a block until the next runs in it */
     size_t streams;               /* residual streams [B*T, C] */
     size_t scratch;               /* extra reals for the caller, from vs_session_scratch */
-    bool probabilities;           /* attention keeps softmax(q k^T) in the workspace and shows it to the tap as VS_KIND_P */
+    bool probabilities;           /* attention keeps softmax(q k^T) in the workspace and shows it to the tap */
 } vs_session_options;
 
 /* Sizes one arena from the model and the image size and takes it at once; nothing is allocated afterwards. */
@@ -337,49 +252,38 @@ VS_NODISCARD vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights
 VS_NODISCARD vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const vs_session_options *options,
                                       vs_error *err);
 void vs_session_free(vs_session *session);
-size_t vs_session_tokens(const vs_session *session);                  /* T of the last block, the largest */
-size_t vs_session_tokens_at(const vs_session *session, size_t block); /* T of a block; they differ where queries join */
+size_t vs_session_tokens(const vs_session *session); /* rows of an image in the stream, where these are most */
+size_t vs_session_images(const vs_session *session);
 size_t vs_session_grid_h(const vs_session *session);
 size_t vs_session_grid_w(const vs_session *session);
-const vs_workspace *vs_session_workspace(const vs_session *session, size_t index);
-/* Gives a workspace the rows of block `block`, for callers that fill it before vs_forward_block_from. */
-void vs_session_begin_block(vs_session *session, size_t workspace, size_t block);
-/* After a block it has the rows of the next: queries join at the end of the block before. */
+/* A value of the graph; workspace and stream matter to values of blocks and to those that segments hand on. p NULL: this session
+ * does not keep it. */
+vs_mat vs_session_value(const vs_session *session, size_t value, size_t workspace, size_t stream);
+/* A value that the session was given, for tables; p NULL: the model has none. */
+vs_mat vs_session_given(const vs_session *session, vs_given given);
+/* The residual stream behind the last segment that ran on it. */
 vs_mat vs_session_stream(const vs_session *session, size_t index);
 /* Gives stream `to` the rows of `from`, its contents undefined. */
 void vs_session_shape_stream(vs_session *session, size_t from, size_t to);
-/* Stream `from` to stream `to`, with what the head collected from its blocks so far. */
+/* Stream `from` to stream `to`, with all else that segments have handed on so far. */
 void vs_session_copy_stream(vs_session *session, size_t from, size_t to);
-/* That alone: for a stream that was made from parts of another. */
-void vs_session_copy_collected(const vs_session *session, size_t from, size_t to);
+/* All else alone: for a stream that was made from parts of another. */
+void vs_session_copy_handed(const vs_session *session, size_t from, size_t to);
 void *vs_session_scratch(const vs_session *session);
 vs_mat vs_session_patches(const vs_session *session); /* [B*N, 3*p*p]: patch_embed.proj's input, after vs_forward_embed */
-/* Of the session's patch grid: positions [N, C], or cosines and sines [N, D/2] of the rotation; p NULL where the model has the
- * other. */
-vs_mat vs_session_positions(const vs_session *session);
-vs_mat vs_session_cosines(const vs_session *session);
-vs_mat vs_session_sines(const vs_session *session);
-vs_mat vs_session_embedded(const vs_session *session); /* [B*N, C]: its output */
-vs_mat
-vs_session_features(const vs_session *session);      /* [B*N or B, head_width]: the head linear's input, after vs_forward_head */
-vs_mat vs_session_normed(const vs_session *session); /* [B*T, C] after vs_forward_head */
-vs_mat vs_session_logits(const vs_session *session); /* [B*N, classes] or [B, classes] after vs_forward_head; EoMT: scores */
 /* What a study calls the model's output: the logits, or without a head the normed tokens. */
 vs_mat vs_session_output(const vs_session *session);
-vs_mat vs_session_head_input(const vs_session *session, vs_kind kind); /* of a head's linear, after vs_forward_head */
-vs_mat vs_session_head_output(const vs_session *session, vs_kind kind);
-vs_mat vs_session_masks(const vs_session *session);       /* EoMT: mask logits [B*M, Q] */
-vs_mat vs_session_class_probs(const vs_session *session); /* EoMT: softmax of the class head [B*Q, classes + 1] */
 
 /* ------------------------------------------------------------------ forward */
 
-/* One tensor on its way. `input`: what the layer is about to read (changing it changes the layer's input); otherwise
- * what the layer gave. For q, k, v both show the operand, input first. x is [B*T, cols]; logits and head rows as above. */
+/* One tensor on its way. `input`: what the node is about to read (changing it changes the node's input); otherwise what it
+ * gave. An operand is shown as both, input first. x holds the rows of all images. */
 typedef struct vs_tap {
     vs_kind kind;
     int block;
     bool input;
     vs_mat x;
+    size_t node;
 } vs_tap;
 typedef vs_status (*vs_tap_fn)(void *context, const vs_tap *tap, vs_error *err);
 typedef struct vs_tapper {
@@ -393,23 +297,23 @@ VS_NODISCARD vs_status vs_forward_embed(vs_session *session, const vs_weights *w
 /* x of stream `stream` through block `block`, in place (docs/vit-models.md 2.4). */
 VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
                                         size_t block, vs_tapper tapper, vs_error *err);
-/* The rest of a block, from a layer whose input the caller has already put, changed or not, into `workspace`: the linear
- * `first`, or for VS_KIND_Q the attention with its operands in `q`, `k` and `v` (rotated already). `first` itself is not shown
- * its input again. Stream `stream` holds what the residual add behind `first` reads: x for qkv, q and proj, x after the attention
- * for fc1 and fc2. */
-VS_NODISCARD vs_status vs_forward_block_from(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
-                                             size_t block, vs_kind first, vs_tapper tapper, vs_error *err);
+/* The rest of a segment, from a node whose inputs the caller has already put, changed or not, into `workspace`. A linear is not
+ * shown its input again. The stream holds what it holds where that node runs (vs_forward_advance). */
+VS_NODISCARD vs_status vs_forward_from(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream, size_t node,
+                                       vs_tapper tapper, vs_error *err);
+/* A stream as it stood in front of the node's segment to what it is where the node runs, by what `workspace` kept of the segment:
+ * only what is added on the way is computed. */
+void vs_forward_advance(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream, size_t node);
+/* Whether that is anything. */
+bool vs_node_reads_later_stream(const vs_graph *graph, size_t node);
 /* Final norm and head. */
 VS_NODISCARD vs_status vs_forward_head(vs_session *session, const vs_weights *weights, size_t stream, vs_tapper tapper,
                                        vs_error *err);
 /* All of it, in workspace 0 and stream 0. */
 VS_NODISCARD vs_status vs_forward(vs_session *session, const vs_weights *weights, const float *pixels, vs_tapper tapper,
                                   vs_error *err);
-/* The attention of a block again, from operands that the caller changed: q, k, v [B*T, C] views into out [B*T, C]. `probs`
- * [B*A*T, T] receives the probabilities in sessions that keep them; its p is NULL in others. */
-void vs_forward_attention(const vs_session *session, vs_mat q, vs_mat k, vs_mat v, vs_mat probs, vs_mat out);
-/* Its second half: probabilities that the caller changed, times v. */
-void vs_forward_attention_apply(const vs_session *session, vs_mat probs, vs_mat v, vs_mat out);
+/* One node on tensors of the caller's, of the shapes that it has in the session. in [in_count]. */
+void vs_forward_node(const vs_session *session, const vs_weights *weights, size_t node, const vs_mat *in, vs_mat out);
 
 #ifdef __cplusplus
 }
