@@ -11,8 +11,8 @@ typedef struct pass {
 
 static vs_mat value_of(const pass *p, size_t value) { return vs_session_value(p->s, value, p->workspace, p->stream); }
 
-static vs_operation operation_of(const vs_session *s, const vs_weights *w, const vs_node *n) {
-    vs_operation o = { .backend = s->backend,
+static vs_node_work operation_of(const vs_session *s, const vs_weights *w, const vs_node *n) {
+    vs_node_work o = { .backend = s->backend,
                        .graph = s->graph,
                        .node = n,
                        .images = s->options.images,
@@ -32,13 +32,13 @@ static vs_status show(const pass *p, size_t node, bool input, vs_mat x, vs_error
 
 static vs_status run(const pass *p, size_t node, bool show_input, vs_error *err) {
     const vs_node *n = &p->s->graph->nodes[node];
-    vs_operation o = operation_of(p->s, p->w, n);
+    vs_node_work o = operation_of(p->s, p->w, n);
     o.out = value_of(p, n->out);
     if (!o.out.p) return VS_OK; /* probabilities that nobody wants to see */
     for (size_t i = 0; i < n->in_count; i++) o.in[i] = value_of(p, n->in[i]);
     vs_status status = show_input ? show(p, node, true, o.in[0], err) : VS_OK;
     if (status != VS_OK) return status;
-    vs_operation_run(&o);
+    vs_node_compute(&o);
     return show(p, node, false, o.out, err);
 }
 
@@ -50,7 +50,8 @@ static vs_status run_segment(const pass *p, size_t segment, vs_error *err) {
     return status;
 }
 
-vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixels, size_t stream, vs_tapper tapper, vs_error *err) {
+vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixels, size_t stream, vs_tapper tapper,
+                           vs_error *err) {
     const vs_mat to = vs_session_given(s, VS_GIVEN_PIXELS);
     vs_status status = s->backend->ops->upload(s->backend, to.p, pixels, to.rows * to.cols, err);
     const pass p = { s, w, 0, stream, tapper };
@@ -82,12 +83,6 @@ static bool adds_to_stream(const vs_graph *g, size_t node) {
     return g->values[out].root == g->values[g->segments[segment - 1].stream].root;
 }
 
-bool vs_node_reads_later_stream(const vs_graph *g, size_t node) {
-    for (size_t i = g->segments[g->nodes[node].segment].first; i < node; i++)
-        if (adds_to_stream(g, i)) return true;
-    return false;
-}
-
 void vs_forward_advance(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t node) {
     const pass p = { s, w, workspace, stream, { NULL, NULL } };
     for (size_t i = s->graph->segments[s->graph->nodes[node].segment].first; i < node; i++) {
@@ -111,8 +106,8 @@ vs_status vs_forward(vs_session *s, const vs_weights *w, const float *pixels, vs
 
 void vs_forward_node(const vs_session *s, const vs_weights *w, size_t node, const vs_mat *in, vs_mat out) {
     const vs_node *n = &s->graph->nodes[node];
-    vs_operation o = operation_of(s, w, n);
+    vs_node_work o = operation_of(s, w, n);
     for (size_t i = 0; i < n->in_count; i++) o.in[i] = in[i];
     o.out = out;
-    vs_operation_run(&o);
+    vs_node_compute(&o);
 }
