@@ -76,4 +76,4 @@ size_t vs_node_scratch(const vs_graph *g, size_t node, const vs_backend *be, siz
     return rows[n->op].scratch ? rows[n->op].scratch(g, n, be, images, patches) : 0;
 }
 
-void vs_operation_run(const vs_operation *o) { rows[o->node->op].run(o); }
+void vs_node_compute(const vs_node_work *o) { rows[o->node->op].run(o); }

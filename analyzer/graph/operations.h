@@ -11,7 +11,7 @@ typedef struct vs_op_row {
     bool over;              /* the output may stand where the first input stood */
     /* Whether the shapes meet; NULL: what does not, in a few words. Inputs, parameters and output are there. */
     const char *(*shape)(const vs_graph *graph, const vs_node *node);
-    void (*run)(const vs_operation *operation);
+    void (*run)(const vs_node_work *operation);
     double (*macs)(const vs_graph *graph, const vs_node *node, size_t patches);                                 /* NULL: none */
     size_t (*scratch)(const vs_graph *graph, const vs_node *node, const vs_backend *be, size_t images, size_t patches); /* NULL */
 } vs_op_row;
@@ -41,32 +41,32 @@ const char *vs_shape_product(const vs_graph *g, const vs_node *n);
 const char *vs_shape_scores(const vs_graph *g, const vs_node *n);
 
 /* ---- run_tokens.c, run_attention.c, run_layers.c */
-void vs_run_patchify(const vs_operation *o);
-void vs_run_tokens(const vs_operation *o);
-void vs_run_join(const vs_operation *o);
-void vs_run_rows(const vs_operation *o);
-void vs_run_stack(const vs_operation *o);
-void vs_run_concat(const vs_operation *o);
-void vs_run_mean(const vs_operation *o);
-void vs_run_rope(const vs_operation *o);
-void vs_run_operand(const vs_operation *o);
-void vs_run_probs(const vs_operation *o);
-void vs_run_attention(const vs_operation *o);
-void vs_run_linear(const vs_operation *o);
-void vs_run_layernorm(const vs_operation *o);
-void vs_run_gelu(const vs_operation *o);
-void vs_run_silu_mul(const vs_operation *o);
-void vs_run_scale_add(const vs_operation *o);
-void vs_run_affine(const vs_operation *o);
-void vs_run_unfold(const vs_operation *o);
-void vs_run_depthwise(const vs_operation *o);
-void vs_run_product(const vs_operation *o);
-void vs_run_softmax(const vs_operation *o);
-void vs_run_scores(const vs_operation *o);
+void vs_run_patchify(const vs_node_work *o);
+void vs_run_tokens(const vs_node_work *o);
+void vs_run_join(const vs_node_work *o);
+void vs_run_rows(const vs_node_work *o);
+void vs_run_stack(const vs_node_work *o);
+void vs_run_concat(const vs_node_work *o);
+void vs_run_mean(const vs_node_work *o);
+void vs_run_rope(const vs_node_work *o);
+void vs_run_operand(const vs_node_work *o);
+void vs_run_probs(const vs_node_work *o);
+void vs_run_attention(const vs_node_work *o);
+void vs_run_linear(const vs_node_work *o);
+void vs_run_layernorm(const vs_node_work *o);
+void vs_run_gelu(const vs_node_work *o);
+void vs_run_silu_mul(const vs_node_work *o);
+void vs_run_scale_add(const vs_node_work *o);
+void vs_run_affine(const vs_node_work *o);
+void vs_run_unfold(const vs_node_work *o);
+void vs_run_depthwise(const vs_node_work *o);
+void vs_run_product(const vs_node_work *o);
+void vs_run_softmax(const vs_node_work *o);
+void vs_run_scores(const vs_node_work *o);
 
 /* Rows of one image of a value's matrix. */
-vs_mat vs_image_of(const vs_operation *o, vs_mat all, size_t image);
+vs_mat vs_image_of(const vs_node_work *o, vs_mat all, size_t image);
 /* Rows of part `part` of one image, or of all parts from it to before `end`. */
-vs_mat vs_parts_of(const vs_operation *o, size_t value, vs_mat all, size_t image, size_t part, size_t end);
+vs_mat vs_parts_of(const vs_node_work *o, size_t value, vs_mat all, size_t image, size_t part, size_t end);
 
 #endif

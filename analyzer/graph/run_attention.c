@@ -3,22 +3,22 @@
 
 #include "graph/operations.h"
 
-static double score_scale(const vs_operation *o) { return 1.0 / sqrt((double)(o->in[0].cols / o->node->heads)); }
+static double score_scale(const vs_node_work *o) { return 1.0 / sqrt((double)(o->in[0].cols / o->node->heads)); }
 
-void vs_run_rope(const vs_operation *o) {
+void vs_run_rope(const vs_node_work *o) {
     o->backend->ops->rope(o->backend, o->in[0], o->in[1], o->in[2], o->images, o->node->heads, o->out);
 }
 
 /* Taps change it in place. */
-void vs_run_operand(const vs_operation *o) {
+void vs_run_operand(const vs_node_work *o) {
     if (o->in[0].p != o->out.p) o->backend->ops->copy(o->backend, o->in[0], o->out);
 }
 
-void vs_run_probs(const vs_operation *o) {
+void vs_run_probs(const vs_node_work *o) {
     o->backend->ops->attention_probs(o->backend, o->in[0], o->in[1], o->images, o->node->heads, score_scale(o), o->out);
 }
 
-void vs_run_attention(const vs_operation *o) {
+void vs_run_attention(const vs_node_work *o) {
     const vs_backend *be = o->backend;
     if (o->in[3].p)
         be->ops->attention_apply(be, o->in[3], o->in[2], o->images, o->node->heads, o->out);

@@ -11,8 +11,8 @@ typedef struct pass {
 
 static vs_mat value_of(const pass *p, size_t value) { return vs_session_value(p->s, value, p->workspace, p->stream); }
 
-static vs_operation operation_of(const vs_session *s, const vs_weights *w, const vs_node *n) {
-    vs_operation o = { .backend = s->backend,
+static vs_node_work operation_of(const vs_session *s, const vs_weights *w, const vs_node *n) {
+    vs_node_work o = { .backend = s->backend,
                        .graph = s->graph,
                        .node = n,
                        .images = s->options.images,
@@ -32,13 +32,13 @@ static vs_status show(const pass *p, size_t node, bool input, vs_mat x, vs_error
 
 static vs_status run(const pass *p, size_t node, bool show_input, vs_error *err) {
     const vs_node *n = &p->s->graph->nodes[node];
-    vs_operation o = operation_of(p->s, p->w, n);
+    vs_node_work o = operation_of(p->s, p->w, n);
     o.out = value_of(p, n->out);
     if (!o.out.p) return VS_OK; /* probabilities that nobody wants to see */
     for (size_t i = 0; i < n->in_count; i++) o.in[i] = value_of(p, n->in[i]);
     vs_status status = show_input ? show(p, node, true, o.in[0], err) : VS_OK;
     if (status != VS_OK) return status;
-    vs_operation_run(&o);
+    vs_node_compute(&o);
     return show(p, node, false, o.out, err);
 }
 
@@ -111,8 +111,8 @@ vs_status vs_forward(vs_session *s, const vs_weights *w, const float *pixels, vs
 
 void vs_forward_node(const vs_session *s, const vs_weights *w, size_t node, const vs_mat *in, vs_mat out) {
     const vs_node *n = &s->graph->nodes[node];
-    vs_operation o = operation_of(s, w, n);
+    vs_node_work o = operation_of(s, w, n);
     for (size_t i = 0; i < n->in_count; i++) o.in[i] = in[i];
     o.out = out;
-    vs_operation_run(&o);
+    vs_node_compute(&o);
 }

@@ -249,7 +249,7 @@ double vs_node_macs(const vs_graph *graph, size_t node, size_t patches);
 /* ------------------------------------------------------------------ operations at work */
 
 /* A node's tensors. Inputs and output as the graph says; what is absent has p NULL. */
-typedef struct vs_operation {
+typedef struct vs_node_work {
     const vs_backend *backend;
     const vs_graph *graph;
     const vs_node *node;
@@ -257,11 +257,11 @@ typedef struct vs_operation {
     vs_mat in[VS_NODE_INPUTS], out;
     const void *param[VS_NODE_PARAMS];
     void *scratch; /* vs_node_scratch reals */
-} vs_operation;
+} vs_node_work;
 
 /* Reals that a node needs beside its tensors. */
 size_t vs_node_scratch(const vs_graph *graph, size_t node, const vs_backend *backend, size_t images, size_t patches);
-void vs_operation_run(const vs_operation *operation);
+void vs_node_compute(const vs_node_work *operation);
 
 #ifdef __cplusplus
 }
