@@ -135,7 +135,8 @@ vs_status vs_arena_plan(vs_arena *arena, const vs_graph *g, const vs_arena_optio
         status = pack(&p, VS_REGION_PASSING, 0, err);
     }
     if (status == VS_OK && o->plain) status = pack(&p, VS_REGION_SESSION, arena->sizes[VS_REGION_SESSION], err);
-    for (size_t v = 0; status == VS_OK && v < g->value_count; v++) arena->slots[v].offset = arena->slots[g->values[v].root].offset;
+    for (size_t v = 0; status == VS_OK && v < g->value_count; v++)
+        arena->slots[v].offset = arena->slots[g->values[v].root].offset;
     if (status == VS_OK && p.overflow) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
     free(p.reals);
     return status;

@@ -48,7 +48,8 @@ static size_t add_value(vs_builder *b, vs_value v) {
 }
 
 size_t vs_build_given(vs_builder *b, vs_given given, size_t rule, vs_extent cols, size_t param) {
-    return add_value(b, (vs_value){ .rows = rule, .cols = cols, .given = given, .param = param, .alias = VS_NONE, .view = VS_NONE });
+    return add_value(b,
+                     (vs_value){ .rows = rule, .cols = cols, .given = given, .param = param, .alias = VS_NONE, .view = VS_NONE });
 }
 
 size_t vs_build_rule_of(const vs_builder *b, size_t value) { return b->failed ? 0 : b->graph->values[value].rows; }
@@ -128,7 +129,8 @@ void vs_build_segment(vs_builder *b, size_t stream) {
 
 /* ---- operations */
 
-#define NO_PARAMS { VS_NONE, VS_NONE, VS_NONE }
+#define NO_PARAMS                                                                                                                \
+    { VS_NONE, VS_NONE, VS_NONE }
 
 size_t vs_build_linear(vs_builder *b, const char *name, vs_kind kind, size_t x, size_t out) {
     const size_t w = vs_build_param(b, name, ".weight", out, vs_build_cols_of(b, x).fixed, false),

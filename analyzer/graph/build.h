@@ -8,8 +8,8 @@
 typedef struct vs_builder {
     vs_graph *graph;
     size_t rules, values, params, nodes, segments; /* that there is room for */
-    int block;                                      /* at work: its nodes' names begin with "blocks.3." */
-    bool failed;                                    /* no memory */
+    int block;                                     /* at work: its nodes' names begin with "blocks.3." */
+    bool failed;                                   /* no memory */
 } vs_builder;
 
 VS_NODISCARD vs_status vs_build_begin(vs_builder *builder, vs_error *err);
@@ -45,7 +45,8 @@ void vs_build_segment(vs_builder *builder, size_t stream);
 size_t vs_build_linear(vs_builder *builder, const char *name, vs_kind kind, size_t x, size_t out);
 size_t vs_build_layernorm(vs_builder *builder, const char *name, size_t x, double eps);
 /* Of the rows of `rule` alone, with parameters that other nodes may use too. */
-size_t vs_build_layernorm_rows(vs_builder *builder, const char *name, size_t gain, size_t shift, size_t x, size_t rule, double eps);
+size_t vs_build_layernorm_rows(vs_builder *builder, const char *name, size_t gain, size_t shift, size_t x, size_t rule,
+                               double eps);
 /* An activation: y has x's shape, and with `over` its place. */
 size_t vs_build_same(vs_builder *builder, vs_op op, const char *name, size_t x, bool over);
 size_t vs_build_operand(vs_builder *builder, const char *name, vs_kind kind, size_t x, size_t heads);

@@ -90,7 +90,8 @@ static vs_status check_segments(const checker *c) {
     size_t next = 0;
     for (size_t s = 0; s < g->segment_count; s++) {
         const vs_segment *x = &g->segments[s];
-        if (x->first != next || x->end <= x->first || x->end > g->node_count) return refuse(c, "segment %zu is no run of nodes", s);
+        if (x->first != next || x->end <= x->first || x->end > g->node_count)
+            return refuse(c, "segment %zu is no run of nodes", s);
         if (s + 1 < g->segment_count ? x->stream >= g->value_count : x->stream != VS_NONE)
             return refuse(c, "segment %zu hands over no stream", s);
         for (size_t n = x->first; n < x->end; n++) c->g->nodes[n].segment = s;
@@ -104,10 +105,12 @@ static vs_status check_segments(const checker *c) {
 
 static vs_status check_arguments(const checker *c, const vs_node *n) {
     const vs_graph *g = c->g;
-    if (n->op >= VS_OP_COUNT || n->kind > VS_KIND_NONE || n->shown > VS_SHOW_BOTH) return refuse(c, "no operation of this program");
+    if (n->op >= VS_OP_COUNT || n->kind > VS_KIND_NONE || n->shown > VS_SHOW_BOTH)
+        return refuse(c, "no operation of this program");
     const vs_op_row *op = vs_op_row_of(n->op);
     if (n->in_count < op->least || n->in_count > op->most) return refuse(c, "%zu inputs for '%s'", n->in_count, op->name);
-    if (n->heads > MOST || n->patch > 1 << 12 || n->level > MOST_LEVEL || !(n->eps >= 0)) return refuse(c, "attributes of no size");
+    if (n->heads > MOST || n->patch > 1 << 12 || n->level > MOST_LEVEL || !(n->eps >= 0))
+        return refuse(c, "attributes of no size");
     for (size_t i = 0; i < n->in_count; i++)
         if (n->in[i] >= g->value_count) return refuse(c, "input %zu is no value", i);
     if (n->out >= g->value_count) return refuse(c, "its output is no value");
@@ -143,7 +146,8 @@ static vs_status check_written(const checker *c, const vs_node *n) {
     const vs_graph *g = c->g;
     const size_t over = g->values[n->out].alias;
     if (over == VS_NONE) return VS_OK;
-    if (!vs_op_row_of(n->op)->over || over != n->in[0]) return refuse(c, "'%s' cannot stand where another value stands", vs_op_name(n->op));
+    if (!vs_op_row_of(n->op)->over || over != n->in[0])
+        return refuse(c, "'%s' cannot stand where another value stands", vs_op_name(n->op));
     for (size_t i = c->node + 1; i < g->node_count; i++)
         for (size_t k = 0; k < g->nodes[i].in_count && k < VS_NODE_INPUTS; k++) {
             const size_t read = g->nodes[i].in[k];
@@ -214,7 +218,8 @@ static vs_status check_ends(const checker *c) {
         if (from == VS_NONE || g->nodes[from].segment != s) return refuse(c, "segment %zu does not give its stream", s);
     }
     const size_t last = g->values[g->output].producer;
-    if (last == VS_NONE || g->nodes[last].segment + 1 != g->segment_count) return refuse(c, "its last segment does not give its output");
+    if (last == VS_NONE || g->nodes[last].segment + 1 != g->segment_count)
+        return refuse(c, "its last segment does not give its output");
     g->values[g->values[g->output].root].last = g->node_count - 1; /* it stays */
     return VS_OK;
 }

@@ -66,7 +66,8 @@ size_t vs_graph_site_reals(const vs_graph *g, size_t patches, bool input) {
     size_t most = 0;
     for (size_t i = 0; i < g->site_count; i++) {
         const vs_node *n = &g->nodes[g->sites[i].node];
-        const size_t value = input ? n->in[0] : n->out, reals = vs_value_rows(g, value, patches) * vs_value_cols(g, value, patches);
+        const size_t value = input ? n->in[0] : n->out,
+                     reals = vs_value_rows(g, value, patches) * vs_value_cols(g, value, patches);
         if (!g->values[value].optional && reals > most) most = reals;
     }
     return most;

@@ -12,7 +12,7 @@ typedef struct vs_op_row {
     /* Whether the shapes meet; NULL: what does not, in a few words. Inputs, parameters and output are there. */
     const char *(*shape)(const vs_graph *graph, const vs_node *node);
     void (*run)(const vs_node_work *operation);
-    double (*macs)(const vs_graph *graph, const vs_node *node, size_t patches);                                 /* NULL: none */
+    double (*macs)(const vs_graph *graph, const vs_node *node, size_t patches); /* NULL: none */
     size_t (*scratch)(const vs_graph *graph, const vs_node *node, const vs_backend *be, size_t images, size_t patches); /* NULL */
 } vs_op_row;
 

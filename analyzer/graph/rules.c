@@ -33,7 +33,7 @@ size_t vs_rule_patches(const vs_row_rule *r) {
 
 void vs_rule_name(const vs_row_rule *r, size_t row, size_t grid_h, size_t grid_w, char *text, size_t size) {
     const size_t patches = grid_h * grid_w, all = vs_rule_first(r, r->part_count, patches);
-    size_t part = 0, at = all ? row % all : row;
+    size_t part = 0, at = r->times > 1 && all ? row % all : row;
     while (part + 1 < r->part_count && at >= vs_part_rows(&r->parts[part], patches))
         at -= vs_part_rows(&r->parts[part++], patches);
     const vs_row_part *p = &r->parts[part];

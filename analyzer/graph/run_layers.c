@@ -17,9 +17,7 @@ void vs_run_gelu(const vs_node_work *o) { o->backend->ops->gelu(o->backend, o->i
 void vs_run_silu_mul(const vs_node_work *o) { o->backend->ops->silu_mul(o->backend, o->in[0], o->out); }
 void vs_run_softmax(const vs_node_work *o) { o->backend->ops->softmax_rows(o->backend, o->in[0], o->out); }
 
-void vs_run_scale_add(const vs_node_work *o) {
-    o->backend->ops->scale_add(o->backend, o->in[0], o->in[1], o->param[0], o->out);
-}
+void vs_run_scale_add(const vs_node_work *o) { o->backend->ops->scale_add(o->backend, o->in[0], o->in[1], o->param[0], o->out); }
 
 void vs_run_affine(const vs_node_work *o) { o->backend->ops->affine(o->backend, o->in[0], o->param[0], o->param[1], o->out); }
 
@@ -35,7 +33,8 @@ void vs_run_depthwise(const vs_node_work *o) {
 
 void vs_run_product(const vs_node_work *o) {
     for (size_t i = 0; i < o->images; i++)
-        o->backend->ops->linear(o->backend, vs_image_of(o, o->in[0], i), vs_image_of(o, o->in[1], i), NULL, vs_image_of(o, o->out, i));
+        o->backend->ops->linear(o->backend, vs_image_of(o, o->in[0], i), vs_image_of(o, o->in[1], i), NULL,
+                                vs_image_of(o, o->out, i));
 }
 
 void vs_run_scores(const vs_node_work *o) { o->backend->ops->mask_scores(o->backend, o->in[0], o->in[1], o->images, o->out); }

@@ -32,7 +32,8 @@ void vs_run_join(const vs_node_work *o) {
     copy(o, o->in[0], kept);
     for (size_t i = 0; i < o->images; i++) {
         copy(o, vs_mat_of(o->param[0], p->rows, p->cols), vs_parts_of(o, o->node->out, o->out, i, 0, 1));
-        copy(o, vs_image_of(o, kept, i), vs_parts_of(o, o->node->out, o->out, i, 1, vs_value_rule(o->graph, o->node->out)->part_count));
+        copy(o, vs_image_of(o, kept, i),
+             vs_parts_of(o, o->node->out, o->out, i, 1, vs_value_rule(o->graph, o->node->out)->part_count));
     }
 }
 
@@ -80,7 +81,8 @@ void vs_run_mean(const vs_node_work *o) {
     const size_t part = vs_rule_patches(vs_value_rule(o->graph, o->node->in[0]));
     const vs_mat all = { o->scratch, patches(o), o->out.cols, o->out.cols };
     for (size_t i = 0; i < o->images; i++) {
-        o->backend->ops->attention_apply(o->backend, o->in[1], vs_parts_of(o, o->node->in[0], o->in[0], i, part, part + 1), 1, 1, all);
+        o->backend->ops->attention_apply(o->backend, o->in[1], vs_parts_of(o, o->node->in[0], o->in[0], i, part, part + 1), 1, 1,
+                                         all);
         copy(o, vs_mat_view(o->backend, all, 0, 1, 0, all.cols), vs_image_of(o, o->out, i));
     }
 }

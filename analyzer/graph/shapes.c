@@ -10,9 +10,7 @@ static bool same_rows(const vs_graph *g, size_t a, size_t b) {
     return rule(g, a)->part_count == rule(g, b)->part_count && vs_rule_find(rule(g, a), rule(g, b)) == 0;
 }
 
-static bool same_shape(const vs_graph *g, size_t a, size_t b) {
-    return same_rows(g, a, b) && equal(cols(g, a), cols(g, b));
-}
+static bool same_shape(const vs_graph *g, size_t a, size_t b) { return same_rows(g, a, b) && equal(cols(g, a), cols(g, b)); }
 
 /* A parameter of one number a column, or absent. */
 static bool is_vector(const vs_graph *g, size_t param, vs_extent of) {
@@ -45,7 +43,8 @@ static vs_extent rows_of(const vs_row_rule *r) {
 
 const char *vs_shape_patchify(const vs_graph *g, const vs_node *n) {
     if (g->values[n->in[0]].given != VS_GIVEN_PIXELS) return "it reads no pixels";
-    if (n->patch == 0 || !equal(cols(g, n->in[0]), (vs_extent){ 0, n->patch * n->patch })) return "its patches do not fill the image";
+    if (n->patch == 0 || !equal(cols(g, n->in[0]), (vs_extent){ 0, n->patch * n->patch }))
+        return "its patches do not fill the image";
     if (!is_grid(rule(g, n->out), 0)) return "it gives no patches";
     return is(cols(g, n->out), 3 * n->patch * n->patch) ? NULL : "its patches have another number of pixels";
 }
@@ -61,7 +60,8 @@ const char *vs_shape_linear(const vs_graph *g, const vs_node *n) {
 const char *vs_shape_tokens(const vs_graph *g, const vs_node *n) {
     const vs_row_rule *out = rule(g, n->out);
     if (!is_grid(rule(g, n->in[0]), 0)) return "it reads no patches";
-    if (out->part_count == 0 || out->times != 1 || vs_rule_patches(out) != out->part_count - 1) return "patches are not its last rows";
+    if (out->part_count == 0 || out->times != 1 || vs_rule_patches(out) != out->part_count - 1)
+        return "patches are not its last rows";
     const size_t prefix = rows_of(out).fixed;
     for (size_t i = 0; i < 3; i++)
         if (g->params[n->param[i]].rows != prefix || !is(cols(g, n->out), g->params[n->param[i]].cols))
@@ -75,7 +75,8 @@ const char *vs_shape_tokens(const vs_graph *g, const vs_node *n) {
 const char *vs_shape_join(const vs_graph *g, const vs_node *n) {
     const vs_row_rule *in = rule(g, n->in[0]), *out = rule(g, n->out);
     const vs_param *p = &g->params[n->param[0]];
-    if (out->part_count != in->part_count + 1 || vs_rule_find(out, in) != 1) return "its rows are not those it reads and some in front";
+    if (out->part_count != in->part_count + 1 || vs_rule_find(out, in) != 1)
+        return "its rows are not those it reads and some in front";
     if (out->parts[0].count != p->rows) return "its parameter has another number of rows";
     return is(cols(g, n->in[0]), p->cols) && equal(cols(g, n->in[0]), cols(g, n->out)) ? NULL : "its columns differ";
 }
@@ -83,14 +84,16 @@ const char *vs_shape_join(const vs_graph *g, const vs_node *n) {
 const char *vs_shape_layernorm(const vs_graph *g, const vs_node *n) {
     if (vs_rule_find(rule(g, n->in[0]), rule(g, n->out)) == VS_NONE) return "it gives rows that it does not read";
     if (!equal(cols(g, n->in[0]), cols(g, n->out))) return "its columns differ";
-    return is_vector(g, n->param[0], cols(g, n->out)) && is_vector(g, n->param[1], cols(g, n->out)) ? NULL
-                                                                                                  : "its gain or shift is of other columns";
+    return is_vector(g, n->param[0], cols(g, n->out)) && is_vector(g, n->param[1], cols(g, n->out))
+               ? NULL
+               : "its gain or shift is of other columns";
 }
 
 const char *vs_shape_rope(const vs_graph *g, const vs_node *n) {
     if (!same_shape(g, n->in[0], n->out)) return "it gives another shape than it reads";
     if (vs_rule_patches(rule(g, n->in[0])) != rule(g, n->in[0])->part_count - 1) return "patches are not its last rows";
-    if (g->values[n->in[1]].given != VS_GIVEN_COSINES || g->values[n->in[2]].given != VS_GIVEN_SINES) return "it reads no rotation";
+    if (g->values[n->in[1]].given != VS_GIVEN_COSINES || g->values[n->in[2]].given != VS_GIVEN_SINES)
+        return "it reads no rotation";
     if (!equal(cols(g, n->in[1]), cols(g, n->in[2]))) return "its tables differ";
     const size_t half = cols(g, n->in[1]).fixed;
     return n->heads && half && is(cols(g, n->out), 2 * half * n->heads) ? NULL : "its tables are not half as wide as a head";
@@ -118,13 +121,15 @@ const char *vs_shape_probs(const vs_graph *g, const vs_node *n) {
 
 const char *vs_shape_attention(const vs_graph *g, const vs_node *n) {
     for (size_t i = 0; i < 3; i++)
-        if (!same_shape(g, n->in[i], n->out) || !has_heads(g, n, n->in[i])) return "its operands are no heads of its output's shape";
+        if (!same_shape(g, n->in[i], n->out) || !has_heads(g, n, n->in[i]))
+            return "its operands are no heads of its output's shape";
     return is_probs(g, n, n->in[3], n->in[0]) ? NULL : "its probabilities are no row of tokens for every head and token";
 }
 
 const char *vs_shape_silu_mul(const vs_graph *g, const vs_node *n) {
     if (!same_rows(g, n->in[0], n->out)) return "it gives other rows than it reads";
-    return is(cols(g, n->in[0]), 2 * cols(g, n->out).fixed) && cols(g, n->out).cells == 0 ? NULL : "it does not halve its columns";
+    return is(cols(g, n->in[0]), 2 * cols(g, n->out).fixed) && cols(g, n->out).cells == 0 ? NULL
+                                                                                          : "it does not halve its columns";
 }
 
 const char *vs_shape_scale_add(const vs_graph *g, const vs_node *n) {
@@ -142,7 +147,8 @@ const char *vs_shape_stack(const vs_graph *g, const vs_node *n) {
     for (size_t i = 0; i < n->in_count; i++) {
         const vs_row_rule *in = rule(g, n->in[i]);
         vs_row_rule rest = *rule(g, n->out);
-        if (parts + in->part_count > rest.part_count || !equal(cols(g, n->in[i]), cols(g, n->out))) return "its inputs are not its output";
+        if (parts + in->part_count > rest.part_count || !equal(cols(g, n->in[i]), cols(g, n->out)))
+            return "its inputs are not its output";
         for (size_t p = 0; p + parts < rest.part_count; p++) rest.parts[p] = rest.parts[p + parts];
         rest.part_count = in->part_count;
         if (vs_rule_find(in, &rest) != 0) return "its inputs' rows are not its output's";
@@ -172,13 +178,16 @@ const char *vs_shape_mean(const vs_graph *g, const vs_node *n) {
 
 const char *vs_shape_affine(const vs_graph *g, const vs_node *n) {
     if (!same_shape(g, n->in[0], n->out)) return "it gives another shape than it reads";
-    return is_vector(g, n->param[0], cols(g, n->out)) && is_vector(g, n->param[1], cols(g, n->out)) ? NULL
-                                                                                                  : "its scale or shift is of other columns";
+    return is_vector(g, n->param[0], cols(g, n->out)) && is_vector(g, n->param[1], cols(g, n->out))
+               ? NULL
+               : "its scale or shift is of other columns";
 }
 
 const char *vs_shape_unfold(const vs_graph *g, const vs_node *n) {
-    if (!is_grid(rule(g, n->in[0]), n->level) || !is_grid(rule(g, n->out), n->level + 1)) return "its output is no grid twice as fine";
-    return is(cols(g, n->in[0]), 4 * cols(g, n->out).fixed) && cols(g, n->out).cells == 0 ? NULL : "it does not quarter its columns";
+    if (!is_grid(rule(g, n->in[0]), n->level) || !is_grid(rule(g, n->out), n->level + 1))
+        return "its output is no grid twice as fine";
+    return is(cols(g, n->in[0]), 4 * cols(g, n->out).fixed) && cols(g, n->out).cells == 0 ? NULL
+                                                                                          : "it does not quarter its columns";
 }
 
 const char *vs_shape_depthwise(const vs_graph *g, const vs_node *n) {
@@ -190,8 +199,9 @@ const char *vs_shape_depthwise(const vs_graph *g, const vs_node *n) {
 const char *vs_shape_product(const vs_graph *g, const vs_node *n) {
     if (!same_rows(g, n->in[0], n->out)) return "it gives other rows than it reads";
     if (!equal(cols(g, n->in[0]), cols(g, n->in[1]))) return "its factors have other columns";
-    return is(cols(g, n->out), fixed_rows(rule(g, n->in[1]))) && rule(g, n->in[1])->times == 1 ? NULL
-                                                                                             : "it gives no column for each row of its factor";
+    return is(cols(g, n->out), fixed_rows(rule(g, n->in[1]))) && rule(g, n->in[1])->times == 1
+               ? NULL
+               : "it gives no column for each row of its factor";
 }
 
 const char *vs_shape_scores(const vs_graph *g, const vs_node *n) {

@@ -45,12 +45,6 @@ vs_range vs_observe_percentile(vs_scheme scheme, vs_range range, const uint64_t 
  * k on ties. */
 vs_range vs_observe_mse(vs_scheme scheme, vs_range range, int bits, const uint64_t *counts);
 
-/* ------------------------------------------------------------------ sites: tensors that a recipe can quantize */
-
-/* Index of a site among vs_site_count(depth); SIZE_MAX for kinds that are none. */
-size_t vs_site_index(vs_kind kind, int block);
-size_t vs_site_count(size_t depth);
-
 /* ------------------------------------------------------------------ calibration: min/max over a set, in the float model */
 
 /* Signed range of each channel of one tensor. */
@@ -61,17 +55,17 @@ typedef struct vs_channel_range {
 
 /* Inputs of every linear and the operands q, k, v of every block; probabilities need no calibration. */
 typedef struct vs_calibration {
-    vs_channel_range *ranges; /* [vs_site_count(depth)] */
-    size_t depth, images;
+    vs_channel_range *ranges; /* [count]: of the graph's sites */
+    size_t count, images;
     double seconds; /* that the images took, as whoever ran them notes; for estimates, not for results */
 } vs_calibration;
 
-VS_NODISCARD vs_status vs_calibration_create(vs_calibration **out, const vs_arch *arch, vs_error *err);
+VS_NODISCARD vs_status vs_calibration_create(vs_calibration **out, const vs_graph *graph, vs_error *err);
 void vs_calibration_free(vs_calibration *calibration);
-/* NULL for kinds that are not calibrated. */
-vs_channel_range *vs_calibration_range(const vs_calibration *calibration, vs_kind kind, int block);
+/* NULL for sites that are not calibrated, and for VS_NONE. */
+vs_channel_range *vs_calibration_range(const vs_calibration *calibration, size_t site);
 /* Widens the range of the tap's tensor; taps that are not calibrated are ignored. */
-void vs_calibration_observe(vs_calibration *calibration, const vs_backend *backend, const vs_tap *tap);
+void vs_calibration_observe(vs_calibration *calibration, const vs_graph *graph, const vs_backend *backend, const vs_tap *tap);
 /* into = union of both; exact, so the order of merging does not matter. */
 void vs_calibration_merge(vs_calibration *into, const vs_calibration *from);
 
@@ -99,10 +93,10 @@ typedef struct vs_site {
 typedef struct vs_variant {
     const vs_backend *backend;
     vs_weights weights;         /* the base's, with quantized linears (and folded norms) in place; `owned` is the variant's */
-    vs_site *sites;             /* [vs_site_count(depth)] */
-    float **row_scales;         /* [vs_site_count(depth)]: weight scales [out] (per tensor: all equal), NULL for operands */
-    vs_error_sums *weight_sums; /* [vs_site_count(depth)]: W (or W*s) against its quantized self */
-    size_t depth;
+    vs_site *sites;             /* [count]: the graph's */
+    float **row_scales;         /* [count]: weight scales [out] (per tensor: all equal), NULL for operands */
+    vs_error_sums *weight_sums; /* [count]: W (or W*s) against its quantized self */
+    size_t count;
 } vs_variant;
 
 typedef struct vs_variant_options {
@@ -120,7 +114,8 @@ bool vs_recipe_quantizes(const vs_recipe_config *recipe, vs_kind kind);
 VS_NODISCARD vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_calibration *calibration,
                                          const vs_recipe_config *recipe, const vs_variant_options *options, vs_error *err);
 void vs_variant_free(vs_variant *variant);
-const vs_site *vs_variant_site(const vs_variant *variant, vs_kind kind, int block);
+/* NULL for VS_NONE. */
+const vs_site *vs_variant_site(const vs_variant *variant, size_t site);
 /* Grid `group` of site `index` anew, as the recipe's observer has it from a histogram (counts as above). */
 void vs_variant_observe(vs_variant *variant, size_t index, size_t group, const vs_recipe_config *recipe, const uint64_t *counts);
 

@@ -5,18 +5,12 @@
 #include "quant/quant.h"
 #include "util/util.h"
 
-static const vs_kind linear_kinds[] = { VS_KIND_QKV, VS_KIND_PROJ, VS_KIND_FC1, VS_KIND_FC2 };
-static const vs_kind outer_kinds[] = { VS_KIND_PATCH_EMBED, VS_KIND_HEAD, VS_KIND_MASK1, VS_KIND_MASK2,
-                                       VS_KIND_MASK3,       VS_KIND_UP1,  VS_KIND_UP2,   VS_KIND_UP3 };
-enum {
-    LINEARS = sizeof linear_kinds / sizeof *linear_kinds,
-    OUTERS = sizeof outer_kinds / sizeof *outer_kinds,
-    OWNED_OF_SITE = 4 /* a weight, a factor, a norm's gain and bias */
-};
+enum { OWNED_OF_SITE = 4 /* a weight, a factor, a norm's gain and bias */ };
 
 typedef struct builder {
     vs_variant *v;
     const vs_model *model;
+    const vs_graph *graph;
     const vs_calibration *calibration;
     const vs_recipe_config *recipe;
     const vs_variant_options *options;
@@ -74,8 +68,10 @@ static vs_status build_grids(builder *b, vs_site *site, vs_scheme scheme, int64_
     return VS_OK;
 }
 
-static bool is_smoothed(const builder *b, vs_kind kind) {
-    return b->options->smooth && (b->options->scope == VS_SCOPE_ALL || kind == VS_KIND_QKV || kind == VS_KIND_FC1);
+/* The norm in front of a layer can take its factors on. */
+static bool is_smoothed(const builder *b, size_t node) {
+    if (!b->options->smooth) return false;
+    return b->options->scope == VS_SCOPE_ALL || vs_graph_norm_of(b->graph, node) != VS_NONE;
 }
 
 /* A norm's gain or bias divided by s, rounded to float32 as all weights are. */
@@ -94,27 +90,24 @@ static vs_status divide_vector(builder *b, const float *x, const float *s, size_
     return status;
 }
 
-static vs_status fold(builder *b, vs_kind kind, int block, vs_site *site) {
-    const vs_block *m = &b->model->blocks[block];
-    vs_block_weights *w = &b->v->weights.blocks[block];
-    const bool first = kind == VS_KIND_QKV;
-    const size_t c = b->model->arch.width;
-    vs_status status = divide_vector(b, first ? m->norm1_g : m->norm2_g, site->smooth_host, c, first ? &w->norm1_g : &w->norm2_g);
-    if (status == VS_OK)
-        status = divide_vector(b, first ? m->norm1_b : m->norm2_b, site->smooth_host, c, first ? &w->norm1_b : &w->norm2_b);
+static vs_status fold(builder *b, size_t node, vs_site *site) {
+    const vs_node *norm = &b->graph->nodes[vs_graph_norm_of(b->graph, node)];
+    vs_status status = VS_OK;
+    for (size_t i = 0; i < 2 && status == VS_OK; i++)
+        status = divide_vector(b, b->model->params[norm->param[i]], site->smooth_host, b->graph->params[norm->param[i]].cols,
+                               &b->v->weights.params[norm->param[i]]);
     site->folded = true;
     return status;
 }
 
-static vs_status build_smoothing(builder *b, vs_kind kind, int block, vs_site *site, const vs_linear *l,
-                                 const vs_channel_range *range) {
+static vs_status build_smoothing(builder *b, size_t node, vs_site *site, const vs_linear *l, const vs_channel_range *range) {
     const vs_backend *be = b->v->backend;
     site->smooth_host = vs_calloc(l->in, sizeof *site->smooth_host);
     if (!site->smooth_host) return no_memory(b->err);
     vs_smooth_factors(l, range, b->options->alpha, site->smooth_host);
     vs_status status = own_reals(b, l->in, &site->smooth);
     if (status == VS_OK) status = be->ops->upload(be, site->smooth, site->smooth_host, l->in, b->err);
-    if (status == VS_OK && b->options->scope == VS_SCOPE_NORM) status = fold(b, kind, block, site);
+    if (status == VS_OK && b->options->scope == VS_SCOPE_NORM) status = fold(b, node, site);
     return status;
 }
 
@@ -135,10 +128,9 @@ static void weight_scales(const builder *b, const double *absmax, size_t rows, i
     }
 }
 
-static vs_status build_linear_weight(builder *b, size_t index, vs_kind kind, int block, vs_site *site) {
+static vs_status build_linear_weight(builder *b, size_t index, size_t node, vs_site *site) {
     const vs_backend *be = b->v->backend;
-    vs_linear_weights lw = *vs_weights_linear(&b->v->weights, kind, block);
-    const vs_mat w = lw.w, smoothed = { b->scratch, w.rows, w.cols, w.cols };
+    const vs_mat w = vs_weights_linear(&b->v->weights, node).w, smoothed = { b->scratch, w.rows, w.cols, w.cols };
     const int32_t qmax = (int32_t)((1u << (b->recipe->bits_weights - 1)) - 1);
     void *p = NULL;
     vs_status status = own_reals(b, w.rows * w.cols, &p);
@@ -155,8 +147,7 @@ static vs_status build_linear_weight(builder *b, size_t index, vs_kind kind, int
     be->ops->fake_quant_rows(be, smoothed, scales, qmax, quantized, NULL);
     be->ops->error_sums(be, smoothed, quantized, 1, (vs_error_sums *[]){ &b->v->weight_sums[index] });
     status = be->ops->sync(be, b->err);
-    lw.w = quantized;
-    vs_weights_set_linear(&b->v->weights, kind, block, lw);
+    b->v->weights.params[b->graph->nodes[node].param[0]] = p;
     b->v->row_scales[index] = scales;
     scales = NULL;
 out:
@@ -165,53 +156,44 @@ out:
     return status;
 }
 
-static vs_status build_linear(builder *b, vs_kind kind, int block) {
-    if (!vs_recipe_quantizes(b->recipe, kind)) return VS_OK;
-    const vs_linear *l = vs_model_linear(b->model, kind, block);
-    if (!l) return VS_OK; /* a model without a head, or with one of fewer layers */
-    const size_t index = vs_site_index(kind, block);
+static vs_status build_linear(builder *b, size_t index) {
+    const size_t node = b->graph->sites[index].node;
+    const vs_linear l = vs_model_linear(b->model, node);
     vs_site *site = &b->v->sites[index];
-    const vs_channel_range *range = vs_calibration_range(b->calibration, kind, block);
-    vs_status status = is_smoothed(b, kind) ? build_smoothing(b, kind, block, site, l, range) : VS_OK;
+    const vs_channel_range *range = vs_calibration_range(b->calibration, index);
+    vs_status status = is_smoothed(b, node) ? build_smoothing(b, node, site, &l, range) : VS_OK;
     if (status == VS_OK) status = build_grids(b, site, inputs_scheme(b->recipe), b->recipe->bits_inputs, 1, range);
-    return status == VS_OK ? build_linear_weight(b, index, kind, block, site) : status;
+    return status == VS_OK ? build_linear_weight(b, index, node, site) : status;
 }
 
-static vs_status build_operand(builder *b, vs_kind kind, int block) {
+static vs_status build_operand(builder *b, size_t index) {
     const vs_recipe_config *r = b->recipe;
-    if (!vs_recipe_quantizes(r, kind)) return VS_OK;
-    const size_t heads = b->model->arch.heads;
-    vs_site *site = &b->v->sites[vs_site_index(kind, block)];
-    const vs_channel_range *range = vs_calibration_range(b->calibration, kind, block);
-    if (kind == VS_KIND_P) return build_grids(b, site, VS_SCHEME_UNIT, 8, 1, NULL);
-    if (kind == VS_KIND_V)
+    const vs_node *n = &b->graph->nodes[b->graph->sites[index].node];
+    const size_t heads = n->heads;
+    vs_site *site = &b->v->sites[index];
+    const vs_channel_range *range = vs_calibration_range(b->calibration, index);
+    if (n->kind == VS_KIND_P) return build_grids(b, site, VS_SCHEME_UNIT, 8, 1, NULL);
+    if (n->kind == VS_KIND_V)
         return build_grids(b, site, VS_SCHEME_SYMMETRIC, r->bits_v, r->v == VS_V_PER_HEAD_SYM ? heads : 1, range);
     return build_grids(b, site, r->qk == VS_QK_PER_TENSOR_ASYM ? VS_SCHEME_ASYMMETRIC : VS_SCHEME_SYMMETRIC, r->bits_qk,
                        r->qk == VS_QK_PER_HEAD_SYM ? heads : 1, range);
 }
 
-static vs_status build_block(builder *b, int block) {
-    vs_status status = VS_OK;
-    for (size_t i = 0; i < LINEARS && status == VS_OK; i++) status = build_linear(b, linear_kinds[i], block);
-    for (vs_kind kind = VS_KIND_Q; kind <= VS_KIND_P && status == VS_OK; kind++) status = build_operand(b, kind, block);
-    return status;
+static vs_status build_site(builder *b, size_t index) {
+    if (!vs_recipe_quantizes(b->recipe, b->graph->nodes[b->graph->sites[index].node].kind)) return VS_OK;
+    return b->graph->sites[index].what == VS_SITE_LINEAR ? build_linear(b, index) : build_operand(b, index);
 }
 
 static vs_status allocate(builder *b, const vs_weights *base) {
     vs_variant *v = b->v;
-    const size_t sites = vs_site_count(v->depth);
-    v->sites = vs_calloc(sites, sizeof *v->sites);
-    v->row_scales = vs_calloc(sites, sizeof *v->row_scales);
-    v->weight_sums = vs_calloc(sites, sizeof *v->weight_sums);
-    v->weights.blocks = vs_calloc(v->depth, sizeof *v->weights.blocks);
-    v->weights.owned = vs_calloc(OWNED_OF_SITE * sites, sizeof *v->weights.owned);
-    if (!v->sites || !v->row_scales || !v->weight_sums || !v->weights.blocks || !v->weights.owned) return no_memory(b->err);
-    memcpy(v->weights.blocks, base->blocks, v->depth * sizeof *base->blocks);
-    size_t largest = 0;
-    for (size_t i = 0; i < LINEARS + OUTERS; i++) {
-        const vs_linear *l = vs_model_linear(b->model, i < LINEARS ? linear_kinds[i] : outer_kinds[i - LINEARS], 0);
-        if (l && l->out * l->in > largest) largest = l->out * l->in;
-    }
+    v->sites = vs_calloc(v->count, sizeof *v->sites);
+    v->row_scales = vs_calloc(v->count, sizeof *v->row_scales);
+    v->weight_sums = vs_calloc(v->count, sizeof *v->weight_sums);
+    v->weights.params = vs_calloc(b->graph->param_count, sizeof *v->weights.params);
+    v->weights.owned = vs_calloc(OWNED_OF_SITE * v->count, sizeof *v->weights.owned);
+    if (!v->sites || !v->row_scales || !v->weight_sums || !v->weights.params || !v->weights.owned) return no_memory(b->err);
+    memcpy(v->weights.params, base->params, b->graph->param_count * sizeof *base->params);
+    const size_t largest = vs_largest_weight(b->graph);
     b->scratch = v->backend->ops->alloc(v->backend, largest);
     return b->scratch ? VS_OK : no_memory(b->err);
 }
@@ -222,15 +204,20 @@ vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_c
     vs_variant *v = vs_calloc(1, sizeof *v);
     if (!v) return no_memory(err);
     v->backend = base->backend;
-    v->depth = base->model->arch.depth;
+    v->count = base->model->graph->site_count;
     v->weights = *base;
     v->weights.owned = NULL;
-    v->weights.blocks = NULL;
+    v->weights.params = NULL;
     v->weights.owned_count = 0;
-    builder b = { .v = v, .model = base->model, .calibration = calibration, .recipe = recipe, .options = options, .err = err };
+    builder b = { .v = v,
+                  .model = base->model,
+                  .graph = base->model->graph,
+                  .calibration = calibration,
+                  .recipe = recipe,
+                  .options = options,
+                  .err = err };
     vs_status status = allocate(&b, base);
-    for (size_t i = 0; i < OUTERS && status == VS_OK; i++) status = build_linear(&b, outer_kinds[i], -1);
-    for (size_t i = 0; i < v->depth && status == VS_OK; i++) status = build_block(&b, (int)i);
+    for (size_t i = 0; i < v->count && status == VS_OK; i++) status = build_site(&b, i);
     v->backend->ops->free(v->backend, b.scratch);
     if (status != VS_OK) {
         vs_variant_free(v);
@@ -243,24 +230,21 @@ vs_status vs_variant_create(vs_variant **out, const vs_weights *base, const vs_c
 void vs_variant_free(vs_variant *v) {
     if (!v) return;
     for (size_t i = 0; i < v->weights.owned_count; i++) v->backend->ops->free(v->backend, v->weights.owned[i]);
-    for (size_t i = 0; v->sites && i < vs_site_count(v->depth); i++) {
+    for (size_t i = 0; v->sites && i < v->count; i++) {
         free(v->sites[i].grids);
         free(v->sites[i].ranges);
         free(v->sites[i].smooth_host);
         if (v->row_scales) free(v->row_scales[i]);
     }
     free(v->weights.owned);
-    free(v->weights.blocks);
+    free(v->weights.params);
     free(v->sites);
     free(v->row_scales);
     free(v->weight_sums);
     free(v);
 }
 
-const vs_site *vs_variant_site(const vs_variant *v, vs_kind kind, int block) {
-    const size_t i = vs_site_index(kind, block);
-    return i < vs_site_count(v->depth) ? &v->sites[i] : NULL;
-}
+const vs_site *vs_variant_site(const vs_variant *v, size_t site) { return site < v->count ? &v->sites[site] : NULL; }
 
 void vs_variant_observe(vs_variant *v, size_t index, size_t group, const vs_recipe_config *recipe, const uint64_t *counts) {
     vs_site *site = &v->sites[index];

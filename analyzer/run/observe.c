@@ -18,12 +18,8 @@ typedef struct worker {
     const vs_job *job;
 } worker;
 
-static size_t scratch_reals(const vs_arch *a, size_t t, size_t images) {
-    const size_t widths[] = { a->width, a->hidden, 3 * a->patch * a->patch };
-    size_t reals = vs_arch_head_reals(a, images * t);
-    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-        if (images * t * widths[i] > reals) reals = images * t * widths[i];
-    return reals;
+static size_t scratch_reals(const vs_graph *g, size_t patches, size_t images) {
+    return images * vs_graph_site_reals(g, patches, true);
 }
 
 /* Equal parts of the columns of x, each into the histogram of its grid. */
@@ -48,7 +44,7 @@ static vs_status see(void *context, const vs_tap *tap, vs_error *err) {
     const worker *w = context;
     const observers *o = w->o;
     const vs_backend *be = o->runner->weights->backend;
-    const size_t at = tap->input ? vs_site_index(tap->kind, tap->block) : SIZE_MAX;
+    const size_t at = tap->input ? o->runner->weights->model->graph->nodes[tap->node].site : VS_NONE;
     vs_status status = VS_OK;
     for (size_t v = 0; at < o->sites && v < o->count && status == VS_OK; v++) {
         const vs_site *site = &o->variants[v]->sites[at];
@@ -88,9 +84,7 @@ nomem:
 
 vs_status vs_observe_variants(vs_variant *const *variants, size_t count, const vs_recipe_config *recipe, const vs_runner *runner,
                               const vs_imageset *set, vs_error *err) {
-    observers o = {
-        .runner = runner, .variants = variants, .count = count, .sites = vs_site_count(runner->weights->model->arch.depth)
-    };
+    observers o = { .runner = runner, .variants = variants, .count = count, .sites = runner->weights->model->graph->site_count };
     vs_status status = create(&o, err);
     const vs_session_needs needs = { 1, 1, scratch_reals };
     if (status == VS_OK) status = vs_run_images(runner, set, set->count, "observers", needs, work, NULL, &o, err);

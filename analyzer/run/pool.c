@@ -89,14 +89,14 @@ static bool fits(const pass *p, const vs_session_options *o) {
 }
 
 static vs_session_options shape_of(const pass *p, size_t height, size_t width, size_t images) {
-    const vs_arch *a = &p->runner->weights->model->arch;
-    const size_t tokens = a->queries + vs_arch_tokens(a, height / a->patch, width / a->patch);
+    const vs_model *m = p->runner->weights->model;
+    const size_t patches = (height / m->arch.patch) * (width / m->arch.patch);
     return (vs_session_options){ .images = images,
                                  .height = height,
                                  .width = width,
                                  .workspaces = p->needs.workspaces,
                                  .streams = p->needs.streams,
-                                 .scratch = p->needs.scratch ? p->needs.scratch(a, tokens, images) : 0,
+                                 .scratch = p->needs.scratch ? p->needs.scratch(m->graph, patches, images) : 0,
                                  .probabilities = p->runner->probabilities };
 }
 

@@ -22,9 +22,9 @@ typedef struct vs_runner {
     bool probabilities; /* sessions keep them: a recipe quantizes them, and every state must compute alike */
 } vs_runner;
 
-/* Reals of session scratch for some images of T tokens. */
-typedef size_t (*vs_scratch_fn)(const vs_arch *arch, size_t tokens, size_t images);
-/* Memory that the sessions of a stage need besides the forward pass, as a function of T and the images in a session. */
+/* Reals of session scratch for some images of N patches. */
+typedef size_t (*vs_scratch_fn)(const vs_graph *graph, size_t patches, size_t images);
+/* Memory that the sessions of a stage need besides the forward pass, as a function of N and the images in a session. */
 typedef struct vs_session_needs {
     size_t workspaces, streams;
     vs_scratch_fn scratch; /* NULL: none */

@@ -149,7 +149,9 @@ void vs_states_release(vs_states *s) {
 }
 
 void vs_state_apply(const vs_state *state, const vs_backend *backend, const vs_tap *tap) {
-    const vs_site *site = tap->input && state->variant ? vs_variant_site(state->variant, tap->kind, tap->block) : NULL;
+    const vs_site *site = tap->input && state->variant
+                              ? vs_variant_site(state->variant, state->weights->model->graph->nodes[tap->node].site)
+                              : NULL;
     if (!site) return;
     vs_site_smooth_running(backend, site, tap->x, tap->x);
     vs_site_quantize(backend, site, tap->x, tap->x, 1, NULL);
@@ -164,15 +166,15 @@ static vs_status apply_tap(void *context, const vs_tap *tap, vs_error *err) {
 
 vs_tapper vs_state_tapper(vs_state_tap *context) { return (vs_tapper){ context->state->variant ? apply_tap : NULL, context }; }
 
-static bool same_site(const vs_state *a, const vs_state *b, vs_kind kind, int block) {
-    const vs_site *x = vs_variant_site(a->variant, kind, block), *y = vs_variant_site(b->variant, kind, block);
+static bool same_site(const vs_state *a, const vs_state *b, size_t site) {
+    const vs_site *x = vs_variant_site(a->variant, site), *y = vs_variant_site(b->variant, site);
     if (x->smooth || y->smooth || x->grid_count != y->grid_count) return false;
     return x->grid_count == 0 || memcmp(x->grids, y->grids, x->grid_count * sizeof *x->grids) == 0;
 }
 
-size_t vs_states_first_alike(const vs_states *s, size_t recipe, vs_kind kind, int block) {
+size_t vs_states_first_alike(const vs_states *s, size_t recipe, size_t site) {
     for (size_t p = 0; p < recipe; p++)
-        if (same_site(&s->recipes[p], &s->recipes[recipe], kind, block)) return p;
+        if (same_site(&s->recipes[p], &s->recipes[recipe], site)) return p;
     return recipe;
 }
 

@@ -50,6 +50,6 @@ vs_scratch_fn vs_states_scratch(const vs_states *states);
 
 /* The first recipe that does the same to a layer as `recipe`, so that one measurement serves both: q, k and v, which SmoothQuant
  * leaves alone, and under scope norm proj and fc2. `recipe` itself where there is none before it. */
-size_t vs_states_first_alike(const vs_states *states, size_t recipe, vs_kind kind, int block);
+size_t vs_states_first_alike(const vs_states *states, size_t recipe, size_t site);
 
 #endif

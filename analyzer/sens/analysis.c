@@ -7,11 +7,11 @@
 #include "sens/analysis_run.h"
 #include "util/util.h"
 
-static size_t columns_of(const vs_analysis *a, vs_kind kind, vs_side tensor) {
-    const vs_linear *l = vs_model_linear(a->model, kind, 0);
-    if (kind == VS_KIND_P) return a->model->arch.heads * a->results->tokens;
-    if (!l) return a->model->arch.width;
-    return tensor == VS_SIDE_IN ? l->in : l->out;
+/* Heads of probabilities stand side by side. */
+static size_t columns_of(const vs_analysis *a, const vs_row *row, vs_side tensor) {
+    const vs_node *n = &a->graph->nodes[row->node];
+    const size_t value = tensor == VS_SIDE_IN ? n->in[0] : n->out, patches = a->results->tokens - vs_graph_prefix(a->graph);
+    return vs_value_rule(a->graph, value)->times * vs_value_cols(a->graph, value, patches);
 }
 
 void vs_analysis_compare(const vs_analysis_run *r, size_t index, vs_mat x, vs_mat y) {
@@ -24,37 +24,45 @@ void vs_analysis_compare(const vs_analysis_run *r, size_t index, vs_mat x, vs_ma
 
 static vs_status float_tap(void *context, const vs_tap *tap, vs_error *err) {
     const vs_analysis_run *r = context;
-    const size_t row = vs_row_of(r->a, tap->kind, tap->block);
+    const size_t row = vs_row_of(r->a, tap->node);
     if (row == SIZE_MAX) return VS_OK;
     if (!tap->input && vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_SIDE_OUT, tap->x, err);
     return vs_analysis_observe(r, row, tap->input ? VS_SIDE_IN : VS_SIDE_OUT, tap->x, err);
 }
 
-/* Where float results wait for the states' that are written to the same place of the session: the output part of the scratch
- * holds what patch_embed gave, the input part the model's output. */
-static vs_mat kept_float(const vs_analysis_run *r, vs_mat x, bool output_part) {
-    const vs_analysis_room s = vs_analysis_scratch(r, r->job->images * vs_session_tokens(r->job->session), 1, 1);
-    return (vs_mat){ output_part ? s.output.p : s.input.p, x.rows, x.cols, x.cols };
+/* The float tensor that a state's is compared with: outside blocks states are written over it. */
+static vs_mat reference_of(const vs_analysis_run *r, size_t value) {
+    const vs_graph *g = r->a->graph;
+    const bool in_block = g->nodes[g->values[value].producer].block >= 0;
+    return in_block ? vs_analysis_float_value(r, value) : vs_analysis_kept(r, value);
 }
 
-static vs_mat reference_output(const vs_analysis_run *r, vs_kind kind) {
-    if (r->a->model->arch.head == VS_HEAD_EOMT && vs_kind_is_head(kind)) return vs_analysis_kept_head(r, kind);
-    const vs_mat x = vs_analysis_float_output(r, kind);
-    return kind == VS_KIND_PATCH_EMBED ? kept_float(r, x, true) : kind == VS_KIND_HEAD ? kept_float(r, x, false) : x;
-}
-
-static void compare_cumulative(const vs_analysis_run *r, size_t row, vs_kind kind, vs_mat x) {
+static void compare_cumulative(const vs_analysis_run *r, size_t node, size_t value, vs_mat x) {
     const vs_analysis *a = r->a;
+    const size_t row = vs_row_of(a, node);
     if (row == SIZE_MAX || a->second_pass || !a->options->cumulative) return;
-    vs_analysis_compare(r, vs_cumulative_index(a, row, r->state), reference_output(r, kind), x);
+    vs_analysis_compare(r, vs_cumulative_index(a, row, r->state), reference_of(r, value), x);
+}
+
+/* The attention whose output a node reads; VS_NONE: it reads another thing. */
+static size_t attention_before(const vs_graph *g, size_t node) {
+    const size_t from = g->values[g->nodes[node].in[0]].producer;
+    return from != VS_NONE && g->nodes[from].op == VS_OP_ATTENTION ? from : VS_NONE;
+}
+
+/* Operands are compared at the attention's output. */
+static void compare_operands(const vs_analysis_run *r, const vs_tap *tap) {
+    const vs_graph *g = r->a->graph;
+    const size_t attention = attention_before(g, tap->node);
+    for (size_t i = 0; attention != VS_NONE && i < g->nodes[attention].in_count; i++)
+        compare_cumulative(r, g->values[g->nodes[attention].in[i]].producer, g->nodes[attention].out, tap->x);
 }
 
 static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t row, vs_error *err) {
     const vs_analysis *a = r->a;
     const vs_state *state = &a->states->states[r->state];
-    const vs_site *site = state->variant ? vs_variant_site(state->variant, tap->kind, tap->block) : NULL;
-    if (tap->kind == VS_KIND_PROJ) /* the attention output, where operands are compared */
-        for (vs_kind k = VS_KIND_Q; k <= VS_KIND_P; k++) compare_cumulative(r, vs_row_of(a, k, tap->block), k, tap->x);
+    const vs_site *site = state->variant ? vs_variant_site(state->variant, a->graph->nodes[tap->node].site) : NULL;
+    compare_operands(r, tap);
     if (site) vs_site_smooth_running(a->backend, site, tap->x, tap->x);
     vs_status status = row == SIZE_MAX ? VS_OK : vs_analysis_observe(r, row, VS_SIDE_IN, tap->x, err);
     if (site && status == VS_OK) {
@@ -69,10 +77,10 @@ static vs_status state_input(const vs_analysis_run *r, const vs_tap *tap, size_t
 
 static vs_status state_tap(void *context, const vs_tap *tap, vs_error *err) {
     const vs_analysis_run *r = context;
-    const size_t row = vs_row_of(r->a, tap->kind, tap->block);
+    const size_t row = vs_row_of(r->a, tap->node);
     if (tap->input) return state_input(r, tap, row, err);
     if (row == SIZE_MAX) return VS_OK;
-    if (!vs_kind_is_operand(tap->kind)) compare_cumulative(r, row, tap->kind, tap->x);
+    if (!vs_kind_is_operand(tap->kind)) compare_cumulative(r, tap->node, r->a->graph->nodes[tap->node].out, tap->x);
     if (vs_out_is_in(r->a, tap->kind, r->state)) return vs_analysis_capture(r, row, VS_SIDE_OUT, tap->x, err);
     return vs_analysis_observe(r, row, VS_SIDE_OUT, tap->x, err);
 }
@@ -84,20 +92,18 @@ static void compare_half(const vs_analysis_run *r, size_t row, vs_mat x, vs_mat 
         vs_analysis_compare(r, vs_cumulative_index(r->a, row, r->state), x, y);
 }
 
-static bool is_output(const vs_arch *a, vs_kind kind) {
-    return kind == (a->head == VS_HEAD_NONE ? VS_KIND_NORM : VS_KIND_LOGITS);
-}
-
 /* Its run has the float run beside it, whose tensors are x. */
 static vs_status half_tap(void *context, const vs_tap *tap, vs_mat x, vs_error *err) {
     const vs_analysis_run *r = context;
     const vs_analysis *a = r->a;
-    const size_t row = vs_row_of(a, tap->kind, tap->block);
+    const vs_graph *g = a->graph;
+    const size_t row = vs_row_of(a, tap->node), attention = tap->input ? attention_before(g, tap->node) : VS_NONE;
     if (tap->kind == VS_KIND_BLOCK && !a->second_pass && a->options->cumulative)
         vs_analysis_compare(r, vs_stream_index(a, r->state, (size_t)tap->block), x, tap->x);
-    if (is_output(&a->model->arch, tap->kind) && !a->second_pass) vs_analysis_compare(r, vs_output_index(a, r->state), x, tap->x);
-    if (tap->input && tap->kind == VS_KIND_PROJ) /* the attention output, where operands are compared */
-        for (vs_kind k = VS_KIND_Q; k <= VS_KIND_V; k++) compare_half(r, vs_row_of(a, k, tap->block), x, tap->x);
+    if (!tap->input && g->nodes[tap->node].out == g->output && !a->second_pass)
+        vs_analysis_compare(r, vs_output_index(a, r->state), x, tap->x);
+    for (size_t i = 0; attention != VS_NONE && i < 3; i++) /* the attention output, where operands are compared */
+        compare_half(r, vs_row_of(a, g->values[g->nodes[attention].in[i]].producer), x, tap->x);
     if (row == SIZE_MAX) return VS_OK;
     if (tap->input) return vs_analysis_observe(r, row, VS_SIDE_IN, tap->x, err);
     if (vs_kind_is_operand(tap->kind)) return vs_analysis_capture(r, row, VS_SIDE_OUT, tap->x, err);
@@ -126,22 +132,15 @@ static vs_status run_halves(vs_analysis_run *r, vs_error *err) {
 
 static bool interrupted(const vs_analysis *a) { return vs_stopped(a->runner->stop); }
 
-static void keep_head(const vs_analysis_run *r) {
-    const vs_backend *be = r->a->backend;
-    for (vs_kind kind = VS_KIND_HEAD; vs_model_linear(r->a->model, kind, -1); kind++)
-        be->ops->copy(be, vs_session_head_output(r->job->session, kind), vs_analysis_kept_head(r, kind));
-}
-
 static vs_status finish_images(vs_analysis_run *r, vs_error *err) {
     const vs_analysis *a = r->a;
-    const vs_backend *be = a->backend;
+    const size_t head = a->graph->segment_count - 1;
     r->state = 0;
     vs_status status = vs_forward_head(r->job->session, a->runner->weights, 0, (vs_tapper){ float_tap, r }, err);
     if (status != VS_OK) return status;
-    for (vs_kind kind = VS_KIND_HEAD; vs_kind_is_head(kind); kind++) vs_analysis_local_layer(r, kind, -1);
-    if (a->model->arch.head == VS_HEAD_EOMT) keep_head(r);
-    const vs_mat out = vs_session_output(r->job->session), reference = kept_float(r, out, false);
-    be->ops->copy(be, out, reference);
+    vs_analysis_local_segment(r, head);
+    vs_analysis_keep(r, head);
+    const vs_mat out = vs_session_output(r->job->session), reference = vs_analysis_kept(r, a->graph->output);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         if (is_half(a, s)) continue;
         r->state = s;
@@ -152,18 +151,23 @@ static vs_status finish_images(vs_analysis_run *r, vs_error *err) {
     return status;
 }
 
+/* Whether a variant quantizes anything in front of the blocks. */
+static bool changes_embedding(const vs_analysis *a, const vs_variant *v) {
+    for (size_t i = a->graph->segments[0].first; v && i < a->graph->segments[0].end; i++)
+        if (a->graph->nodes[i].site != VS_NONE && vs_variant_site(v, a->graph->nodes[i].site)->quantized) return true;
+    return false;
+}
+
 /* Tokens of the float model in stream 0 and of every state in its own: the same where patch_embed stays float. */
 static vs_status embed(vs_analysis_run *r, vs_error *err) {
     const vs_analysis *a = r->a;
-    const vs_backend *be = a->backend;
     vs_session *session = r->job->session;
     const float *pixels = r->job->pixels;
-    const vs_variant *v = a->states->variant_count ? a->states->variants[0] : NULL;
-    const bool quantized = v && vs_variant_site(v, VS_KIND_PATCH_EMBED, -1)->quantized;
+    const bool quantized = changes_embedding(a, a->states->variant_count ? a->states->variants[0] : NULL);
     vs_status status = vs_forward_embed(session, a->runner->weights, pixels, 0, (vs_tapper){ float_tap, r }, err);
     if (status == VS_OK && quantized) {
-        vs_analysis_local_layer(r, VS_KIND_PATCH_EMBED, -1);
-        be->ops->copy(be, vs_session_embedded(session), kept_float(r, vs_session_embedded(session), true));
+        vs_analysis_local_segment(r, 0);
+        vs_analysis_keep(r, 0);
     }
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         if (is_half(a, s)) continue;
@@ -183,16 +187,18 @@ static void reset_slot(const vs_analysis *a, vs_image_slot *s) {
     }
 }
 
-/* After block b; EoMT's queries, in front once they have joined, are no tokens of the image. */
+/* After block b; queries, in front once they have joined, are no tokens of the image. */
 static vs_status measure_norms(const vs_analysis_run *r, size_t b, vs_error *err) {
     const vs_session *session = r->job->session;
-    const vs_arch *arch = &r->a->model->arch;
-    const size_t t = vs_session_tokens(session) - arch->queries, queries = vs_arch_queries_at(arch, b + 1);
+    const vs_graph *g = r->a->graph;
+    const vs_row_rule *tokens = vs_graph_tokens(g), *stream = vs_value_rule(g, g->segments[vs_graph_block(g, b)].stream);
+    const size_t patches = vs_session_grid_h(session) * vs_session_grid_w(session), each = vs_rule_rows(stream, patches),
+                 first = vs_rule_first(stream, vs_rule_find(stream, tokens), patches);
     const vs_mat x = vs_session_stream(session, 0);
     vs_status status = VS_OK;
     for (size_t i = 0; i < r->job->images && status == VS_OK; i++)
         status = vs_norms_measure(&vs_analysis_slot(r, i)->tokens, r->a->backend, b,
-                                  vs_mat_view(r->a->backend, x, i * (t + queries) + queries, t, 0, x.cols),
+                                  vs_mat_view(r->a->backend, x, i * each + first, vs_rule_rows(tokens, patches), 0, x.cols),
                                   vs_session_grid_w(session), err);
     return status;
 }
@@ -203,7 +209,7 @@ static vs_status through_block(vs_analysis_run *r, size_t b, vs_error *err) {
     if (interrupted(a)) return vs_fail(err, VS_ERR_INTERRUPTED, "interrupted");
     r->state = 0;
     vs_status status = vs_forward_block(session, a->runner->weights, VS_ANALYSIS_FLOAT, 0, b, (vs_tapper){ float_tap, r }, err);
-    if (status == VS_OK && !a->second_pass) vs_analysis_local_block(r, b);
+    if (status == VS_OK && !a->second_pass) vs_analysis_local_segment(r, vs_graph_block(a->graph, b));
     if (status == VS_OK && !a->second_pass) status = measure_norms(r, b, err);
     for (size_t s = 1; s < a->state_count && status == VS_OK; s++) {
         if (is_half(a, s)) continue;
@@ -228,8 +234,9 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
     vs_status status = run_halves(&r, err);
     if (status == VS_OK) status = embed(&r, err);
     for (size_t b = 0; b < a->model->arch.depth && status == VS_OK; b++) status = through_block(&r, b, err);
+    const vs_segment *head = &a->graph->segments[a->graph->segment_count - 1];
     bool ends_early = a->second_pass;
-    for (vs_kind kind = VS_KIND_HEAD; vs_kind_is_head(kind); kind++) ends_early &= vs_row_of(a, kind, -1) == SIZE_MAX;
+    for (size_t i = head->first; i < head->end; i++) ends_early &= vs_row_of(a, i) == SIZE_MAX;
     if (status == VS_OK && !ends_early) status = finish_images(&r, err);
     if (status == VS_OK) status = a->backend->ops->sync(a->backend, err);
     if (status == VS_OK && !a->second_pass) vs_analysis_local_finish(&r);
@@ -245,7 +252,7 @@ static vs_status pool_image(void *context, size_t image, vs_error *err) {
     const vs_image_slot *s = &a->slots[image % a->runner->wave];
     vs_sums_pool(&a->sums, image);
     for (size_t i = 0; i < dist_count(a); i++) vs_dist_pool_add(&a->dist[i], image, &s->dist[i]);
-    return vs_norms_pool(&a->results->norms, &a->model->arch, image, &s->tokens, err);
+    return vs_norms_pool(&a->results->norms, vs_graph_tokens(a->graph), image, &s->tokens, err);
 }
 
 static vs_status create_slot(const vs_analysis *a, vs_image_slot *s, size_t energies, vs_error *err) {
@@ -263,8 +270,8 @@ static vs_status create_slot(const vs_analysis *a, vs_image_slot *s, size_t ener
 
 static vs_status create_pools(vs_analysis *a, size_t *energies, vs_error *err) {
     for (size_t i = 0; i < dist_count(a); i++) {
-        const vs_kind kind = a->results->rows[i / (a->state_count * VS_SIDE_COUNT)].kind;
-        const size_t cols = columns_of(a, kind, (vs_side)(i % VS_SIDE_COUNT));
+        const vs_row *row = &a->results->rows[i / (a->state_count * VS_SIDE_COUNT)];
+        const size_t cols = columns_of(a, row, (vs_side)(i % VS_SIDE_COUNT));
         vs_status status = vs_dist_pool_create(&a->dist[i], cols, err);
         if (status != VS_OK) return status;
         *energies += cols;
@@ -273,7 +280,7 @@ static vs_status create_pools(vs_analysis *a, size_t *energies, vs_error *err) {
 }
 
 static vs_status create(vs_analysis *a, vs_error *err) {
-    const size_t sites = vs_site_count(a->model->arch.depth), dists = dist_count(a);
+    const size_t sites = a->graph->site_count, dists = dist_count(a);
     a->row_of_site = vs_calloc(sites, sizeof *a->row_of_site);
     a->slots = vs_calloc(a->runner->wave, sizeof *a->slots);
     a->dist = vs_calloc(dists + 1, sizeof *a->dist);
@@ -285,7 +292,7 @@ static vs_status create(vs_analysis *a, vs_error *err) {
     if (!whole)
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the analysis of %zu layers in %zu states", a->rows, a->state_count);
     for (size_t i = 0; i < sites; i++) a->row_of_site[i] = SIZE_MAX;
-    for (size_t r = 0; r < a->rows; r++) a->row_of_site[vs_site_index(a->results->rows[r].kind, a->results->rows[r].block)] = r;
+    for (size_t r = 0; r < a->rows; r++) a->row_of_site[a->results->rows[r].site] = r;
     size_t energies = 0;
     vs_status status = create_pools(a, &energies, err);
     if (status == VS_OK) status = vs_sums_create(&a->sums, a->runner->wave, vs_output_index(a, a->state_count), err);
@@ -314,17 +321,11 @@ static void quantizer_columns(const vs_analysis *a, const vs_dist_pool *pool, co
                               vs_distribution *in) {
     const vs_variant *v = a->states->states[state].variant;
     if (!v || !in->present) return;
-    const vs_site *site = vs_variant_site(v, row->kind, row->block);
+    const vs_site *site = vs_variant_site(v, row->site);
     in->quantized = true;
     in->qstep = vs_site_step(site, in->max);
     in->qzeroed = (double)pool->counts.zeroed / (double)pool->stats.count;
     in->clipped = (double)pool->counts.clipped / (double)pool->stats.count;
-}
-
-/* Rows of patch_embed and of a segmentation head are patches: their first is token 1 + registers. */
-static void name_patches(const vs_arch *arch, vs_kind kind, vs_distribution *d) {
-    if (kind == VS_KIND_PATCH_EMBED || (kind == VS_KIND_HEAD && arch->head == VS_HEAD_SEGMENTATION))
-        d->argmax_token += 1 + arch->registers;
 }
 
 static const vs_sqnr_pool *sqnr(const vs_analysis *a, size_t index) { return &a->sums.pools[index]; }
@@ -340,7 +341,7 @@ static void fill_recipes(const vs_analysis *a, size_t r) {
     const vs_row *row = &a->results->rows[r];
     for (size_t p = 0; p < a->recipe_count; p++) {
         vs_row_recipe *out = &row->recipes[p];
-        const vs_site *site = vs_variant_site(a->states->recipes[p].variant, row->kind, row->block);
+        const vs_site *site = vs_variant_site(a->states->recipes[p].variant, row->site);
         const bool activation = a->options->activation;
         const bool modes[VS_LOCAL_COUNT] = {
             a->options->weight, activation, a->options->both, true, true, activation && vs_site_has_ends(site)
@@ -352,7 +353,7 @@ static void fill_recipes(const vs_analysis *a, size_t r) {
         }
         if (vs_kind_is_linear(row->kind)) { /* no data: one number, no spread over images */
             vs_sqnr_pool tensor = { .min = 0 };
-            vs_sqnr_pool_add(&tensor, &a->states->recipes[p].variant->weight_sums[vs_site_index(row->kind, row->block)]);
+            vs_sqnr_pool_add(&tensor, &a->states->recipes[p].variant->weight_sums[row->site]);
             out->local[VS_LOCAL_WEIGHT_TENSOR] = vs_sqnr_pool_result(&tensor);
         }
         if (vs_kind_is_operand(row->kind) && (a->options->activation || a->options->both))
@@ -382,8 +383,6 @@ static vs_status fill_states(const vs_analysis *a, size_t r, uint64_t *hist, vs_
             state->out = state->in;
         else if (status == VS_OK)
             status = fill_distribution(a, out, hist, &state->out, err);
-        name_patches(&a->model->arch, row->kind, &state->in);
-        name_patches(&a->model->arch, row->kind, &state->out);
         quantizer_columns(a, &a->dist[in], row, s, &state->in);
         const double reference = row->states[0].out.median;
         state->has_shift = state->out.present && reference > 0;
@@ -429,11 +428,11 @@ static vs_status fill_charts(const vs_analysis *a, vs_error *err) {
 
 static size_t largest(size_t a, size_t b) { return a > b ? a : b; }
 
-static size_t scratch_with_half(const vs_arch *a, size_t t, size_t images) {
+static size_t scratch_with_half(const vs_graph *a, size_t t, size_t images) {
     return largest(vs_analysis_scratch_reals(a, t, images), vs_half_scratch(a, t, images));
 }
 
-static size_t scratch_with_half_and_probs(const vs_arch *a, size_t t, size_t images) {
+static size_t scratch_with_half_and_probs(const vs_graph *a, size_t t, size_t images) {
     return largest(vs_analysis_scratch_reals_with_probs(a, t, images), vs_half_scratch(a, t, images));
 }
 
@@ -448,6 +447,7 @@ vs_status vs_analyze(vs_results *results, const vs_runner *runner, const vs_imag
                       .runner = runner,
                       .backend = runner->weights->backend,
                       .model = runner->weights->model,
+                      .graph = runner->weights->model->graph,
                       .states = states,
                       .options = options,
                       .rows = results->row_count,

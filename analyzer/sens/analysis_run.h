@@ -31,7 +31,8 @@ typedef struct vs_analysis {
     const vs_states *states;
     const vs_analysis_options *options;
     size_t rows, state_count, recipe_count;
-    size_t *row_of_site;     /* [vs_site_count(depth)], SIZE_MAX where a layer is not asked for */
+    const vs_graph *graph;
+    size_t *row_of_site;     /* [graph->site_count], SIZE_MAX where a layer is not asked for */
     vs_sums sums;            /* every SQNR, in this order: local, local_proj, cumulative, stream, output */
     vs_image_slot *slots;    /* [wave] */
     vs_dist_pool *dist;      /* [rows * states * VS_SIDE_COUNT] */
@@ -59,9 +60,9 @@ static inline size_t vs_stream_index(const vs_analysis *a, size_t state, size_t 
 }
 static inline size_t vs_output_index(const vs_analysis *a, size_t state) { return vs_stream_index(a, a->state_count, 0) + state; }
 
-static inline size_t vs_row_of(const vs_analysis *a, vs_kind kind, int block) {
-    const size_t site = vs_site_index(kind, block);
-    return site == SIZE_MAX ? SIZE_MAX : a->row_of_site[site];
+static inline size_t vs_row_of(const vs_analysis *a, size_t node) {
+    const size_t site = a->graph->nodes[node].site;
+    return site == VS_NONE ? SIZE_MAX : a->row_of_site[site];
 }
 
 typedef struct vs_analysis_run {
@@ -85,13 +86,16 @@ typedef struct vs_analysis_room {
     vs_mat input, quantized, output, weight, probs;
 } vs_analysis_room;
 
-/* Reals of that scratch, for images of t tokens; and with room for probabilities. */
-size_t vs_analysis_scratch_reals(const vs_arch *arch, size_t t, size_t images);
-size_t vs_analysis_scratch_reals_with_probs(const vs_arch *arch, size_t t, size_t images);
+/* Reals of that scratch, for images of N patches; and with room for probabilities. */
+size_t vs_analysis_scratch_reals(const vs_graph *graph, size_t patches, size_t images);
+size_t vs_analysis_scratch_reals_with_probs(const vs_graph *graph, size_t patches, size_t images);
 /* The one for a study, with a half-precision state's whole run in it or not. */
 vs_scratch_fn vs_analysis_scratch_of(bool probabilities, bool half);
-/* EoMT: where a head linear's float output waits for the states' (no probabilities beside it). */
-vs_mat vs_analysis_kept_head(const vs_analysis_run *r, vs_kind kind);
+/* Where a float value outside blocks waits for the states', which are written to its place in the session: in the same scratch,
+ * while no layer is measured alone. */
+vs_mat vs_analysis_kept(const vs_analysis_run *r, size_t value);
+/* Keeps what the sites of a segment give, and the model's output. */
+void vs_analysis_keep(const vs_analysis_run *r, size_t segment);
 vs_analysis_room vs_analysis_scratch(const vs_analysis_run *r, size_t rows, size_t in, size_t out);
 
 /* ---- distribution.c ---- */
@@ -105,11 +109,10 @@ VS_NODISCARD vs_status vs_analysis_capture(const vs_analysis_run *r, size_t row,
 void vs_analysis_compare(const vs_analysis_run *r, size_t index, vs_mat x, vs_mat y);
 
 /* ---- local.c ---- */
-/* The float model's output of a layer (operands: of the attention) as it stands in the session. */
-vs_mat vs_analysis_float_output(const vs_analysis_run *r, vs_kind kind);
-/* One layer, or every layer of a block, quantized alone by every recipe: sums of local.* and local_proj. */
-void vs_analysis_local_layer(const vs_analysis_run *r, vs_kind kind, int block);
-void vs_analysis_local_block(const vs_analysis_run *r, size_t block);
+/* A value of the float model as it stands in the session. */
+vs_mat vs_analysis_float_value(const vs_analysis_run *r, size_t value);
+/* Every layer of a segment quantized alone by every recipe: sums of local.* and local_proj. */
+void vs_analysis_local_segment(const vs_analysis_run *r, size_t segment);
 /* After the job's last sync, where the sums are on the host: what operands share with an earlier recipe, and their `both`. */
 void vs_analysis_local_finish(const vs_analysis_run *r);
 

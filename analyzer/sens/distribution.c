@@ -7,7 +7,7 @@
 
 /* Heads stand one under the other in probabilities; other tensors are one part. */
 static size_t parts_of(const vs_analysis *a, size_t row) {
-    return a->results->rows[row].kind == VS_KIND_P ? a->model->arch.heads : 1;
+    return vs_value_rule(a->graph, a->graph->nodes[a->results->rows[row].node].out)->times;
 }
 
 static vs_status capture_one(const vs_analysis_run *r, size_t row, vs_surface_capture *c, vs_mat x, vs_error *err) {
@@ -52,10 +52,10 @@ static void join_part(vs_abs_stats *all, const vs_abs_stats *part, size_t shift)
 }
 
 /* Probabilities of one image: their channel is head*T + key, their token the query. */
-static vs_status abs_stats_of_heads(const vs_analysis_run *r, vs_mat x, vs_image_slot *image, vs_dist_slot *slot, void *hist,
-                                    vs_error *err) {
+static vs_status abs_stats_of_heads(const vs_analysis_run *r, size_t row, vs_mat x, vs_image_slot *image, vs_dist_slot *slot,
+                                    void *hist, vs_error *err) {
     const vs_backend *be = r->a->backend;
-    const size_t heads = r->a->model->arch.heads, t = x.rows / heads;
+    const size_t heads = parts_of(r->a, row), t = x.rows / heads;
     for (size_t h = 0; h < heads; h++) {
         vs_abs_stats *out = &image->heads[h];
         double *energy = slot->energy + h * x.cols;
@@ -80,7 +80,7 @@ static vs_status abs_stats(const vs_analysis_run *r, size_t row, size_t index, v
         slot->rows = each / parts;
         out[i] = &slot->stats;
         energy[i] = slot->energy;
-        if (parts > 1) status = abs_stats_of_heads(r, vs_mat_view(be, x, i * each, each, 0, x.cols), image, slot, hist, err);
+        if (parts > 1) status = abs_stats_of_heads(r, row, vs_mat_view(be, x, i * each, each, 0, x.cols), image, slot, hist, err);
     }
     if (parts == 1) be->ops->abs_stats(be, x, images, out, hist, energy);
     return status;

@@ -69,8 +69,8 @@ static void pool_block(vs_block_norms *b, size_t prefix, const double *norms, co
     }
 }
 
-vs_status vs_norms_pool(vs_token_norms *n, const vs_arch *arch, size_t image, const vs_token_slot *slot, vs_error *err) {
-    const size_t prefix = 1 + arch->registers, patches = slot->tokens - prefix;
+vs_status vs_norms_pool(vs_token_norms *n, const vs_row_rule *tokens, size_t image, const vs_token_slot *slot, vs_error *err) {
+    const size_t prefix = vs_rule_first(tokens, vs_rule_patches(tokens), 1), patches = slot->tokens - prefix;
     const double *last = slot->norms + (slot->blocks - 1) * slot->tokens;
     double *sorted = vs_calloc(patches, sizeof *sorted);
     if (!n->prefix_times) n->prefix_times = vs_calloc(prefix, sizeof *n->prefix_times);
@@ -89,7 +89,7 @@ vs_status vs_norms_pool(vs_token_norms *n, const vs_arch *arch, size_t image, co
         vs_token_norm token = { .image = image, .norm = last[t], .times = last[t] / median };
         if (!(last[t] > VS_HIGH_NORM * median)) continue;
         n->high++;
-        vs_token_name(arch, t, slot->grid_w, token.name, sizeof token.name);
+        vs_rule_name(tokens, t, patches / slot->grid_w, slot->grid_w, token.name, sizeof token.name);
         list(n, &token);
     }
     n->patches += patches;

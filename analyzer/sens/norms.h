@@ -14,8 +14,9 @@ typedef struct vs_token_slot {
 /* tokens [T, C] of one image after block `block`; blocks in order, from 0, which begins an image. */
 VS_NODISCARD vs_status vs_norms_measure(vs_token_slot *slot, const vs_backend *backend, size_t block, vs_mat tokens,
                                         size_t grid_w, vs_error *err);
-/* Adds an image, after its last block; in image order. The caller frees norms->prefix_times and norms->blocks. */
-VS_NODISCARD vs_status vs_norms_pool(vs_token_norms *norms, const vs_arch *arch, size_t image, const vs_token_slot *slot,
+/* Adds an image of tokens by a rule, after its last block; in image order. The caller frees norms->prefix_times and
+ * norms->blocks. */
+VS_NODISCARD vs_status vs_norms_pool(vs_token_norms *norms, const vs_row_rule *tokens, size_t image, const vs_token_slot *slot,
                                      vs_error *err);
 
 #endif

@@ -19,8 +19,8 @@ static vs_status follow(const travel *w, vs_rerun *r, size_t which, vs_error *er
     const vs_row *x = &w->results->rows[p->row];
     vs_session *s = r->job->session;
     const vs_state *recipe = &w->states->recipes[p->recipe];
-    vs_only_tap only = { r->backend, recipe, x->kind, x->block, VS_MODE_BOTH };
-    const vs_weights *changed = vs_rerun_weights(r, recipe, x->kind, x->block, VS_MODE_BOTH);
+    vs_only_tap only = { r->backend, recipe, x->node, VS_MODE_BOTH };
+    const vs_weights *changed = vs_rerun_weights(r, recipe, x->site, VS_MODE_BOTH);
     const vs_tapper no_tap = { NULL, NULL };
     vs_status status = vs_forward_embed(s, r->base, r->job->pixels, VS_RERUN_BASE, no_tap, err);
     if (status == VS_OK) status = vs_forward_embed(s, changed, r->job->pixels, VS_RERUN_STREAM, vs_only_tapper(&only), err);

@@ -35,18 +35,19 @@ static vs_status embed(const vs_rerun *r, const vs_state *recipe, const float *p
 }
 
 /* One number of a recipe: a row's, or one behind them. */
-static vs_status measure(const spared *w, vs_rerun *r, size_t recipe, vs_kind kind, int block, size_t number, vs_error *err) {
+static vs_status measure(const spared *w, vs_rerun *r, size_t recipe, size_t site, size_t number, vs_error *err) {
     vs_error_sums *out[VS_MAX_BATCH];
     vs_sums_out(&w->sums, r->job, recipe * w->per_recipe + number, out);
-    return vs_rerun_spared(r, &w->states->recipes[recipe], kind, block, out, err);
+    return vs_rerun_spared(r, &w->states->recipes[recipe], site, out, err);
 }
 
-static vs_status spare_rows(const spared *w, vs_rerun *r, size_t recipe, vs_kind kind, int block, vs_error *err) {
+/* Rows of a segment. */
+static vs_status spare_rows(const spared *w, vs_rerun *r, size_t recipe, size_t segment, vs_error *err) {
+    const vs_graph *g = r->base->model->graph;
     vs_status status = VS_OK;
     for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++) {
         const vs_row *x = &w->results->rows[i];
-        const bool same = x->kind == kind || (vs_kind_is_head(x->kind) && vs_kind_is_head(kind)); /* a head has several */
-        if (block >= 0 ? x->block == block : same) status = measure(w, r, recipe, x->kind, x->block, i, err);
+        if (g->nodes[x->node].segment == segment) status = measure(w, r, recipe, x->site, i, err);
     }
     return status;
 }
@@ -56,17 +57,17 @@ static vs_status measure_recipe(const spared *w, vs_rerun *r, size_t recipe, vs_
     const size_t depth = w->results->arch->depth;
     vs_state_tap tap = { p, r->backend };
     vs_status status = embed(r, p, r->job->pixels, err);
-    if (status == VS_OK) status = measure(w, r, recipe, VS_KIND_BLOCK, 0, w->results->row_count, err);
-    if (status == VS_OK) status = spare_rows(w, r, recipe, VS_KIND_PATCH_EMBED, -1, err);
+    if (status == VS_OK) status = measure(w, r, recipe, VS_NONE, w->results->row_count, err);
+    if (status == VS_OK) status = spare_rows(w, r, recipe, 0, err);
     for (size_t b = 0; b < depth && status == VS_OK; b++) {
-        status = spare_rows(w, r, recipe, VS_KIND_BLOCK, (int)b, err);
+        status = spare_rows(w, r, recipe, vs_graph_block(r->base->model->graph, b), err);
         if (status == VS_OK)
             status = vs_forward_block(r->job->session, p->weights, VS_RERUN_BASE_WORKSPACE, VS_RERUN_BASE, b,
                                       vs_state_tapper(&tap), err);
         if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
         vs_job_progress(r->job, recipe * depth + b + 1, w->states->recipe_count * depth);
     }
-    return status == VS_OK ? spare_rows(w, r, recipe, VS_KIND_HEAD, -1, err) : status;
+    return status == VS_OK ? spare_rows(w, r, recipe, r->base->model->graph->segment_count - 1, err) : status;
 }
 
 /* pixels[i] = (1 + nudge N(0,1)) times the job's; the numbers belong to the run and the image. */
@@ -87,7 +88,7 @@ static vs_status measure_floor(const spared *w, vs_rerun *r, size_t recipe, vs_e
     for (size_t run = 0; run < FLOOR_RUNS && status == VS_OK; run++) {
         nudge_pixels(r->job, run, pixels);
         status = embed(r, &w->states->recipes[recipe], pixels, err);
-        if (status == VS_OK) status = measure(w, r, recipe, VS_KIND_BLOCK, 0, w->results->row_count + 1 + run, err);
+        if (status == VS_OK) status = measure(w, r, recipe, VS_NONE, w->results->row_count + 1 + run, err);
     }
     free(pixels);
     return status;

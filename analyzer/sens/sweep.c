@@ -26,7 +26,7 @@ vs_sweep_cost vs_output_cost(const vs_results *r, const vs_states *s, const vs_s
     const double depth = (double)r->arch->depth;
     for (size_t i = 0; i < r->row_count; i++)
         for (size_t p = 0; p < s->recipe_count; p++) {
-            if (vs_states_first_alike(s, p, r->rows[i].kind, r->rows[i].block) != p) continue;
+            if (vs_states_first_alike(s, p, r->rows[i].site) != p) continue;
             for (vs_mode m = VS_MODE_WEIGHT; m < VS_MODE_COUNT; m++) {
                 if (!mode_asked(o, r->rows[i].kind, m)) continue;
                 cost.reruns += o->images;
@@ -47,23 +47,22 @@ static vs_status measure_row(const sweep *w, vs_rerun *r, size_t row, vs_error *
     vs_error_sums *out[VS_MAX_BATCH];
     vs_status status = VS_OK;
     for (size_t p = 0; p < w->states->recipe_count && status == VS_OK; p++) {
-        if (vs_states_first_alike(w->states, p, x->kind, x->block) != p) continue;
+        if (vs_states_first_alike(w->states, p, x->site) != p) continue;
         for (vs_mode m = VS_MODE_WEIGHT; m < VS_MODE_COUNT && status == VS_OK; m++) {
             if (!mode_asked(w->options, x->kind, m)) continue;
             vs_sums_out(&w->sums, r->job, sums_of(w, row, p) + m, out);
-            status = vs_rerun_alone(r, &w->states->recipes[p], x->kind, x->block, m, out, err);
+            status = vs_rerun_alone(r, &w->states->recipes[p], x->site, m, out, err);
         }
     }
     return status;
 }
 
-static vs_status measure_rows(const sweep *w, vs_rerun *r, vs_kind kind, int block, vs_error *err) {
+/* Rows of a segment. */
+static vs_status measure_rows(const sweep *w, vs_rerun *r, size_t segment, vs_error *err) {
+    const vs_graph *g = r->base->model->graph;
     vs_status status = VS_OK;
-    for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++) {
-        const vs_row *x = &w->results->rows[i];
-        const bool same = x->kind == kind || (vs_kind_is_head(x->kind) && vs_kind_is_head(kind)); /* a head has several */
-        if (block >= 0 ? x->block == block : same) status = measure_row(w, r, i, err);
-    }
+    for (size_t i = 0; i < w->results->row_count && status == VS_OK; i++)
+        if (g->nodes[w->results->rows[i].node].segment == segment) status = measure_row(w, r, i, err);
     return status;
 }
 
@@ -74,7 +73,7 @@ static void share_measures(const sweep *w, size_t image) {
         for (size_t p = 0; p < w->states->recipe_count; p++) {
             const vs_row *x = &w->results->rows[i];
             vs_error_sums *out = slot + sums_of(w, i, p);
-            const size_t alike = vs_states_first_alike(w->states, p, x->kind, x->block);
+            const size_t alike = vs_states_first_alike(w->states, p, x->site);
             if (alike != p) memcpy(out, slot + sums_of(w, i, alike), VS_MODE_COUNT * sizeof *out);
             if (vs_kind_is_operand(x->kind)) out[VS_MODE_BOTH] = out[VS_MODE_ACTIVATION];
         }
@@ -85,14 +84,14 @@ static vs_status work(void *context, const vs_job *job, vs_error *err) {
     vs_rerun *r = &w->reruns[job->worker];
     vs_sums_reset(&w->sums, job);
     vs_status status = vs_rerun_begin(r, job, err);
-    if (status == VS_OK) status = measure_rows(w, r, VS_KIND_PATCH_EMBED, -1, err);
+    if (status == VS_OK) status = measure_rows(w, r, 0, err);
     for (size_t b = 0; b < w->results->arch->depth && status == VS_OK; b++) {
         status = vs_rerun_block(r, b, err);
-        if (status == VS_OK) status = measure_rows(w, r, VS_KIND_BLOCK, (int)b, err);
+        if (status == VS_OK) status = measure_rows(w, r, vs_graph_block(r->base->model->graph, b), err);
         if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
         vs_job_progress(job, b + 1, w->results->arch->depth);
     }
-    if (status == VS_OK) status = measure_rows(w, r, VS_KIND_HEAD, -1, err);
+    if (status == VS_OK) status = measure_rows(w, r, r->base->model->graph->segment_count - 1, err);
     if (status == VS_OK) status = r->backend->ops->sync(r->backend, err);
     for (size_t i = 0; i < job->images && status == VS_OK; i++) share_measures(w, job->first + i);
     return status;

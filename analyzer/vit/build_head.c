@@ -1,7 +1,8 @@
 /* The final norm and the heads that read normed rows (docs/vit-models.md 2.6, 4.2, 5). */
 #include "vit/build_vit.h"
 
-#define NO_PARAMS { VS_NONE, VS_NONE, VS_NONE }
+#define NO_PARAMS                                                                                                                \
+    { VS_NONE, VS_NONE, VS_NONE }
 
 static void final_norm_params(vs_vit *v) {
     const int block = v->b.block;
@@ -28,9 +29,13 @@ size_t vs_vit_normalize(vs_vit *v, size_t x, bool passing) {
     vs_row_rule prefix = { 0 };
     if (!v->b.failed) prefix = v->b.graph->rules[tokens];
     if (prefix.part_count) prefix.part_count--; /* all but the patches */
-    const size_t front = vs_build_layernorm_rows(&v->b, "cls_norm", v->prefix_g, v->prefix_b, x, vs_build_rule(&v->b, prefix), eps),
+    const size_t front =
+                     vs_build_layernorm_rows(&v->b, "cls_norm", v->prefix_g, v->prefix_b, x, vs_build_rule(&v->b, prefix), eps),
                  rest = vs_build_layernorm_rows(&v->b, "norm", v->norm_g, v->norm_b, x, v->patches, eps);
-    const vs_node both = { .op = VS_OP_STACK, .in = { vs_build_passing(&v->b, front), vs_build_passing(&v->b, rest) }, .in_count = 2, .param = NO_PARAMS };
+    const vs_node both = { .op = VS_OP_STACK,
+                           .in = { vs_build_passing(&v->b, front), vs_build_passing(&v->b, rest) },
+                           .in_count = 2,
+                           .param = NO_PARAMS };
     const size_t y = vs_build_node(&v->b, both, "norm.cat", tokens, vs_build_cols_of(&v->b, x), VS_NONE);
     return passing ? vs_build_passing(&v->b, y) : y;
 }
@@ -38,7 +43,8 @@ size_t vs_vit_normalize(vs_vit *v, size_t x, bool passing) {
 /* What the head reads of normed tokens: patches, or the class token. */
 static size_t head_rows(vs_vit *v, size_t normed) {
     const vs_row_rule cls = { .parts = { { .name = "cls", .count = 1 } }, .part_count = 1 };
-    return vs_build_rows(&v->b, "head.rows", normed, v->arch->head == VS_HEAD_SEGMENTATION ? v->patches : vs_build_rule(&v->b, cls));
+    return vs_build_rows(&v->b, "head.rows", normed,
+                         v->arch->head == VS_HEAD_SEGMENTATION ? v->patches : vs_build_rule(&v->b, cls));
 }
 
 void vs_vit_collect(vs_vit *v, size_t x, size_t block) {
@@ -94,6 +100,8 @@ static size_t linear_head(vs_vit *v, size_t normed) {
 void vs_vit_head(vs_vit *v, size_t x) {
     const size_t normed = vs_vit_normalize(v, x, false);
     vs_build_show(&v->b, VS_KIND_NORM, VS_SHOW_OUTPUT, "norm");
-    const size_t y = v->arch->head == VS_HEAD_NONE ? normed : v->arch->head == VS_HEAD_EOMT ? vs_eomt_head(v, normed) : linear_head(v, normed);
+    const size_t y = v->arch->head == VS_HEAD_NONE   ? normed
+                     : v->arch->head == VS_HEAD_EOMT ? vs_eomt_head(v, normed)
+                                                     : linear_head(v, normed);
     if (!v->b.failed) v->b.graph->output = y;
 }

@@ -4,7 +4,8 @@
 #include <stdio.h>
 
 #define ONE(value) .in = { (value) }, .in_count = 1
-#define NO_PARAMS { VS_NONE, VS_NONE, VS_NONE }
+#define NO_PARAMS                                                                                                                \
+    { VS_NONE, VS_NONE, VS_NONE }
 
 /* A model whose heads nobody knows can be looked at, not run. */
 static size_t heads_of(const vs_arch *a) { return a->heads ? a->heads : 1; }
@@ -31,13 +32,16 @@ static size_t put_tokens(vs_vit *v, size_t patches) {
     const bool learned = a->position != VS_POSITION_ROPE;
     const size_t cls = vs_build_param(&v->b, "cls_token", "", 1, c, false),
                  reg = a->registers ? vs_build_param(&v->b, "register_tokens", "", a->registers, c, false) : VS_NONE,
-                 pos = learned ? vs_build_param(&v->b, "pos_embed", "", a->prefix_positions + a->grid * a->grid, c, false) : VS_NONE;
+                 pos = learned ? vs_build_param(&v->b, "pos_embed", "", a->prefix_positions + a->grid * a->grid, c, false)
+                               : VS_NONE;
     const size_t from[VS_FOLD_SOURCES] = { cls, reg, a->prefix_positions ? pos : VS_NONE, VS_NONE };
     const size_t with = vs_build_fold(&v->b, "prefix", VS_FOLD_PREFIX, prefix, c, from, 0),
                  tokens = vs_build_fold(&v->b, "prefix.tokens", VS_FOLD_TOKENS, prefix, c, from, 0),
                  positions = vs_build_fold(&v->b, "prefix.positions", VS_FOLD_POSITIONS, prefix, c, from, 0);
     const size_t grid = learned ? vs_build_given(&v->b, VS_GIVEN_POSITIONS, v->patches, (vs_extent){ c, 0 }, pos) : VS_NONE;
-    const vs_node n = { .op = VS_OP_TOKENS, .in = { patches, grid }, .in_count = learned ? 2 : 1, .param = { with, tokens, positions } };
+    const vs_node n = {
+        .op = VS_OP_TOKENS, .in = { patches, grid }, .in_count = learned ? 2 : 1, .param = { with, tokens, positions }
+    };
     const size_t x = vs_build_node(&v->b, n, "tokens", v->tokens, (vs_extent){ c, 0 }, VS_NONE);
     vs_build_show(&v->b, VS_KIND_EMBED, VS_SHOW_OUTPUT, "embed");
     return x;
@@ -46,7 +50,8 @@ static size_t put_tokens(vs_vit *v, size_t patches) {
 static size_t embed(vs_vit *v) {
     const vs_arch *a = v->arch;
     const size_t p = a->patch, half = a->width / heads_of(a) / 2;
-    const size_t channels = vs_build_rule(&v->b, (vs_row_rule){ .parts = { { .name = "channel", .numbered = true, .count = 3 } }, .part_count = 1 });
+    const size_t channels =
+        vs_build_rule(&v->b, (vs_row_rule){ .parts = { { .name = "channel", .numbered = true, .count = 3 } }, .part_count = 1 });
     const size_t pixels = vs_build_given(&v->b, VS_GIVEN_PIXELS, channels, (vs_extent){ 0, p * p }, VS_NONE);
     const vs_node patchify = { .op = VS_OP_PATCHIFY, ONE(pixels), .param = NO_PARAMS, .patch = p };
     const size_t patches = vs_build_node(&v->b, patchify, "patches", v->patches, (vs_extent){ 3 * p * p, 0 }, VS_NONE);
@@ -63,7 +68,9 @@ static size_t embed(vs_vit *v) {
 /* ---- a block */
 
 static size_t rotate(vs_vit *v, const char *name, size_t x) {
-    const vs_node n = { .op = VS_OP_ROPE, .in = { x, v->cosines, v->sines }, .in_count = 3, .param = NO_PARAMS, .heads = heads_of(v->arch) };
+    const vs_node n = {
+        .op = VS_OP_ROPE, .in = { x, v->cosines, v->sines }, .in_count = 3, .param = NO_PARAMS, .heads = heads_of(v->arch)
+    };
     return vs_build_node(&v->b, n, name, vs_build_rule_of(&v->b, x), vs_build_cols_of(&v->b, x), VS_NONE);
 }
 
@@ -106,7 +113,8 @@ static size_t feed_forward(vs_vit *v, size_t x) {
     const vs_arch *a = v->arch;
     if (a->ffn != VS_FFN_SWIGLU) {
         const size_t hidden = vs_build_linear(&v->b, "mlp.fc1", VS_KIND_FC1, x, a->hidden);
-        return vs_build_linear(&v->b, "mlp.fc2", VS_KIND_FC2, vs_build_same(&v->b, VS_OP_GELU, "mlp.gelu", hidden, false), a->width);
+        return vs_build_linear(&v->b, "mlp.fc2", VS_KIND_FC2, vs_build_same(&v->b, VS_OP_GELU, "mlp.gelu", hidden, false),
+                               a->width);
     }
     const size_t both = vs_build_linear(&v->b, "mlp.w12", VS_KIND_FC1, x, 2 * a->hidden);
     if (vs_build_last(&v->b)) vs_build_last(&v->b)->halves = a->gate_apart;

@@ -9,10 +9,10 @@
 typedef struct vs_vit {
     vs_builder b;
     const vs_arch *arch;
-    size_t patches, tokens;                   /* rules: [patch grid]; class token, registers and patches, with queries once they joined */
-    size_t cosines, sines;                    /* values, of rotary positions */
+    size_t patches, tokens; /* rules: [patch grid]; class token, registers and patches, with queries once they joined */
+    size_t cosines, sines;  /* values, of rotary positions */
     size_t norm_g, norm_b, prefix_g, prefix_b; /* parameters of the final norms */
-    size_t maps[VS_MAX_MAPS], map_count;      /* normed rows of blocks that the head reads */
+    size_t maps[VS_MAX_MAPS], map_count;       /* normed rows of blocks that the head reads */
 } vs_vit;
 
 /* The graph of an architecture; the caller frees it. */

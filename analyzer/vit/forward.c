@@ -50,7 +50,8 @@ static vs_status run_segment(const pass *p, size_t segment, vs_error *err) {
     return status;
 }
 
-vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixels, size_t stream, vs_tapper tapper, vs_error *err) {
+vs_status vs_forward_embed(vs_session *s, const vs_weights *w, const float *pixels, size_t stream, vs_tapper tapper,
+                           vs_error *err) {
     const vs_mat to = vs_session_given(s, VS_GIVEN_PIXELS);
     vs_status status = s->backend->ops->upload(s->backend, to.p, pixels, to.rows * to.cols, err);
     const pass p = { s, w, 0, stream, tapper };
@@ -80,12 +81,6 @@ static bool adds_to_stream(const vs_graph *g, size_t node) {
     const size_t segment = g->nodes[node].segment, out = g->nodes[node].out;
     if (segment == 0 || g->values[out].alias == VS_NONE) return false;
     return g->values[out].root == g->values[g->segments[segment - 1].stream].root;
-}
-
-bool vs_node_reads_later_stream(const vs_graph *g, size_t node) {
-    for (size_t i = g->segments[g->nodes[node].segment].first; i < node; i++)
-        if (adds_to_stream(g, i)) return true;
-    return false;
 }
 
 void vs_forward_advance(vs_session *s, const vs_weights *w, size_t workspace, size_t stream, size_t node) {

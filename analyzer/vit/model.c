@@ -35,7 +35,8 @@ vs_linear vs_model_linear(const vs_model *m, size_t node) {
     if (node == VS_NONE || m->graph->nodes[node].op != VS_OP_LINEAR) return (vs_linear){ 0 };
     const vs_node *n = &m->graph->nodes[node];
     const vs_param *p = &m->graph->params[n->param[0]];
-    return (vs_linear){ m->params[n->param[0]], n->param[1] == VS_NONE ? NULL : m->params[n->param[1]], p->rows, p->cols, &m->sources[node] };
+    return (vs_linear){ m->params[n->param[0]], n->param[1] == VS_NONE ? NULL : m->params[n->param[1]], p->rows, p->cols,
+                        &m->sources[node] };
 }
 
 float **vs_model_param(const vs_model *m, const char *name) {

@@ -62,7 +62,8 @@ static const char *local_name(const vs_layout *l, const char *name, char *base, 
 /* ---- vectors */
 
 static vs_status no_name(const loader *l, const char *name, vs_error *err) {
-    return vs_fail(err, VS_ERR_FORMAT, "%s: the layout %s has no tensor for '%s'", l->model->path, l->from->layout->names->layout, name);
+    return vs_fail(err, VS_ERR_FORMAT, "%s: the layout %s has no tensor for '%s'", l->model->path, l->from->layout->names->layout,
+                   name);
 }
 
 static void leave_out(const loader *l, const char *name, const char *reason) {
@@ -102,7 +103,9 @@ static vs_status read_param(const loader *l, size_t param, vs_error *err) {
     l->done[param] = true;
     if (vs_begins(p->name, "head.")) return vs_head_read_param(&l->from->head, &layout->head, param, err);
     if (strcmp(p->name, "rope_embed.periods") == 0) return read_periods(l, param, err);
-    const char *local = local_name(layout, p->name, base, sizeof base), *what = vs_has_ending(local, ".weight") ? ".weight" : vs_has_ending(local, ".bias") ? ".bias" : "";
+    const char *local = local_name(layout, p->name, base, sizeof base), *what = vs_has_ending(local, ".weight") ? ".weight"
+                                                                                : vs_has_ending(local, ".bias") ? ".bias"
+                                                                                                                : "";
     const char *name = field_of(layout->names, local, strlen(local) - strlen(what));
     if (strcmp(local, "register_tokens") == 0 && layout->arch.distilled) name = layout->names->distillation;
     if (!name) return no_name(l, p->name, err);
@@ -118,8 +121,8 @@ static bool has(const loader *l, const char *base, const char *name, const char 
     return name && vs_ledger_find(l->from->backbone.file, key);
 }
 
-/* Modules of a linear. Both halves of a SwiGLU are one layer, gate first, whether the file packs them or not; timm packs under the
- * names fc1, fc2. */
+/* Modules of a linear. Both halves of a SwiGLU are one layer, gate first, whether the file packs them or not; timm packs under
+ * the names fc1, fc2. */
 static size_t modules_of(const loader *l, const char *base, const char *local, const char *out[VS_MAX_PARTS]) {
     const vs_layout_names *n = l->from->layout->names;
     const bool gated = has(l, base, n->w1, ".weight"), packed = has(l, base, n->w12, ".weight");
@@ -144,7 +147,8 @@ static size_t modules_of(const loader *l, const char *base, const char *local, c
 
 static vs_bias_rule rule_of(const loader *l, const char *local) {
     const vs_layout *layout = l->from->layout;
-    const bool any = layout->biased[0] || layout->biased[1] || layout->biased[2], key = layout->biased[1] || layout->config.key_bias;
+    const bool any = layout->biased[0] || layout->biased[1] || layout->biased[2],
+               key = layout->biased[1] || layout->config.key_bias;
     if (strcmp(local, "patch_embed.proj") == 0) return VS_BIAS_ALL_OR_NONE;
     if (strcmp(local, "attn.qkv") != 0) return VS_BIAS_ALL;
     return !any ? VS_BIAS_NONE : layout->names->key_bias_optional && !key ? VS_BIAS_ALL_BUT_KEY : VS_BIAS_ALL;
@@ -155,8 +159,7 @@ static vs_status read_split_bias(const loader *l, const char *base, const vs_lin
     const vs_layout_names *n = l->from->layout->names;
     const size_t c = qkv->in;
     const char *const names[] = { n->q_bias, n->v_bias };
-    if (*qkv->b)
-        return vs_fail(err, VS_ERR_FORMAT, "%s: %sattn.qkv has a bias beside those of q and v", l->model->path, base);
+    if (*qkv->b) return vs_fail(err, VS_ERR_FORMAT, "%s: %sattn.qkv has a bias beside those of q and v", l->model->path, base);
     if (!l->from->backbone.options->shapes_only && !(*qkv->b = vs_calloc(3 * c, sizeof **qkv->b)))
         return vs_fail(err, VS_ERR_NOMEM, "no memory for the bias of %sattn.qkv", base);
     vs_status status = VS_OK;

@@ -89,7 +89,9 @@ vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights, const vs_se
 
 /* ---- what it is given */
 
-static void make_tables(const vs_session *s, double *cosines, double *sines) { vs_position_rotation(s->model, s->h, s->w, cosines, sines); }
+static void make_tables(const vs_session *s, double *cosines, double *sines) {
+    vs_position_rotation(s->model, s->h, s->w, cosines, sines);
+}
 
 /* The numbers of a given value on the host. */
 static vs_status compute(const vs_session *s, vs_given given, double *out, size_t count, vs_error *err) {
@@ -235,7 +237,7 @@ static bool is_handed(const vs_session *s, size_t value, size_t ran) {
     return s->graph->nodes[v->producer].segment <= ran && value != s->graph->values[s->graph->segments[ran].stream].root;
 }
 
-void vs_session_copy_handed(const vs_session *s, size_t from, size_t to) {
+static void copy_handed(const vs_session *s, size_t from, size_t to) {
     for (size_t v = 0; v < s->graph->value_count; v++)
         if (is_handed(s, v, s->ran[from]))
             s->backend->ops->copy(s->backend, vs_session_value(s, v, 0, from), vs_session_value(s, v, 0, to));
@@ -244,7 +246,7 @@ void vs_session_copy_handed(const vs_session *s, size_t from, size_t to) {
 void vs_session_copy_stream(vs_session *s, size_t from, size_t to) {
     vs_session_shape_stream(s, from, to);
     s->backend->ops->copy(s->backend, vs_session_stream(s, from), vs_session_stream(s, to));
-    vs_session_copy_handed(s, from, to);
+    copy_handed(s, from, to);
 }
 
 size_t vs_session_tokens(const vs_session *s) {

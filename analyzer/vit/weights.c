@@ -57,8 +57,8 @@ static void fold_prefix(const vs_model *m, const vs_param *p, double *out) {
 }
 
 /* BatchNorm with its stored statistics: y = x * scale + shift (docs/vit-models.md 5.1). */
-void vs_fold_batchnorm(const double *gain, const double *shift, const double *mean, const double *variance, double eps, size_t count,
-                       double *scale, double *out_shift) {
+void vs_fold_batchnorm(const double *gain, const double *shift, const double *mean, const double *variance, double eps,
+                       size_t count, double *scale, double *out_shift) {
     for (size_t j = 0; j < count; j++) {
         scale[j] = gain[j] / sqrt(variance[j] + eps);
         out_shift[j] = shift[j] - mean[j] * scale[j];

@@ -123,13 +123,13 @@ typedef struct vs_value {
     vs_extent cols;
     size_t producer; /* node; VS_NONE: given */
     vs_given given;
-    size_t param;  /* that a given value is made from: positions, periods; VS_NONE */
-    size_t alias;  /* the value whose memory this one writes over; VS_NONE: its own */
-    size_t view;   /* the value that this one is columns of; VS_NONE */
-    size_t column; /* the first of them */
-    bool optional; /* only sessions that keep probabilities have it */
-    bool passing;  /* nothing reads it behind its last reader: sessions may put others in its place within a segment */
-    size_t last;   /* the last node that reads it, or its producer */
+    size_t param;    /* that a given value is made from: positions, periods; VS_NONE */
+    size_t alias;    /* the value whose memory this one writes over; VS_NONE: its own */
+    size_t view;     /* the value that this one is columns of; VS_NONE */
+    size_t column;   /* the first of them */
+    bool optional;   /* only sessions that keep probabilities have it */
+    bool passing;    /* nothing reads it behind its last reader: sessions may put others in its place within a segment */
+    size_t last;     /* the last node that reads it, or its producer */
     size_t root, at; /* the value whose memory this is, behind aliases and views, and the first column there */
 } vs_value;
 
@@ -220,9 +220,9 @@ typedef struct vs_graph {
 
 void vs_graph_free(vs_graph *graph);
 
-/* Refuses what cannot be walked: a value that is read before it is given, twice given or given by nobody; shapes that do not meet;
- * a tensor that another node still reads, written over; values of a segment read outside it. VS_ERR_FORMAT names the node. Fills
- * what follows from the rest: producers, last readers, segments and sites of nodes. */
+/* Refuses what cannot be walked: a value that is read before it is given, twice given or given by nobody; shapes that do not
+ * meet; a tensor that another node still reads, written over; values of a segment read outside it. VS_ERR_FORMAT names the node.
+ * Fills what follows from the rest: producers, last readers, segments and sites of nodes. */
 VS_NODISCARD vs_status vs_graph_check(vs_graph *graph, vs_error *err);
 
 /* The node of a label; VS_NONE: there is none. */
@@ -243,7 +243,8 @@ size_t vs_value_cols(const vs_graph *graph, size_t value, size_t patches);
 const vs_row_rule *vs_value_rule(const vs_graph *graph, size_t value);
 /* Most reals of one image that the input, or the output, of a site has; probabilities do not count. */
 size_t vs_graph_site_reals(const vs_graph *graph, size_t patches, bool input);
-/* Of one image: multiply-accumulates of a node on N patches; what an operand stands for where it is a factor (docs/study.md 1). */
+/* Of one image: multiply-accumulates of a node on N patches; what an operand stands for where it is a factor (docs/study.md 1).
+ */
 double vs_node_macs(const vs_graph *graph, size_t node, size_t patches);
 
 /* ------------------------------------------------------------------ operations at work */

@@ -174,7 +174,7 @@ const char *vs_geometry_name(size_t index);
 typedef struct vs_point {
     char name[48];
     vs_kind kind;
-    int block;   /* -1 outside blocks */
+    int block; /* -1 outside blocks */
     size_t node;
     double macs; /* per image, 0 where nothing is multiplied */
 } vs_point;
@@ -222,8 +222,8 @@ typedef struct vs_weights {
 VS_NODISCARD vs_status vs_weights_bind(vs_weights **out, const vs_backend *backend, const vs_model *model, vs_error *err);
 void vs_weights_free(vs_weights *weights);
 /* BatchNorm with its stored statistics as y = x * scale + shift (docs/vit-models.md 5.1). */
-void vs_fold_batchnorm(const double *gain, const double *shift, const double *mean, const double *variance, double eps, size_t count,
-                       double *scale, double *out_shift);
+void vs_fold_batchnorm(const double *gain, const double *shift, const double *mean, const double *variance, double eps,
+                       size_t count, double *scale, double *out_shift);
 /* The weight and bias of a linear. */
 vs_linear_weights vs_weights_linear(const vs_weights *weights, size_t node);
 
@@ -267,8 +267,6 @@ vs_mat vs_session_stream(const vs_session *session, size_t index);
 void vs_session_shape_stream(vs_session *session, size_t from, size_t to);
 /* Stream `from` to stream `to`, with all else that segments have handed on so far. */
 void vs_session_copy_stream(vs_session *session, size_t from, size_t to);
-/* All else alone: for a stream that was made from parts of another. */
-void vs_session_copy_handed(const vs_session *session, size_t from, size_t to);
 void *vs_session_scratch(const vs_session *session);
 vs_mat vs_session_patches(const vs_session *session); /* [B*N, 3*p*p]: patch_embed.proj's input, after vs_forward_embed */
 /* What a study calls the model's output: the logits, or without a head the normed tokens. */
@@ -299,13 +297,11 @@ VS_NODISCARD vs_status vs_forward_block(vs_session *session, const vs_weights *w
                                         size_t block, vs_tapper tapper, vs_error *err);
 /* The rest of a segment, from a node whose inputs the caller has already put, changed or not, into `workspace`. A linear is not
  * shown its input again. The stream holds what it holds where that node runs (vs_forward_advance). */
-VS_NODISCARD vs_status vs_forward_from(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream, size_t node,
-                                       vs_tapper tapper, vs_error *err);
+VS_NODISCARD vs_status vs_forward_from(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream,
+                                       size_t node, vs_tapper tapper, vs_error *err);
 /* A stream as it stood in front of the node's segment to what it is where the node runs, by what `workspace` kept of the segment:
  * only what is added on the way is computed. */
 void vs_forward_advance(vs_session *session, const vs_weights *weights, size_t workspace, size_t stream, size_t node);
-/* Whether that is anything. */
-bool vs_node_reads_later_stream(const vs_graph *graph, size_t node);
 /* Final norm and head. */
 VS_NODISCARD vs_status vs_forward_head(vs_session *session, const vs_weights *weights, size_t stream, vs_tapper tapper,
                                        vs_error *err);
