@@ -146,7 +146,7 @@ static void names_of_rows(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[32];
         const size_t node = vs_graph_find(g, cases[i].kind, cases[i].block);
-        vs_rule_name(vs_value_rule(g, g->nodes[node].out), cases[i].row, 2, 5, text, sizeof text);
+        vs_rule_name(vs_value_rule(g, g->nodes[node].out), cases[i].row, 5, text, sizeof text);
         assert_string_equal(text, cases[i].name);
     }
     vs_graph_free(g);

@@ -92,9 +92,9 @@ static void geometry_is_found(void **state) {
     check_close(points[3].macs, 5.0 * 5 * 64 / 2, 0);
     free(points);
     char text[32];
-    vs_rule_name(vs_graph_tokens(m->graph), 0, 2, 2, text, sizeof text);
+    vs_rule_name(vs_graph_tokens(m->graph), 0, 2, text, sizeof text);
     assert_string_equal(text, "cls");
-    vs_rule_name(vs_graph_tokens(m->graph), 4, 2, 2, text, sizeof text);
+    vs_rule_name(vs_graph_tokens(m->graph), 4, 2, text, sizeof text);
     assert_string_equal(text, "patch(1,1)");
     vs_model_free(m);
 }
