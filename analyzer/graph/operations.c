@@ -9,11 +9,21 @@ static double macs_linear(const vs_graph *g, const vs_node *n, size_t patches) {
     return (double)vs_value_rows(g, n->in[0], patches) * (double)w->cols * (double)w->rows;
 }
 
-/* q and k T*T*C/2 each, v T*T*C: what they are factors of. */
+/* The first node that reads a node's output, and as which input. */
+static const vs_node *reader_of(const vs_graph *g, const vs_node *n, size_t *input) {
+    for (const vs_node *r = n + 1; r < g->nodes + g->node_count; r++)
+        for (*input = 0; *input < r->in_count; ++*input)
+            if (r->in[*input] == n->out) return r;
+    return NULL;
+}
+
+/* q and k T*T*C/2 each, v T*T*C: what they are factors of; the product of p is v's. */
 static double macs_operand(const vs_graph *g, const vs_node *n, size_t patches) {
     const double t = (double)vs_value_rows(g, n->in[0], patches), c = (double)vs_value_cols(g, n->in[0], patches);
-    if (n->kind == VS_KIND_P) return 0; /* the product is v's */
-    return n->kind == VS_KIND_V ? t * t * c : t * t * c / 2;
+    size_t input = 0;
+    const vs_node *reader = reader_of(g, n, &input);
+    if (reader && reader->op == VS_OP_PROBS) return t * t * c / 2;
+    return reader && reader->op == VS_OP_ATTENTION && input == 2 ? t * t * c : 0;
 }
 
 /* ---- room beside the tensors */
