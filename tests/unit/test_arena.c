@@ -1,91 +1,19 @@
 /* Where values stand: no two in one place while both are needed, whatever the graph, the images and the mode. */
-#include "graph/arena.h"
 #include "support/archs.h"
 #include "support/check.h"
-
-/* What a value takes of its region, first real to behind its last; and the nodes that need it. */
-typedef struct place {
-    vs_region region;
-    size_t from, to, first, last;
-} place;
-
-static bool is_computed(const vs_graph *g, size_t value) { return g->values[value].given == VS_GIVEN_NOT; }
-
-/* The memory that a value shares, found anew. */
-static size_t memory_of(const vs_graph *g, size_t value, size_t *column) {
-    const vs_value *v = &g->values[value];
-    *column = 0;
-    for (; v->alias != VS_NONE || v->view != VS_NONE; v = &g->values[value]) {
-        if (v->view != VS_NONE) *column += v->column;
-        value = v->view != VS_NONE ? v->view : v->alias;
-    }
-    return value;
-}
-
-/* From the node that gives it to the last that reads it or anything in its memory; given values and the output stay. */
-static void find_life(const vs_graph *g, size_t memory, place *p) {
-    size_t column;
-    p->first = SIZE_MAX;
-    p->last = 0;
-    for (size_t n = 0; n < g->node_count; n++) {
-        bool uses = memory_of(g, g->nodes[n].out, &column) == memory;
-        for (size_t i = 0; i < g->nodes[n].in_count; i++) uses |= memory_of(g, g->nodes[n].in[i], &column) == memory;
-        if (uses && p->first == SIZE_MAX) p->first = n;
-        if (uses) p->last = n;
-    }
-    if (memory_of(g, g->output, &column) == memory || !is_computed(g, memory)) p->last = SIZE_MAX;
-    if (!is_computed(g, memory)) p->first = 0;
-}
-
-static place place_of(const vs_graph *g, const vs_arena *arena, const vs_arena_options *o, size_t value) {
-    const vs_arena_slot *slot = &arena->slots[value];
-    size_t column = 0;
-    const size_t memory = memory_of(g, value, &column);
-    const size_t rows = vs_arena_rows(g, value, o->images, o->patches), ld = vs_value_cols(g, memory, o->patches);
-    place p = { .region = slot->region, .from = slot->offset + column };
-    p.to = p.from + (rows - 1) * ld + vs_value_cols(g, value, o->patches);
-    assert_int_equal(slot->offset, arena->slots[memory].offset);
-    assert_int_equal(g->values[value].root, memory);
-    assert_int_equal(g->values[value].at, column);
-    assert_true(p.to <= arena->sizes[p.region]);
-    find_life(g, memory, &p);
-    return p;
-}
-
-static size_t segment_at(const vs_graph *g, size_t node) { return g->nodes[node == SIZE_MAX ? g->node_count - 1 : node].segment; }
-
-/* In a session all stays but a block's values, which another block's may follow, and passing ones. */
-static bool live_together(const vs_graph *g, const place *a, const place *b, bool plain) {
-    if (plain || a->region == VS_REGION_PASSING) return a->first <= b->last && b->first <= a->last;
-    return a->region != VS_REGION_WORKSPACE || segment_at(g, a->first) == segment_at(g, b->first);
-}
+#include "support/places.h"
 
 static void check_plan(const vs_arch *arch, const vs_arena_options *o, size_t *total) {
     vs_graph *g = graph_of(arch);
     vs_arena arena;
     vs_error err = { 0 };
-    size_t column;
+    char text[64];
     assert_int_equal(vs_arena_plan(&arena, g, o, &err), VS_OK);
-    place *p = calloc(g->value_count, sizeof *p);
-    for (size_t v = 0; v < g->value_count; v++) {
-        assert_int_equal(arena.slots[v].there, o->probabilities || !g->values[v].optional);
-        if (!arena.slots[v].there) continue;
-        p[v] = place_of(g, &arena, o, v);
-        /* what outlives its segment is a stream's */
-        if (!o->plain && is_computed(g, g->values[v].root) && p[v].region != VS_REGION_STREAM)
-            assert_int_equal(segment_at(g, p[v].first), segment_at(g, p[v].last));
-        for (size_t w = 0; w < v; w++) {
-            if (!arena.slots[w].there || p[w].region != p[v].region || memory_of(g, w, &column) == g->values[v].root) continue;
-            if (live_together(g, &p[v], &p[w], o->plain) && p[v].from < p[w].to && p[w].from < p[v].to)
-                fail_msg("values %zu and %zu of %zu meet: [%zu, %zu) and [%zu, %zu)", w, v, g->value_count, p[w].from, p[w].to,
-                         p[v].from, p[v].to);
-        }
-    }
+    if (!plan_holds(g, &arena, o, text, sizeof text)) fail_msg("%s", text);
     *total = 0;
     for (size_t r = 0; r < VS_REGION_COUNT; r++) *total += arena.sizes[r];
     vs_arena_release(&arena);
     vs_graph_free(g);
-    free(p);
 }
 
 static void no_two_values_meet(void **state) {
