@@ -122,7 +122,7 @@ static vs_status make_variant(bench *b) {
 }
 
 static vs_status write_tokens(bench *b, const char *path) {
-    const vs_mat normed = vs_session_normed(b->session);
+    const vs_mat normed = vs_session_output(b->session);
     const size_t count = normed.rows * normed.cols;
     void *host = vs_calloc(count, (size_t)b->backend->scalar);
     if (!host) return vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
