@@ -6,7 +6,7 @@
 #include "charts/charts.h"
 #include "util/util.h"
 
-enum { SERIES = 3, MAX_PANELS = VS_BLOCK_SITES + 1, OUTER = MAX_PANELS - 1, COLUMNS = 4 };
+enum { SERIES = 3, OUTER = VS_KIND_FC2 - VS_KIND_QKV + 1, MAX_PANELS = OUTER + 1, MOST_OUTER = 32, COLUMNS = 4 };
 static const char *const names[SERIES] = { "its weight only, at its output", "its input only, at its output",
                                            "both, at the model's output" };
 
@@ -21,7 +21,7 @@ typedef struct sheet {
     const vs_results *results;
     size_t recipe;
     values of[MAX_PANELS];
-    const char *titles[MAX_PANELS], *outer[VS_OUTER_SITES];
+    const char *titles[MAX_PANELS], *outer[MOST_OUTER];
     vs_chart_series series[MAX_PANELS][SERIES];
     vs_chart_panel panels[MAX_PANELS];
     size_t panel_count;
@@ -69,7 +69,7 @@ static vs_status collect(sheet *s, vs_error *err) {
         const vs_row *row = &s->results->rows[i];
         const size_t p = panel_of(row), length = p == OUTER ? outer_rows(s->results) : s->results->arch->depth;
         const size_t at = p == OUTER ? outer : (size_t)row->block;
-        if (p >= MAX_PANELS || at >= length) continue;
+        if (p >= MAX_PANELS || at >= length || (p == OUTER && outer == MOST_OUTER)) continue;
         if (!s->of[p].x) {
             const vs_status status = make_values(&s->of[p], length, err);
             if (status != VS_OK) return status;

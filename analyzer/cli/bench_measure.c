@@ -32,13 +32,15 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
 static vs_status sit(seat *s, const vs_bench *b, const vs_weights *weights, vs_error *err) {
     const vs_arch *a = &weights->model->arch;
     const size_t widest = vs_arch_fc1_width(a) > 3 * a->width ? vs_arch_fc1_width(a) : 3 * a->width;
-    const size_t tokens = a->queries + vs_arch_tokens(a, b->height / a->patch, b->width / a->patch);
+    const size_t patches = (b->height / a->patch) * (b->width / a->patch);
     const vs_session_options options = { .images = b->at_once,
                                          .height = b->height,
                                          .width = b->width,
                                          .workspaces = 1,
                                          .streams = 1,
-                                         .scratch = b->study->states.half ? vs_half_scratch(a, tokens, b->at_once) : 0 };
+                                         .scratch = b->study->states.half
+                                                        ? vs_half_scratch(weights->model->graph, patches, b->at_once)
+                                                        : 0 };
     *s = (seat){ .backend = weights->backend,
                  .images = b->at_once,
                  .hist = weights->backend->ops->alloc_counts(weights->backend, VS_HIST_BINS),

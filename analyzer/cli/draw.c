@@ -78,18 +78,30 @@ static vs_status draw_heatmaps(const vs_study *s, const vs_surface_capture *c, c
     return status;
 }
 
-/* The rows of patch_embed and of the head are patches, without class token and registers. */
-static bool has_prefix(vs_kind kind) { return kind != VS_KIND_PATCH_EMBED && !vs_kind_is_head(kind); }
+/* Tokens in front of the patches, as marks of a surface: where they stand among a layer's rows; 0 where a layer has patches
+ * alone. marks, names [prefix]. */
+static size_t mark_prefix(const vs_results *r, const vs_row *row, size_t prefix, vs_token_mark *marks, char (*names)[16]) {
+    vs_row_rule rows = *row->rows;
+    rows.times = 1; /* heads of probabilities stand side by side */
+    const size_t part = vs_rule_find(&rows, r->token_rows);
+    if (part == VS_NONE) return 0;
+    for (size_t i = 0; i < prefix; i++) {
+        vs_rule_name(r->token_rows, i, r->grid_w, names[i], sizeof names[i]);
+        for (char *p = names[i]; *p; p++) *p = (char)toupper((unsigned char)*p);
+        marks[i] = (vs_token_mark){ vs_rule_first(&rows, part, 1) + i, names[i] };
+    }
+    return prefix;
+}
 
 static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, const char *dir, const char *heatmaps,
                               size_t *pictures, bool *missing, vs_error *err) {
     const vs_surfaces_config *config = &s->config->surfaces;
-    const size_t states = s->results.state_count, registers = s->model->arch.registers;
+    const size_t states = s->results.state_count, prefix = vs_graph_prefix(s->model->graph);
     const vs_row *row = &s->results.rows[c->row];
     const char *layer = row->layer;
     vs_surface_panel *panels = vs_calloc(states, sizeof *panels);
-    vs_token_mark *marks = vs_calloc(1 + registers, sizeof *marks);
-    char(*names)[16] = vs_calloc(1 + registers, sizeof *names);
+    vs_token_mark *marks = vs_calloc(prefix + 1, sizeof *marks);
+    char(*names)[16] = vs_calloc(prefix + 1, sizeof *names);
     float *order = vs_calloc(c->tokens * c->channels, sizeof *order);
     char *stem = vs_format("%s/%s.%s", dir, layer, tensor_name(c->tensor));
     char *heading =
@@ -100,15 +112,9 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
         status = vs_fail(err, VS_ERR_NOMEM, "no memory for a surface");
         goto out;
     }
-    const size_t queries = row->block < 0 ? 0 : vs_arch_queries_at(&s->model->arch, (size_t)row->block);
     size_t count = 0;
     for (size_t i = 0; i < states; i++)
         if (c->values[i]) fill_panel(s, c, i, order, &panels[count++]);
-    for (size_t i = 0; i <= registers; i++) {
-        vs_token_name(&s->model->arch, i, s->results.grid_w, names[i], sizeof names[i]);
-        for (char *p = names[i]; *p; p++) *p = (char)toupper((unsigned char)*p);
-        marks[i] = (vs_token_mark){ queries + i, names[i] };
-    }
     caption = make_caption(s, c, panels);
     const vs_surface surface = { .heading = heading,
                                  .caption = caption,
@@ -117,7 +123,7 @@ static vs_status draw_surface(const vs_study *s, const vs_surface_capture *c, co
                                  .panels = panels,
                                  .panel_count = count,
                                  .marks = marks,
-                                 .mark_count = has_prefix(row->kind) ? 1 + registers : 0,
+                                 .mark_count = mark_prefix(&s->results, row, prefix, marks, names),
                                  .log_z = config->z == VS_Z_LOG };
     const vs_render_options options = { .png = config->png, .svg = config->svg };
     vs_render_outcome outcome = VS_RENDERED;

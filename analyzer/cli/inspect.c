@@ -163,15 +163,14 @@ static vs_status list_layers(const vs_command_line *line, vs_error *err) {
         status = vs_model_load(&m, config->model.checkpoint, &options, err);
     }
     if (status == VS_OK)
-        status = vs_points_make(m, vs_arch_tokens(&m->arch, vs_arch_usual_grid(&m->arch), vs_arch_usual_grid(&m->arch)), false,
-                                &points, &count, err);
+        status = vs_points_make(m, vs_arch_usual_grid(&m->arch) * vs_arch_usual_grid(&m->arch), false, &points, &count, err);
     json_t *all = line->json ? json_array() : NULL;
     for (size_t i = 0; i < count && status == VS_OK; i++) {
         const vs_point *p = &points[i];
-        const vs_linear *l = vs_model_linear(m, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
-        if (!l) continue;
+        const vs_linear l = vs_model_linear(m, vs_graph_linear_of(m->graph, p->node));
+        if (!l.out) continue;
         const char *names[VS_MAX_PARTS];
-        const size_t parts = vs_linear_names(l, p->kind, names);
+        const size_t parts = vs_linear_names(&l, p->kind, names);
         if (all)
             json_array_append_new(all, layer_json(p, names, parts));
         else

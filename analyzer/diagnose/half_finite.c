@@ -84,11 +84,8 @@ static vs_status describe(const context *c, const vs_imageset *set, char *words,
 
 vs_status vs_half_check_float(char *words, size_t size, const vs_runner *runner, const vs_imageset *set, size_t images,
                               vs_error *err) {
-    enum {
-        OF_BLOCK = 4 * VS_BLOCK_SITES,
-        OF_REST = 8 * VS_OUTER_SITES
-    }; /* each site shows two tensors, blocks and heads few more */
-    context c = { .runner = runner, .most = runner->weights->model->arch.depth * OF_BLOCK + OF_REST, .at = SIZE_MAX };
+    /* a node shows two tensors at most */
+    context c = { .runner = runner, .most = 2 * runner->weights->model->graph->node_count, .at = SIZE_MAX };
     c.slots = vs_calloc(runner->wave * c.most, sizeof *c.slots);
     c.counts = vs_calloc(runner->wave, sizeof *c.counts);
     vs_status status = c.slots && c.counts ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for what tensors hold");

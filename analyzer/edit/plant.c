@@ -97,7 +97,9 @@ static vs_status forward(const context *c, const vs_job *job, vs_error *err) {
 
 static vs_status work(void *ctx, const vs_job *job, vs_error *err) {
     const context *c = ctx;
-    const size_t tokens = vs_session_tokens_at(job->session, (size_t)c->block);
+    const vs_graph *g = c->runner.weights->model->graph;
+    const size_t patches = vs_session_grid_h(job->session) * vs_session_grid_w(job->session),
+                 tokens = vs_value_rows(g, g->segments[vs_graph_block(g, (size_t)c->block) - 1].stream, patches);
     size_t reals = 0;
     void *host = NULL;
     if (c->rules->copies &&
@@ -129,7 +131,7 @@ static vs_status measure_block(const vs_plant_target *t, const vs_imageset *set,
     if (status != VS_OK) return status;
     c->runner = t->runner;
     c->runner.weights = weights;
-    stats_reset(&c->total, c->rules->choices ? c->rules->choices(&t->model->blocks[c->block]) : t->model->arch.width);
+    stats_reset(&c->total, c->rules->choices ? c->rules->choices(&(vs_plant_block){ t->model, c->block }) : t->model->arch.width);
     char stage[40];
     snprintf(stage, sizeof stage, "planting, blocks.%d", c->block);
     status = vs_run_images(&c->runner, set, set->count, stage, (vs_session_needs){ 1, 1, NULL }, work, pool, c, err);
@@ -152,7 +154,7 @@ static size_t smallest(const double *scores, size_t count) {
     return best;
 }
 
-static vs_status choose(const vs_block *b, const vs_config *config, const vs_plant_config *p, const context *c,
+static vs_status choose(const vs_plant_block *b, const vs_config *config, const vs_plant_config *p, const context *c,
                         vs_plant_result *r, vs_error *err) {
     const size_t choices = c->rules->choices(b);
     double *scores = vs_calloc(choices, sizeof *scores);
@@ -175,16 +177,17 @@ static vs_status choose(const vs_block *b, const vs_config *config, const vs_pla
     return status;
 }
 
-static vs_status plant_units(vs_block *b, const vs_config *config, const vs_plant_config *p, const context *c, vs_plant_result *r,
-                             vs_error *err) {
+static vs_status plant_units(const vs_plant_block *b, const vs_config *config, const vs_plant_config *p, const context *c,
+                             vs_plant_result *r, vs_error *err) {
     vs_status status = result_create(r, c->rules->what, (size_t)p->units, err);
     if (status == VS_OK) status = choose(b, config, p, c, r, err);
     for (size_t i = 0; i < r->count && status == VS_OK; i++) c->rules->change(b, r->channels[i], r->gain[i]);
     return status;
 }
 
-static vs_status plant_keys(vs_block *b, const vs_config *config, const vs_plant_config *p, const context *c, size_t heads,
+static vs_status plant_keys(const vs_plant_block *b, const vs_config *config, const vs_plant_config *p, const context *c,
                             vs_plant_result *r, vs_error *err) {
+    const size_t heads = b->model->arch.heads;
     vs_status status = result_create(r, c->rules->what, heads, err);
     if (status != VS_OK) return status;
     for (; r->count < heads; r->count++) {
@@ -192,20 +195,20 @@ static vs_status plant_keys(vs_block *b, const vs_config *config, const vs_plant
         r->gain[r->count] = p->gain;
     }
     char place[1024];
-    status = vs_plant_keys(b, heads, p->gain, &c->total, err);
+    status = vs_plant_keys(b, p->gain, &c->total, err);
     if (status != VS_OK) vs_error_prefix(err, "%s: blocks.%d: ", vs_config_place(config, p->mark, place, sizeof place), c->block);
     return status;
 }
 
 static vs_status plant_block(const vs_plant_target *t, const vs_config *config, const vs_plant_config *p, const vs_imageset *set,
                              context *c, vs_plant_result *r, vs_error *err) {
-    vs_block *b = &t->model->blocks[c->block];
+    const vs_plant_block b = { t->model, c->block };
     r->block = c->block;
     snprintf(r->layer, sizeof r->layer, "blocks.%d.%s", c->block, vs_arch_kind_name(&t->model->arch, c->rules->site));
     vs_status status = c->rules->observe ? measure_block(t, set, c, err) : VS_OK;
     if (status != VS_OK) return status;
-    if (p->kind == VS_PLANT_KEY) return plant_keys(b, config, p, c, t->model->arch.heads, r, err);
-    return plant_units(b, config, p, c, r, err);
+    if (p->kind == VS_PLANT_KEY) return plant_keys(&b, config, p, c, r, err);
+    return plant_units(&b, config, p, c, r, err);
 }
 
 static vs_status plant_residual(vs_model *m, const vs_plant_config *p, vs_plant_result *r, vs_error *err) {
@@ -227,7 +230,7 @@ static bool listed(const vs_plant_config *p, size_t block) {
     return false;
 }
 
-static vs_status check_one(const vs_config *config, const vs_plant_config *p, const vs_model *m, vs_error *err) {
+static vs_status check_one(const vs_config *config, const vs_plant_config *p, vs_model *m, vs_error *err) {
     const vs_plant_rules *rules = vs_plant_rules_of(p->kind);
     for (size_t i = 0; i < p->block_count; i++)
         if (p->blocks[i] < 0 || (size_t)p->blocks[i] >= m->arch.depth) {
@@ -240,13 +243,13 @@ static vs_status check_one(const vs_config *config, const vs_plant_config *p, co
                               "cannot plant 'key' in %s: its keys are rotated (RoPE), so a longer k bias does not shift a row of "
                               "scores by a constant",
                               m->arch.name);
-    const size_t choices = rules->choices ? rules->choices(&m->blocks[0]) : SIZE_MAX;
+    const size_t choices = rules->choices ? rules->choices(&(vs_plant_block){ m, 0 }) : SIZE_MAX;
     if ((size_t)p->units <= choices) return VS_OK;
     return vs_config_fail(config, p->mark, err, "cannot plant %lld %ss in a block: the input of %s has %zu", (long long)p->units,
                           rules->what, vs_arch_kind_name(&m->arch, rules->site), choices);
 }
 
-vs_status vs_plant_check(const vs_config *config, const vs_model *model, vs_error *err) {
+vs_status vs_plant_check(const vs_config *config, vs_model *model, vs_error *err) {
     vs_status status = VS_OK;
     for (size_t k = 0; k < config->model.plant_count && status == VS_OK; k++)
         status = check_one(config, &config->model.plants[k], model, err);

@@ -14,7 +14,7 @@ typedef struct vs_plant_target {
 /* The first planting that is chosen on calibration images, NULL if none is. */
 const vs_plant_config *vs_plant_needs_images(const vs_config *config);
 /* Plantings that the model cannot have, from its shapes alone. VS_ERR_NOTFOUND: a block that is not there. */
-VS_NODISCARD vs_status vs_plant_check(const vs_config *config, const vs_model *model, vs_error *err);
+VS_NODISCARD vs_status vs_plant_check(const vs_config *config, vs_model *model, vs_error *err);
 /* Changes the model's weights block by block, each block measured in the model as planted so far on the calibration images
  * (an empty set will do where vs_plant_needs_images gives NULL). Weights bound before are stale afterwards. Appends to *plants
  * (count *plant_count), which the caller frees with vs_plants_free. */

@@ -31,17 +31,15 @@ size_t vs_rule_patches(const vs_row_rule *r) {
     return VS_NONE;
 }
 
-void vs_rule_name(const vs_row_rule *r, size_t row, size_t grid_h, size_t grid_w, char *text, size_t size) {
-    const size_t patches = grid_h * grid_w, all = vs_rule_first(r, r->part_count, patches);
-    size_t part = 0, at = r->times > 1 && all ? row % all : row;
-    while (part + 1 < r->part_count && at >= vs_part_rows(&r->parts[part], patches))
-        at -= vs_part_rows(&r->parts[part++], patches);
+void vs_rule_name(const vs_row_rule *r, size_t row, size_t grid_w, char *text, size_t size) {
+    size_t part = 0;
+    while (part + 1 < r->part_count && r->parts[part].count && row >= r->parts[part].count) row -= r->parts[part++].count;
     const vs_row_part *p = &r->parts[part];
     const size_t width = grid_w << p->level;
     if (p->count == 0)
-        (void)snprintf(text, size, "%s(%zu,%zu)", p->name, at / width, at % width);
+        (void)snprintf(text, size, "%s(%zu,%zu)", p->name, row / width, row % width);
     else if (p->numbered)
-        (void)snprintf(text, size, "%s%zu", p->name, at);
+        (void)snprintf(text, size, "%s%zu", p->name, row);
     else
         (void)snprintf(text, size, "%s", p->name);
 }

@@ -299,8 +299,8 @@ typedef struct vs_fp16_results {
 } vs_fp16_results;
 
 typedef struct vs_results {
-    const char *name;    /* borrowed */
-    const vs_arch *arch; /* borrowed */
+    const char *name;              /* borrowed */
+    const vs_arch *arch;           /* borrowed */
     const vs_row_rule *token_rows; /* tokens without queries; borrowed */
     size_t tokens, grid_w;
     size_t analysis_images, evaluation_images;

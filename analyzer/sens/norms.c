@@ -89,7 +89,7 @@ vs_status vs_norms_pool(vs_token_norms *n, const vs_row_rule *tokens, size_t ima
         vs_token_norm token = { .image = image, .norm = last[t], .times = last[t] / median };
         if (!(last[t] > VS_HIGH_NORM * median)) continue;
         n->high++;
-        vs_rule_name(tokens, t, patches / slot->grid_w, slot->grid_w, token.name, sizeof token.name);
+        vs_rule_name(tokens, t, slot->grid_w, token.name, sizeof token.name);
         list(n, &token);
     }
     n->patches += patches;

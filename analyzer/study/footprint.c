@@ -15,13 +15,18 @@ static bool has_half(const vs_config *c) {
 /* Rounded to the format, and to its digits alone (docs/fp16-reference.md 4.3). Both are kept as reals. */
 static const double HALF_SETS = 2;
 
-static double linear_weights(const vs_arch *a) {
-    const double c = (double)a->width, hidden = (double)a->hidden;
-    return (double)a->depth * (4 * c * c + (double)vs_arch_fc1_width(a) * c + hidden * c);
+static double linear_weights(const vs_graph *g) {
+    double numbers = 0;
+    for (size_t i = 0; i < g->node_count; i++) {
+        if (g->nodes[i].op != VS_OP_LINEAR || g->nodes[i].block < 0) continue;
+        const vs_param *w = &g->params[g->nodes[i].param[0]];
+        numbers += (double)w->rows * (double)w->cols;
+    }
+    return numbers;
 }
 
 /* A session of the half-precision diagnosis: all rows twice. */
-static vs_status half_session_bytes(size_t *bytes, const vs_footprint_options *o, const vs_weights *weights, size_t tokens,
+static vs_status half_session_bytes(size_t *bytes, const vs_footprint_options *o, const vs_weights *weights, size_t patches,
                                     vs_error *err) {
     *bytes = 0;
     if (!o->config->fp16.set) return VS_OK;
@@ -30,7 +35,7 @@ static vs_status half_session_bytes(size_t *bytes, const vs_footprint_options *o
                                          .width = o->width,
                                          .workspaces = 1,
                                          .streams = 1,
-                                         .scratch = vs_half_scratch(&o->model->arch, tokens, o->batch) };
+                                         .scratch = vs_half_scratch(o->model->graph, patches, o->batch) };
     return vs_session_bytes(bytes, weights, &session, err);
 }
 
@@ -39,19 +44,19 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
     const vs_backend *be = o->backend;
     const double real = (double)be->scalar;
     const bool probabilities = o->config->recipe.p != VS_P_NONE;
-    const size_t tokens = a->queries + vs_arch_tokens(a, o->height / a->patch, o->width / a->patch);
+    const size_t patches = (o->height / a->patch) * (o->width / a->patch);
     const vs_weights weights = { .backend = be, .model = o->model };
     const vs_session_options session = { .images = o->batch,
                                          .height = o->height,
                                          .width = o->width,
                                          .workspaces = VS_ANALYSIS_WORKSPACES,
                                          .streams = o->config->state_count,
-                                         .scratch =
-                                             vs_analysis_scratch_of(probabilities, has_half(o->config))(a, tokens, o->batch),
+                                         .scratch = vs_analysis_scratch_of(probabilities, has_half(o->config))(o->model->graph,
+                                                                                                               patches, o->batch),
                                          .probabilities = probabilities };
     size_t bytes = 0, half = 0;
     vs_status status = vs_session_bytes(&bytes, &weights, &session, err);
-    if (status == VS_OK) status = half_session_bytes(&half, o, &weights, tokens, err);
+    if (status == VS_OK) status = half_session_bytes(&half, o, &weights, patches, err);
     if (status != VS_OK) return status;
     if (half > bytes) bytes = half;
     const double parameters = (double)o->model->parameters;
@@ -61,7 +66,7 @@ vs_status vs_footprint_estimate(vs_footprint *f, const vs_footprint_options *o, 
                          .session_count = o->threads,
                          .sessions = (double)bytes * (double)o->threads,
                          .counters = (double)(o->rows * o->config->state_count * VS_SIDE_COUNT) * VS_HIST_BINS * 8 };
-    f->states = (double)f->state_count * linear_weights(a) * real;
+    f->states = (double)f->state_count * linear_weights(o->model->graph) * real;
     if (o->config->fp16.set || has_half(o->config)) f->half_weights = HALF_SETS * parameters * real;
     return VS_OK;
 }

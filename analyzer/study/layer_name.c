@@ -9,10 +9,10 @@
 enum { NAME = 256 };
 
 static size_t module_names(const vs_model *m, const vs_point *p, const char *names[VS_MAX_PARTS]) {
+    const vs_linear l = vs_model_linear(m, vs_graph_linear_of(m->graph, p->node));
     const bool operand = vs_kind_is_operand(p->kind);
-    const vs_linear *l = vs_model_linear(m, operand ? VS_KIND_QKV : p->kind, p->block);
-    if (!l || (operand && (l->fqn_count < VS_MAX_PARTS || p->kind == VS_KIND_P))) return 0;
-    return vs_linear_names(l, p->kind, names);
+    if (!l.out || (operand && (l.source->count < VS_MAX_PARTS || p->kind == VS_KIND_P))) return 0;
+    return vs_linear_names(&l, p->kind, names);
 }
 
 bool vs_layer_matches(const vs_model *m, const vs_point *p, const char *suffix, const char *pattern) {

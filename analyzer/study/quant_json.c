@@ -103,7 +103,7 @@ static vs_status make_smooth_folder(const document *d, const char *state, vs_err
 }
 
 static bool is_smoothed(const vs_state *state) {
-    for (size_t i = 0; state->variant && i < vs_site_count(state->variant->depth); i++)
+    for (size_t i = 0; state->variant && i < state->variant->count; i++)
         if (state->variant->sites[i].smooth_host) return true;
     return false;
 }
@@ -133,16 +133,16 @@ static void put_settings(document *d, json_t *o, const vs_state *state) {
 /* What one layer contributes to each of the three maps. */
 static vs_status add_layer(document *d, const vs_state *state, const vs_variant *weights, const vs_point *p, json_t *sites,
                            json_t *scales, json_t *smooth, vs_error *err) {
-    const vs_site *site = state->variant ? vs_variant_site(state->variant, p->kind, p->block) : NULL;
-    const vs_linear *l = vs_model_linear(d->study->model, p->kind, p->block);
-    const size_t index = vs_site_index(p->kind, p->block);
+    const size_t index = d->study->model->graph->nodes[p->node].site;
+    const vs_site *site = state->variant ? vs_variant_site(state->variant, index) : NULL;
+    const vs_linear l = vs_model_linear(d->study->model, p->node);
     vs_status status = VS_OK;
     if (site && site->quantized) put(d, sites, p->name, describe_site(d, p->kind, site));
-    if (weights && l && index < vs_site_count(weights->depth) && weights->row_scales[index])
-        put(d, scales, p->name, describe_weight(d, l, weights->row_scales[index]));
-    if (site && site->smooth_host && l) {
+    if (weights && l.out && index != VS_NONE && weights->row_scales[index])
+        put(d, scales, p->name, describe_weight(d, &l, weights->row_scales[index]));
+    if (site && site->smooth_host && l.out) {
         char *name = NULL;
-        status = write_factors(d, state->name, p->name, site, l->in, &name, err);
+        status = write_factors(d, state->name, p->name, site, l.in, &name, err);
         if (status == VS_OK) put(d, smooth, p->name, json_string(name));
         free(name);
     }

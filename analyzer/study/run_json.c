@@ -38,10 +38,11 @@ static json_t *describe_checkpoint(const vs_study *s) {
         if (!m->tensors[i].used)
             json_array_append_new(left, json_pack("{s:s, s:s}", "name", m->tensors[i].name, "reason",
                                                   m->tensors[i].reason ? m->tensors[i].reason : ""));
+    const vs_linear head = vs_model_linear(m, vs_graph_find(m->graph, VS_KIND_HEAD, -1));
     json_t *o = json_pack("{s:o, s:s, s:s, s:s, s:I, s:b, s:s, s:o}", "path", vs_json_string(m->path), "sha256", m->sha256,
                           "layout", m->arch.layout ? m->arch.layout : "", "prefix", m->prefix ? m->prefix : "", "heads",
                           (json_int_t)m->arch.heads, "heads_guessed", (int)m->arch.heads_guessed, "head",
-                          m->arch.head != VS_HEAD_NONE && m->head.fqn[0] ? m->head.fqn[0] : "", "left_out", left);
+                          head.out && head.source->count ? head.source->fqn[0] : "", "left_out", left);
     const char *from = s->config->data.preprocess.normalize_from;
     if (o && from) json_object_set_new(o, "normalize_from", json_string(from));
     return o;

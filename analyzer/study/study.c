@@ -128,18 +128,24 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
         r->quantized_count += is_row(s, p);
         if (!is_row(s, p) || !vs_layer_listed(s->model, p, &s->config->analyze.layers)) continue;
         vs_row *row = &r->rows[r->row_count++];
-        *row =
-            (vs_row){ .layer = p->name, .kind = p->kind, .block = p->block, .macs = p->macs, .planted = is_planted(r, p->name) };
-        const vs_linear *l = vs_model_linear(s->model, vs_kind_is_operand(p->kind) ? VS_KIND_QKV : p->kind, p->block);
-        row->fqn_count = vs_linear_names(l, p->kind, row->fqn);
+        const vs_graph *g = s->model->graph;
+        *row = (vs_row){ .layer = p->name,
+                         .kind = p->kind,
+                         .block = p->block,
+                         .node = p->node,
+                         .site = g->nodes[p->node].site,
+                         .rows = vs_value_rule(g, g->nodes[p->node].out),
+                         .macs = p->macs,
+                         .planted = is_planted(r, p->name) };
+        const vs_linear l = vs_model_linear(s->model, vs_graph_linear_of(g, p->node));
+        row->fqn_count = vs_linear_names(&l, p->kind, row->fqn);
     }
     return VS_OK;
 }
 
 static bool is_drawn(const vs_study *s, const vs_row *row) {
     for (size_t i = 0; i < s->point_count; i++)
-        if (s->points[i].kind == row->kind && s->points[i].block == row->block)
-            return vs_layer_listed(s->model, &s->points[i], &s->config->surfaces.layers);
+        if (s->points[i].node == row->node) return vs_layer_listed(s->model, &s->points[i], &s->config->surfaces.layers);
     return false;
 }
 
@@ -181,7 +187,8 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
     }
     s->results.tokens = vs_arch_tokens(a, h, w);
     s->results.grid_w = w;
-    return vs_points_make(s->model, s->results.tokens, s->config->recipe.p != VS_P_NONE, &s->points, &s->point_count, err);
+    s->results.token_rows = vs_graph_tokens(s->model->graph);
+    return vs_points_make(s->model, h * w, s->config->recipe.p != VS_P_NONE, &s->points, &s->point_count, err);
 }
 
 static bool is_missing(const char *path) { return path && access(path, F_OK) != 0; }

@@ -32,9 +32,9 @@ static vs_status predict_scores(const vs_weights *w, const vs_job *job, size_t i
     const vs_image *im = &job->samples->image;
     const vs_window whole = { .width = im->width, .height = im->height, .count = 1 };
     void *block = NULL;
-    vs_status status = vs_logits_download(&block, w->backend, &w->model->arch, job->session, job->images, image, err);
+    vs_status status = vs_logits_download(&block, w->backend, w->model, job->session, job->images, image, err);
     if (status == VS_OK) {
-        const vs_window_logits l = vs_logits_of_window(block, w->backend->scalar, &w->model->arch, whole,
+        const vs_window_logits l = vs_logits_of_window(block, w->backend->scalar, w->model, whole,
                                                        vs_session_grid_h(job->session), vs_session_grid_w(job->session));
         status = vs_slide_map(&l, 1, w->model->arch.classes, (vs_image_size){ im->width, im->height, im->width, im->height },
                               job->helpers, map, err);
@@ -53,7 +53,7 @@ vs_status vs_job_maps(const vs_runner *runner, const vs_job *job, uint16_t *maps
             status = predict_scores(weights, job, i, maps + i * vs_job_map_pixels(runner, job), err);
         return status;
     }
-    const vs_mat logits = vs_session_logits(job->session);
+    const vs_mat logits = vs_session_output(job->session);
     char *host = vs_calloc(logits.rows * logits.cols, (size_t)be->scalar);
     if (!host) return vs_fail(err, VS_ERR_NOMEM, "no memory for logits");
     status = be->ops->download(be, host, logits, err);

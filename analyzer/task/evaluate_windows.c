@@ -25,7 +25,7 @@ static vs_status keep_logits(const context *c, const vs_job *job, size_t state, 
     vs_status status = VS_OK;
     for (size_t i = 0; i < job->images && status == VS_OK; i++) {
         void **host = &c->logits[(job->first + i) * state_count(c) + state];
-        status = vs_logits_download(host, w->backend, &w->model->arch, job->session, job->images, i, err);
+        status = vs_logits_download(host, w->backend, w->model, job->session, job->images, i, err);
     }
     return status;
 }
@@ -67,7 +67,7 @@ static vs_status count_state(const context *c, const finished *f, const vs_job *
     for (size_t i = 0; i < f->count; i++) {
         const vs_window *w = &c->set->windows[f->first + i];
         const void *logits = c->logits[(f->first + i) * state_count(c) + state];
-        f->windows[i] = vs_logits_of_window(logits, c->runner->weights->backend->scalar, &c->runner->weights->model->arch, *w,
+        f->windows[i] = vs_logits_of_window(logits, c->runner->weights->backend->scalar, c->runner->weights->model, *w,
                                             (w->height + p - 1) / p, (w->width + p - 1) / p);
     }
     uint16_t *map = state == 0 ? f->float_map : f->map;

@@ -75,8 +75,8 @@ size_t vs_part_rows(const vs_row_part *part, size_t patches);
 size_t vs_rule_find(const vs_row_rule *outer, const vs_row_rule *inner);
 /* The part that is the patch grid; VS_NONE: there is none. */
 size_t vs_rule_patches(const vs_row_rule *rule);
-/* The name of a row. */
-void vs_rule_name(const vs_row_rule *rule, size_t row, size_t grid_h, size_t grid_w, char *text, size_t size);
+/* The name of a row of one round; what stands behind a grid has none, and is taken for it. */
+void vs_rule_name(const vs_row_rule *rule, size_t row, size_t grid_w, char *text, size_t size);
 
 /* fixed + cells * N. */
 typedef struct vs_extent {
