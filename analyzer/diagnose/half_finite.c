@@ -15,7 +15,7 @@ typedef struct seen {
 
 typedef struct context {
     const vs_runner *runner;
-    size_t most;     /* tensors of an image, an upper bound */
+    size_t most;     /* tensors of an image */
     seen *slots;     /* [wave * most] */
     size_t *counts;  /* [wave] */
     seen first;      /* the first in execution order that is not finite */
@@ -84,8 +84,9 @@ static vs_status describe(const context *c, const vs_imageset *set, char *words,
 
 vs_status vs_half_check_float(char *words, size_t size, const vs_runner *runner, const vs_imageset *set, size_t images,
                               vs_error *err) {
-    /* a node shows two tensors at most */
-    context c = { .runner = runner, .most = 2 * runner->weights->model->graph->node_count, .at = SIZE_MAX };
+    const vs_graph *g = runner->weights->model->graph;
+    context c = { .runner = runner, .at = SIZE_MAX };
+    for (size_t i = 0; i < g->node_count; i++) c.most += (size_t)g->nodes[i].shown; /* no tensor, one or two */
     c.slots = vs_calloc(runner->wave * c.most, sizeof *c.slots);
     c.counts = vs_calloc(runner->wave, sizeof *c.counts);
     vs_status status = c.slots && c.counts ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for what tensors hold");

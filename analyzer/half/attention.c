@@ -24,8 +24,9 @@ static void rotate(vs_half_run *r, vs_half_row row, vs_half_place x, vs_half_pla
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const bool half = r->tables && !vs_half_in_f32(r, lane, row);
-        r->backend->ops->rope(r->backend, vs_half_read(r, lane, row, 0, x), half ? r->cosines : vs_session_cosines(r->session),
-                              half ? r->sines : vs_session_sines(r->session), r->images, r->arch->heads, lane->at[y].x);
+        r->backend->ops->rope(
+            r->backend, vs_half_read(r, lane, row, 0, x), half ? r->cosines : vs_session_given(r->session, VS_GIVEN_COSINES),
+            half ? r->sines : vs_session_given(r->session, VS_GIVEN_SINES), r->images, r->arch->heads, lane->at[y].x);
         vs_half_store(r, lane, row, y);
     }
     vs_half_compare(r, row, y);

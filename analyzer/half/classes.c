@@ -227,7 +227,7 @@ double vs_half_macs(const vs_arch *a, size_t index, size_t tokens) {
     int block = -1;
     const vs_half_row row = vs_half_row_at(a, index, &block);
     const double c = (double)a->width, f = (double)a->hidden, alone = (double)(tokens - a->queries);
-    const double t = alone + (block < 0 ? 0 : (double)vs_arch_queries_at(a, (size_t)block));
+    const double t = alone + (block < 0 ? 0 : (double)vs_half_queries_at(a, (size_t)block));
     const double patches = alone - 1 - (double)a->registers;
     if (block < 0 && row > VS_ROW_BLOCK_LAST) return head_macs(a, row, patches);
     switch (row) {

@@ -15,7 +15,8 @@ void vs_half_join(vs_half_run *r) {
                      to = { lane->at[VS_PLACE_STREAM].x.p, r->images * each, c, c };
         be->ops->copy(be, x, kept);
         for (size_t i = 0; i < r->images; i++) {
-            be->ops->copy(be, vs_half_set_of(r, lane, VS_ROW_QUERIES)->w.queries, vs_mat_view(be, to, i * each, q, 0, c));
+            be->ops->copy(be, vs_half_param_mat(vs_half_set_of(r, lane, VS_ROW_QUERIES), "head.queries"),
+                          vs_mat_view(be, to, i * each, q, 0, c));
             be->ops->copy(be, vs_mat_view(be, kept, i * t, t, 0, c), vs_mat_view(be, to, i * each + q, t, 0, c));
         }
         lane->at[VS_PLACE_STREAM].x = to;
@@ -55,10 +56,11 @@ static void enlarge(vs_half_run *r, vs_half_row row, size_t u, size_t h, size_t 
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const vs_mat x = vs_half_read(r, lane, row, 0, VS_PLACE_PIXELS);
+        const vs_linear_weights up =
+            vs_weights_linear(&vs_half_set_of(r, lane, row)->w, vs_graph_find(r->graph, (vs_kind)(VS_KIND_UP1 + u), -1));
         const vs_mat four = { lane->at[VS_PLACE_PIXELS_WORK].x.p, r->images * n, 4 * c, 4 * c };
         for (size_t i = 0; i < r->images; i++)
-            vs_half_multiply(r, &vs_half_set_of(r, lane, row)->w.up[u], 0, vs_mat_view(be, x, i * n, n, 0, c),
-                             vs_mat_view(be, four, i * n, n, 0, 4 * c));
+            vs_half_multiply(r, &up, 0, vs_mat_view(be, x, i * n, n, 0, c), vs_mat_view(be, four, i * n, n, 0, 4 * c));
         be->ops->unfold2x2(be, four, r->images, h, w, lane->at[VS_PLACE_PIXELS_OUT].x);
         vs_half_store(r, lane, row, VS_PLACE_PIXELS_OUT);
     }
@@ -73,7 +75,8 @@ static void convolve(vs_half_run *r, vs_half_row row, size_t u, size_t h, size_t
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         be->ops->depthwise3x3(be, vs_half_read(r, lane, row, 0, VS_PLACE_PIXELS_WORK),
-                              vs_half_set_of(r, lane, row)->w.depthwise[u], r->images, h, w, lane->at[VS_PLACE_PIXELS].x);
+                              vs_half_param(vs_half_set_of(r, lane, row), "head.upscale.#.conv2.weight", u), r->images, h, w,
+                              lane->at[VS_PLACE_PIXELS].x);
         vs_half_store(r, lane, row, VS_PLACE_PIXELS);
     }
     vs_half_compare(r, row, VS_PLACE_PIXELS);
@@ -81,14 +84,14 @@ static void convolve(vs_half_run *r, vs_half_row row, size_t u, size_t h, size_t
 
 static void upscale(vs_half_run *r) {
     static const double norm_eps = 1e-5; /* whatever the backbone's */
-    const vs_weights *half = &r->model->weights->half.w, *f32 = &r->model->weights->f32.w;
+    const vs_half_set *half = &r->model->weights->half, *f32 = &r->model->weights->f32;
     size_t h = vs_session_grid_h(r->session), w = vs_session_grid_w(r->session);
     for (size_t u = 0; u < r->arch->upscales; u++) {
         const vs_half_norm norm = { .first = vs_half_up_row(u, VS_UP_NORM),
-                                    .half_g = half->up_norm_g[u],
-                                    .half_b = half->up_norm_b[u],
-                                    .f32_g = f32->up_norm_g[u],
-                                    .f32_b = f32->up_norm_b[u],
+                                    .half_g = vs_half_param(half, "head.upscale.#.norm.weight", u),
+                                    .half_b = vs_half_param(half, "head.upscale.#.norm.bias", u),
+                                    .f32_g = vs_half_param(f32, "head.upscale.#.norm.weight", u),
+                                    .f32_b = vs_half_param(f32, "head.upscale.#.norm.bias", u),
                                     .eps = norm_eps,
                                     .eps_constant = VS_CONSTANT_HEAD_EPS,
                                     .x = VS_PLACE_PIXELS,
@@ -135,8 +138,9 @@ static void score(vs_half_run *r) {
         be->ops->mask_scores(be, vs_half_read(r, lane, row, 1, VS_PLACE_MASKS), probs, r->images, lane->at[VS_PLACE_LOGITS].x);
         vs_half_store(r, lane, row, VS_PLACE_LOGITS);
         if (l > 0) continue;
-        be->ops->copy(be, probs, vs_session_class_probs(r->session));
-        be->ops->copy(be, lane->at[VS_PLACE_MASKS].x, vs_session_masks(r->session));
+        const vs_node *scores = &r->graph->nodes[r->graph->values[r->graph->output].producer];
+        be->ops->copy(be, probs, vs_session_value(r->session, scores->in[1], 0, 0));
+        be->ops->copy(be, lane->at[VS_PLACE_MASKS].x, vs_session_value(r->session, scores->in[0], 0, 0));
     }
     vs_half_compare(r, row, VS_PLACE_LOGITS);
 }

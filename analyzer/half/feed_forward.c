@@ -41,7 +41,9 @@ static void multiply_half(vs_half_run *r, vs_half_row row, vs_half_place y) {
     const size_t f = r->arch->hidden;
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
-        const vs_linear_weights *w = &vs_half_set_of(r, lane, row)->w.blocks[r->block].fc1;
+        const vs_linear_weights of = vs_weights_linear(&vs_half_set_of(r, lane, row)->w,
+                                                       vs_graph_find(r->graph, VS_KIND_FC1, (int)r->block)),
+                                *w = &of;
         vs_half_multiply(r, w, y == VS_PLACE_X1 ? 0 : f, vs_half_read(r, lane, row, 0, VS_PLACE_NORMED), lane->at[y].x);
         vs_half_store(r, lane, row, y);
     }

@@ -23,8 +23,8 @@ static void put_tokens(vs_half_run *r) {
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const vs_half_set *set = vs_half_set_of(r, lane, VS_ROW_TOKENS);
-        be->ops->tokens(be, vs_half_read(r, lane, VS_ROW_TOKENS, 0, VS_PLACE_EMBEDDED), set->w.prefix, (vs_mat){ 0 }, r->images,
-                        lane->at[VS_PLACE_STREAM].x);
+        be->ops->tokens(be, vs_half_read(r, lane, VS_ROW_TOKENS, 0, VS_PLACE_EMBEDDED), vs_half_param_mat(set, "prefix.tokens"),
+                        (vs_mat){ 0 }, r->images, lane->at[VS_PLACE_STREAM].x);
         vs_half_store(r, lane, VS_ROW_TOKENS, VS_PLACE_STREAM);
     }
     vs_half_compare(r, VS_ROW_TOKENS, VS_PLACE_STREAM);
@@ -33,12 +33,13 @@ static void put_tokens(vs_half_run *r) {
 /* The stored positions of prefix tokens, the session's grid behind them. */
 static void add_positions(vs_half_run *r) {
     const vs_backend *be = r->backend;
-    const vs_mat grid = vs_session_positions(r->session);
+    const vs_mat grid = vs_session_given(r->session, VS_GIVEN_POSITIONS);
     const size_t t = r->tokens, n = r->patches;
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         const vs_mat all = lane->positions, x = vs_half_read(r, lane, VS_ROW_POS_ADD, 0, VS_PLACE_STREAM);
-        be->ops->copy(be, vs_half_set_of(r, lane, VS_ROW_POS_ADD)->positions, vs_mat_view(be, all, 0, t - n, 0, all.cols));
+        be->ops->copy(be, vs_half_param_mat(vs_half_set_of(r, lane, VS_ROW_POS_ADD), "prefix.positions"),
+                      vs_mat_view(be, all, 0, t - n, 0, all.cols));
         be->ops->copy(be, grid, vs_mat_view(be, all, t - n, n, 0, all.cols));
         if (!vs_half_in_f32(r, lane, VS_ROW_POS_ADD)) be->ops->round_half(be, all, r->model->weights->format, all, 1, NULL);
         for (size_t i = 0; i < r->images; i++)
@@ -65,16 +66,23 @@ static void add_branch(vs_half_run *r, vs_half_row ls, vs_half_row add, vs_half_
 }
 
 static void block(vs_half_run *r) {
-    const vs_block_weights *half = &r->model->weights->half.w.blocks[r->block], *f32 = &r->model->weights->f32.w.blocks[r->block];
+    const vs_half_set *half = &r->model->weights->half, *f32 = &r->model->weights->f32;
+    const size_t b = r->block;
     vs_half_join(r);
-    vs_half_norm_stream(r, VS_ROW_NORM1, half->norm1_g, half->norm1_b, f32->norm1_g, f32->norm1_b);
+    vs_half_norm_stream(r, VS_ROW_NORM1, vs_half_param(half, "blocks.#.norm1.weight", b),
+                        vs_half_param(half, "blocks.#.norm1.bias", b), vs_half_param(f32, "blocks.#.norm1.weight", b),
+                        vs_half_param(f32, "blocks.#.norm1.bias", b));
     vs_half_attention(r);
     vs_half_linear(r, VS_ROW_PROJ, VS_KIND_PROJ, VS_PLACE_BRANCH, VS_PLACE_WORK);
-    add_branch(r, VS_ROW_LS1, VS_ROW_ADD1, VS_PLACE_WORK, half->ls1, f32->ls1);
-    vs_half_norm_stream(r, VS_ROW_NORM2, half->norm2_g, half->norm2_b, f32->norm2_g, f32->norm2_b);
+    add_branch(r, VS_ROW_LS1, VS_ROW_ADD1, VS_PLACE_WORK, vs_half_param(half, "blocks.#.ls1", b),
+               vs_half_param(f32, "blocks.#.ls1", b));
+    vs_half_norm_stream(r, VS_ROW_NORM2, vs_half_param(half, "blocks.#.norm2.weight", b),
+                        vs_half_param(half, "blocks.#.norm2.bias", b), vs_half_param(f32, "blocks.#.norm2.weight", b),
+                        vs_half_param(f32, "blocks.#.norm2.bias", b));
     vs_half_feed_forward(r);
     vs_half_linear(r, VS_ROW_FC2, VS_KIND_FC2, VS_PLACE_ACTIVE, VS_PLACE_WORK);
-    add_branch(r, VS_ROW_LS2, VS_ROW_ADD2, VS_PLACE_WORK, half->ls2, f32->ls2);
+    add_branch(r, VS_ROW_LS2, VS_ROW_ADD2, VS_PLACE_WORK, vs_half_param(half, "blocks.#.ls2", b),
+               vs_half_param(f32, "blocks.#.ls2", b));
     vs_half_show(r, VS_KIND_BLOCK, false, VS_PLACE_STREAM);
     vs_half_collect(r);
 }

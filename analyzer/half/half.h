@@ -87,6 +87,8 @@ typedef enum vs_half_row {
 /* Rows that the arrays of a model have room for, and where one of them stands among these; `block` matters to rows of a block. */
 size_t vs_half_row_count(const vs_arch *arch);
 size_t vs_half_row_index(const vs_arch *arch, vs_half_row row, size_t block);
+/* Queries in front of the tokens of a block. */
+size_t vs_half_queries_at(const vs_arch *arch, size_t block);
 /* The row at an index; *block is -1 outside blocks. */
 vs_half_row vs_half_row_at(const vs_arch *arch, size_t index, int *block);
 /* The index of the row that gives the model's output (what a study compares there), the last of a pass. */
@@ -106,8 +108,7 @@ void vs_half_place_name(const vs_arch *arch, size_t index, size_t row, size_t gr
 
 /* Of rows of one kind: the model's own for float32 rows, or stored in half. */
 typedef struct vs_half_set {
-    vs_weights w;     /* prefix holds no positions */
-    vs_mat positions; /* [P, C]: the prefix tokens' */
+    vs_weights w;
     vs_mat constants; /* [1, VS_CONSTANTS] */
 } vs_half_set;
 
@@ -126,7 +127,8 @@ typedef struct vs_half_weights {
     const vs_backend *backend;
     vs_half_format format;
     vs_half_set f32, half;
-    void **owned; /* backend memory */
+    const void **params; /* of `half` */
+    void **owned;        /* backend memory */
     size_t owned_count, capacity;
 } vs_half_weights;
 
@@ -194,7 +196,7 @@ typedef struct vs_half_model {
 /* Blocks hand over their stream and nothing else: no queries that join on the way, a head on the last block alone. */
 bool vs_half_can_resume(const vs_arch *arch);
 /* Reals of session scratch that a forward pass takes (the float run's rows included). */
-size_t vs_half_scratch(const vs_arch *arch, size_t tokens, size_t images);
+size_t vs_half_scratch(const vs_graph *graph, size_t patches, size_t images);
 /* pixels as of vs_forward. The output (in float32 what half stores) goes to where vs_session_output and, for EoMT,
  * vs_session_masks and vs_session_class_probs have it; what session streams held is lost. seen: NULL, or for each image an array
  * [vs_half_row_count] that the float run's comparison and counts are written to and that must stay until the backend's sync. */

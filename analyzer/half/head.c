@@ -7,12 +7,13 @@ static bool is_split(const vs_arch *a) { return a->prefix_norm && !a->queries; }
 
 /* Tokens [first, first + count) of every image with a norm. After a block the place of its branch is free. */
 static void norm_some(vs_half_run *r, vs_half_row row, size_t first, size_t count, bool prefix) {
-    const vs_weights *half = &r->model->weights->half.w, *f32 = &r->model->weights->f32.w;
+    const vs_half_set *half = &r->model->weights->half, *f32 = &r->model->weights->f32;
+    const char *g = prefix ? "prefix_norm.weight" : "norm.weight", *b = prefix ? "prefix_norm.bias" : "norm.bias";
     const vs_half_norm n = { .first = row,
-                             .half_g = prefix ? half->prefix_norm_g : half->norm_g,
-                             .half_b = prefix ? half->prefix_norm_b : half->norm_b,
-                             .f32_g = prefix ? f32->prefix_norm_g : f32->norm_g,
-                             .f32_b = prefix ? f32->prefix_norm_b : f32->norm_b,
+                             .half_g = vs_half_param(half, g, 0),
+                             .half_b = vs_half_param(half, b, 0),
+                             .f32_g = vs_half_param(f32, g, 0),
+                             .f32_b = vs_half_param(f32, b, 0),
                              .eps = r->arch->eps,
                              .eps_constant = VS_CONSTANT_EPS,
                              .x = VS_PLACE_BRANCH,
@@ -27,10 +28,11 @@ static void norm_some(vs_half_run *r, vs_half_row row, size_t first, size_t coun
 
 /* All tokens, from the rows of one norm, or of two. */
 static void normalize(vs_half_run *r, vs_half_row prefix, vs_half_row norm) {
-    const vs_weights *half = &r->model->weights->half.w, *f32 = &r->model->weights->f32.w;
+    const vs_half_set *half = &r->model->weights->half, *f32 = &r->model->weights->f32;
     const size_t t = r->tokens, n = r->patches;
     if (!is_split(r->arch)) {
-        vs_half_norm_stream(r, norm, half->norm_g, half->norm_b, f32->norm_g, f32->norm_b);
+        vs_half_norm_stream(r, norm, vs_half_param(half, "norm.weight", 0), vs_half_param(half, "norm.bias", 0),
+                            vs_half_param(f32, "norm.weight", 0), vs_half_param(f32, "norm.bias", 0));
         return;
     }
     vs_half_shape(r, VS_PLACE_NORMED, r->images * t, r->arch->width);
@@ -106,9 +108,10 @@ static void gather(vs_half_run *r) {
 static void batchnorm(vs_half_run *r) {
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
-        const vs_weights *w = &vs_half_set_of(r, lane, VS_ROW_HEAD_BN)->w;
-        r->backend->ops->affine(r->backend, vs_half_read(r, lane, VS_ROW_HEAD_BN, 0, VS_PLACE_FEATURES), w->head_scale,
-                                w->head_shift, lane->at[VS_PLACE_FEATURES].x);
+        const vs_half_set *w = vs_half_set_of(r, lane, VS_ROW_HEAD_BN);
+        r->backend->ops->affine(r->backend, vs_half_read(r, lane, VS_ROW_HEAD_BN, 0, VS_PLACE_FEATURES),
+                                vs_half_param(w, "head.bn.scale", 0), vs_half_param(w, "head.bn.shift", 0),
+                                lane->at[VS_PLACE_FEATURES].x);
         vs_half_store(r, lane, VS_ROW_HEAD_BN, VS_PLACE_FEATURES);
     }
     vs_half_compare(r, VS_ROW_HEAD_BN, VS_PLACE_FEATURES);

@@ -1,5 +1,8 @@
 #include "half/machine.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "util/util.h"
 
 /* Reals of EoMT's head for B images of N patches, M pixels each. */
@@ -61,7 +64,35 @@ static size_t table_reals(const vs_arch *a, size_t tokens) {
     return a->position == VS_POSITION_ROPE ? (tokens - 1 - a->registers - a->queries) * (a->width / a->heads / 2) : 0;
 }
 
-size_t vs_half_scratch(const vs_arch *a, size_t tokens, size_t images) {
+vs_arch vs_half_arch_of(const vs_graph *g) {
+    vs_arch a = { .head_maps = 1 };
+    const size_t patch = vs_graph_find(g, VS_KIND_PATCH_EMBED, -1), head = vs_graph_find(g, VS_KIND_HEAD, -1);
+    const size_t fc1 = vs_graph_find(g, VS_KIND_FC1, 0), fc2 = vs_graph_find(g, VS_KIND_FC2, 0);
+    a.width = g->params[g->nodes[patch].param[0]].rows;
+    a.hidden = g->params[g->nodes[fc2].param[0]].cols;
+    if (g->params[g->nodes[fc1].param[0]].rows > a.hidden) a.ffn = VS_FFN_SWIGLU;
+    a.registers = vs_graph_prefix(g) - 1;
+    if (vs_graph_given(g, VS_GIVEN_POSITIONS) == VS_NONE) a.position = VS_POSITION_ROPE;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const vs_node *n = &g->nodes[i];
+        if (n->op == VS_OP_PATCHIFY) a.patch = n->patch;
+        if (n->op == VS_OP_ATTENTION) a.heads = n->heads;
+        if (n->op == VS_OP_JOIN) a.queries = g->params[n->param[0]].rows;
+        if (n->op == VS_OP_UNFOLD) a.upscales++;
+        if (n->op == VS_OP_CONCAT) a.head_maps = n->in_count;
+    }
+    if (head == VS_NONE) return a;
+    const vs_param *w = &g->params[g->nodes[head].param[0]];
+    const vs_row_rule *rows = vs_value_rule(g, g->nodes[head].in[0]);
+    a.head_width = w->cols;
+    a.classes = w->rows;
+    a.head = a.queries ? VS_HEAD_EOMT : vs_rule_patches(rows) == VS_NONE ? VS_HEAD_CLASSIFIER : VS_HEAD_SEGMENTATION;
+    return a;
+}
+
+size_t vs_half_scratch(const vs_graph *g, size_t patches, size_t images) {
+    const vs_arch of = vs_half_arch_of(g), *a = &of;
+    const size_t tokens = patches + 1 + a->registers + a->queries;
     size_t lane = padded(tokens * a->width);
     for (int p = 0; p < VS_PLACE_COUNT; p++) lane += padded(capacity(a, (vs_half_place)p, images, tokens));
     return VS_HALF_LANES * lane + VS_HALF_INPUTS * padded(largest_place(a, images, tokens)) + 2 * padded(table_reals(a, tokens));
@@ -75,7 +106,7 @@ static void *take(char **at, const vs_backend *be, size_t count) {
 
 static void round_tables(vs_half_run *r, char **at, size_t tokens) {
     const vs_backend *be = r->backend;
-    const vs_mat cosines = vs_session_cosines(r->session), sines = vs_session_sines(r->session);
+    const vs_mat cosines = vs_session_given(r->session, VS_GIVEN_COSINES), sines = vs_session_given(r->session, VS_GIVEN_SINES);
     r->tables = r->arch->position == VS_POSITION_ROPE && r->model->policy->tables == VS_TABLES_HALF;
     if (!r->tables) return;
     const size_t reals = table_reals(r->arch, tokens);
@@ -87,9 +118,11 @@ static void round_tables(vs_half_run *r, char **at, size_t tokens) {
 
 void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs_half_seen *const *seen) {
     const vs_backend *be = model->weights->backend;
-    const vs_arch *a = &model->weights->f32.w.model->arch;
+    const vs_arch *a = &model->weights->f32.w.model->arch, sizes = vs_half_arch_of(model->weights->f32.w.model->graph);
     const size_t most = vs_session_tokens(s), t = most - a->queries, n = vs_session_grid_h(s) * vs_session_grid_w(s);
-    *r = (vs_half_run){ .session = s, .backend = be, .arch = a, .model = model, .seen = seen };
+    *r = (vs_half_run){
+        .session = s, .backend = be, .arch = a, .graph = model->weights->f32.w.model->graph, .model = model, .seen = seen
+    };
     r->tokens = t;
     r->patches = n;
     r->images = vs_session_patches(s).rows / n;
@@ -99,9 +132,10 @@ void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs
         vs_half_lane *lane = &r->lanes[l];
         lane->reference = l > 0;
         lane->positions = (vs_mat){ take(&at, be, t * a->width), t, a->width, a->width };
-        for (int p = 0; p < VS_PLACE_COUNT; p++) lane->at[p].x.p = take(&at, be, capacity(a, (vs_half_place)p, r->images, most));
+        for (int p = 0; p < VS_PLACE_COUNT; p++)
+            lane->at[p].x.p = take(&at, be, capacity(&sizes, (vs_half_place)p, r->images, most));
     }
-    for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, largest_place(a, r->images, most));
+    for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, largest_place(&sizes, r->images, most));
     round_tables(r, &at, most);
     const size_t rows = vs_half_row_count(a);
     for (size_t i = 0; seen && i < r->images; i++)
@@ -127,6 +161,25 @@ bool vs_half_in_f32(const vs_half_run *r, const vs_half_lane *lane, vs_half_row 
 
 const vs_half_set *vs_half_set_of(const vs_half_run *r, const vs_half_lane *lane, vs_half_row row) {
     return vs_half_in_f32(r, lane, row) ? &r->model->weights->f32 : &r->model->weights->half;
+}
+
+/* ---- parameters ---- */
+
+const void *vs_half_param(const vs_half_set *set, const char *format, size_t number) {
+    char name[64];
+    const char *dots = strchr(format, '#');
+    if (dots)
+        (void)snprintf(name, sizeof name, "%.*s%zu%s", (int)(dots - format), format, number, dots + 1);
+    else
+        (void)snprintf(name, sizeof name, "%s", format);
+    const size_t param = vs_graph_param(set->w.model->graph, name);
+    return param == VS_NONE ? NULL : set->w.params[param];
+}
+
+vs_mat vs_half_param_mat(const vs_half_set *set, const char *name) {
+    const vs_graph *g = set->w.model->graph;
+    const size_t param = vs_graph_param(g, name);
+    return param == VS_NONE ? (vs_mat){ 0 } : vs_mat_of(set->w.params[param], g->params[param].rows, g->params[param].cols);
 }
 
 /* ---- places ---- */
@@ -220,7 +273,8 @@ void vs_half_show(vs_half_run *r, vs_kind kind, bool input, vs_half_place place)
     const vs_half_model *m = r->model;
     const bool in_block = (kind >= VS_KIND_QKV && kind <= VS_KIND_BLOCK);
     if (!m->tap || r->status != VS_OK) return;
-    const vs_tap tap = { kind, in_block ? (int)r->block : -1, input, r->lanes[0].at[place].x };
+    const int block = in_block ? (int)r->block : -1;
+    const vs_tap tap = { kind, block, input, r->lanes[0].at[place].x, vs_graph_find(r->graph, kind, block) };
     r->status = m->tap(m->tap_context, &tap, r->lane_count > 1 ? r->lanes[1].at[place].x : (vs_mat){ 0 }, r->err);
 }
 
@@ -277,10 +331,11 @@ void vs_half_multiply(const vs_half_run *r, const vs_linear_weights *w, size_t f
 void vs_half_linear(vs_half_run *r, vs_half_row row, vs_kind kind, vs_half_place x, vs_half_place y) {
     /* image by image in heads of few rows: a product of these may depend on their number in its last bits */
     const size_t parts = vs_kind_is_head(kind) && r->arch->head != VS_HEAD_SEGMENTATION ? r->images : 1;
+    const size_t node = vs_graph_find(r->graph, kind, kind >= VS_KIND_QKV && kind <= VS_KIND_BLOCK ? (int)r->block : -1);
     vs_half_show(r, kind, true, x);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
-        const vs_linear_weights *w = vs_weights_linear(&vs_half_set_of(r, lane, row)->w, kind, (int)r->block);
+        const vs_linear_weights of = vs_weights_linear(&vs_half_set_of(r, lane, row)->w, node), *w = &of;
         const vs_mat from = vs_half_read(r, lane, row, 0, x), to = shape(lane, y, from.rows, w->w.rows);
         const size_t rows = from.rows / parts;
         for (size_t i = 0; i < parts; i++)

@@ -55,6 +55,12 @@ typedef struct vs_half_lane {
     vs_mat positions; /* [T, C] */
 } vs_half_lane;
 
+/* What places are sized by, as far as a graph tells. */
+vs_arch vs_half_arch_of(const vs_graph *graph);
+/* A parameter by its name, which `format` and the block's number make; p NULL: there is none. */
+const void *vs_half_param(const vs_half_set *set, const char *format, size_t number);
+vs_mat vs_half_param_mat(const vs_half_set *set, const char *name);
+
 enum { VS_PART_Q, VS_PART_K, VS_PART_V }; /* of attn.qkv */
 enum { VS_HALF_LANES = 2 };
 
@@ -62,6 +68,7 @@ typedef struct vs_half_run {
     vs_session *session;
     const vs_backend *backend;
     const vs_arch *arch;
+    const vs_graph *graph;
     const vs_half_model *model;
     vs_half_seen *const *seen;      /* [images] or NULL */
     size_t images, tokens, patches; /* tokens: with queries, once these have joined */

@@ -66,10 +66,10 @@ static size_t f32_count(const vs_arch *a, size_t tokens, size_t images) {
     return (images * tokens * cols + 31) / 32 * 32;
 }
 
-static size_t patches_of(const vs_arch *a, size_t tokens) { return tokens - 1 - a->registers - a->queries; }
-
-size_t vs_half_real_scratch(const vs_arch *a, size_t tokens, size_t images) {
-    real_run r = { .arch = a, .images = images, .tokens = tokens, .patches = patches_of(a, tokens) };
+size_t vs_half_real_scratch(const vs_graph *g, size_t patches, size_t images) {
+    const vs_arch of = vs_half_arch_of(g), *a = &of;
+    const size_t tokens = patches + 1 + a->registers;
+    real_run r = { .arch = a, .images = images, .tokens = tokens, .patches = patches };
     planner p = { NULL, 0 };
     plan(&r, &p);
     return f32_count(a, tokens, images) + p.used / sizeof(float);
@@ -138,7 +138,7 @@ static void put_tokens(const real_run *r) {
 static void add_positions(const real_run *r) {
     const size_t t = r->tokens, n = r->patches, c = r->arch->width;
     r->ops->copy(r->backend, r->weights->positions, vs_half_mat_view(r->added, 0, t - n, 0, c));
-    r->ops->store(r->backend, vs_session_positions(r->session), vs_half_mat_view(r->added, t - n, n, 0, c));
+    r->ops->store(r->backend, vs_session_given(r->session, VS_GIVEN_POSITIONS), vs_half_mat_view(r->added, t - n, n, 0, c));
     for (size_t i = 0; i < r->images; i++) {
         const vs_half_mat x = vs_half_mat_view(r->stream, i * t, t, 0, c);
         element(r, VS_ELEMENT_ADD, x, r->added, x);
@@ -176,7 +176,8 @@ static void attend(const real_run *r) {
     vs_half_mat q = vs_half_mat_view(r->qkv, 0, rows, 0, c), k = vs_half_mat_view(r->qkv, 0, rows, c, c);
     const vs_half_mat v = vs_half_mat_view(r->qkv, 0, rows, 2 * c, c);
     if (r->arch->position == VS_POSITION_ROPE) {
-        const vs_mat cosines = vs_session_cosines(r->session), sines = vs_session_sines(r->session);
+        const vs_mat cosines = vs_session_given(r->session, VS_GIVEN_COSINES),
+                     sines = vs_session_given(r->session, VS_GIVEN_SINES);
         r->ops->rope(r->backend, q, cosines, sines, r->images, heads, r->q);
         r->ops->rope(r->backend, k, cosines, sines, r->images, heads, r->k);
         q = r->q;
@@ -226,13 +227,15 @@ static void block(const real_run *r, const vs_real_block *w) {
 /* The output. */
 static vs_half_mat head(const real_run *r) {
     const size_t t = r->tokens, n = r->patches, c = r->arch->width;
-    const vs_weights *folded = &r->weights->from->half.w; /* BatchNorm's gain and shift, float32 inside */
+    const vs_half_set *folded = &r->weights->from->half; /* BatchNorm's gain and shift, float32 inside */
     norm(r, r->weights->norm_g, r->weights->norm_b);
     if (r->arch->head == VS_HEAD_NONE) return r->normed;
     for (size_t i = 0; i < r->images; i++)
         r->ops->copy(r->backend, vs_half_mat_view(r->normed, i * t + t - n, n, 0, c),
                      vs_half_mat_view(r->features, i * n, n, 0, c));
-    if (r->arch->head_norm) r->ops->affine(r->backend, r->features, folded->head_scale, folded->head_shift, r->features);
+    if (r->arch->head_norm)
+        r->ops->affine(r->backend, r->features, vs_half_param(folded, "head.bn.scale", 0),
+                       vs_half_param(folded, "head.bn.shift", 0), r->features);
     linear(r, r->features, &r->weights->head, r->logits);
     return r->logits;
 }

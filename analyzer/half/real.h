@@ -38,7 +38,7 @@ VS_NODISCARD vs_status vs_half_real_create(vs_half_real **out, const vs_half_wei
 void vs_half_real_free(vs_half_real *real);
 
 /* Reals of session scratch that a pass takes. */
-size_t vs_half_real_scratch(const vs_arch *arch, size_t tokens, size_t images);
+size_t vs_half_real_scratch(const vs_graph *graph, size_t patches, size_t images);
 /* How many results `seen` gets of an image: the stream after each block, then the output. */
 size_t vs_half_real_seen(const vs_arch *arch);
 /* model->real and model->policy at work on pixels as of vs_forward. With `seen` [images][vs_half_real_seen] the float model

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "half/machine.h"
 #include "half/real.h"
 #include "util/util.h"
 
@@ -29,30 +30,38 @@ static vs_real_linear put_linear(maker *m, vs_linear_weights l) {
     return (vs_real_linear){ put(m, l.w), put_vector(m, l.b, l.w.rows) };
 }
 
-static vs_real_block put_block(maker *m, const vs_block_weights *b, size_t c) {
-    return (vs_real_block){ .norm1_g = put_vector(m, b->norm1_g, c),
-                            .norm1_b = put_vector(m, b->norm1_b, c),
-                            .ls1 = put_vector(m, b->ls1, c),
-                            .norm2_g = put_vector(m, b->norm2_g, c),
-                            .norm2_b = put_vector(m, b->norm2_b, c),
-                            .ls2 = put_vector(m, b->ls2, c),
-                            .qkv = put_linear(m, b->qkv),
-                            .proj = put_linear(m, b->proj),
-                            .fc1 = put_linear(m, b->fc1),
-                            .fc2 = put_linear(m, b->fc2) };
+static const void *put_named(maker *m, const vs_half_set *half, const char *name, size_t block, size_t cols) {
+    return put_vector(m, vs_half_param(half, name, block), cols);
+}
+
+static vs_real_linear put_kind(maker *m, const vs_weights *w, vs_kind kind, int block) {
+    return put_linear(m, vs_weights_linear(w, vs_graph_find(w->model->graph, kind, block)));
+}
+
+static vs_real_block put_block(maker *m, const vs_half_set *half, size_t b, size_t c) {
+    return (vs_real_block){ .norm1_g = put_named(m, half, "blocks.#.norm1.weight", b, c),
+                            .norm1_b = put_named(m, half, "blocks.#.norm1.bias", b, c),
+                            .ls1 = put_named(m, half, "blocks.#.ls1", b, c),
+                            .norm2_g = put_named(m, half, "blocks.#.norm2.weight", b, c),
+                            .norm2_b = put_named(m, half, "blocks.#.norm2.bias", b, c),
+                            .ls2 = put_named(m, half, "blocks.#.ls2", b, c),
+                            .qkv = put_kind(m, &half->w, VS_KIND_QKV, (int)b),
+                            .proj = put_kind(m, &half->w, VS_KIND_PROJ, (int)b),
+                            .fc1 = put_kind(m, &half->w, VS_KIND_FC1, (int)b),
+                            .fc2 = put_kind(m, &half->w, VS_KIND_FC2, (int)b) };
 }
 
 static void put_all(maker *m, vs_half_real *r) {
     const vs_half_set *half = &r->from->half;
     const vs_arch *a = &half->w.model->arch;
-    r->patch = put_linear(m, half->w.patch);
-    r->prefix = put(m, half->w.prefix);
-    r->positions = put(m, half->positions);
+    r->patch = put_kind(m, &half->w, VS_KIND_PATCH_EMBED, -1);
+    r->prefix = put(m, vs_half_param_mat(half, "prefix.tokens"));
+    r->positions = put(m, vs_half_param_mat(half, "prefix.positions"));
     r->constants = put(m, half->constants);
-    for (size_t i = 0; i < a->depth; i++) r->blocks[i] = put_block(m, &half->w.blocks[i], a->width);
-    r->norm_g = put_vector(m, half->w.norm_g, a->width);
-    r->norm_b = put_vector(m, half->w.norm_b, a->width);
-    if (half->w.head.w.p) r->head = put_linear(m, half->w.head);
+    for (size_t i = 0; i < a->depth; i++) r->blocks[i] = put_block(m, half, i, a->width);
+    r->norm_g = put_named(m, half, "norm.weight", 0, a->width);
+    r->norm_b = put_named(m, half, "norm.bias", 0, a->width);
+    if (vs_graph_find(half->w.model->graph, VS_KIND_HEAD, -1) != VS_NONE) r->head = put_kind(m, &half->w, VS_KIND_HEAD, -1);
 }
 
 vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights, vs_error *err) {

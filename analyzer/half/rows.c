@@ -168,6 +168,20 @@ static bool name_head_place(const vs_arch *a, vs_half_row r, size_t row, size_t 
     return true;
 }
 
+size_t vs_half_queries_at(const vs_arch *a, size_t block) { return block + a->joint_blocks >= a->depth ? a->queries : 0; }
+
+static void name_token(const vs_arch *a, size_t row, size_t grid_w, char *text, size_t size) {
+    const size_t prefix = 1 + a->registers;
+    if (row == 0)
+        (void)snprintf(text, size, "cls");
+    else if (row < prefix && a->distilled)
+        (void)snprintf(text, size, "dist");
+    else if (row < prefix)
+        (void)snprintf(text, size, "reg%zu", row - 1);
+    else
+        (void)snprintf(text, size, "patch(%zu,%zu)", (row - prefix) / grid_w, (row - prefix) % grid_w);
+}
+
 static bool is_of_patches(const vs_arch *a, vs_half_row r, vs_half_row norm) {
     const bool split = a->prefix_norm && !a->queries; /* patches have a norm of their own */
     if (a->head == VS_HEAD_SEGMENTATION && (r == VS_ROW_HEAD_BN || r == VS_ROW_HEAD_CONV)) return true;
@@ -177,7 +191,7 @@ static bool is_of_patches(const vs_arch *a, vs_half_row r, vs_half_row norm) {
 void vs_half_place_name(const vs_arch *a, size_t index, size_t row, size_t grid_w, size_t tokens, char *text, size_t size) {
     int block = -1;
     const vs_half_row r = vs_half_row_at(a, index, &block), norm = vs_half_norm_of(r);
-    const size_t queries = block >= 0 ? vs_arch_queries_at(a, (size_t)block) : norm == VS_ROW_NORM ? a->queries : 0;
+    const size_t queries = block >= 0 ? vs_half_queries_at(a, (size_t)block) : norm == VS_ROW_NORM ? a->queries : 0;
     if (name_head_place(a, r, row, grid_w, text, size)) return;
     if (r >= VS_ROW_SCORES && r <= VS_ROW_SOFTMAX) row %= tokens - a->queries + queries; /* head by head */
     if (is_of_patches(a, r, norm)) row += 1 + a->registers;
@@ -186,5 +200,5 @@ void vs_half_place_name(const vs_arch *a, size_t index, size_t row, size_t grid_
     else if (row < queries)
         snprintf(text, size, "query%zu", row);
     else
-        vs_token_name(a, row - queries, grid_w, text, size);
+        name_token(a, row - queries, grid_w, text, size);
 }
