@@ -2,6 +2,7 @@
  * `ref` (float64), so that what is left is the rounding of planted weights to float32 and, for residual, the norms' epsilon. */
 #include "study/study.h"
 #include "support/check.h"
+#include "support/model.h"
 #include "util/util.h"
 
 static const char ti[] = "data/vit_ti14_scenes.safetensors";                 /* LayerScale */
@@ -190,22 +191,11 @@ static void check_result(const vs_plant_result *r, const char *kind, const char 
     assert_int_equal(r->count, count);
 }
 
-static vs_linear linear_of(const vs_model *m, vs_kind kind, int block) {
-    const vs_linear l = vs_model_linear(m, vs_graph_find(m->graph, kind, block));
-    assert_true(l.out > 0);
-    return l;
-}
-
-static float *param_of(const vs_model *m, const char *name) {
-    float **p = vs_model_param(m, name);
-    if (!p) fail_msg("no parameter %s", name);
-    return *p;
-}
-
 static float times(float w, double g) { return (float)((double)w * g); }
 
 /* b holds a x gain at `rows` and columns / gain at `columns`, and is a elsewhere. */
 static void check_linear(vs_linear a, vs_linear b, size_t row, size_t column, double g) {
+    assert_true(a.out > 0 && a.out == b.out && a.in == b.in);
     for (size_t o = 0; o < a.out; o++) {
         for (size_t i = 0; i < a.in; i++) {
             const float w = a.w[o * a.in + i], want = o == row ? times(w, g) : i == column ? (float)((double)w / g) : w;
