@@ -1,4 +1,5 @@
-"""Seeds of the fuzz targets zip, pickle, torch and index: tiny files of torch.save. Run with the oracles' python; the results are committed."""
+"""Seeds of the fuzz targets zip, pickle, torch and index, tiny files of torch.save, and of graph, one good graph each (grown_* there were found by the
+fuzzer). Run with the oracles' python; the results are committed."""
 import argparse, collections, io, json, pathlib, zipfile
 
 import numpy as np
@@ -15,7 +16,7 @@ def main():
                          "list": [torch.nn.Parameter(base[0]), None, True], "lr": np.float64(0.5), "args": argparse.Namespace(x=1),
                          "set": {1, 2}, "big": 2**70},
               "u16": {"x": torch.zeros(3, dtype=torch.uint16), "f8": torch.zeros(2, dtype=torch.float8_e4m3fn)}}
-    for kind in ("zip", "pickle", "torch", "index"):
+    for kind in ("zip", "pickle", "torch", "index", "graph"):
         (CORPUS / kind).mkdir(exist_ok=True)
     for name, value in values.items():
         for protocol in (2, 4):
@@ -35,6 +36,8 @@ def main():
     (CORPUS / "zip" / "deflated.zip").write_bytes(deflated.getvalue())
     index = {"metadata": {"total_size": 24}, "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (CORPUS / "index" / "index.json").write_text(json.dumps(index, indent=2))
+    for number, name in enumerate(("plain", "rotary", "classifier", "masks", "bare")):
+        (CORPUS / "graph" / name).write_bytes(bytes([number]))
 
 
 if __name__ == "__main__":
