@@ -4,6 +4,9 @@
 #define NO_PARAMS                                                                                                                \
     { VS_NONE, VS_NONE, VS_NONE }
 
+/* lightly-train's mask heads have one norm for all rows. */
+static bool has_prefix_norm(const vs_vit *v) { return v->arch->prefix_norm && !v->arch->queries; }
+
 static void final_norm_params(vs_vit *v) {
     const int block = v->b.block;
     const size_t c = v->arch->width;
@@ -11,7 +14,7 @@ static void final_norm_params(vs_vit *v) {
     v->b.block = -1; /* they are the model's, whichever block reads them */
     v->norm_g = vs_build_param(&v->b, "norm", ".weight", 1, c, false);
     v->norm_b = vs_build_param(&v->b, "norm", ".bias", 1, c, false);
-    if (v->arch->prefix_norm) {
+    if (has_prefix_norm(v)) {
         v->prefix_g = vs_build_param(&v->b, "prefix_norm", ".weight", 1, c, false);
         v->prefix_b = vs_build_param(&v->b, "prefix_norm", ".bias", 1, c, false);
     }
@@ -22,7 +25,7 @@ size_t vs_vit_normalize(vs_vit *v, size_t x, bool passing) {
     const double eps = v->arch->eps;
     const size_t tokens = vs_build_rule_of(&v->b, x);
     final_norm_params(v);
-    if (!v->arch->prefix_norm || v->arch->queries) { /* lightly-train's mask heads have one norm for all rows */
+    if (!has_prefix_norm(v)) {
         const size_t y = vs_build_layernorm_rows(&v->b, "norm", v->norm_g, v->norm_b, x, tokens, eps);
         return passing ? vs_build_passing(&v->b, y) : y;
     }

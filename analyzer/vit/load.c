@@ -57,6 +57,12 @@ static vs_status check_whole(const vs_model *m, const vs_ledger *file, const vs_
     return status == VS_OK && !m->missing_count ? vs_layout_check_kind(layout, file, options, err) : status;
 }
 
+static vs_status build_graph(vs_model *m, vs_error *err) {
+    vs_error why = { 0 };
+    const vs_status status = vs_vit_graph(&m->graph, &m->arch, &why);
+    return status == VS_OK ? VS_OK : vs_fail(err, status, "%s: %s", m->path, why.message);
+}
+
 static vs_status fill(vs_model *m, vs_ledger *file, vs_ledger *head_file, const vs_layout *layout,
                       const vs_model_options *options, vs_error *err) {
     vs_ledger *from = head_file ? head_file : file;
@@ -66,7 +72,7 @@ static vs_status fill(vs_model *m, vs_ledger *file, vs_ledger *head_file, const 
     m->head_note = *layout->head.note ? vs_strdup(layout->head.note) : NULL;
     if (!m->prefix || (*layout->head.note && !m->head_note)) return vs_fail(err, VS_ERR_NOMEM, "no memory for the model");
     vs_status status = vs_read_class_names(m, from->file, err);
-    if (status == VS_OK) status = vs_vit_graph(&m->graph, &m->arch, err);
+    if (status == VS_OK) status = build_graph(m, err);
     if (status == VS_OK) status = vs_params_read(&readers, err);
     if (status == VS_OK) status = check_whole(m, file, layout, options, err);
     for (size_t i = 0; head_file && i < head_file->count; i++) head_file->rows[i].reason = "not of the head";

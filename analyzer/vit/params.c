@@ -66,9 +66,9 @@ static vs_status no_name(const loader *l, const char *name, vs_error *err) {
                    name);
 }
 
-static void leave_out(const loader *l, const char *name, const char *reason) {
+static void leave_out(const loader *l, const char *name, const char *what, const char *reason) {
     char key[KEY];
-    (void)snprintf(key, sizeof key, "%s%s", l->from->layout->prefix, name ? name : "");
+    (void)snprintf(key, sizeof key, "%s%s%s", l->from->layout->prefix, name ? name : "", what);
     vs_ledger_row *row = vs_ledger_find(l->from->backbone.file, key);
     if (row) row->reason = reason;
 }
@@ -80,7 +80,7 @@ static vs_status read_periods(const loader *l, size_t param, vs_error *err) {
     float **periods = &l->model->params[param];
     char key[KEY];
     if (l->model->arch.rope_theta > 0) {
-        leave_out(l, name, "model.rope: computed");
+        leave_out(l, name, "", "model.rope: computed");
         if (!(*periods = vs_calloc(count, sizeof **periods))) return vs_fail(err, VS_ERR_NOMEM, "no memory for the periods");
         vs_position_periods(l->model->arch.rope_theta, count, *periods);
         return VS_OK;
@@ -239,6 +239,15 @@ static vs_status read_node(const loader *l, size_t node, vs_error *err) {
     return status;
 }
 
+/* What the layout has and this model does not read. */
+static void leave_out_all(const loader *l) {
+    const vs_layout *layout = l->from->layout;
+    if (layout->no_registers) leave_out(l, layout->names->registers, "", "has no registers");
+    if (!l->model->arch.prefix_norm || !l->model->arch.queries) return;
+    leave_out(l, layout->names->prefix_norm, ".weight", "EoMT has one norm for all rows");
+    leave_out(l, layout->names->prefix_norm, ".bias", "EoMT has one norm for all rows");
+}
+
 vs_status vs_params_read(const vs_readers *readers, vs_error *err) {
     vs_model *m = readers->backbone.model;
     const vs_graph *g = m->graph;
@@ -246,7 +255,7 @@ vs_status vs_params_read(const vs_readers *readers, vs_error *err) {
     m->params = vs_calloc(g->param_count, sizeof *m->params);
     m->sources = vs_calloc(g->node_count, sizeof *m->sources);
     vs_status status = l.done && m->params && m->sources ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for the model");
-    if (status == VS_OK && readers->layout->no_registers) leave_out(&l, readers->layout->names->registers, "has no registers");
+    if (status == VS_OK) leave_out_all(&l);
     for (size_t i = 0; i < g->node_count && status == VS_OK; i++) {
         status = read_node(&l, i, err);
         for (size_t k = 0; k < g->nodes[i].in_count && status == VS_OK; k++) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/operations.h"
 #include "support/places.h"
 #include "util/util.h"
 #include "vit/build_vit.h"
@@ -111,9 +112,64 @@ static void change_segment(reader *r, vs_segment *x) {
     }
 }
 
+/* One more at the end of an array, which stays as large as it must be: the sanitizer sees every step beside it. */
+static size_t append(void **items, size_t *count, size_t size, const void *item) {
+    char *grown = realloc(*items, (*count + 1) * size);
+    if (!grown) abort();
+    *items = grown;
+    memcpy(grown + *count * size, item, size);
+    return (*count)++;
+}
+
+static size_t new_rule(reader *r, vs_graph *g) {
+    vs_row_rule rule = { .part_count = 1 + byte_of(r) % 2, .times = 1 + byte_of(r) % 2 };
+    for (size_t i = 0; i < 2; i++)
+        rule.parts[i] = (vs_row_part){ .name = "new", .count = byte_of(r) % 4, .level = byte_of(r) % 3 };
+    return append((void **)&g->rules, &g->rule_count, sizeof rule, &rule);
+}
+
+/* A parameter as a new node's operation wants it, in most cases. */
+static size_t some_param(reader *r, vs_graph *g, const vs_node *n, size_t index, vs_extent out) {
+    const uint8_t which = byte_of(r);
+    const bool weight = n->op == VS_OP_LINEAR && index == 0, wanted = index < vs_op_row_of(n->op)->params;
+    vs_param p = { .rows = weight                     ? out.fixed
+                           : n->op == VS_OP_DEPTHWISE ? 9
+                                                      : 1,
+                   .cols = weight ? g->values[n->in[0]].cols.fixed : out.fixed };
+    if (!wanted || which >= 240) return which < 254 ? VS_NONE : number(r);
+    if (which & 1) p.rows = number(r);
+    if (which & 2) p.cols = number(r);
+    (void)snprintf(p.name, sizeof p.name, "new.%zu", g->param_count);
+    return append((void **)&g->params, &g->param_count, sizeof p, &p);
+}
+
+/* A node behind the last, which may be good. */
+static void add_node(reader *r, vs_graph *g) {
+    const uint8_t shape = byte_of(r);
+    if (g->segment_count == 0 || g->value_count == 0) return;
+    vs_node n = { .op = (vs_op)(byte_of(r) % VS_OP_COUNT), .kind = VS_KIND_NONE, .by_image = shape & 64 };
+    const vs_op_row *op = vs_op_row_of(n.op);
+    n.in_count = op->least + (op->most > op->least ? byte_of(r) % (op->most - op->least + 1) : 0);
+    n.heads = n.patch = n.level = byte_of(r) % 4;
+    for (size_t i = 0; i < n.in_count; i++) n.in[i] = (g->value_count - 1 - number(r)) % g->value_count;
+    const vs_value *like = &g->values[n.in[shape & 1]];
+    vs_value v = { .rows = shape & 2 ? new_rule(r, g) : g->values[n.in[shape >> 2 & 1]].rows, .cols = like->cols };
+    if (shape & 8) v.cols = (vs_extent){ number(r), byte_of(r) % 3 };
+    for (size_t i = 0; i < VS_NODE_PARAMS; i++) n.param[i] = some_param(r, g, &n, i, v.cols);
+    v.param = v.view = VS_NONE;
+    v.alias = shape & 16 ? n.in[0] : VS_NONE;
+    v.passing = shape & 32;
+    n.out = append((void **)&g->values, &g->value_count, sizeof v, &v);
+    (void)append((void **)&g->nodes, &g->node_count, sizeof n, &n);
+    g->segments[g->segment_count - 1].end++;
+}
+
 static void change(reader *r, vs_graph *g) {
     const uint8_t what = byte_of(r), index = byte_of(r);
-    switch (what % 8) {
+    switch (what % 12) {
+    case 8:
+    case 9:
+    case 10: add_node(r, g); break;
     case 0:
         if (g->rule_count) change_rule(r, &g->rules[index % g->rule_count]);
         break;
@@ -181,7 +237,6 @@ static const vs_arch masks = { .width = 4,
                                .joint_blocks = 1,
                                .upscales = 1 };
 
-/* Arrays of just their size, so that the sanitizer sees every step beside them. */
 static vs_graph *bare_graph(reader *r) {
     vs_graph *g = vs_calloc(1, sizeof *g);
     if (!g) return NULL;

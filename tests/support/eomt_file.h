@@ -85,12 +85,22 @@ static inline void eomt_head(eomt_file *f) {
     }
 }
 
+/* DINOv3's: registers, rotary positions and a norm of their own for class token and registers. */
+static inline void eomt_untied(eomt_file *f) {
+    eomt_add(f, "backbone.storage_tokens", "1,4,64", 4 * EOMT_C, 0.5, 0);
+    eomt_add(f, "backbone.rope_embed.periods", "16", 16, 0, 2);
+    eomt_norm(f, "backbone.cls_norm");
+}
+
 /* `meta`: the text of safetensors' metadata object, or NULL. */
-static inline void write_eomt(const char *path, const char *meta, const char *without) {
+static inline void write_eomt_on(const char *path, const char *meta, const char *without, bool untied) {
     eomt_file f = { .rng = { 8 }, .without = without };
     vs_error err = { 0 };
     eomt_add(&f, "backbone.cls_token", "1,1,64", EOMT_C, 0.5, 0);
-    eomt_add(&f, "backbone.pos_embed", "1,50,64", 50 * EOMT_C, 0.3, 0);
+    if (untied)
+        eomt_untied(&f);
+    else
+        eomt_add(&f, "backbone.pos_embed", "1,50,64", 50 * EOMT_C, 0.3, 0);
     eomt_add(&f, "backbone.mask_token", "1,64", EOMT_C, 0.5, 0);
     eomt_add(&f, "backbone.patch_embed.proj.weight", "64,3,8,8", EOMT_C * 3 * EOMT_PATCH * EOMT_PATCH, 0.07, 0);
     eomt_add(&f, "backbone.patch_embed.proj.bias", "64", EOMT_C, 0.1, 0);
@@ -108,6 +118,10 @@ static inline void write_eomt(const char *path, const char *meta, const char *wi
     free(bytes);
     free(f.header.bytes);
     free(f.values);
+}
+
+static inline void write_eomt(const char *path, const char *meta, const char *without) {
+    write_eomt_on(path, meta, without, false);
 }
 
 /* The same as a model; the file is made in folder and gone again. */

@@ -45,6 +45,21 @@ static void reads_the_head(void **state) {
     vs_model_free(m);
 }
 
+/* lightly-train's mask head has one norm for all rows. */
+static void untied_norms_are_left_out(void **state) {
+    (void)state;
+    vs_error err;
+    vs_model *m = NULL;
+    write_eomt_on(path, NULL, NULL, true);
+    if (load(&m, &err) != VS_OK) fail_msg("%s", err.message);
+    assert_string_equal(m->arch.layout, "dinov3_hub");
+    assert_true(m->arch.head == VS_HEAD_EOMT && m->arch.registers == 4);
+    assert_null(vs_model_param(m, "prefix_norm.weight"));
+    for (size_t i = 0; i < m->tensor_count; i++)
+        if (strstr(m->tensors[i].name, "cls_norm")) assert_string_equal(m->tensors[i].reason, "EoMT has one norm for all rows");
+    vs_model_free(m);
+}
+
 static void refuses_what_does_not_fit(void **state) {
     (void)state;
     static const struct {
@@ -153,8 +168,9 @@ static void names_of_rows(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(reads_the_head), cmocka_unit_test(refuses_what_does_not_fit),
-                                        cmocka_unit_test(images_do_not_mix), cmocka_unit_test(names_of_rows) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(reads_the_head), cmocka_unit_test(untied_norms_are_left_out),
+                                        cmocka_unit_test(refuses_what_does_not_fit), cmocka_unit_test(images_do_not_mix),
+                                        cmocka_unit_test(names_of_rows) };
     make_temp_dir(dir, sizeof dir);
     snprintf(path, sizeof path, "%s/eomt.safetensors", dir);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
