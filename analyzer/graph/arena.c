@@ -4,7 +4,8 @@
 
 #include "util/util.h"
 
-enum { ALIGN_REALS = 16 }; /* vectors of the processor begin at whole lines */
+/* Vectors of the processor begin at whole lines; a plain pass may be one in halves on a GPU, whose products ask for more. */
+enum { ALIGN_REALS = 16, ALIGN_PLAIN = 64 };
 
 /* Memory of one root for as long as it is needed: nodes [from, to]. */
 typedef struct piece {
@@ -29,9 +30,10 @@ static void add(planner *p, size_t *sum, size_t more) {
 }
 
 static size_t padded(planner *p, size_t count) {
+    const size_t align = p->o->plain ? ALIGN_PLAIN : ALIGN_REALS;
     size_t out = count;
-    add(p, &out, ALIGN_REALS - 1);
-    return out - out % ALIGN_REALS;
+    add(p, &out, align - 1);
+    return out - out % align;
 }
 
 static void measure(planner *p) {
@@ -58,7 +60,8 @@ static vs_region region_of(const planner *p, size_t root) {
     const vs_graph *g = p->g;
     size_t from, to;
     span_of(g, root, &from, &to);
-    if (p->o->plain || g->values[root].given != VS_GIVEN_NOT) return VS_REGION_SESSION;
+    if (g->values[root].given != VS_GIVEN_NOT) return VS_REGION_SESSION;
+    if (p->o->plain) return VS_REGION_PASSING;
     if (from != to) return VS_REGION_STREAM;
     if (g->values[root].passing) return VS_REGION_PASSING;
     return from == 0 || from + 1 == g->segment_count ? VS_REGION_SESSION : VS_REGION_WORKSPACE;
@@ -77,8 +80,8 @@ static void fit(piece *pieces, size_t count) {
     }
 }
 
-/* Values that share memory: passing ones of a segment, or of a plain pass all that no one gave. */
-static vs_status pack(planner *p, vs_region region, size_t base, vs_error *err) {
+/* Values that share memory. */
+static vs_status pack(planner *p, vs_error *err) {
     const vs_graph *g = p->g;
     piece *pieces = vs_calloc(g->value_count + 1, sizeof *pieces);
     if (!pieces) return vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
@@ -86,15 +89,14 @@ static vs_status pack(planner *p, vs_region region, size_t base, vs_error *err) 
     for (size_t v = 0; v < g->value_count; v++) {
         const vs_value *x = &g->values[v];
         const vs_arena_slot *slot = &p->arena->slots[v];
-        if (!is_root(g, v) || !slot->there || slot->region != region || x->given != VS_GIVEN_NOT) continue;
+        if (!is_root(g, v) || !slot->there || slot->region != VS_REGION_PASSING) continue;
         pieces[count] = (piece){ v, x->producer, x->last == VS_NONE ? x->producer : x->last, p->reals[v], 0 };
         fit(pieces, count);
-        p->arena->slots[v].offset = base + pieces[count].offset;
+        p->arena->slots[v].offset = pieces[count].offset;
         if (pieces[count].offset + pieces[count].reals > end) end = pieces[count].offset + pieces[count].reals;
         count++;
     }
-    add(p, &end, base);
-    p->arena->sizes[region] = end;
+    p->arena->sizes[VS_REGION_PASSING] = end;
     free(pieces);
     return VS_OK;
 }
@@ -106,7 +108,6 @@ static void line_up(planner *p) {
     for (size_t v = 0; v < g->value_count; v++) {
         vs_arena_slot *slot = &p->arena->slots[v];
         if (!is_root(g, v) || !slot->there || slot->region == VS_REGION_PASSING) continue;
-        if (slot->region == VS_REGION_SESSION && p->o->plain && g->values[v].given == VS_GIVEN_NOT) continue; /* packed */
         size_t *size = &p->arena->sizes[slot->region];
         if (slot->region != VS_REGION_WORKSPACE) {
             slot->offset = *size;
@@ -132,9 +133,8 @@ vs_status vs_arena_plan(vs_arena *arena, const vs_graph *g, const vs_arena_optio
         for (size_t v = 0; v < g->value_count; v++)
             arena->slots[v] = (vs_arena_slot){ region_of(&p, g->values[v].root), 0, !g->values[v].optional || o->probabilities };
         line_up(&p);
-        status = pack(&p, VS_REGION_PASSING, 0, err);
+        status = pack(&p, err);
     }
-    if (status == VS_OK && o->plain) status = pack(&p, VS_REGION_SESSION, arena->sizes[VS_REGION_SESSION], err);
     for (size_t v = 0; status == VS_OK && v < g->value_count; v++)
         arena->slots[v].offset = arena->slots[g->values[v].root].offset;
     if (status == VS_OK && p.overflow) status = vs_fail(err, VS_ERR_NOMEM, "no memory for a session");
