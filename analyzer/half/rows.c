@@ -270,8 +270,9 @@ static void read_operand(reader *r, size_t row, vs_half_operand operand) { // NO
 }
 
 size_t vs_half_reads(const vs_half_rows *rows, const bool *present, size_t row, size_t out[VS_HALF_READS]) {
+    const vs_half_operand x = rows->at[row].forms[0].x, u = rows->at[row].forms[0].u;
     reader r = { rows, present, out, 0 };
-    read_operand(&r, row, rows->at[row].forms[0].x);
-    read_operand(&r, row, rows->at[row].forms[0].u);
+    read_operand(&r, row, x);
+    if (u.from != x.from || u.index != x.index) read_operand(&r, row, u); /* a square reads one */
     return r.count;
 }
