@@ -122,7 +122,7 @@ bool vs_half_can_resume(const vs_graph *graph);
 /* Reals of session scratch that a forward pass takes (the float run's rows included). */
 size_t vs_half_scratch(const vs_graph *graph, size_t patches, size_t images);
 /* pixels as of vs_forward. The output (in float32 what half stores) goes to where the session has it and, where it is scored from
- * masks and classes, these too; what session streams held is lost. seen: NULL, or for each image an array
+ * others, these too; what session streams held is lost. seen: NULL, or for each image an array
  * [vs_half_row_count] that the float run's comparison and counts are written to and that must stay until the backend's sync. */
 VS_NODISCARD vs_status vs_half_forward(vs_session *session, const vs_half_model *model, const float *pixels,
                                        vs_half_seen *const *seen, vs_error *err);
