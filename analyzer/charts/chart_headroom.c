@@ -54,7 +54,7 @@ static size_t block_place(const vs_fp16_policy *p, size_t row) {
     return row < p->row_count && sscanf(p->rows[row].name, "blocks.%u.", &block) == 1 ? block + 1 : 0;
 }
 
-/* 0 before the blocks, N + 1, depth + 1 behind them; EoMT's queries join in front of a block, and stand in it. */
+/* 0 before the blocks, N + 1, depth + 1 behind them; queries join in front of a block, and stand in it. */
 static size_t place_of(const vs_results *r, const vs_fp16_policy *p, size_t row) {
     const size_t own = block_place(p, row);
     if (own) return own;

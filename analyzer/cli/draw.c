@@ -81,12 +81,12 @@ static vs_status draw_heatmaps(const vs_study *s, const vs_surface_capture *c, c
 /* Tokens in front of the patches, as marks of a surface: where they stand among a layer's rows; 0 where a layer has patches
  * alone. marks, names [prefix]. */
 static size_t mark_prefix(const vs_results *r, const vs_row *row, size_t prefix, vs_token_mark *marks, char (*names)[16]) {
-    vs_row_rule rows = *row->rows;
+    vs_row_rule rows = row->rows;
     rows.times = 1; /* heads of probabilities stand side by side */
-    const size_t part = vs_rule_find(&rows, r->token_rows);
+    const size_t part = vs_rule_find(&rows, &r->token_rows);
     if (part == VS_NONE) return 0;
     for (size_t i = 0; i < prefix; i++) {
-        vs_rule_name(r->token_rows, i, r->grid_w, names[i], sizeof names[i]);
+        vs_rule_name(&r->token_rows, i, r->grid_w, names[i], sizeof names[i]);
         for (char *p = names[i]; *p; p++) *p = (char)toupper((unsigned char)*p);
         marks[i] = (vs_token_mark){ vs_rule_first(&rows, part, 1) + i, names[i] };
     }

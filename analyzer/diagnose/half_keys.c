@@ -9,7 +9,7 @@
 /* Sums over tokens of one image, or of all. */
 typedef struct key_sums {
     double *sum, *square; /* [depth * C] */
-    double *tokens;       /* [depth]: EoMT's last blocks have queries too */
+    double *tokens;       /* [depth]: blocks may have queries too */
 } key_sums;
 
 typedef struct context {

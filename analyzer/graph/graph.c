@@ -36,10 +36,30 @@ size_t vs_graph_linear_of(const vs_graph *g, size_t node) {
     return node;
 }
 
+/* Whether a node reads a value, or columns of it. */
+static bool reads(const vs_graph *g, const vs_node *n, size_t value) {
+    for (size_t i = 0; i < n->in_count; i++) {
+        size_t x = n->in[i];
+        while (x != value && g->values[x].view != VS_NONE) x = g->values[x].view;
+        if (x == value) return true;
+    }
+    return false;
+}
+
+static bool shares_param(const vs_node *a, const vs_node *b) {
+    for (size_t i = 0; i < VS_NODE_PARAMS; i++)
+        for (size_t k = 0; k < VS_NODE_PARAMS && a->param[i] != VS_NONE; k++)
+            if (a->param[i] == b->param[k]) return true;
+    return false;
+}
+
 size_t vs_graph_norm_of(const vs_graph *g, size_t node) {
     const size_t x = g->nodes[node].in[0], from = g->values[x].producer;
     if (from == VS_NONE || g->nodes[from].op != VS_OP_LAYERNORM) return VS_NONE;
-    return g->values[x].last == node ? from : VS_NONE;
+    for (size_t i = 0; i < g->node_count; i++)
+        if ((i != node && reads(g, &g->nodes[i], x)) || (i != from && shares_param(&g->nodes[from], &g->nodes[i])))
+            return VS_NONE;
+    return from;
 }
 
 size_t vs_graph_block(const vs_graph *g, size_t block) {

@@ -8,6 +8,7 @@ typedef struct vs_op_row {
     const char *name;
     size_t least, most;     /* inputs */
     size_t params, missing; /* parameters, and how many of the last of them may be absent */
+    size_t given;           /* the first input that the session is given (vs_given): it and those behind it are, none before it */
     bool over;              /* the output may stand where the first input stood */
     /* Whether the shapes meet; NULL: what does not, in a few words. Inputs, parameters and output are there. */
     const char *(*shape)(const vs_graph *graph, const vs_node *node);

@@ -10,6 +10,11 @@ static bool same_rows(const vs_graph *g, size_t a, size_t b) {
     return rule(g, a)->part_count == rule(g, b)->part_count && vs_rule_find(rule(g, a), rule(g, b)) == 0;
 }
 
+/* Whether b's rows are some of a's. */
+static bool has_part(const vs_graph *g, size_t a, size_t b) {
+    return rule(g, a)->times == 1 && vs_rule_find(rule(g, a), rule(g, b)) != VS_NONE;
+}
+
 static bool same_shape(const vs_graph *g, size_t a, size_t b) { return same_rows(g, a, b) && equal(cols(g, a), cols(g, b)); }
 
 /* A parameter of one number a column, or absent. */
@@ -21,7 +26,7 @@ static bool is_grid(const vs_row_rule *r, size_t level) {
     return r->part_count == 1 && r->times == 1 && r->parts[0].count == 0 && r->parts[0].level == level;
 }
 
-/* Rows that do not depend on the image's size; 0 where they do. */
+/* Rows of one round that do not depend on the image's size; 0 where they do. */
 static size_t fixed_rows(const vs_row_rule *r) {
     size_t rows = 0;
     for (size_t i = 0; i < r->part_count; i++) {
@@ -42,7 +47,8 @@ static vs_extent rows_of(const vs_row_rule *r) {
 }
 
 const char *vs_shape_patchify(const vs_graph *g, const vs_node *n) {
-    if (g->values[n->in[0]].given != VS_GIVEN_PIXELS) return "it reads no pixels";
+    if (g->values[n->in[0]].given != VS_GIVEN_PIXELS || fixed_rows(rule(g, n->in[0])) != 3 || rule(g, n->in[0])->times != 1)
+        return "it reads no pixels";
     if (n->patch == 0 || !equal(cols(g, n->in[0]), (vs_extent){ 0, n->patch * n->patch }))
         return "its patches do not fill the image";
     if (!is_grid(rule(g, n->out), 0)) return "it gives no patches";
@@ -75,14 +81,16 @@ const char *vs_shape_tokens(const vs_graph *g, const vs_node *n) {
 const char *vs_shape_join(const vs_graph *g, const vs_node *n) {
     const vs_row_rule *in = rule(g, n->in[0]), *out = rule(g, n->out);
     const vs_param *p = &g->params[n->param[0]];
-    if (out->part_count != in->part_count + 1 || vs_rule_find(out, in) != 1)
+    if (out->times != 1 || out->part_count != in->part_count + 1 || vs_rule_find(out, in) != 1)
         return "its rows are not those it reads and some in front";
     if (out->parts[0].count != p->rows) return "its parameter has another number of rows";
     return is(cols(g, n->in[0]), p->cols) && equal(cols(g, n->in[0]), cols(g, n->out)) ? NULL : "its columns differ";
 }
 
 const char *vs_shape_layernorm(const vs_graph *g, const vs_node *n) {
-    if (vs_rule_find(rule(g, n->in[0]), rule(g, n->out)) == VS_NONE) return "it gives rows that it does not read";
+    const bool all = same_rows(g, n->in[0], n->out);
+    if (!all && !has_part(g, n->in[0], n->out)) return "it gives rows that it does not read";
+    if (!all && g->values[n->out].alias != VS_NONE) return "some rows cannot stand where all stood";
     if (!equal(cols(g, n->in[0]), cols(g, n->out))) return "its columns differ";
     return is_vector(g, n->param[0], cols(g, n->out)) && is_vector(g, n->param[1], cols(g, n->out))
                ? NULL
@@ -90,11 +98,13 @@ const char *vs_shape_layernorm(const vs_graph *g, const vs_node *n) {
 }
 
 const char *vs_shape_rope(const vs_graph *g, const vs_node *n) {
+    const vs_row_rule *in = rule(g, n->in[0]);
     if (!same_shape(g, n->in[0], n->out)) return "it gives another shape than it reads";
-    if (vs_rule_patches(rule(g, n->in[0])) != rule(g, n->in[0])->part_count - 1) return "patches are not its last rows";
+    if (in->times != 1 || vs_rule_patches(in) != in->part_count - 1) return "patches are not its last rows";
     if (g->values[n->in[1]].given != VS_GIVEN_COSINES || g->values[n->in[2]].given != VS_GIVEN_SINES)
         return "it reads no rotation";
-    if (!equal(cols(g, n->in[1]), cols(g, n->in[2]))) return "its tables differ";
+    if (!is_grid(rule(g, n->in[1]), 0) || !same_shape(g, n->in[1], n->in[2]))
+        return "its tables differ, or are not those of patches";
     const size_t half = cols(g, n->in[1]).fixed;
     return n->heads && half && is(cols(g, n->out), 2 * half * n->heads) ? NULL : "its tables are not half as wide as a head";
 }
@@ -138,12 +148,13 @@ const char *vs_shape_scale_add(const vs_graph *g, const vs_node *n) {
 }
 
 const char *vs_shape_rows(const vs_graph *g, const vs_node *n) {
-    if (vs_rule_find(rule(g, n->in[0]), rule(g, n->out)) == VS_NONE) return "it gives rows that it does not read";
+    if (!has_part(g, n->in[0], n->out)) return "it gives rows that it does not read";
     return equal(cols(g, n->in[0]), cols(g, n->out)) ? NULL : "its columns differ";
 }
 
 const char *vs_shape_stack(const vs_graph *g, const vs_node *n) {
     size_t parts = 0;
+    if (rule(g, n->out)->times != 1) return "it stacks several rounds";
     for (size_t i = 0; i < n->in_count; i++) {
         const vs_row_rule *in = rule(g, n->in[i]);
         vs_row_rule rest = *rule(g, n->out);
@@ -171,7 +182,9 @@ const char *vs_shape_concat(const vs_graph *g, const vs_node *n) {
 
 const char *vs_shape_mean(const vs_graph *g, const vs_node *n) {
     if (vs_rule_patches(rule(g, n->in[0])) == VS_NONE || rule(g, n->in[0])->times != 1) return "it reads no patches";
-    if (g->values[n->in[1]].given != VS_GIVEN_MEAN) return "it has nothing to average with";
+    if (g->values[n->in[1]].given != VS_GIVEN_MEAN || !is_grid(rule(g, n->in[1]), 0) ||
+        !equal(cols(g, n->in[1]), (vs_extent){ 0, 1 }))
+        return "it has nothing to average with";
     if (fixed_rows(rule(g, n->out)) != 1 || rule(g, n->out)->times != 1) return "it gives more than one row";
     return equal(cols(g, n->in[0]), cols(g, n->out)) ? NULL : "its columns differ";
 }

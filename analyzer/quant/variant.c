@@ -68,10 +68,11 @@ static vs_status build_grids(builder *b, vs_site *site, vs_scheme scheme, int64_
     return VS_OK;
 }
 
-/* The norm in front of a layer can take its factors on. */
+/* Scope norm: a block's norm takes on the factors of the layer that reads it (docs/study.md 3: qkv and fc1). */
 static bool is_smoothed(const builder *b, size_t node) {
     if (!b->options->smooth) return false;
-    return b->options->scope == VS_SCOPE_ALL || vs_graph_norm_of(b->graph, node) != VS_NONE;
+    const bool has_norm = b->graph->nodes[node].block >= 0 && vs_graph_norm_of(b->graph, node) != VS_NONE;
+    return b->options->scope == VS_SCOPE_ALL || has_norm;
 }
 
 /* A norm's gain or bias divided by s, rounded to float32 as all weights are. */

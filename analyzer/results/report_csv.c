@@ -73,7 +73,7 @@ static void add_distribution(vs_text *t, const vs_results *r, const vs_row *x, c
     };
     for (size_t i = 0; i < DIST_COLUMNS; i++) add_number(t, d->present, values[i], digits);
     char token[32] = "";
-    if (d->present) vs_rule_name(x->rows, d->argmax_token, r->grid_w, token, sizeof token);
+    if (d->present) vs_rule_name(&x->rows, d->argmax_token, r->grid_w, token, sizeof token);
     if (d->present) {
         vs_text_add(t, ",%s,%zu,", d->shape, d->argmax_image);
         add_text(t, token);

@@ -72,7 +72,7 @@ static json_t *distribution(document *doc, const vs_row *x, const vs_distributio
     if (!d->present) return json_null();
     json_t *o = json_object(), *at = json_object(), *top = json_array();
     char token[32];
-    vs_rule_name(x->rows, d->argmax_token, r->grid_w, token, sizeof token);
+    vs_rule_name(&x->rows, d->argmax_token, r->grid_w, token, sizeof token);
     put(doc, at, "image", integer(d->argmax_image));
     put(doc, at, "token", vs_json_string(token));
     put(doc, at, "channel", integer(d->argmax_channel));
@@ -306,7 +306,7 @@ static json_t *token_norms(document *d) {
     json_t *o = json_object(), *prefix = json_array(), *listed = json_array();
     for (size_t i = 0; i <= d->results->arch->registers; i++) {
         char token[32];
-        vs_rule_name(d->results->token_rows, i, 1, token, sizeof token);
+        vs_rule_name(&d->results->token_rows, i, 1, token, sizeof token);
         json_t *x = json_object();
         put(d, x, "token", json_string(token));
         put(d, x, "times", number(n->prefix_times[i] / (double)n->images));

@@ -76,7 +76,7 @@ static bool add_row(vs_text *t, const vs_results *r, const vs_answer *a, size_t 
     if (!in->present || !in->quantized || !x->states[float_state(r)].out.present || !x->states[a->state].out.present)
         return false;
     if (title) vs_text_add(t, "\n%s; the input under %s)\n", title, r->state_names[a->state]);
-    vs_rule_name(x->rows, in->argmax_token, r->grid_w, token, sizeof token);
+    vs_rule_name(&x->rows, in->argmax_token, r->grid_w, token, sizeof token);
     vs_text_add(t, "  %s: the largest |input| is %s (%s, channel %zu), the median %s, one step of the grid %s.\n", x->layer,
                 vs_words_plain(n[0], in->max), token, in->argmax_channel, vs_words_plain(n[1], in->median),
                 vs_words_plain(n[2], in->qstep));

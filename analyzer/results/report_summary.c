@@ -285,7 +285,7 @@ static void add_norms(const summary *s) {
     vs_text_add(s->t, " ");
     for (size_t i = 0; i <= s->r->arch->registers; i++) {
         char token[32], times[NUMBER];
-        vs_rule_name(s->r->token_rows, i, 1, token, sizeof token);
+        vs_rule_name(&s->r->token_rows, i, 1, token, sizeof token);
         vs_text_add(s->t, " %s %s%s", token, vs_words_plain(times, n->prefix_times[i] / (double)n->images),
                     i < s->r->arch->registers ? "," : "\n");
     }

@@ -80,8 +80,8 @@ typedef struct vs_row {
     const char *layer; /* borrowed from the points list */
     vs_kind kind;
     int block;
-    size_t node, site;       /* of the graph */
-    const vs_row_rule *rows; /* of its tensors, to name argmax_token by */
+    size_t node, site; /* of the graph */
+    vs_row_rule rows;  /* of its tensors, to name argmax_token by */
     double macs;
     const char *fqn[4]; /* names in the user's checkpoint */
     size_t fqn_count;
@@ -299,9 +299,9 @@ typedef struct vs_fp16_results {
 } vs_fp16_results;
 
 typedef struct vs_results {
-    const char *name;              /* borrowed */
-    const vs_arch *arch;           /* borrowed */
-    const vs_row_rule *token_rows; /* tokens without queries; borrowed */
+    const char *name;       /* borrowed */
+    const vs_arch *arch;    /* borrowed */
+    vs_row_rule token_rows; /* tokens without queries */
     size_t tokens, grid_w;
     size_t analysis_images, evaluation_images;
     const char **image_names; /* analysis images: "scene 0", or a file name */

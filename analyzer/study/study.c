@@ -134,7 +134,7 @@ static vs_status fill_rows(vs_study *s, vs_error *err) {
                          .block = p->block,
                          .node = p->node,
                          .site = g->nodes[p->node].site,
-                         .rows = vs_value_rule(g, g->nodes[p->node].out),
+                         .rows = *vs_value_rule(g, g->nodes[p->node].out),
                          .macs = p->macs,
                          .planted = is_planted(r, p->name) };
         const vs_linear l = vs_model_linear(s->model, vs_graph_linear_of(g, p->node));
@@ -187,7 +187,7 @@ static vs_status measure_geometry(vs_study *s, vs_error *err) {
     }
     s->results.tokens = vs_arch_tokens(a, h, w);
     s->results.grid_w = w;
-    s->results.token_rows = vs_graph_tokens(s->model->graph);
+    s->results.token_rows = *vs_graph_tokens(s->model->graph);
     return vs_points_make(s->model, h * w, s->config->recipe.p != VS_P_NONE, &s->points, &s->point_count, err);
 }
 

@@ -27,7 +27,7 @@ size_t vs_job_map_pixels(const vs_runner *runner, const vs_job *job) {
 
 static size_t map_pixels(const context *c, const vs_job *job) { return vs_job_map_pixels(c->runner, job); }
 
-/* EoMT's map of one image: one window that covers it. */
+/* The map of one image from masks: one window that covers it. */
 static vs_status predict_scores(const vs_weights *w, const vs_job *job, size_t image, uint16_t *map, vs_error *err) {
     const vs_image *im = &job->samples->image;
     const vs_window whole = { .width = im->width, .height = im->height, .count = 1 };
@@ -48,7 +48,7 @@ vs_status vs_job_maps(const vs_runner *runner, const vs_job *job, uint16_t *maps
     const vs_backend *be = weights->backend;
     const bool gives = vs_arch_gives_maps(&weights->model->arch);
     vs_status status = VS_OK;
-    if (weights->model->arch.head == VS_HEAD_EOMT) {
+    if (vs_logits_are_masks(weights->model->graph)) {
         for (size_t i = 0; i < job->images && status == VS_OK; i++)
             status = predict_scores(weights, job, i, maps + i * vs_job_map_pixels(runner, job), err);
         return status;

@@ -32,6 +32,8 @@ static const vs_node *scoring_of(const vs_graph *g) {
     return n->op == VS_OP_SCORES ? n : NULL;
 }
 
+bool vs_logits_are_masks(const vs_graph *g) { return scoring_of(g) != NULL; }
+
 vs_status vs_logits_download(void **out, const vs_backend *be, const vs_model *m, const vs_session *s, size_t images,
                              size_t image, vs_error *err) {
     const vs_arch *a = &m->arch;

@@ -4,6 +4,8 @@
 
 #include "task/slide.h"
 
+/* Whether pixels are scored by masks and their queries' classes: maps are made of these, not of the scores. */
+bool vs_logits_are_masks(const vs_graph *graph);
 /* Image `image` of a session after vs_forward_head: *out is new, one block for the caller to free. Synced. */
 VS_NODISCARD vs_status vs_logits_download(void **out, const vs_backend *backend, const vs_model *model, const vs_session *session,
                                           size_t images, size_t image, vs_error *err);

@@ -19,7 +19,7 @@ static void blend_grid_rows(const vs_window_logits *l, size_t depth, size_t y, d
             (1 - t.weight) * vs_host_scalar(l->logits, l->scalar, a + i) + t.weight * vs_host_scalar(l->logits, l->scalar, b + i);
 }
 
-/* EoMT: masks are resized, scores are not. */
+/* Masks are resized, scores are not. */
 static void add_scores(const vs_window_logits *l, size_t classes, const double *grid_row, double *out) {
     for (size_t x = 0; x < l->window.width; x++) {
         const vs_bilinear t = vs_bilinear_source(x, l->w, l->window.width);

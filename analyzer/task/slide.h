@@ -14,7 +14,7 @@ typedef struct vs_window_logits {
     const void *logits;
     vs_scalar scalar;
     size_t h, w;
-    size_t queries; /* EoMT: `logits` are mask logits [h*w, queries] and a pixel's scores, once those are resized, are */
+    size_t queries; /* not 0: `logits` are mask logits [h*w, queries] and a pixel's scores, once those are resized, are */
     const double *class_probs; /* sum_q sigmoid(mask_q) class_probs[q, k]; [queries, classes]. Others: 0 and NULL */
 } vs_window_logits;
 

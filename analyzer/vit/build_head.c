@@ -69,6 +69,7 @@ static size_t features(vs_vit *v, size_t normed) {
     n.in[n.in_count++] = last;
     if (a->head_mean) n.in[n.in_count++] = mean;
     if (n.in_count == 1) return last;
+    (void)vs_build_passing(&v->b, last); /* no layer reads it, so no re-run begins behind it */
     return vs_build_node(&v->b, n, "head.features", vs_build_rule_of(&v->b, last), (vs_extent){ a->head_width, 0 }, VS_NONE);
 }
 

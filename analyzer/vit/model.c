@@ -52,7 +52,7 @@ const vs_row_rule *vs_graph_tokens(const vs_graph *g) {
 
 size_t vs_graph_prefix(const vs_graph *g) { return vs_rule_first(vs_graph_tokens(g), vs_rule_patches(vs_graph_tokens(g)), 1); }
 
-bool vs_arch_gives_maps(const vs_arch *a) { return a->head == VS_HEAD_SEGMENTATION || a->head == VS_HEAD_EOMT; }
+bool vs_arch_gives_maps(const vs_arch *a) { return a->head != VS_HEAD_NONE && a->head != VS_HEAD_CLASSIFIER; }
 
 size_t vs_arch_logits_side(const vs_arch *a, size_t side) { return side << a->upscales; }
 

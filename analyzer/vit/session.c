@@ -69,9 +69,11 @@ static vs_status outline(vs_session **out, const vs_weights *weights, const vs_s
     s->h = options->height / patch;
     s->w = options->width / patch;
     s->ran = vs_calloc(options->streams + 1, sizeof *s->ran);
-    const vs_arena_options arena = { options->images, patches_of(s), options->probabilities, false };
-    vs_status status = s->ran ? vs_arena_plan(&s->arena, s->graph, &arena, err) : VS_ERR_NOMEM;
-    if (status == VS_OK && options->scratch) status = plan_pass(&s->pass, s->graph, patches_of(s), options->images, err);
+    size_t patches = 0;
+    vs_status status = s->ran && vs_size_mul(&patches, s->h, s->w) ? VS_OK : VS_ERR_NOMEM;
+    const vs_arena_options arena = { options->images, patches, options->probabilities, false };
+    if (status == VS_OK) status = vs_arena_plan(&s->arena, s->graph, &arena, err);
+    if (status == VS_OK && options->scratch) status = plan_pass(&s->pass, s->graph, patches, options->images, err);
     planner p = { NULL, (size_t)s->backend->scalar, 0, false };
     if (status == VS_OK) plan(s, &p);
     size_t bytes = 0;

@@ -84,7 +84,9 @@ static void run(const char *file, const char *backend_name, double limit) {
     assert_int_equal(vs_session_create(&session, weights, &so, &err), VS_OK);
     c.backend = backend;
     c.model = model;
-    assert_int_equal(vs_points_make(model, vs_session_tokens(session), false, &points, &c.point_count, &err), VS_OK);
+    assert_int_equal(
+        vs_points_make(model, vs_session_grid_h(session) * vs_session_grid_w(session), false, &points, &c.point_count, &err),
+        VS_OK);
     c.points = points;
 
     const size_t side = h > w ? h : w;

@@ -18,30 +18,38 @@ static void line(const char *name, const float *values, size_t count) {
     printf("%s %s\n", name, hex);
 }
 
-static void linear(const char *base, const char *name, const vs_linear *l) {
+/* A parameter of the model, called `as` where its hub name is another. */
+static void parameter(const vs_model *m, const char *base, const char *name, const char *as) {
     char text[128];
-    snprintf(text, sizeof text, "%s%s.weight", base, name);
-    line(text, l->w, l->out * l->in);
-    snprintf(text, sizeof text, "%s%s.bias", base, name);
-    line(text, l->b, l->out);
+    snprintf(text, sizeof text, "%s%s", base, name);
+    const size_t i = vs_graph_param(m->graph, text);
+    if (i == VS_NONE) return;
+    const vs_param *p = &m->graph->params[i];
+    snprintf(text, sizeof text, "%s%s", base, as);
+    line(text, m->params[i], p->rows * p->cols);
 }
 
-static void block(const vs_model *m, size_t i) {
-    const vs_block *b = &m->blocks[i];
-    const size_t c = m->arch.width;
+static void linear(const vs_model *m, const char *name, vs_kind kind, int block) {
+    const vs_linear l = vs_model_linear(m, vs_graph_find(m->graph, kind, block));
+    char text[128];
+    snprintf(text, sizeof text, "%s.weight", name);
+    line(text, l.w, l.out * l.in);
+    snprintf(text, sizeof text, "%s.bias", name);
+    line(text, l.b, l.out);
+}
+
+static void block(const vs_model *m, int i) {
+    static const char *const vectors[][2] = {
+        { "norm1.weight", "norm1.weight" }, { "norm1.bias", "norm1.bias" }, { "norm2.weight", "norm2.weight" },
+        { "norm2.bias", "norm2.bias" },     { "ls1", "ls1.gamma" },         { "ls2", "ls2.gamma" }
+    };
     char base[32], text[128];
-    snprintf(base, sizeof base, "blocks.%zu.", i);
-    const struct {
-        const char *name;
-        const float *values;
-    } vectors[] = { { "norm1.weight", b->norm1_g }, { "norm1.bias", b->norm1_b }, { "norm2.weight", b->norm2_g },
-                    { "norm2.bias", b->norm2_b },   { "ls1.gamma", b->ls1 },      { "ls2.gamma", b->ls2 } };
-    for (size_t v = 0; v < sizeof vectors / sizeof *vectors; v++) {
-        snprintf(text, sizeof text, "%s%s", base, vectors[v].name);
-        line(text, vectors[v].values, c);
+    snprintf(base, sizeof base, "blocks.%d.", i);
+    for (size_t v = 0; v < sizeof vectors / sizeof *vectors; v++) parameter(m, base, vectors[v][0], vectors[v][1]);
+    for (vs_kind k = VS_KIND_QKV; k <= VS_KIND_FC2; k++) {
+        snprintf(text, sizeof text, "%s%s", base, vs_arch_kind_name(&m->arch, k));
+        if (vs_kind_is_linear(k)) linear(m, text, k, i);
     }
-    for (vs_kind k = VS_KIND_QKV; k <= VS_KIND_FC2; k++)
-        if (vs_kind_is_linear(k)) linear(base, vs_arch_kind_name(&m->arch, k), vs_model_linear(m, k, (int)i));
 }
 
 int main(int argc, char **argv) {
@@ -54,18 +62,17 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    const vs_arch *a = &m->arch;
-    linear("", "patch_embed.proj", &m->patch);
-    line("cls_token", m->cls, a->width);
-    line(a->distilled ? "dist_token" : "register_tokens", m->registers, a->registers * a->width);
-    line("pos_embed", m->pos, (a->prefix_positions + a->grid * a->grid) * a->width);
-    line("rope_embed.periods", m->periods, a->width / a->heads / 4);
-    for (size_t i = 0; i < a->depth; i++) block(m, i);
-    line("cls_norm.weight", m->prefix_norm_g, a->width);
-    line("cls_norm.bias", m->prefix_norm_b, a->width);
-    line("norm.weight", m->norm_g, a->width);
-    line("norm.bias", m->norm_b, a->width);
-    if (a->head != VS_HEAD_NONE) linear("", "head", &m->head);
+    linear(m, "patch_embed.proj", VS_KIND_PATCH_EMBED, -1);
+    parameter(m, "", "cls_token", "cls_token");
+    parameter(m, "", "register_tokens", m->arch.distilled ? "dist_token" : "register_tokens");
+    parameter(m, "", "pos_embed", "pos_embed");
+    parameter(m, "", "rope_embed.periods", "rope_embed.periods");
+    for (size_t i = 0; i < m->arch.depth; i++) block(m, (int)i);
+    parameter(m, "", "prefix_norm.weight", "cls_norm.weight");
+    parameter(m, "", "prefix_norm.bias", "cls_norm.bias");
+    parameter(m, "", "norm.weight", "norm.weight");
+    parameter(m, "", "norm.bias", "norm.bias");
+    linear(m, "head", VS_KIND_HEAD, -1);
     vs_model_free(m);
     return 0;
 }

@@ -5,7 +5,11 @@
 #include "util/util.h"
 
 enum { WIDTH = 3, PATCHES = 6 };
-static const vs_arch arch = { .width = WIDTH, .patch = 4, .registers = 1 };
+static const vs_row_rule token_rule = {
+    .parts = { { .name = "cls", .count = 1 }, { .name = "reg", .numbered = true, .count = 1 }, { .name = "patch" } },
+    .part_count = 3,
+    .times = 1
+};
 
 /* cls, reg0, then patches on a grid 3 wide, of norms 5, 10 and 1, 2, 3, 11, 1, 20: their median is 2.5. */
 static void high_patches_are_listed(void **state) {
@@ -30,7 +34,7 @@ static void high_patches_are_listed(void **state) {
     for (size_t image = 0; image < 2; image++) {
         assert_int_equal(vs_norms_measure(&slot, be, 0, (vs_mat){ half, 2 + PATCHES, WIDTH, WIDTH }, 3, &err), VS_OK);
         assert_int_equal(vs_norms_measure(&slot, be, 1, (vs_mat){ x, 2 + PATCHES, WIDTH, WIDTH }, 3, &err), VS_OK);
-        assert_int_equal(vs_norms_pool(&n, &arch, image, &slot, &err), VS_OK);
+        assert_int_equal(vs_norms_pool(&n, &token_rule, image, &slot, &err), VS_OK);
     }
     assert_int_equal(n.images, 2);
     assert_int_equal(n.patches, 2 * PATCHES);
@@ -68,7 +72,7 @@ static void the_list_is_short(void **state) {
     assert_non_null(slot.norms);
     for (size_t t = 0; t < 2 + COUNT; t++) slot.norms[t] = t % 2 ? (double)t * 100 : 1;
     slot.norms[3] = 1;
-    assert_int_equal(vs_norms_pool(&n, &arch, 0, &slot, &err), VS_OK);
+    assert_int_equal(vs_norms_pool(&n, &token_rule, 0, &slot, &err), VS_OK);
     assert_int_equal(n.high, COUNT / 2 - 1);
     assert_int_equal(n.listed_count, VS_LISTED_NORMS);
     for (size_t i = 1; i < VS_LISTED_NORMS; i++) assert_true(n.listed[i].times < n.listed[i - 1].times);

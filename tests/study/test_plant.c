@@ -2,6 +2,7 @@
  * `ref` (float64), so that what is left is the rounding of planted weights to float32 and, for residual, the norms' epsilon. */
 #include "study/study.h"
 #include "support/check.h"
+#include "support/model.h"
 #include "util/util.h"
 
 static const char ti[] = "data/vit_ti14_scenes.safetensors";                 /* LayerScale */
@@ -66,7 +67,7 @@ static vs_session *forward(const planted *p, const vs_imageset *set, size_t imag
 static double *logits_of(const planted *p, size_t *count) {
     vs_error err = { 0 };
     vs_session *session = forward(p, &p->study.analysis_set, 0, (vs_tapper){ NULL, NULL });
-    const vs_mat m = vs_session_logits(session);
+    const vs_mat m = vs_session_output(session);
     double *values = vs_calloc(*count = m.rows * m.cols, sizeof *values);
     assert_int_equal(p->study.backend->ops->download(p->study.backend, values, m, &err), VS_OK);
     vs_session_free(session);
@@ -193,15 +194,22 @@ static void check_result(const vs_plant_result *r, const char *kind, const char 
 static float times(float w, double g) { return (float)((double)w * g); }
 
 /* b holds a x gain at `rows` and columns / gain at `columns`, and is a elsewhere. */
-static void check_linear(const vs_linear *a, const vs_linear *b, size_t row, size_t column, double g) {
-    for (size_t o = 0; o < a->out; o++) {
-        for (size_t i = 0; i < a->in; i++) {
-            const float w = a->w[o * a->in + i], want = o == row ? times(w, g) : i == column ? (float)((double)w / g) : w;
-            assert_memory_equal(&b->w[o * a->in + i], &want, sizeof want);
+static void check_linear(vs_linear a, vs_linear b, size_t row, size_t column, double g) {
+    assert_true(a.out > 0 && a.out == b.out && a.in == b.in);
+    for (size_t o = 0; o < a.out; o++) {
+        for (size_t i = 0; i < a.in; i++) {
+            const float w = a.w[o * a.in + i], want = o == row ? times(w, g) : i == column ? (float)((double)w / g) : w;
+            assert_memory_equal(&b.w[o * a.in + i], &want, sizeof want);
         }
-        const float want = o == row ? times(a->b[o], g) : a->b[o];
-        assert_memory_equal(&b->b[o], &want, sizeof want);
+        const float want = o == row ? times(a.b[o], g) : a.b[o];
+        assert_memory_equal(&b.b[o], &want, sizeof want);
     }
+}
+
+/* A vector of both models: in the second one channel is the gain times larger. */
+static void check_vector(const vs_model *a, const vs_model *b, const char *name, size_t count, size_t channel, double g) {
+    const float *x = param_of(a, name), *y = param_of(b, name);
+    for (size_t i = 0; i < count; i++) check_close((double)y[i], (double)times(x[i], i == channel ? g : 1), 0);
 }
 
 static void norms_by_hand(void **state) {
@@ -211,7 +219,7 @@ static void norms_by_hand(void **state) {
     open_good(&plain, ti, "", "");
     open_good(&p, ti, "", "{kind: norm1, blocks: [4], gain: 100}, {kind: norm2, blocks: [7], gain: 100}");
     const vs_model *a = plain.study.model, *b = p.study.model;
-    const float *gains[] = { a->blocks[4].norm1_g, a->blocks[7].norm2_g };
+    const float *gains[] = { param_of(a, "blocks.4.norm1.weight"), param_of(a, "blocks.7.norm2.weight") };
     assert_int_equal(p.study.results.plant_count, 2);
     check_result(&p.study.results.plants[0], "norm1", "blocks.4.attn.qkv", 4, "channel", 1);
     check_result(&p.study.results.plants[1], "norm2", "blocks.7.mlp.fc1", 7, "channel", 1);
@@ -222,15 +230,13 @@ static void norms_by_hand(void **state) {
         check_close(p.study.results.plants[k].gain[0], g, 0);
     }
     const size_t c1 = p.study.results.plants[0].channels[0], c2 = p.study.results.plants[1].channels[0];
-    for (size_t i = 0; i < 192; i++) {
-        check_close((double)b->blocks[4].norm1_g[i], (double)times(a->blocks[4].norm1_g[i], i == c1 ? g : 1), 0);
-        check_close((double)b->blocks[4].norm1_b[i], (double)times(a->blocks[4].norm1_b[i], i == c1 ? g : 1), 0);
-        check_close((double)b->blocks[7].norm2_g[i], (double)times(a->blocks[7].norm2_g[i], i == c2 ? g : 1), 0);
-        check_close((double)b->blocks[7].norm2_b[i], (double)times(a->blocks[7].norm2_b[i], i == c2 ? g : 1), 0);
-    }
-    check_linear(&a->blocks[4].qkv, &b->blocks[4].qkv, SIZE_MAX, c1, g);
-    check_linear(&a->blocks[7].fc1, &b->blocks[7].fc1, SIZE_MAX, c2, g);
-    check_linear(&a->blocks[7].qkv, &b->blocks[7].qkv, SIZE_MAX, SIZE_MAX, g); /* other blocks stay */
+    check_vector(a, b, "blocks.4.norm1.weight", 192, c1, g);
+    check_vector(a, b, "blocks.4.norm1.bias", 192, c1, g);
+    check_vector(a, b, "blocks.7.norm2.weight", 192, c2, g);
+    check_vector(a, b, "blocks.7.norm2.bias", 192, c2, g);
+    check_linear(linear_of(a, VS_KIND_QKV, 4), linear_of(b, VS_KIND_QKV, 4), SIZE_MAX, c1, g);
+    check_linear(linear_of(a, VS_KIND_FC1, 7), linear_of(b, VS_KIND_FC1, 7), SIZE_MAX, c2, g);
+    check_linear(linear_of(a, VS_KIND_QKV, 7), linear_of(b, VS_KIND_QKV, 7), SIZE_MAX, SIZE_MAX, g); /* other layers stay */
     close_study(&p);
     close_study(&plain);
 }
@@ -246,15 +252,16 @@ static void values_by_hand(void **state) {
     check_result(r, "value", "blocks.1.attn.proj", 1, "channel", 2);
     assert_int_equal(r->channels[0], largest(seen.max_v, 64, SIZE_MAX));
     assert_int_equal(r->channels[1], largest(seen.max_v, 64, r->channels[0]));
-    const vs_block *a = &plain.study.model->blocks[1], *b = &p.study.model->blocks[1];
+    const vs_linear a = linear_of(plain.study.model, VS_KIND_QKV, 1), b = linear_of(p.study.model, VS_KIND_QKV, 1),
+                    a_proj = linear_of(plain.study.model, VS_KIND_PROJ, 1), b_proj = linear_of(p.study.model, VS_KIND_PROJ, 1);
     for (size_t k = 0; k < 2; k++) {
         const size_t row = 128 + r->channels[k];
         for (size_t i = 0; i < 64; i++) {
-            check_close((double)b->qkv.w[row * 64 + i], (double)times(a->qkv.w[row * 64 + i], 100), 0);
-            check_close((double)b->proj.w[i * 64 + r->channels[k]],
-                        (double)(float)((double)a->proj.w[i * 64 + r->channels[k]] / 100), 0);
+            check_close((double)b.w[row * 64 + i], (double)times(a.w[row * 64 + i], 100), 0);
+            check_close((double)b_proj.w[i * 64 + r->channels[k]],
+                        (double)(float)((double)a_proj.w[i * 64 + r->channels[k]] / 100), 0);
         }
-        check_close((double)b->qkv.b[row], (double)times(a->qkv.b[row], 100), 0);
+        check_close((double)b.b[row], (double)times(a.b[row], 100), 0);
     }
     close_study(&p);
     close_study(&plain);
@@ -270,15 +277,15 @@ static void keys_by_hand(void **state) {
     open_good(&p, ti, "", "{kind: key, blocks: [5], gain: 1000}");
     see_operands(&seen, &plain, 5);
     check_result(p.study.results.plants, "key", "blocks.5.attn.k", 5, "head", HEADS);
-    const vs_linear *a = &plain.study.model->blocks[5].qkv, *b = &p.study.model->blocks[5].qkv;
-    assert_memory_equal(a->w, b->w, sizeof *a->w * a->out * a->in);
+    const vs_linear a = linear_of(plain.study.model, VS_KIND_QKV, 5), b = linear_of(p.study.model, VS_KIND_QKV, 5);
+    assert_memory_equal(a.w, b.w, sizeof *a.w * a.out * a.in);
     for (size_t h = 0; h < HEADS; h++) {
         double length = 0;
         for (size_t i = h * D; i < (h + 1) * D; i++) length += seen.sum_q[i] * seen.sum_q[i];
         for (size_t i = h * D; i < (h + 1) * D; i++) {
-            check_close((double)b->b[C + i] - (double)a->b[C + i], 1000 * seen.sum_q[i] / sqrt(length), 1e-4);
-            assert_memory_equal(&a->b[i], &b->b[i], sizeof(float));
-            assert_memory_equal(&a->b[2 * C + i], &b->b[2 * C + i], sizeof(float));
+            check_close((double)b.b[C + i] - (double)a.b[C + i], 1000 * seen.sum_q[i] / sqrt(length), 1e-4);
+            assert_memory_equal(&a.b[i], &b.b[i], sizeof(float));
+            assert_memory_equal(&a.b[2 * C + i], &b.b[2 * C + i], sizeof(float));
         }
         assert_int_equal(p.study.results.plants[0].channels[h], h);
         check_close(p.study.results.plants[0].gain[h], 1000, 0);
@@ -298,17 +305,19 @@ static void a_missing_bias_is_made(void **state) {
     open_good(&p, random_vit, "", "{kind: key, blocks: [0], gain: 500}"); /* for its configuration and images */
     open_good(&plain, random_vit, "", "");
     vs_study *s = &plain.study;
-    free(s->model->blocks[0].qkv.b);
-    s->model->blocks[0].qkv.b = NULL;
+    float **bias = vs_model_param(s->model, "blocks.0.attn.qkv.bias");
+    assert_non_null(bias);
+    free(*bias);
+    *bias = NULL;
     vs_weights_free(s->weights);
     assert_int_equal(vs_weights_bind(&s->weights, s->backend, s->model, &err), VS_OK);
     double *want = logits_of(&plain, &count);
     const vs_plant_target target = { s->model, s->backend, vs_study_runner(s) };
     assert_int_equal(vs_plant(&target, p.config, &s->calibration_set, &s->results.plants, &s->results.plant_count, &err), VS_OK);
-    assert_non_null(s->model->blocks[0].qkv.b);
+    assert_non_null(*bias);
     double length = 0;
     for (size_t i = 0; i < 192; i++) {
-        const double b = (double)s->model->blocks[0].qkv.b[i];
+        const double b = (double)(*bias)[i];
         if (i / 64 != 1) check_close(b, 0, 0);
         length += b * b;
     }

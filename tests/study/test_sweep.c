@@ -22,6 +22,15 @@ typedef struct plain {
     bool spare; /* everything but this layer */
 } plain;
 
+static const vs_graph *graph_of(const plain *p) { return p->study->model->graph; }
+
+/* How the recipe quantizes a layer. */
+static const vs_site *site_of(const plain *p, vs_kind kind, int block) {
+    const size_t node = vs_graph_find(graph_of(p), kind, block);
+    assert_true(node != VS_NONE);
+    return vs_variant_site(p->recipe->variant, graph_of(p)->nodes[node].site);
+}
+
 static vs_status change(void *context, const vs_tap *tap, vs_error *err) {
     (void)err;
     const plain *p = context;
@@ -33,32 +42,43 @@ static vs_status change(void *context, const vs_tap *tap, vs_error *err) {
         return VS_OK;
     }
     if (!here) return VS_OK;
-    const vs_site *site = vs_variant_site(p->recipe->variant, tap->kind, tap->block);
+    const vs_site *site = site_of(p, tap->kind, tap->block);
     vs_site_smooth(be, site, tap->x, tap->x);
     if (p->mode != VS_MODE_WEIGHT) vs_site_quantize(be, site, tap->x, tap->x, 1, NULL);
     return VS_OK;
 }
 
-/* The weights of the changed model: `blocks` is room for its blocks, `ws` for one weight. */
-static vs_weights exchange(const plain *p, vs_block_weights *blocks, void *ws) {
-    const size_t depth = p->study->model->arch.depth;
-    vs_weights base = *p->study->weights, recipe = *p->recipe->weights, w = p->spare ? recipe : base;
-    memcpy(blocks, w.blocks, depth * sizeof *blocks);
-    w.blocks = blocks;
-    if (!vs_kind_is_linear(p->kind)) return w;
-    const vs_weights *from = p->spare || p->mode == VS_MODE_ACTIVATION ? p->study->weights : p->recipe->weights;
-    vs_linear_weights l = *vs_weights_linear(from, p->kind, p->block);
-    if (p->spare) {
-        if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_g = base.blocks[p->block].norm1_g;
-        if (p->kind == VS_KIND_QKV) blocks[p->block].norm1_b = base.blocks[p->block].norm1_b;
-        if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_g = base.blocks[p->block].norm2_g;
-        if (p->kind == VS_KIND_FC1) blocks[p->block].norm2_b = base.blocks[p->block].norm2_b;
-    } else if (p->mode == VS_MODE_ACTIVATION) {
-        const vs_mat smoothed = { ws, l.w.rows, l.w.cols, l.w.cols };
-        vs_site_smooth_weight(p->study->backend, vs_variant_site(p->recipe->variant, p->kind, p->block), l.w, smoothed);
-        l.w = smoothed;
+/* A norm of a block as another model has it. */
+static void exchange_norm(const plain *p, const void **params, const vs_weights *from, const char *norm) {
+    static const char *const parts[] = { "weight", "bias" };
+    char name[64];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "blocks.%d.%s.%s", p->block, norm, parts[i]);
+        const size_t param = vs_graph_param(graph_of(p), name);
+        assert_true(param != VS_NONE);
+        params[param] = from->params[param];
     }
-    vs_weights_set_linear(&w, p->kind, p->block, l);
+}
+
+/* The weights of the changed model: `params` is room for its parameters, `ws` for one weight. */
+static vs_weights exchange(const plain *p, const void **params, void *ws) {
+    const vs_weights *base = p->study->weights, *recipe = p->recipe->weights;
+    vs_weights w = p->spare ? *recipe : *base;
+    memcpy(params, w.params, graph_of(p)->param_count * sizeof *params);
+    w.params = params;
+    if (!vs_kind_is_linear(p->kind)) return w;
+    const size_t node = vs_graph_find(graph_of(p), p->kind, p->block);
+    const size_t *own = graph_of(p)->nodes[node].param; /* weight and bias */
+    const vs_weights *from = p->spare || p->mode == VS_MODE_ACTIVATION ? base : recipe;
+    for (size_t i = 0; i < 2; i++) params[own[i]] = from->params[own[i]];
+    if (p->spare) {
+        if (p->kind == VS_KIND_QKV) exchange_norm(p, params, base, "norm1");
+        if (p->kind == VS_KIND_FC1) exchange_norm(p, params, base, "norm2");
+    } else if (p->mode == VS_MODE_ACTIVATION) {
+        const vs_mat weight = vs_weights_linear(base, node).w, smoothed = { ws, weight.rows, weight.cols, weight.cols };
+        vs_site_smooth_weight(p->study->backend, site_of(p, p->kind, p->block), weight, smoothed);
+        params[own[0]] = ws;
+    }
     return w;
 }
 
@@ -68,15 +88,15 @@ static double plain_sqnr(const plain *p) {
     const vs_backend *be = s->backend;
     const vs_arch *a = &s->model->arch;
     vs_error err = { 0 };
-    vs_block_weights *blocks = vs_calloc(a->depth, sizeof *blocks);
+    const void **params = vs_calloc(graph_of(p)->param_count, sizeof *params);
     void *ws = be->ops->alloc(be, 4 * a->width * a->width);
-    const vs_weights changed = exchange(p, blocks, ws);
+    const vs_weights changed = exchange(p, params, ws);
     vs_sqnr_pool pool = { .min = 0 };
     for (size_t i = 0; i < s->analysis_set.count; i++) {
         vs_sample sample;
         assert_int_equal(vs_imageset_get(&s->analysis_set, i, &sample, &err), VS_OK);
         assert_int_equal(vs_forward(p->session, s->weights, sample.pixels, (vs_tapper){ NULL, NULL }, &err), VS_OK);
-        const vs_mat out = vs_session_logits(p->session), want = { vs_session_scratch(p->session), out.rows, out.cols, out.cols };
+        const vs_mat out = vs_session_output(p->session), want = { vs_session_scratch(p->session), out.rows, out.cols, out.cols };
         be->ops->copy(be, out, want);
         plain copy = *p;
         assert_int_equal(vs_forward(p->session, &changed, sample.pixels, (vs_tapper){ change, &copy }, &err), VS_OK);
@@ -86,7 +106,7 @@ static double plain_sqnr(const plain *p) {
         vs_sample_release(&sample);
     }
     be->ops->free(be, ws);
-    free(blocks);
+    free(params);
     return vs_sqnr_pool_result(&pool).pooled;
 }
 
@@ -109,12 +129,14 @@ static void check_study(const demo *model, const char *backend, const char *reci
     vs_study s = { 0 };
     assert_int_equal(vs_config_parse(&config, text, strlen(text), "sweep.yaml", NULL, 0, &err), VS_OK);
     run_study(&s, config, &(vs_study_options){ .backend = backend, .threads = 2, .batch = 1 });
+    const vs_graph *g = s.model->graph;
+    const size_t side = model->size / s.model->arch.patch, patches = side * side;
     const vs_session_options so = { .images = 1,
                                     .height = model->size,
                                     .width = model->size,
                                     .workspaces = 1,
                                     .streams = 1,
-                                    .scratch = vs_arch_head_reals(&s.model->arch, s.results.tokens + s.model->arch.queries),
+                                    .scratch = vs_value_rows(g, g->output, patches) * vs_value_cols(g, g->output, patches),
                                     .probabilities = s.config->recipe.p != VS_P_NONE };
     vs_session *session = NULL;
     assert_int_equal(vs_session_create(&session, s.weights, &so, &err), VS_OK);

@@ -1,13 +1,14 @@
 /* Every branch of the answer: what is decided from made-up numbers, and the words for it. */
 #include "results/answer.h"
 #include "support/check.h"
+#include "support/made_up.h"
 #include "util/util.h"
 
 enum { ROWS = 24, STATES = 3, RECIPES = 2 };
 
 typedef struct study {
     vs_arch arch;
-    char names[ROWS][48];
+    char names[ROWS][MADE_NAME];
     vs_row rows[ROWS];
     vs_row_recipe recipes[ROWS][RECIPES];
     vs_row_state states[ROWS][STATES];
@@ -18,16 +19,12 @@ typedef struct study {
 
 static const char *state_names[STATES] = { "fp32", "ptq", "sq" }, *recipe_names[RECIPES] = { "ptq", "sq" };
 
-static vs_sqnr sqnr(double v) { return (vs_sqnr){ .present = true, .pooled = v, .mean = v, .min = v }; }
-
 /* Row i: blocks.<i/4>.<qkv, q, fc1, fc2>; at its own output 40 dB by input and by weight, nothing at the model's. */
 static void build(study *s) {
-    static const char *const kinds[] = { "attn.qkv", "attn.q", "mlp.fc1", "mlp.fc2" };
-    static const vs_kind of[] = { VS_KIND_QKV, VS_KIND_Q, VS_KIND_FC1, VS_KIND_FC2 };
+    static const vs_kind kinds[] = { VS_KIND_QKV, VS_KIND_Q, VS_KIND_FC1, VS_KIND_FC2 };
     memset(s, 0, sizeof *s);
-    s->arch = (vs_arch){ .layout = "timm_vit", .name = "t", .width = 8, .depth = 6, .heads = 2, .patch = 4 };
+    s->arch = made_arch(6);
     for (size_t i = 0; i < ROWS; i++) {
-        snprintf(s->names[i], sizeof s->names[i], "blocks.%zu.%s", i / 4, kinds[i % 4]);
         for (size_t p = 0; p < RECIPES; p++) {
             s->recipes[i][p].local[VS_LOCAL_WEIGHT] = sqnr(40);
             s->recipes[i][p].local[VS_LOCAL_WEIGHT].present = i % 4 != 1;
@@ -38,29 +35,17 @@ static void build(study *s) {
             s->states[i][k].in = (vs_distribution){ .present = true, .max = 10, .median = 0.5, .shape = "spike" };
             s->states[i][k].in.quantized = k > 0;
         }
-        s->rows[i] = (vs_row){
-            .layer = s->names[i], .kind = of[i % 4], .block = (int)i / 4, .recipes = s->recipes[i], .states = s->states[i]
-        };
+        s->rows[i] = made_row(s->names[i], kinds[i % 4], i / 4, s->recipes[i], s->states[i]);
     }
     for (size_t k = 0; k < STATES; k++) s->output[k] = sqnr(k ? 20 : HUGE_VAL);
     s->floor[0] = s->floor[1] = (double)NAN;
-    s->results = (vs_results){ .name = "made up",
-                               .arch = &s->arch,
-                               .tokens = 5,
-                               .grid_w = 2,
-                               .analysis_images = 1,
-                               .state_names = state_names,
-                               .state_count = STATES,
-                               .recipe_names = recipe_names,
-                               .recipe_count = RECIPES,
-                               .ptq_recipe = 0,
-                               .sq_recipe = 1,
-                               .rows = s->rows,
-                               .row_count = ROWS,
-                               .quantized_count = ROWS,
-                               .observer = "min/max",
-                               .output_sqnr = s->output,
-                               .spared_floor = s->floor };
+    s->results = made_results(&s->arch, state_names, STATES, recipe_names, RECIPES);
+    s->results.analysis_images = 1;
+    s->results.rows = s->rows;
+    s->results.row_count = s->results.quantized_count = ROWS;
+    s->results.output_sqnr = s->output;
+    s->results.spared_floor = s->floor;
+    snprintf(s->results.observer, sizeof s->results.observer, "min/max");
 }
 
 /* All rows `db` at the model's output, its input and its weight 3 dB better each. */

@@ -5,6 +5,7 @@
 #include "io/image.h"
 #include "render/render.h"
 #include "support/check.h"
+#include "support/made_up.h"
 #include "util/util.h"
 #include "vitscope/backend.h"
 
@@ -17,7 +18,7 @@ static const char *state_names[STATES] = { "fp32", "ptq", "sq <&> 'a'" }, *recip
 
 typedef struct study {
     vs_arch arch;
-    char names[ROWS][64];
+    char names[ROWS][MADE_NAME];
     vs_row rows[ROWS];
     vs_row_recipe recipes[ROWS][RECIPES];
     vs_row_state states[ROWS][STATES];
@@ -31,14 +32,11 @@ typedef struct study {
     vs_results results;
 } study;
 
-static vs_sqnr sqnr(double v) { return (vs_sqnr){ .present = true, .pooled = v, .mean = v, .min = v }; }
-
 static double wave(size_t i) { return 2 * sin((double)(i * i % 101)); }
 
 static void build_row(study *s, size_t i, vs_rng *rng) {
     const size_t k = i % KINDS, b = i / KINDS;
     const bool operand = vs_kind_is_operand(kinds[k]), planted = kinds[k] == VS_KIND_FC2 && b % 9 == 5;
-    snprintf(s->names[i], sizeof s->names[i], "blocks.%zu.%s", b, vs_kind_name(kinds[k]));
     for (size_t p = 0; p < RECIPES; p++) {
         vs_row_recipe *r = &s->recipes[i][p];
         if (!operand) r->local[VS_LOCAL_WEIGHT] = sqnr(45 + wave(i));
@@ -53,8 +51,7 @@ static void build_row(study *s, size_t i, vs_rng *rng) {
                                                                       .quantized = t > 0,
                                                                       .qstep = t == 1 ? 0.3 : 0.02,
                                                                       .qzeroed = 0.25 };
-    s->rows[i] =
-        (vs_row){ .layer = s->names[i], .kind = kinds[k], .block = (int)b, .recipes = s->recipes[i], .states = s->states[i] };
+    s->rows[i] = made_row(s->names[i], kinds[k], b, s->recipes[i], s->states[i]);
 }
 
 static void build_travel(study *s) {
@@ -121,25 +118,19 @@ static study *build(void) {
     vs_error err = { 0 };
     vs_rng rng = { 5 };
     assert_non_null(s);
-    s->arch = (vs_arch){ .layout = "timm_vit", .name = "t", .width = 8, .depth = DEPTH, .heads = 2, .patch = 4 };
+    s->arch = made_arch(DEPTH);
     for (size_t i = 0; i < ROWS; i++) build_row(s, i, &rng);
     build_travel(s);
     build_captures(s, &rng);
-    s->results = (vs_results){ .name = "made <up> & 'quoted' `x` $HOME",
-                               .arch = &s->arch,
-                               .analysis_images = 2,
-                               .state_names = state_names,
-                               .state_count = STATES,
-                               .recipe_names = recipe_names,
-                               .recipe_count = RECIPES,
-                               .ptq_recipe = 0,
-                               .sq_recipe = 1,
-                               .rows = s->rows,
-                               .row_count = ROWS,
-                               .stream = s->stream,
-                               .propagations = s->propagations,
-                               .propagation_count = CULPRITS };
+    s->results = made_results(&s->arch, state_names, STATES, recipe_names, RECIPES);
+    s->results.name = "made <up> & 'quoted' `x` $HOME";
+    s->results.analysis_images = 2;
     s->results.image_names = image_names;
+    s->results.rows = s->rows;
+    s->results.row_count = ROWS;
+    s->results.stream = s->stream;
+    s->results.propagations = s->propagations;
+    s->results.propagation_count = CULPRITS;
     build_half(s);
     build_norms(s);
     assert_int_equal(vs_rankings_compute(&s->results, &err), VS_OK);

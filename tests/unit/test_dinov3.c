@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "support/check.h"
+#include "support/model.h"
 #include "util/util.h"
 #include "vit/position.h"
 #include "vitscope/vit.h"
@@ -171,25 +172,26 @@ static void hub_files_are_found(void **state) {
     assert_int_equal(m->arch.ffn, VS_FFN_SWIGLU);
     assert_true(m->arch.eps == 1e-5 && m->arch.prefix_norm && m->arch.rope_theta == 0);
     assert_int_equal(m->arch.position, VS_POSITION_ROPE);
-    assert_null(m->pos);
-    assert_true(m->periods[3] == 4.0f / 64);
-    assert_non_null(m->prefix_norm_g);
-    assert_int_equal(m->blocks[0].fc1.fqn_count, 2);
-    assert_string_equal(m->blocks[0].fc1.fqn[1], "blocks.0.mlp.w2");
+    assert_null(vs_model_param(m, "pos_embed"));
+    assert_true(param_of(m, "rope_embed.periods")[3] == 4.0f / 64);
+    assert_non_null(param_of(m, "prefix_norm.weight"));
+    assert_int_equal(linear_of(m, VS_KIND_FC1, 0).source->count, 2);
+    assert_string_equal(linear_of(m, VS_KIND_FC1, 0).source->fqn[1], "blocks.0.mlp.w2");
     for (size_t i = 0; i < m->tensor_count; i++) assert_true(m->tensors[i].used);
     vs_model_free(m);
     m = good(&(recipe){ .periods = false }, &(vs_model_options){ .heads = 2 });
     assert_true(m->arch.rope_theta == 100);
     assert_false(m->arch.prefix_norm);
-    assert_true(m->periods[0] == 1);
-    check_close((double)m->periods[3], pow(100, 0.75), 1e-5);
+    assert_true(param_of(m, "rope_embed.periods")[0] == 1);
+    check_close((double)param_of(m, "rope_embed.periods")[3], pow(100, 0.75), 1e-5);
     vs_model_free(m);
 }
 
 static void the_mask_multiplies_the_bias(void **state) {
     (void)state;
     vs_model *m = good(&(recipe){ .periods = true }, &(vs_model_options){ 0 });
-    for (size_t i = 0; i < 3 * C; i++) assert_true(m->blocks[0].qkv.b[i] == (float)((i + 1) * (i + 1)) / 4096);
+    const float *bias = linear_of(m, VS_KIND_QKV, 0).b;
+    for (size_t i = 0; i < 3 * C; i++) assert_true(bias[i] == (float)((i + 1) * (i + 1)) / 4096);
     vs_model_free(m);
     const recipe unset = { .periods = true, .fill = "bias_mask", .with = NAN };
     vs_error err;
@@ -197,21 +199,22 @@ static void the_mask_multiplies_the_bias(void **state) {
                 "'blocks.0.attn.qkv.bias_mask' has 96 NaN: the model was saved before its mask was set; 'model.bias_mask: "
                 "intended' takes 1 for q and v and 0 for k");
     m = good(&unset, &(vs_model_options){ .check_values = true, .bias_mask = VS_BIAS_MASK_INTENDED });
-    for (size_t i = 0; i < 3 * C; i++) assert_true(m->blocks[0].qkv.b[i] == (i / C == 1 ? 0 : (float)(i + 1) / 64));
+    bias = linear_of(m, VS_KIND_QKV, 0).b;
+    for (size_t i = 0; i < 3 * C; i++) assert_true(bias[i] == (i / C == 1 ? 0 : (float)(i + 1) / 64));
     vs_model_free(m);
     m = good(&(recipe){ .periods = true, .drop = "qkv.bias" },
              &(vs_model_options){ .check_values = true }); /* a mask of nothing */
-    assert_null(m->blocks[0].qkv.b);
+    assert_null(linear_of(m, VS_KIND_QKV, 0).b);
     vs_model_free(m);
 }
 
 static void periods_may_be_chosen(void **state) {
     (void)state;
     vs_model *m = good(&(recipe){ .periods = true }, &(vs_model_options){ .rope = VS_ROPE_COMPUTED });
-    assert_true(m->arch.rope_theta == 100 && m->periods[0] == 1);
+    assert_true(m->arch.rope_theta == 100 && param_of(m, "rope_embed.periods")[0] == 1);
     vs_model_free(m);
     m = good(&(recipe){ .periods = true }, &(vs_model_options){ .rope = VS_ROPE_FILE });
-    assert_true(m->arch.rope_theta == 0 && m->periods[0] == 1.0f / 64);
+    assert_true(m->arch.rope_theta == 0 && param_of(m, "rope_embed.periods")[0] == 1.0f / 64);
     vs_model_free(m);
 }
 
@@ -297,8 +300,9 @@ static void other_families(void **state) {
         }
         if (status != VS_OK) fail_msg("%s", err.message);
         assert_string_equal(model->arch.layout, cases[i].part);
-        assert_int_equal(model->blocks[0].qkv.b != NULL, cases[i].bias);
-        if (cases[i].bias) assert_true((model->blocks[0].qkv.b[C] != 0) == (cases[i].extra != NULL)); /* k's */
+        const float *bias = linear_of(model, VS_KIND_QKV, 0).b;
+        assert_int_equal(bias != NULL, cases[i].bias);
+        if (bias) assert_true((bias[C] != 0) == (cases[i].extra != NULL)); /* k's */
         if (model->arch.rope_theta != (cases[i].gated ? 50 : 100)) fail_msg("case %zu: theta %g", i, model->arch.rope_theta);
         vs_model_free(model);
     }
@@ -307,8 +311,10 @@ static void other_families(void **state) {
 /* Angle 2 pi * coordinate / period, the row's axis first; coordinates are the middles of patches on [-1, 1]. */
 static void the_rotation_is_axial(void **state) {
     (void)state;
-    float periods[] = { 1, 10 };
-    const vs_model m = { .arch = { .width = 16, .heads = 2 }, .periods = periods };
+    float periods[] = { 1, 10 }, *params[] = { periods };
+    vs_param param = { .name = "rope_embed.periods" };
+    vs_graph graph = { .params = &param, .param_count = 1 };
+    const vs_model m = { .arch = { .width = 16, .heads = 2 }, .graph = &graph, .params = params };
     double cosines[6 * 4], sines[6 * 4];
     const double pi = acos(-1);
     vs_position_rotation(&m, 2, 3, cosines, sines);
@@ -340,7 +346,7 @@ static void images_share_nothing(void **state) {
             assert_int_equal(vs_session_create(&s, w, &o, &err), VS_OK);
             assert_int_equal(vs_session_tokens(s), TOKENS);
             assert_int_equal(vs_forward(s, w, pixels + i * 3 * 2 * P * 3 * P, (vs_tapper){ NULL, NULL }, &err), VS_OK);
-            assert_int_equal(be->ops->download(be, images == 1 ? alone : together, vs_session_normed(s), &err), VS_OK);
+            assert_int_equal(be->ops->download(be, images == 1 ? alone : together, vs_session_output(s), &err), VS_OK);
             if (images == 1) assert_memory_equal(alone, together + i * TOKENS * C, sizeof alone);
             vs_session_free(s);
         }

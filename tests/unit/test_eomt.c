@@ -1,13 +1,19 @@
 /* EoMT files: what is read, what is refused, and how a forward pass grows by the queries. */
 #include "support/check.h"
 #include "support/eomt_file.h"
-#include "vitscope/vit.h"
+#include "support/model.h"
+#include "vit/build_vit.h"
 
 static char dir[256], path[300];
 
 static vs_status load(vs_model **m, vs_error *err) {
     *err = (vs_error){ 0 };
     return vs_model_load(m, path, &(vs_model_options){ .check_values = true }, err);
+}
+
+/* Of an image of 9 patches. */
+static size_t rows_in_block(const vs_model *m, int block) {
+    return vs_value_rows(m->graph, m->graph->nodes[vs_graph_find(m->graph, VS_KIND_QKV, block)].out, 9);
 }
 
 static void reads_the_head(void **state) {
@@ -24,9 +30,9 @@ static void reads_the_head(void **state) {
     assert_string_equal(a->layout, "dinov2_hub");
     assert_int_equal(a->head, VS_HEAD_EOMT);
     assert_true(a->queries == EOMT_QUERIES && a->classes == EOMT_CLASSES && a->joint_blocks == 2 && a->upscales == 2);
-    assert_true(vs_arch_queries_at(a, 2) == 0 && vs_arch_queries_at(a, 3) == EOMT_QUERIES);
-    assert_string_equal(m->head.fqn[0], "model.class_head");
-    assert_string_equal(m->eomt.up[1].fqn[0], "model.upscale.1.conv1");
+    assert_true(rows_in_block(m, 2) == 1 + 9 && rows_in_block(m, 3) == EOMT_QUERIES + 1 + 9);
+    assert_string_equal(linear_of(m, VS_KIND_HEAD, -1).source->fqn[0], "model.class_head");
+    assert_string_equal(linear_of(m, VS_KIND_UP2, -1).source->fqn[0], "model.upscale.1.conv1");
     assert_true(m->class_name_count == 4 && m->class_ids[0] == 9 && m->class_ids[2] == 300);
     assert_string_equal(m->class_names[3], "road");
     vs_model_free(m);
@@ -91,7 +97,7 @@ static void images_do_not_mix(void **state) {
         vs_session *s = NULL;
         const vs_session_options o = { .images = images, .height = H * 8, .width = W * 8, .workspaces = 1, .streams = 1 };
         assert_int_equal(vs_session_create(&s, w, &o, &err), VS_OK);
-        assert_true(vs_session_tokens(s) == T + EOMT_QUERIES && vs_session_tokens_at(s, 1) == T);
+        assert_true(vs_session_tokens(s) == T + EOMT_QUERIES);
         for (size_t run = 0; run < 2; run++) { /* of two images together, twice; of each alone */
             rows r = { .masks = 0 };
             const float *in = images == 2 ? pixels : pixels + run * PIXELS;
@@ -99,7 +105,7 @@ static void images_do_not_mix(void **state) {
             for (size_t b = 0; b < EOMT_DEPTH; b++)
                 assert_int_equal(r.of[b], images * (size_t)(T + (b < EOMT_DEPTH - EOMT_JOINT ? 0 : EOMT_QUERIES)));
             assert_true(r.masks == images * 16 * H * W && r.logits == r.masks && r.classes == EOMT_CLASSES);
-            assert_int_equal(be->ops->download(be, images == 2 ? got : alone + run * OUT, vs_session_logits(s), &err), VS_OK);
+            assert_int_equal(be->ops->download(be, images == 2 ? got : alone + run * OUT, vs_session_output(s), &err), VS_OK);
             if (images == 2) assert_memory_equal(got, alone, sizeof got);
         }
         vs_session_free(s);
@@ -111,7 +117,22 @@ static void images_do_not_mix(void **state) {
 
 static void names_of_rows(void **state) {
     (void)state;
-    const vs_arch a = { .head = VS_HEAD_EOMT, .depth = 4, .queries = 3, .joint_blocks = 2, .upscales = 2, .registers = 1 };
+    const vs_arch a = { .width = 16,
+                        .depth = 4,
+                        .heads = 2,
+                        .hidden = 32,
+                        .patch = 2,
+                        .registers = 1,
+                        .grid = 2,
+                        .prefix_positions = 1,
+                        .head = VS_HEAD_EOMT,
+                        .classes = 5,
+                        .queries = 3,
+                        .joint_blocks = 2,
+                        .upscales = 2 };
+    vs_graph *g = NULL;
+    vs_error err = { 0 };
+    if (vs_vit_graph(&g, &a, &err) != VS_OK) fail_msg("%s", err.message);
     static const struct {
         vs_kind kind;
         int block;
@@ -121,12 +142,14 @@ static void names_of_rows(void **state) {
                   { VS_KIND_FC2, 3, 3, "cls" },          { VS_KIND_FC2, 3, 4, "reg0" },
                   { VS_KIND_K, 2, 11, "patch(1,1)" },    { VS_KIND_HEAD, -1, 2, "query2" },
                   { VS_KIND_MASK3, -1, 1, "query1" },    { VS_KIND_UP1, -1, 6, "pixel(1,1)" },
-                  { VS_KIND_UP2, -1, 11, "pixel(1,1)" }, { VS_KIND_PATCH_EMBED, -1, 2, "patch(0,0)" } };
+                  { VS_KIND_UP2, -1, 11, "pixel(1,1)" }, { VS_KIND_PATCH_EMBED, -1, 2, "patch(0,2)" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[32];
-        vs_row_name(&a, cases[i].kind, cases[i].block, cases[i].row, 5, text, sizeof text);
+        const size_t node = vs_graph_find(g, cases[i].kind, cases[i].block);
+        vs_rule_name(vs_value_rule(g, g->nodes[node].out), cases[i].row, 5, text, sizeof text);
         assert_string_equal(text, cases[i].name);
     }
+    vs_graph_free(g);
 }
 
 int main(void) {

@@ -1,5 +1,6 @@
 /* Heads: which channels they read, and which backbone they belong to. */
 #include "support/check.h"
+#include "support/model.h"
 #include "util/util.h"
 #include "vitscope/vit.h"
 
@@ -162,11 +163,15 @@ static double normed(const run *r, size_t block, size_t token, size_t c) {
     double mean = 0, var = 0;
     for (size_t i = 0; i < C; i++) mean += x[i] / C;
     for (size_t i = 0; i < C; i++) var += (x[i] - mean) * (x[i] - mean) / C;
-    return (x[c] - mean) / sqrt(var + 1e-6) * (double)r->model->norm_g[c] + (double)r->model->norm_b[c];
+    return (x[c] - mean) / sqrt(var + 1e-6) * (double)param_of(r->model, "norm.weight")[c] +
+           (double)param_of(r->model, "norm.bias")[c];
 }
 
 static double batch_normed(const vs_model *m, double x, size_t c) {
-    return (x - (double)m->bn_mean[c]) / sqrt((double)m->bn_var[c] + 1e-5) * (double)m->bn_g[c] + (double)m->bn_b[c];
+    const double gain = (double)param_of(m, "head.bn.weight")[c], shift = (double)param_of(m, "head.bn.bias")[c];
+    return (x - (double)param_of(m, "head.bn.running_mean")[c]) / sqrt((double)param_of(m, "head.bn.running_var")[c] + 1e-5) *
+               gain +
+           shift;
 }
 
 /* float64 against float64: rounding alone. */
@@ -182,7 +187,7 @@ static void ms_heads_read_four_blocks(void **state) {
         assert_int_equal(r.model->arch.head, VS_HEAD_SEGMENTATION);
         assert_int_equal(r.model->arch.head_maps, maps);
         assert_int_equal(r.model->arch.classes, CLASSES);
-        const vs_mat features = vs_session_features(r.session);
+        const vs_mat features = input_of(r.session, r.model, VS_KIND_HEAD, -1);
         assert_int_equal(features.rows, 2 * 9);
         assert_int_equal(features.cols, maps * C);
         const double *got = features.p;
@@ -205,7 +210,7 @@ static void streams_carry_their_maps(void **state) {
     write_mmseg_head(4 * C);
     open_run(&r);
     double want[18 * CLASSES];
-    memcpy(want, vs_session_logits(r.session).p, sizeof want);
+    memcpy(want, vs_session_output(r.session).p, sizeof want);
     assert_int_equal(vs_forward_embed(r.session, r.weights, r.pixels, 1, no_tap, &err), VS_OK);
     for (size_t b = 0; b < 3; b++) assert_int_equal(vs_forward_block(r.session, r.weights, 0, 1, b, no_tap, &err), VS_OK);
     vs_session_copy_stream(r.session, 1, 0);
@@ -216,7 +221,7 @@ static void streams_carry_their_maps(void **state) {
     }
     for (size_t b = 3; b < DEPTH; b++) assert_int_equal(vs_forward_block(r.session, r.weights, 0, 0, b, no_tap, &err), VS_OK);
     assert_int_equal(vs_forward_head(r.session, r.weights, 0, no_tap, &err), VS_OK);
-    assert_memory_equal(vs_session_logits(r.session).p, want, sizeof want);
+    assert_memory_equal(vs_session_output(r.session).p, want, sizeof want);
     close_run(&r);
 }
 
@@ -236,7 +241,7 @@ static void classifiers_read_tokens_and_their_mean(void **state) {
         open_run(&r);
         assert_int_equal(r.model->arch.head, VS_HEAD_CLASSIFIER);
         assert_int_equal(r.model->arch.head_maps, heads[h].maps);
-        const vs_mat features = vs_session_features(r.session);
+        const vs_mat features = input_of(r.session, r.model, VS_KIND_HEAD, -1);
         assert_int_equal(features.rows, 2);
         for (size_t i = 0; i < 2; i++)
             for (size_t c = 0; c < heads[h].parts * C; c++) {
@@ -265,7 +270,7 @@ static void heads_beside_a_wrapped_backbone(void **state) {
     assert_int_equal(vs_model_load(&m, model_path, &options, &err), VS_OK);
     assert_int_equal(m->arch.head, VS_HEAD_SEGMENTATION);
     assert_false(m->arch.head_norm);
-    assert_string_equal(m->head.fqn[0], "model.head");
+    assert_string_equal(linear_of(m, VS_KIND_HEAD, -1).source->fqn[0], "model.head");
     vs_model_free(m);
 }
 

@@ -2,6 +2,7 @@
  * (tests/oracle/check_layouts.py). */
 #include "io/tensorfile.h"
 #include "support/check.h"
+#include "support/model.h"
 #include "util/util.h"
 #include "vit/layout.h"
 #include "vitscope/vit.h"
@@ -214,7 +215,7 @@ static void layouts_are_found(void **state) {
         assert_int_equal(a->ffn, r->swiglu ? VS_FFN_SWIGLU : VS_FFN_GELU);
         assert_int_equal(a->registers, r->distilled ? 1 : r->registers);
         assert_int_equal(a->prefix_positions, r->prefix_rows);
-        assert_int_equal(m->blocks[1].qkv.fqn_count, r->family >= HF_DINOV2 ? 3 : 1);
+        assert_int_equal(linear_of(m, VS_KIND_QKV, 1).source->count, r->family >= HF_DINOV2 ? 3 : 1);
         for (size_t t = 0; t < m->tensor_count; t++)
             if (!m->tensors[t].used && !r->none && !strstr(m->tensors[t].name, "mask_token"))
                 fail_msg("%s is not used", m->tensors[t].name);
@@ -229,11 +230,12 @@ static void one_layer_may_be_three_tensors(void **state) {
     const recipe r = { .family = HF_VIT, .prefix_rows = 1, .prefix = "vit." };
     assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
     const char *names[VS_MAX_PARTS];
-    assert_int_equal(vs_linear_names(&m->blocks[1].qkv, VS_KIND_QKV, names), 3);
+    const vs_linear qkv = linear_of(m, VS_KIND_QKV, 1), fc1 = linear_of(m, VS_KIND_FC1, 0);
+    assert_int_equal(vs_linear_names(&qkv, VS_KIND_QKV, names), 3);
     assert_string_equal(names[1], "vit.encoder.layer.1.attention.attention.key");
-    assert_int_equal(vs_linear_names(&m->blocks[1].qkv, VS_KIND_V, names), 1);
+    assert_int_equal(vs_linear_names(&qkv, VS_KIND_V, names), 1);
     assert_string_equal(names[0], "vit.encoder.layer.1.attention.attention.value");
-    assert_int_equal(vs_linear_names(&m->blocks[0].fc1, VS_KIND_FC1, names), 1);
+    assert_int_equal(vs_linear_names(&fc1, VS_KIND_FC1, names), 1);
     assert_string_equal(names[0], "vit.encoder.layer.0.intermediate.dense");
     vs_model_free(m);
 }
@@ -246,7 +248,7 @@ static void swiglu_layers_have_their_own_names(void **state) {
     assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
     vs_point *points = NULL;
     size_t count = 0, seen = 0;
-    assert_int_equal(vs_points_make(m, 10, false, &points, &count, &err), VS_OK);
+    assert_int_equal(vs_points_make(m, 9, false, &points, &count, &err), VS_OK);
     for (size_t i = 0; i < count; i++) {
         seen += strcmp(points[i].name, "blocks.1.mlp.w12") == 0 && points[i].macs == 10.0 * C * 2 * F;
         seen += strcmp(points[i].name, "blocks.1.mlp.w3") == 0 && points[i].macs == 10.0 * C * F;
@@ -347,7 +349,7 @@ static void backbones_have_an_order(void **state) {
             continue;
         }
         if (status != VS_OK) fail_msg("case %zu: %s", i, err.message);
-        assert_string_equal(m->blocks[1].proj.fqn[0], cases[i].proj);
+        assert_string_equal(linear_of(m, VS_KIND_PROJ, 1).source->fqn[0], cases[i].proj);
         for (size_t t = 0; t < m->tensor_count; t++) assert_true(m->tensors[t].used != (m->tensors[t].reason != NULL));
         vs_model_free(m);
     }
@@ -443,7 +445,7 @@ static void wrappers_do_not_matter(void **state) {
         const recipe r = { .family = TIMM, .prefix_rows = 1, .prefix = wrapped[i] };
         assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
         snprintf(want, sizeof want, "%sblocks.1.attn.proj", wrapped[i]);
-        assert_string_equal(m->blocks[1].proj.fqn[0], want);
+        assert_string_equal(linear_of(m, VS_KIND_PROJ, 1).source->fqn[0], want);
         vs_model_free(m);
     }
     char name[] = "module.blocks.0._checkpoint_wrapped_module.norm1.module";
@@ -495,7 +497,7 @@ static void heads_never_block_a_backbone(void **state) {
         if (load(&r, &(vs_model_options){ .no_head = cases[i].none }, &m, &err) != VS_OK)
             fail_msg("case %zu: %s", i, err.message);
         assert_int_equal(m->arch.head != VS_HEAD_NONE, cases[i].linear != NULL);
-        if (cases[i].linear) assert_string_equal(m->head.fqn[0], cases[i].linear);
+        if (cases[i].linear) assert_string_equal(linear_of(m, VS_KIND_HEAD, -1).source->fqn[0], cases[i].linear);
         assert_int_equal(m->head_note != NULL, cases[i].note != NULL);
         if (cases[i].note) assert_non_null(strstr(m->head_note, cases[i].note));
         vs_model_free(m);
@@ -510,7 +512,7 @@ static void shapes_alone_list_what_is_missing(void **state) {
     assert_int_equal(load(&r, &(vs_model_options){ .shapes_only = true }, &m, &err), VS_OK);
     assert_int_equal(m->missing_count, 2);
     assert_string_equal(m->missing[1], "blocks.1.mlp.fc2.weight");
-    assert_null(m->blocks[0].qkv.w);
+    assert_null(linear_of(m, VS_KIND_QKV, 0).w);
     assert_true(m->parameters > 0);
     vs_model_free(m);
 }

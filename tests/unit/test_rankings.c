@@ -3,12 +3,14 @@
 
 #include "results/results.h"
 #include "support/check.h"
+#include "support/made_up.h"
 #include "util/util.h"
 
 enum { ROWS = 4, STATES = 2 };
 
 typedef struct study {
     vs_arch arch;
+    char names[ROWS][MADE_NAME];
     vs_row rows[ROWS];
     vs_row_recipe recipes[ROWS];
     vs_row_state states[ROWS][STATES];
@@ -17,47 +19,32 @@ typedef struct study {
     vs_results results;
 } study;
 
-static vs_sqnr sqnr(double v) { return (vs_sqnr){ .present = true, .pooled = v, .mean = v, .min = v }; }
-
 /* weights 40 50 inf -, activations 20 45 1 30, output ratios 10 5 3 100, input ratios 2 inf 5 1 */
 static void build(study *s) {
     static const double w[] = { 40, 50, HUGE_VAL, 0 }, a[] = { 20, 45, 1, 30 }, out[] = { 10, 5, 3, 100 },
                         in[] = { 2, HUGE_VAL, 5, 1 };
-    static const char *const names[] = { "blocks.0.attn.qkv", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "blocks.0.attn.q" };
     static const vs_kind kinds[] = { VS_KIND_QKV, VS_KIND_FC1, VS_KIND_FC2, VS_KIND_Q };
-    *s = (study){ .arch = { .layout = "timm_vit", .name = "t", .width = 8, .depth = 1, .heads = 2, .patch = 4 } };
+    *s = (study){ .arch = made_arch(1) };
     for (size_t i = 0; i < ROWS; i++) {
         s->recipes[i].local[VS_LOCAL_WEIGHT] = sqnr(w[i]);
         s->recipes[i].local[VS_LOCAL_WEIGHT].present = i != 3;
         s->recipes[i].local[VS_LOCAL_ACTIVATION] = sqnr(a[i]);
         s->states[i][0].out = (vs_distribution){ .present = true, .max = 1, .ratio = out[i], .shape = "spike" };
         s->states[i][0].in = (vs_distribution){ .present = true, .max = 1, .ratio = in[i], .shape = "ridge" };
-        s->rows[i] = (vs_row){ .layer = names[i],
-                               .kind = kinds[i],
-                               .macs = 1e6,
-                               .fqn = { "m,\"x\"" },
-                               .fqn_count = 1,
-                               .planted = i == 2,
-                               .recipes = &s->recipes[i],
-                               .states = s->states[i] };
+        s->rows[i] = made_row(s->names[i], kinds[i], 0, &s->recipes[i], s->states[i]);
+        s->rows[i].macs = 1e6;
+        s->rows[i].fqn[0] = "m,\"x\"";
+        s->rows[i].fqn_count = 1;
+        s->rows[i].planted = i == 2;
     }
     s->state_names[0] = "fp32";
     s->state_names[1] = "ptq";
     s->recipe_names[0] = "ptq";
     s->output[0] = sqnr(HUGE_VAL);
-    s->results = (vs_results){ .name = "made up",
-                               .arch = &s->arch,
-                               .tokens = 5,
-                               .grid_w = 2,
-                               .state_names = s->state_names,
-                               .state_count = STATES,
-                               .recipe_names = s->recipe_names,
-                               .recipe_count = 1,
-                               .ptq_recipe = 0,
-                               .sq_recipe = SIZE_MAX,
-                               .rows = s->rows,
-                               .row_count = ROWS,
-                               .output_sqnr = s->output };
+    s->results = made_results(&s->arch, s->state_names, STATES, s->recipe_names, 1);
+    s->results.rows = s->rows;
+    s->results.row_count = ROWS;
+    s->results.output_sqnr = s->output;
     vs_error err = { 0 };
     assert_int_equal(vs_rankings_compute(&s->results, &err), VS_OK);
 }

@@ -5,13 +5,14 @@
 #include "results/columns.h"
 #include "results/results.h"
 #include "support/check.h"
+#include "support/made_up.h"
 #include "util/util.h"
 
 enum { ROWS = 14, STATES = 3, RECIPES = 2, CLASSES = 2 };
 
 typedef struct study {
     vs_arch arch;
-    char names[ROWS][48];
+    char names[ROWS][MADE_NAME];
     vs_row rows[ROWS];
     vs_row_recipe recipes[ROWS][RECIPES];
     vs_row_state states[ROWS][STATES];
@@ -28,17 +29,13 @@ static const char *state_names[STATES] = { "fp32", "ptq", "smooth,\"a\"" }, *rec
 static const char *image_names[] = { "scene 0", "caf\xe9.png" };
 static const char *const class_names[CLASSES] = { "sky", "sea" };
 
-static vs_sqnr sqnr(double v) { return (vs_sqnr){ .present = true, .pooled = v, .mean = v, .min = v }; }
-
 /* Row i: weight 40 + i dB, input 60 - i dB, ratios 10 + i and 20 - i. The last is an operand. */
 static void build(study *s) {
     memset(s, 0, sizeof *s);
-    s->arch = (vs_arch){
-        .layout = "timm_vit", .name = "t", .width = 8, .depth = 2, .heads = 2, .patch = 4, .head = VS_HEAD_SEGMENTATION
-    };
+    s->arch = made_arch(2);
+    s->arch.head = VS_HEAD_SEGMENTATION;
     for (size_t i = 0; i < ROWS; i++) {
         const bool operand = i == ROWS - 1;
-        snprintf(s->names[i], sizeof s->names[i], "blocks.%zu.%s", i, operand ? "attn.q" : "mlp.fc2");
         for (size_t p = 0; p < RECIPES; p++) {
             s->recipes[i][p].local[VS_LOCAL_WEIGHT] = sqnr(40 + (double)i);
             s->recipes[i][p].local[VS_LOCAL_WEIGHT].present = !operand;
@@ -51,14 +48,11 @@ static void build(study *s) {
                 (vs_distribution){ .present = true, .max = 1, .median = 0.5, .ratio = 20 - (double)i, .shape = "ridge" };
             s->states[i][k].in.quantized = k > 0;
         }
-        s->rows[i] = (vs_row){ .layer = s->names[i],
-                               .kind = operand ? VS_KIND_Q : VS_KIND_FC2,
-                               .block = (int)i,
-                               .macs = 12345678901234.0,
-                               .fqn = { "a,b", "c" },
-                               .fqn_count = 2,
-                               .recipes = s->recipes[i],
-                               .states = s->states[i] };
+        s->rows[i] = made_row(s->names[i], operand ? VS_KIND_Q : VS_KIND_FC2, i, s->recipes[i], s->states[i]);
+        s->rows[i].macs = 12345678901234.0;
+        s->rows[i].fqn[0] = "a,b";
+        s->rows[i].fqn[1] = "c";
+        s->rows[i].fqn_count = 2;
     }
     for (size_t k = 0; k < STATES; k++) {
         s->output[k] = sqnr(k ? 20 : HUGE_VAL);
@@ -66,27 +60,19 @@ static void build(study *s) {
         s->iou[k][1] = (double)NAN;
         s->tasks[k] = (vs_task){ true, true, k == 1 ? 40 : 80, 90, 85, 99, s->iou[k], 0 };
     }
-    s->results = (vs_results){ .name = "made up",
-                               .arch = &s->arch,
-                               .tokens = 5,
-                               .grid_w = 2,
-                               .analysis_images = 2,
-                               .evaluation_images = 3,
-                               .image_names = image_names,
-                               .state_names = state_names,
-                               .state_count = STATES,
-                               .recipe_names = recipe_names,
-                               .recipe_count = RECIPES,
-                               .ptq_recipe = 0,
-                               .sq_recipe = 1,
-                               .rows = s->rows,
-                               .row_count = ROWS,
-                               .output_sqnr = s->output,
-                               .has_task = true,
-                               .tasks = s->tasks,
-                               .class_names = class_names,
-                               .class_count = CLASSES,
-                               .histogram_error = 0.002 };
+    vs_results *r = &s->results;
+    *r = made_results(&s->arch, state_names, STATES, recipe_names, RECIPES);
+    r->analysis_images = 2;
+    r->evaluation_images = 3;
+    r->image_names = image_names;
+    r->rows = s->rows;
+    r->row_count = ROWS;
+    r->output_sqnr = s->output;
+    r->has_task = true;
+    r->tasks = s->tasks;
+    r->class_names = class_names;
+    r->class_count = CLASSES;
+    r->histogram_error = 0.002;
 }
 
 static void rank_rows(study *s) {
@@ -174,6 +160,12 @@ static void json_at_the_edges(void **state) {
     s.recipes[0][0].local[VS_LOCAL_ACTIVATION] = sqnr(-HUGE_VAL);
     s.states[1][0].out.ratio = HUGE_VAL;
     s.rows[2].macs = 0.5;
+    s.rows[3].rows =
+        (vs_row_rule){ .parts = { { .name = "query", .numbered = true, .count = 3 }, made_tokens.parts[0], made_tokens.parts[1] },
+                       .part_count = 3,
+                       .times = 1 };
+    s.states[3][0].in.argmax_token = 2;
+    s.states[3][0].out.argmax_token = s.states[4][0].out.argmax_token = 4;
     rank_rows(&s);
     char dir[256];
     make_temp_dir(dir, sizeof dir);
@@ -187,6 +179,9 @@ static void json_at_the_edges(void **state) {
     assert_true(json_is_null(at(o, "layers/0/states/fp32/in/qstep")) && json_is_real(at(o, "layers/0/states/ptq/in/qstep")));
     assert_true(json_integer_value(at(o, "layers/0/macs")) == 12345678901234 && json_is_integer(at(o, "layers/0/macs")));
     assert_true(json_is_real(at(o, "layers/2/macs")));
+    assert_string_equal(json_string_value(at(o, "layers/3/states/fp32/in/argmax/token")), "query2"); /* rows of its own */
+    assert_string_equal(json_string_value(at(o, "layers/3/states/fp32/out/argmax/token")), "patch(0,0)");
+    assert_string_equal(json_string_value(at(o, "layers/4/states/fp32/out/argmax/token")), "patch(1,1)");
     assert_string_equal(json_string_value(at(o, "analysis_images/1")), "caf?.png"); /* a Latin-1 name keeps its place */
     assert_true(json_is_null(at(o, "task/ptq/iou/1")) && json_real_value(at(o, "task/ptq/iou/0")) == 80);
     assert_string_equal(json_string_value(at(o, "classes/1")), "sea");

@@ -20,15 +20,22 @@ typedef struct seen {
 
 static const vs_recipe_config defaults = { .bits_weights = 8, .bits_inputs = 8, .bits_qk = 8, .bits_v = 8, .percentile = 99.99 };
 
+static size_t site_of(const seen *s, vs_kind kind, int block) {
+    const size_t node = vs_graph_find(s->model->graph, kind, block);
+    assert_true(node != VS_NONE);
+    return s->model->graph->nodes[node].site;
+}
+
 static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
     seen *s = context;
-    const size_t at = tap->input ? vs_site_index(tap->kind, tap->block) : SIZE_MAX;
-    if (at >= MOST_SITES) return VS_OK;
+    const size_t at = tap->input ? s->model->graph->nodes[tap->node].site : VS_NONE;
+    if (at == VS_NONE) return VS_OK;
+    assert_true(at < MOST_SITES);
     s->rows[at] = tap->x.rows;
     s->cols[at] = tap->x.cols;
     s->inputs[at] = vs_calloc(tap->x.rows * tap->x.cols, sizeof(double));
     assert_non_null(s->inputs[at]);
-    vs_calibration_observe(s->calibration, s->be, tap);
+    vs_calibration_observe(s->calibration, s->model->graph, s->be, tap);
     return s->be->ops->download(s->be, s->inputs[at], tap->x, err);
 }
 
@@ -40,7 +47,7 @@ static int open_model(void **state) {
     assert_int_equal(vs_backend_open(&s->be, "ref", &err), VS_OK);
     assert_int_equal(vs_model_load(&s->model, VS_SOURCE_DIR "/data/vit_ti14_scenes.safetensors", &none, &err), VS_OK);
     assert_int_equal(vs_weights_bind(&s->weights, s->be, s->model, &err), VS_OK);
-    assert_int_equal(vs_calibration_create(&s->calibration, &s->model->arch, &err), VS_OK);
+    assert_int_equal(vs_calibration_create(&s->calibration, s->model->graph, &err), VS_OK);
     const vs_session_options size = {
         .images = 1, .height = SIDE, .width = SIDE, .workspaces = 1, .streams = 1, .probabilities = true
     };
@@ -88,12 +95,12 @@ static void expect_part(double *x, size_t rows, size_t all, size_t first, size_t
 
 /* What the site makes of its own calibration input is what the formula makes, element by element. */
 static void check_site(const seen *s, const vs_variant *v, vs_kind kind, int block, char scheme, int bits, size_t parts) {
-    const size_t at = vs_site_index(kind, block), rows = s->rows[at], cols = s->cols[at];
+    const size_t at = site_of(s, kind, block), rows = s->rows[at], cols = s->cols[at];
     double *want = vs_calloc(rows * cols, sizeof *want), *got = vs_calloc(rows * cols, sizeof *got);
     assert_true(want && got && rows);
     memcpy(want, s->inputs[at], rows * cols * sizeof *want);
     memcpy(got, want, rows * cols * sizeof *got);
-    const vs_site *site = vs_variant_site(v, kind, block);
+    const vs_site *site = vs_variant_site(v, at);
     const vs_mat m = { got, rows, cols, cols };
     vs_site_quantize(s->be, site, m, m, 1, NULL);
     for (size_t p = 0; p < parts; p++) {
@@ -187,18 +194,20 @@ static void weights_by_their_formula(void **state) {
             vs_error err = { 0 };
             assert_int_equal(vs_variant_create(&v, s->weights, s->calibration, &recipe, &plain, &err), VS_OK);
             for (size_t i = 0; i < 3; i++) {
-                const vs_linear *l = vs_model_linear(s->model, sites[i].kind, sites[i].block);
-                const vs_mat w = vs_weights_linear(&v->weights, sites[i].kind, sites[i].block)->w;
+                const size_t node = vs_graph_find(s->model->graph, sites[i].kind, sites[i].block);
+                const vs_linear l = vs_model_linear(s->model, node);
+                const vs_mat w = vs_weights_linear(&v->weights, node).w;
+                const float *scales = v->row_scales[site_of(s, sites[i].kind, sites[i].block)];
                 const double top = exp2((double)bits - 1) - 1;
                 double all = 0;
-                for (size_t j = 0; j < l->out * l->in; j++) all = fmax(all, fabs((double)l->w[j]));
-                for (size_t o = 0; o < l->out; o++) {
+                for (size_t j = 0; j < l.out * l.in; j++) all = fmax(all, fabs((double)l.w[j]));
+                for (size_t o = 0; o < l.out; o++) {
                     double most = 0;
-                    for (size_t j = 0; j < l->in; j++) most = fmax(most, fabs((double)l->w[o * l->in + j]));
+                    for (size_t j = 0; j < l.in; j++) most = fmax(most, fabs((double)l.w[o * l.in + j]));
                     const double scale = (double)(float)((per_tensor ? all : most) / top);
-                    assert_true((double)v->row_scales[vs_site_index(sites[i].kind, sites[i].block)][o] == scale);
-                    for (size_t j = 0; j < l->in; j++)
-                        assert_true(((const double *)w.p)[o * w.ld + j] == rint((double)l->w[o * l->in + j] / scale) * scale);
+                    assert_true((double)scales[o] == scale);
+                    for (size_t j = 0; j < l.in; j++)
+                        assert_true(((const double *)w.p)[o * w.ld + j] == rint((double)l.w[o * l.in + j] / scale) * scale);
                 }
             }
             vs_variant_free(v);
@@ -217,6 +226,14 @@ static vs_status keep_arrival(void *context, const vs_tap *tap, vs_error *err) {
     return tap->input && tap->kind == a->kind ? a->s->be->ops->download(a->s->be, a->x, tap->x, err) : VS_OK;
 }
 
+static size_t norm_param(const seen *s, const char *norm, const char *part) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", norm, part);
+    const size_t param = vs_graph_param(s->model->graph, name);
+    assert_true(param != VS_NONE);
+    return param;
+}
+
 /* Scope norm: qkv and fc1 have the grids, weights and factors of scope all, and their input arrives divided but for the rounding
  * of gain / s and bias / s to float32; other linears are plain. */
 static void folded_norms_divide(void **state) {
@@ -230,9 +247,10 @@ static void folded_norms_divide(void **state) {
     assert_int_equal(vs_variant_create(&a, s->weights, s->calibration, &recipe, &all, &err), VS_OK);
     assert_int_equal(vs_variant_create(&n, s->weights, s->calibration, &recipe, &norm, &err), VS_OK);
     assert_int_equal(vs_variant_create(&p, s->weights, s->calibration, &recipe, &none, &err), VS_OK);
-    for (size_t i = 0; i < vs_site_count(s->model->arch.depth); i++) {
-        if (i > vs_site_index(VS_KIND_HEAD, -1) && i < VS_OUTER_SITES) continue; /* EoMT's, which this model has not */
-        const vs_kind kind = i < VS_OUTER_SITES ? VS_KIND_HEAD : (vs_kind)(VS_KIND_QKV + (i - VS_OUTER_SITES) % VS_BLOCK_SITES);
+    const vs_graph *g = s->model->graph;
+    assert_int_equal(g->site_count, 2 + 8 * s->model->arch.depth);
+    for (size_t i = 0; i < g->site_count; i++) {
+        const vs_kind kind = g->nodes[g->sites[i].node].kind;
         const bool behind_norm = kind == VS_KIND_QKV || kind == VS_KIND_FC1, linear = vs_kind_is_linear(kind);
         const vs_site *sa = &a->sites[i], *sn = &n->sites[i], *sp = &p->sites[i], *same = behind_norm ? sa : sp;
         assert_true(!sa->folded && sn->folded == behind_norm && (sa->smooth != NULL) == linear);
@@ -242,8 +260,9 @@ static void folded_norms_divide(void **state) {
         if (sn->quantized) assert_memory_equal(sn->grids, same->grids, sn->grid_count * sizeof *sn->grids);
     }
     static const vs_kind kinds[] = { VS_KIND_QKV, VS_KIND_FC1 };
+    static const char *const norms[] = { "blocks.4.norm1", "blocks.4.norm2" };
     for (size_t k = 0; k < 2; k++) {
-        const size_t at = vs_site_index(kinds[k], 4), rows = s->rows[at], cols = s->cols[at];
+        const size_t at = site_of(s, kinds[k], 4), rows = s->rows[at], cols = s->cols[at];
         double *x = vs_calloc(2 * rows * cols, sizeof *x), *divided = x + rows * cols;
         assert_non_null(x);
         arrival look_at = { s, kinds[k], x };
@@ -252,22 +271,19 @@ static void folded_norms_divide(void **state) {
         assert_int_equal(vs_forward_embed(s->session, w, s->pixels, 0, (vs_tapper){ NULL, NULL }, &err), VS_OK);
         for (size_t b = 0; b < 4; b++)
             assert_int_equal(vs_forward_block(s->session, w, 0, 0, b, (vs_tapper){ NULL, NULL }, &err), VS_OK);
-        const vs_block_weights was = w->blocks[4];
-        if (kinds[k] == VS_KIND_QKV) {
-            w->blocks[4].norm1_g = n->weights.blocks[4].norm1_g;
-            w->blocks[4].norm1_b = n->weights.blocks[4].norm1_b;
-        } else {
-            w->blocks[4].norm2_g = n->weights.blocks[4].norm2_g;
-            w->blocks[4].norm2_b = n->weights.blocks[4].norm2_b;
-        }
+        const size_t gain = norm_param(s, norms[k], "weight"), shift = norm_param(s, norms[k], "bias");
+        const void *const was[] = { w->params[gain], w->params[shift] };
+        w->params[gain] = n->weights.params[gain];
+        w->params[shift] = n->weights.params[shift];
         assert_int_equal(vs_forward_block(s->session, w, 0, 0, 4, (vs_tapper){ keep_arrival, &look_at }, &err), VS_OK);
-        w->blocks[4] = was;
-        const vs_site *site = vs_variant_site(n, kinds[k], 4);
+        w->params[gain] = was[0];
+        w->params[shift] = was[1];
+        const vs_site *site = vs_variant_site(n, at);
         vs_site_smooth(s->be, site, (vs_mat){ s->inputs[at], rows, cols, cols }, (vs_mat){ divided, rows, cols, cols });
-        const float *bias = kinds[k] == VS_KIND_QKV ? s->model->blocks[4].norm1_b : s->model->blocks[4].norm2_b;
+        const float *bias = s->model->params[shift];
         for (size_t i = 0; i < rows * cols; i++) { /* gain and bias each rounded once: half an ulp of the two terms */
-            const double shift = fabs((double)bias[i % cols] / (double)site->smooth_host[i % cols]);
-            check_close(x[i], divided[i], 0x1p-24 * 1.01 * (fabs(divided[i]) + 2 * shift));
+            const double moved = fabs((double)bias[i % cols] / (double)site->smooth_host[i % cols]);
+            check_close(x[i], divided[i], 0x1p-24 * 1.01 * (fabs(divided[i]) + 2 * moved));
         }
         double *arrived = divided; /* and nothing is divided twice */
         vs_site_smooth_running(s->be, site, (vs_mat){ x, rows, cols, cols }, (vs_mat){ arrived, rows, cols, cols });

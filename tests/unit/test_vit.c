@@ -2,6 +2,7 @@
 #include "backend/timed.h"
 #include "io/tensorfile.h"
 #include "support/check.h"
+#include "support/model.h"
 #include "util/util.h"
 #include "vitscope/vit.h"
 
@@ -84,16 +85,16 @@ static void geometry_is_found(void **state) {
     assert_false(m->tensors[m->tensor_count - 1].used);
     vs_point *points = NULL;
     size_t count = 0;
-    assert_int_equal(vs_points_make(m, 5, false, &points, &count, &err), VS_OK);
+    assert_int_equal(vs_points_make(m, 4, false, &points, &count, &err), VS_OK);
     assert_int_equal(count, 2 + 8 + 1);
     assert_string_equal(points[2].name, "blocks.0.attn.qkv");
     check_close(points[2].macs, 5.0 * 64 * 192, 0);
     check_close(points[3].macs, 5.0 * 5 * 64 / 2, 0);
     free(points);
     char text[32];
-    vs_token_name(&m->arch, 0, 2, text, sizeof text);
+    vs_rule_name(vs_graph_tokens(m->graph), 0, 2, text, sizeof text);
     assert_string_equal(text, "cls");
-    vs_token_name(&m->arch, 4, 2, text, sizeof text);
+    vs_rule_name(vs_graph_tokens(m->graph), 4, 2, text, sizeof text);
     assert_string_equal(text, "patch(1,1)");
     vs_model_free(m);
 }
@@ -193,15 +194,16 @@ static void random_models_are_seeded(void **state) {
     assert_int_equal(vs_model_random(&b, "vitti14", 28, 7, &err), VS_OK);
     assert_int_equal(a->arch.grid, 2);
     assert_int_equal(a->arch.hidden, 768);
-    assert_memory_equal(a->blocks[11].fc2.w, b->blocks[11].fc2.w, 192 * 768 * sizeof(float));
-    assert_string_equal(vs_model_linear(a, VS_KIND_PROJ, 3)->fqn[0], "blocks.3.attn.proj");
+    assert_memory_equal(linear_of(a, VS_KIND_FC2, 11).w, linear_of(b, VS_KIND_FC2, 11).w, 192 * 768 * sizeof(float));
+    assert_string_equal(linear_of(a, VS_KIND_PROJ, 3).source->fqn[0], "blocks.3.attn.proj");
     vs_model_free(a);
     vs_model_free(b);
     assert_int_equal(vs_model_random(&a, "dinov3_vits16", 32, 7, &err), VS_OK);
     assert_int_equal(a->arch.position, VS_POSITION_ROPE);
     assert_int_equal(a->arch.registers, 4);
-    assert_null(a->pos);
-    assert_true(a->periods[0] == 1 && a->periods[8] == 10);
+    assert_null(vs_model_param(a, "pos_embed"));
+    const float *periods = param_of(a, "rope_embed.periods");
+    assert_true(periods[0] == 1 && periods[8] == 10);
     vs_model_free(a);
     assert_int_equal(vs_model_random(&a, "vitx14", 28, 7, &err), VS_ERR_NOTFOUND);
     err = (vs_error){ 0 };
@@ -220,7 +222,7 @@ static void forward(const vs_backend *backend, const vs_model *m, float *out) {
     assert_int_equal(vs_weights_bind(&w, backend, m, &err), VS_OK);
     assert_int_equal(vs_session_create(&s, w, &options, &err), VS_OK);
     assert_int_equal(vs_forward(s, w, pixels, (vs_tapper){ NULL, NULL }, &err), VS_OK);
-    assert_int_equal(backend->ops->download(backend, out, vs_session_normed(s), &err), VS_OK);
+    assert_int_equal(backend->ops->download(backend, out, vs_session_output(s), &err), VS_OK);
     vs_session_free(s);
     vs_weights_free(w);
 }

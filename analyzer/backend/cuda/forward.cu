@@ -189,7 +189,7 @@ static void affine(const vs_backend *self, vs_mat x, const void *scale, const vo
     if (t) vs_elementwise(t, y, affine_of{ x, static_cast<const float *>(scale), static_cast<const float *>(shift) });
 }
 
-/* ---- EoMT's head */
+/* ---- mask heads */
 
 struct unfolded {
     vs_mat x;

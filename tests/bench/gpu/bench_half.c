@@ -80,7 +80,7 @@ static vs_status prepare(bench *b, const vs_backend *backend, const char *checkp
     for (size_t i = 0; i < pixels; i++) b->pixels[i] = (float)(4 * vs_rng_uniform(&rng) - 2);
     vs_session_options options = { .images = b->batch, .height = b->size, .width = b->size, .workspaces = 1, .streams = 1 };
     const size_t side = b->size / b->model->arch.patch;
-    options.scratch = vs_half_scratch(&b->model->arch, side * side + 1 + b->model->arch.registers, b->batch);
+    options.scratch = vs_half_scratch(b->model->graph, side * side, b->batch);
     return vs_session_create(&b->session, b->weights, &options, &b->err);
 }
 

@@ -41,7 +41,7 @@ static vs_status look(void *context, const vs_tap *tap, vs_error *err) {
 static vs_status observe(void *context, const vs_tap *tap, vs_error *err) {
     (void)err;
     bench *b = context;
-    vs_calibration_observe(b->calibration, b->backend, tap);
+    vs_calibration_observe(b->calibration, b->model->graph, b->backend, tap);
     return VS_OK;
 }
 
@@ -115,14 +115,15 @@ static vs_status read_histogram(bench *b) {
 
 static vs_status make_variant(bench *b) {
     static const vs_recipe_config recipe = { .bits_weights = 8, .bits_inputs = 8, .bits_qk = 8, .bits_v = 8 };
-    vs_status status = vs_calibration_create(&b->calibration, &b->model->arch, &b->err);
+    vs_status status = vs_calibration_create(&b->calibration, b->model->graph, &b->err);
     if (status == VS_OK) status = pass(b, b->weights, (vs_tapper){ observe, b });
     if (status != VS_OK) return status;
     return vs_variant_create(&b->variant, b->weights, b->calibration, &recipe, &(vs_variant_options){ .smooth = false }, &b->err);
 }
 
 static vs_status write_tokens(bench *b, const char *path) {
-    const vs_mat normed = vs_session_normed(b->session);
+    const vs_graph *g = b->model->graph;
+    const vs_mat normed = vs_session_value(b->session, g->nodes[vs_graph_find(g, VS_KIND_NORM, -1)].out, 0, 0);
     const size_t count = normed.rows * normed.cols;
     void *host = vs_calloc(count, (size_t)b->backend->scalar);
     if (!host) return vs_fail(&b->err, VS_ERR_NOMEM, "no memory");
