@@ -26,7 +26,7 @@ static const char *find_part(const char *name, const char *part) {
 /* A norm of the backbone: norm1, norm2, norm, and what class and register tokens have of their own. */
 static bool is_norm(const char *name) { return begins(name, "norm") || begins(name, "cls_norm"); }
 
-/* The part of a head's row that tells its class; NULL: it is linear. EoMT's queries join the residual stream. */
+/* The part of a head's row that tells its class; NULL: it is linear. Queries join the residual stream. */
 static const char *part_of_head(const char *name, vs_half_class *is) {
     static const struct {
         const char *part;

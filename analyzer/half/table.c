@@ -14,9 +14,9 @@ static bool gelu_apart(const vs_half_case *c) { return is_apart(c->policy->gelu)
 static bool gelu_one(const vs_half_case *c) { return !gelu_apart(c); }
 static bool scores_stored(const vs_half_case *c) { return is_apart(c->policy->attention); }
 static bool scores_inside(const vs_half_case *c) { return !scores_stored(c); }
-static bool scaled_before(const vs_half_case *c) { return scores_stored(c) && c->policy->scale == VS_SCALE_BEFORE; }
 static bool scaled_both(const vs_half_case *c) { return scores_stored(c) && c->policy->scale == VS_SCALE_BOTH; }
 static bool scaled_after(const vs_half_case *c) { return scores_stored(c) && c->policy->scale == VS_SCALE_AFTER; }
+static bool scaled_before(const vs_half_case *c) { return scores_stored(c) && !scaled_both(c) && !scaled_after(c); }
 static bool softmax_apart(const vs_half_case *c) { return scores_stored(c) && c->policy->softmax == VS_SOFTMAX_HALF; }
 static bool softmax_one(const vs_half_case *c) { return scores_stored(c) && c->policy->softmax != VS_SOFTMAX_HALF; }
 

@@ -71,7 +71,7 @@ static vs_status prepare(bench *b, const vs_backend *backend, const char *checkp
     if (status == VS_OK) status = vs_weights_bind(&b->weights, backend, b->model, &b->err);
     if (status == VS_OK) status = vs_half_weights_create(&b->half, b->weights, VS_HALF_FP16, &b->err);
     if (status != VS_OK) return status;
-    const size_t rows = vs_half_row_count(&b->model->arch), pixels = b->batch * 3 * b->size * b->size;
+    const size_t rows = vs_half_row_count(b->half->rows), pixels = b->batch * 3 * b->size * b->size;
     b->pixels = vs_calloc(pixels, sizeof *b->pixels);
     b->seen = vs_calloc(b->batch, sizeof *b->seen);
     for (size_t i = 0; b->seen && i < b->batch; i++) b->seen[i] = vs_calloc(rows, sizeof **b->seen);
