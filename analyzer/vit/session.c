@@ -47,6 +47,11 @@ static void plan(vs_session *s, planner *p) {
     s->scratch = take(p, 1, s->options.scratch);
 }
 
+static vs_status plan_pass(vs_arena *pass, const vs_graph *g, size_t patches, size_t images, vs_error *err) {
+    const vs_arena_options options = { .images = images, .patches = patches, .plain = true };
+    return vs_arena_plan(pass, g, &options, err);
+}
+
 /* A session without memory, and how many reals it will take. */
 static vs_status outline(vs_session **out, const vs_weights *weights, const vs_session_options *options, size_t *reals,
                          vs_error *err) {
@@ -69,6 +74,7 @@ static vs_status outline(vs_session **out, const vs_weights *weights, const vs_s
     vs_status status = s->ran && vs_size_mul(&patches, s->h, s->w) ? VS_OK : VS_ERR_NOMEM;
     const vs_arena_options arena = { options->images, patches, options->probabilities, false };
     if (status == VS_OK) status = vs_arena_plan(&s->arena, s->graph, &arena, err);
+    if (status == VS_OK && options->scratch) status = plan_pass(&s->pass, s->graph, patches, options->images, err);
     planner p = { NULL, (size_t)s->backend->scalar, 0, false };
     if (status == VS_OK) plan(s, &p);
     size_t bytes = 0;
@@ -216,6 +222,7 @@ void vs_session_free(vs_session *s) {
     if (!s) return;
     if (s->reals) s->backend->ops->free(s->backend, s->reals);
     vs_arena_release(&s->arena);
+    vs_arena_release(&s->pass);
     free(s->ran);
     free(s->values);
     free(s);
@@ -229,6 +236,26 @@ vs_mat vs_session_value(const vs_session *s, size_t value, size_t workspace, siz
     vs_mat x = s->values[value];
     if (copy && x.p) x.p = (char *)x.p + copy * s->arena.sizes[region] * (size_t)s->backend->scalar;
     return x;
+}
+
+size_t vs_pass_elements(const vs_graph *g, size_t patches, size_t images) {
+    vs_arena pass;
+    vs_error err;
+    const vs_status status = plan_pass(&pass, g, patches, images, &err);
+    const size_t elements = status == VS_OK ? pass.sizes[VS_REGION_PASSING] : SIZE_MAX;
+    vs_arena_release(&pass);
+    return elements;
+}
+
+size_t vs_session_pass_elements(const vs_session *s) { return s->pass.sizes[VS_REGION_PASSING]; }
+
+bool vs_session_pass_slot(const vs_session *s, size_t value, vs_slot *slot) {
+    const vs_graph *g = s->graph;
+    const vs_arena_slot *at = &s->pass.slots[value];
+    const size_t root = g->values[value].root, patches = patches_of(s);
+    *slot = (vs_slot){ at->offset + g->values[value].at, vs_arena_rows(g, value, s->options.images, patches),
+                       vs_value_cols(g, value, patches), vs_value_cols(g, root, patches) };
+    return at->there && at->region == VS_REGION_PASSING;
 }
 
 vs_mat vs_session_given(const vs_session *s, vs_given given) {
