@@ -3,7 +3,10 @@
 
 #include "graph/operations.h"
 
-static double score_scale(const vs_node_work *o) { return 1.0 / sqrt((double)(o->in[0].cols / o->node->heads)); }
+static double score_scale(const vs_node_work *o) {
+    const size_t width = o->in[0].cols / o->node->heads;
+    return 1.0 / sqrt((double)width);
+}
 
 void vs_run_rope(const vs_node_work *o) {
     o->backend->ops->rope(o->backend, o->in[0], o->in[1], o->in[2], o->images, o->node->heads, o->out);

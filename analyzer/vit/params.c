@@ -55,7 +55,9 @@ static const char *local_name(const vs_layout *l, const char *name, char *base, 
     }
     for (name += strlen("blocks."); *name >= '0' && *name <= '9'; name++) block = 10 * block + (size_t)(*name - '0');
     vs_layout_block(l, block, base, size - 1);
-    strcat(base, ".");
+    const size_t end = strlen(base);
+    base[end] = '.';
+    base[end + 1] = '\0';
     return name + 1;
 }
 

@@ -98,10 +98,6 @@ vs_status vs_session_bytes(size_t *bytes, const vs_weights *weights, const vs_se
 
 /* ---- what it is given */
 
-static void make_tables(const vs_session *s, double *cosines, double *sines) {
-    vs_position_rotation(s->model, s->h, s->w, cosines, sines);
-}
-
 /* The numbers of a given value on the host. */
 static vs_status compute(const vs_session *s, vs_given given, double *out, size_t count, vs_error *err) {
     const size_t patches = patches_of(s);
@@ -112,10 +108,8 @@ static vs_status compute(const vs_session *s, vs_given given, double *out, size_
     }
     double *other = vs_calloc(count, sizeof *other);
     if (!other) return vs_fail(err, VS_ERR_NOMEM, "no memory for the rotation");
-    if (given == VS_GIVEN_COSINES)
-        make_tables(s, out, other);
-    else
-        make_tables(s, other, out);
+    const bool first = given == VS_GIVEN_COSINES;
+    vs_position_rotation(s->model, s->h, s->w, first ? out : other, first ? other : out);
     free(other);
     return VS_OK;
 }

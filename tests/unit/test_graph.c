@@ -212,7 +212,7 @@ static void has_no_parameter(vs_graph *g) { at(g, "blocks.0.norm1")->param[1] = 
 static void no_operation(vs_graph *g) { at(g, "blocks.0.norm1")->op = VS_OP_COUNT; }
 static void no_kind(vs_graph *g) { at(g, "blocks.0.norm1")->kind = (vs_kind)(VS_KIND_NONE + 1); }
 static void no_name(vs_graph *g) { memset(at(g, "blocks.0.norm1")->label, 'x', sizeof g->nodes->label); }
-static void no_eps(vs_graph *g) { at(g, "blocks.0.norm1")->eps = NAN; }
+static void no_eps(vs_graph *g) { at(g, "blocks.0.norm1")->eps = (double)NAN; }
 static void no_level(vs_graph *g) { at(g, "head.upscale.0.conv1")->level = 99; }
 static void gap_of_segments(vs_graph *g) { g->segments[1].first++; }
 static void segments_end_early(vs_graph *g) { g->segments[g->segment_count - 1].end--; }
