@@ -32,9 +32,9 @@ typedef struct row_pool {
 typedef struct context {
     const vs_runner *runner;
     const vs_half_model *model;
-    const vs_arch *arch;
+    const vs_half_rows *graph_rows;
     size_t rows;
-    size_t *grid_w, *tokens; /* [wave]: of the slot's image */
+    size_t *grid_h, *grid_w; /* [wave]: of the slot's image */
     vs_half_seen *slots;     /* [wave * rows] */
     row_pool *pools;         /* [rows] */
 } context;
@@ -48,8 +48,8 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     for (size_t i = 0; i < job->images; i++) {
         const size_t slot = (job->first + i) % c->runner->wave;
         seen[i] = &c->slots[slot * c->rows];
+        c->grid_h[slot] = vs_session_grid_h(job->session);
         c->grid_w[slot] = vs_session_grid_w(job->session);
-        c->tokens[slot] = vs_session_tokens(job->session);
     }
     vs_status status = vs_half_forward(job->session, c->model, job->pixels, seen, err);
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL); /* counts must not arrive later */
@@ -60,7 +60,7 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
 static vs_half_place_result place_of(const context *c, size_t index, size_t image, size_t row, size_t col) {
     const size_t slot = image % c->runner->wave;
     vs_half_place_result p = { .present = true, .image = image, .channel = col };
-    vs_half_place_name(c->arch, index, row, c->grid_w[slot], c->tokens[slot], p.token, sizeof p.token);
+    vs_half_place_name(c->graph_rows, index, row, c->grid_h[slot], c->grid_w[slot], p.token, sizeof p.token);
     return p;
 }
 
@@ -112,7 +112,7 @@ static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
                               .first = from->first,
                               .largest = from->largest,
                               .sqnr = vs_sqnr_pool_worst(from->error, VS_HALF_PARTS) };
-        vs_half_row_name(c->arch, c->model->policy, i, row->name, sizeof row->name);
+        vs_half_row_name(c->graph_rows, c->model->policy, i, row->name, sizeof row->name);
     }
     p->sqnr = p->rows[p->row_count - 1].sqnr;
     p->finite = p->sqnr.nonfinite == 0;
@@ -122,24 +122,24 @@ static vs_status fill_rows(vs_fp16_policy *p, const context *c, vs_error *err) {
 
 static vs_status analyze(vs_fp16_policy *p, const vs_runner *runner, const variant *v, const vs_fp16_options *options,
                          vs_error *err) {
-    const vs_arch *a = &runner->weights->model->arch;
-    const size_t rows = vs_half_row_count(a);
+    const vs_half_rows *graph_rows = v->model.weights->rows;
+    const size_t rows = vs_half_row_count(graph_rows);
     context c = { runner,
                   &v->model,
-                  a,
+                  graph_rows,
                   rows,
+                  vs_calloc(runner->wave, sizeof *c.grid_h),
                   vs_calloc(runner->wave, sizeof *c.grid_w),
-                  vs_calloc(runner->wave, sizeof *c.tokens),
                   vs_calloc(runner->wave * rows, sizeof *c.slots),
                   vs_calloc(rows, sizeof *c.pools) };
     vs_status status =
-        c.grid_w && c.tokens && c.slots && c.pools ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
+        c.grid_h && c.grid_w && c.slots && c.pools ? VS_OK : vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
     if (status == VS_OK)
         status = vs_run_images(runner, options->analysis, options->images, v->policy.name,
                                (vs_session_needs){ 1, 1, vs_half_scratch }, observe, pool, &c, err);
     if (status == VS_OK) status = fill_rows(p, &c, err);
+    free(c.grid_h);
     free(c.grid_w);
-    free(c.tokens);
     free(c.slots);
     free(c.pools);
     return status;

@@ -67,7 +67,7 @@ static vs_status fill(vs_fp16_policy *p, const context *c, vs_error *err) {
 
 vs_status vs_fp16_real_analyze(vs_fp16_policy *policy, const vs_runner *runner, const vs_half_model *model,
                                const vs_fp16_options *options, vs_error *err) {
-    const size_t count = vs_half_real_seen(&runner->weights->model->arch);
+    const size_t count = vs_half_real_seen(runner->weights->model->graph);
     context c = { runner, model, count, vs_calloc(runner->wave * count, sizeof *c.slots), vs_calloc(count, sizeof *c.pools) };
     char stage[160];
     snprintf(stage, sizeof stage, "%s, half kernels", policy->name);

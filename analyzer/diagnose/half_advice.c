@@ -58,7 +58,7 @@ static int choose_exponent(const trial *t) {
     char name[64];
     double least = -HUGE_VAL;
     for (size_t i = 0; i < t->adviser->prober->rows; i++) {
-        vs_half_row_name(a, t->model->policy, i, name, sizeof name);
+        vs_half_row_name(t->adviser->prober->graph_rows, t->model->policy, i, name, sizeof name);
         const int power = power_of(name, a->layer_scale);
         if (power && healthy[i] > 0) least = fmax(least, ceil((log2(healthy[i]) - room) / power));
     }

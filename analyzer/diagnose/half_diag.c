@@ -11,7 +11,7 @@
 double vs_diag_limit(const vs_diag *d) { return vs_half_largest(d->options->model->weights->format); }
 
 void vs_diag_row_name(const vs_diag *d, size_t row, char *text, size_t size) {
-    vs_half_row_name(d->arch, d->options->model->policy, row, text, size);
+    vs_half_row_name(d->graph_rows, d->options->model->policy, row, text, size);
 }
 
 size_t vs_diag_left(const vs_diag *d) {
@@ -71,7 +71,7 @@ static size_t find_row(const vs_fp16_policy *p, const char *name) {
 
 static vs_status find_first_bad(const vs_diag *d, const vs_half_probe *own, vs_diag_bad *bad, vs_error *err) {
     char name[VS_UNIT_NAME];
-    const vs_status status = vs_diag_first_bad(bad, d->arch, own, err);
+    const vs_status status = vs_diag_first_bad(bad, d->graph_rows, own, err);
     d->policy->first_bad = SIZE_MAX;
     if (status != VS_OK || bad->row == SIZE_MAX) return status;
     vs_diag_row_name(d, bad->row, name, sizeof name);
@@ -163,15 +163,14 @@ static void note_runs(const vs_runner *runner, const vs_fp16_policy *policy) {
 }
 
 vs_status vs_half_diagnose(vs_fp16_policy *policy, const vs_diag_options *options, vs_error *err) {
-    const vs_arch *a = &options->prober->runner->weights->model->arch;
     vs_half_probe own = { 0 };
     vs_diag d = { .policy = policy,
                   .out = &policy->diagnosis,
                   .options = options,
-                  .arch = a,
+                  .graph_rows = options->prober->graph_rows,
                   .first_run = options->prober->runs,
                   .own = &own,
-                  .rows = vs_half_row_count(a) };
+                  .rows = options->prober->rows };
     vs_diag_bad bad = { .row = SIZE_MAX };
     unsigned set = 0;
     *d.out = (vs_fp16_diagnosis){ 0 };

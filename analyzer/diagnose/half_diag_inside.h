@@ -11,7 +11,7 @@ typedef struct vs_diag {
     vs_fp16_policy *policy;
     vs_fp16_diagnosis *out; /* the policy's */
     const vs_diag_options *options;
-    const vs_arch *arch;
+    const vs_half_rows *graph_rows;
     size_t first_run;            /* of the prober's runs */
     const vs_half_probe *own;    /* the policy's run */
     double sets[VS_CLASS_SETS];  /* SQNR of the output with these classes in float32; -HUGE_VAL: not finite; NAN: not run */
@@ -50,7 +50,7 @@ typedef struct vs_diag_bad {
     double value;
 } vs_diag_bad;
 /* The first row that overflows, else the first with NaN, else by SQNR where the output is below 40 dB. */
-VS_NODISCARD vs_status vs_diag_first_bad(vs_diag_bad *bad, const vs_arch *arch, const vs_half_probe *probe, vs_error *err);
+VS_NODISCARD vs_status vs_diag_first_bad(vs_diag_bad *bad, const vs_half_rows *rows, const vs_half_probe *probe, vs_error *err);
 /* Fills the chain, beginning with `first`. */
 VS_NODISCARD vs_status vs_diag_chain(vs_diag *d, vs_diag_bad first, vs_error *err);
 

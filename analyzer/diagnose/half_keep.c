@@ -142,7 +142,7 @@ static vs_status spread(keeper *k, vs_error *err) {
         for (size_t i = 0; i < d->rows; i++) {
             size_t from[VS_HALF_READS];
             if (!d->half[i] || k->certain[d->units[i]]) continue;
-            const size_t count = vs_half_reads(d->arch, present, i, from);
+            const size_t count = vs_half_reads(d->graph_rows, present, i, from);
             for (size_t r = 0; r < count; r++) {
                 const size_t unit = d->units[from[r]];
                 if (unit == SIZE_MAX || !k->certain[unit] || !(d->healthy[from[r]] > CERTAIN * vs_diag_limit(d))) continue;
@@ -204,9 +204,9 @@ static bool overflows(const vs_diag *d, size_t unit) {
 }
 
 static vs_status copy_task(vs_task *to, const vs_task *from, const vs_diag *d, vs_error *err) {
-    const size_t size = d->arch->classes * sizeof *to->iou;
+    const size_t classes = d->options->prober->runner->weights->model->arch.classes, size = classes * sizeof *to->iou;
     *to = *from;
-    to->iou = vs_calloc(d->arch->classes, sizeof *to->iou);
+    to->iou = vs_calloc(classes, sizeof *to->iou);
     if (!to->iou) return vs_fail(err, VS_ERR_NOMEM, "no memory for task metrics");
     memcpy(to->iou, from->iou, size);
     return VS_OK;
@@ -246,10 +246,10 @@ static vs_status write_list(keeper *k, bool *on, vs_error *err) {
 
 /* Of the model's products, those of the list. */
 static void share_macs(const vs_diag *d) {
-    const size_t tokens = d->options->prober->tokens;
+    const size_t patches = d->options->prober->patches;
     double all = 0, kept = 0;
     for (size_t i = 0; i < d->rows; i++) {
-        const double macs = vs_half_macs(d->arch, i, tokens);
+        const double macs = vs_half_macs(d->graph_rows, i, patches);
         all += macs;
         if (d->mask[i] && d->half[i]) kept += macs;
     }

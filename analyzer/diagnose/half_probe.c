@@ -40,7 +40,7 @@ static vs_status keep_floats(void *ctx, const vs_job *job, vs_error *err) {
         void *to = p->floats[job->first + i] = be->ops->alloc(be, from.rows * from.cols);
         if (!to) return vs_fail(err, VS_ERR_NOMEM, "no memory for the float model's output");
         be->ops->copy(be, from, (vs_mat){ to, from.rows, from.cols, from.cols });
-        if (job->first + i == 0) p->tokens = vs_session_tokens(job->session);
+        if (job->first + i == 0) p->patches = vs_session_grid_h(job->session) * vs_session_grid_w(job->session);
         p->image_tokens[job->first + i] = vs_session_tokens(job->session);
     }
     const vs_status synced = be->ops->sync(be, status == VS_OK ? err : NULL);
@@ -52,10 +52,12 @@ vs_status vs_half_prober_create(vs_half_prober *p, const vs_runner *runner, cons
     *p = (vs_half_prober){ .runner = runner,
                            .set = set,
                            .images = images,
-                           .rows = vs_half_row_count(&runner->weights->model->arch),
                            .floats = vs_calloc(images, sizeof *p->floats),
                            .image_tokens = vs_calloc(images, sizeof *p->image_tokens) };
     if (!p->floats || !p->image_tokens) return vs_fail(err, VS_ERR_NOMEM, "no memory for the float model's output");
+    const vs_status status = vs_half_rows_create(&p->graph_rows, runner->weights->model->graph, err);
+    if (status != VS_OK) return status;
+    p->rows = vs_half_row_count(p->graph_rows);
     context c = { .prober = p };
     return vs_run_images(runner, set, images, "fp16", (vs_session_needs){ 1, 1, NULL }, keep_floats, NULL, &c, err);
 }
@@ -63,7 +65,7 @@ vs_status vs_half_prober_create(vs_half_prober *p, const vs_runner *runner, cons
 static void drop_kept(vs_half_prober *p) {
     void **streams = p->kept.streams;
     const vs_weights *w = streams ? p->runner->weights : NULL;
-    for (size_t i = 0; streams && i < p->images * w->model->arch.depth; i++)
+    for (size_t i = 0; streams && i < p->images * vs_half_blocks(w->model->graph); i++)
         if (streams[i]) w->backend->ops->free(w->backend, streams[i]);
     free(streams);
     free(p->kept.float32);
@@ -77,6 +79,7 @@ void vs_half_prober_release(vs_half_prober *p) {
     free(p->floats);
     free(p->image_tokens);
     drop_kept(p);
+    vs_half_rows_free(p->graph_rows);
     vs_float_maps_free(p->maps);
     *p = (vs_half_prober){ 0 };
 }
@@ -152,15 +155,23 @@ static void release_task(context *c) {
 
 static const size_t streams_limit = (size_t)512 << 20; /* bytes */
 
+static const vs_graph *graph_of(const vs_half_prober *p) { return p->runner->weights->model->graph; }
+
+/* The first row of a block. */
+static size_t first_row(const vs_half_prober *p, size_t block) {
+    const vs_graph *g = graph_of(p);
+    return vs_half_first_row(p->graph_rows, g->segments[vs_graph_block(g, block)].first);
+}
+
 /* Room for the streams in front of every block but the first, or of every second, third, ... where that is too much. */
 static vs_status begin_keep(vs_half_prober *p, const vs_half_model *model, vs_error *err) {
     const vs_backend *be = p->runner->weights->backend;
-    const vs_arch *a = &p->runner->weights->model->arch;
+    const size_t blocks = vs_half_blocks(graph_of(p)), width = p->runner->weights->model->arch.width;
     size_t tokens = 0;
     drop_kept(p);
     for (size_t i = 0; i < p->images; i++) tokens += p->image_tokens[i];
-    const size_t stride = tokens * a->width * (size_t)be->scalar * a->depth / streams_limit + 1;
-    p->kept = (vs_half_kept){ .streams = vs_calloc(p->images * a->depth, sizeof *p->kept.streams),
+    const size_t stride = tokens * width * (size_t)be->scalar * blocks / streams_limit + 1;
+    p->kept = (vs_half_kept){ .streams = vs_calloc(p->images * blocks, sizeof *p->kept.streams),
                               .weights = model->weights,
                               .policy = model->policy,
                               .float32 = vs_calloc(p->rows, sizeof *p->kept.float32),
@@ -168,8 +179,8 @@ static vs_status begin_keep(vs_half_prober *p, const vs_half_model *model, vs_er
     if (!p->kept.streams || !p->kept.float32 || !p->kept.rows) return vs_fail(err, VS_ERR_NOMEM, "no memory for kept streams");
     memcpy(p->kept.float32, model->float32, p->rows * sizeof *p->kept.float32);
     for (size_t i = 0; i < p->images; i++)
-        for (size_t b = stride; b < a->depth; b += stride) {
-            void *at = p->kept.streams[i * a->depth + b] = be->ops->alloc(be, p->image_tokens[i] * a->width);
+        for (size_t b = stride; b < blocks; b += stride) {
+            void *at = p->kept.streams[i * blocks + b] = be->ops->alloc(be, p->image_tokens[i] * width);
             if (at) continue;
             drop_kept(p); /* the device is full: runs begin at the pixels */
             return VS_OK;
@@ -179,26 +190,24 @@ static vs_status begin_keep(vs_half_prober *p, const vs_half_model *model, vs_er
 
 /* The block that a run may begin with; 0: the pixels. */
 static size_t first_block(const vs_half_prober *p, const vs_half_model *model) {
-    const vs_arch *a = &p->runner->weights->model->arch;
     const vs_half_kept *k = &p->kept;
     size_t row = 0;
     if (!k->streams || k->weights != model->weights || k->policy != model->policy || model->real) return 0;
     if (!model->counts_only || !model->float32) return 0;
     while (row < p->rows && k->float32[row] == model->float32[row]) row++;
-    for (size_t block = a->depth; block-- > 1;)
-        if (k->streams[block] && vs_half_row_index(a, VS_ROW_BLOCK_FIRST, block) <= row) return block;
+    for (size_t block = vs_half_blocks(graph_of(p)); block-- > 1;)
+        if (k->streams[block] && first_row(p, block) <= row) return block;
     return 0;
 }
 
 /* What a run shares with the kept one, or keeps itself. */
 static vs_status begin_streams(context *c, bool keep, vs_error *err) {
     vs_half_prober *p = c->prober;
-    const vs_arch *a = &p->runner->weights->model->arch;
-    c->keep = keep && vs_half_can_resume(a) && c->model->counts_only && !c->model->real && !(c->model->largest > 0);
+    c->keep = keep && vs_half_can_resume(graph_of(p)) && c->model->counts_only && !c->model->real && !(c->model->largest > 0);
     const vs_status status = c->keep ? begin_keep(p, c->model, err) : VS_OK;
     if (!c->keep) c->first = first_block(p, c->model);
     if (c->keep || c->first) c->streams = p->kept.streams;
-    for (size_t i = 0; c->first && i < vs_half_row_index(a, VS_ROW_BLOCK_FIRST, c->first); i++) c->out->rows[i] = p->kept.rows[i];
+    for (size_t i = 0; c->first && i < first_row(p, c->first); i++) c->out->rows[i] = p->kept.rows[i];
     return status;
 }
 
@@ -225,7 +234,7 @@ static vs_status observe(void *ctx, const vs_job *job, vs_error *err) {
     const vs_backend *be = p->runner->weights->backend;
     vs_half_seen *seen[VS_MAX_BATCH];
     for (size_t i = 0; i < job->images; i++) seen[i] = &c->slots[(job->first + i) % p->runner->wave * p->rows];
-    const vs_half_streams streams = { .at = c->streams ? &c->streams[job->first * p->runner->weights->model->arch.depth] : NULL,
+    const vs_half_streams streams = { .at = c->streams ? &c->streams[job->first * vs_half_blocks(graph_of(p))] : NULL,
                                       .keep = c->keep,
                                       .first = c->first };
     vs_half_model model = *c->model;
@@ -257,7 +266,7 @@ static vs_status pool(void *ctx, size_t image, vs_error *err) {
         for (size_t k = 0; k < parts; k++) vs_sqnr_pool_add(&c->errors[i][k], &seen[i].error[k]);
     }
     vs_sqnr_pool_add(&c->output, &c->outputs[slot]);
-    c->stopped |= !seen[vs_half_output_index(&c->prober->runner->weights->model->arch)].seen;
+    c->stopped |= !seen[vs_half_output_row(c->prober->graph_rows)].seen;
     return VS_OK;
 }
 

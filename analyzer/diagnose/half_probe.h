@@ -36,10 +36,11 @@ typedef struct vs_half_kept {
 typedef struct vs_half_prober {
     const vs_runner *runner;
     const vs_imageset *set;
-    size_t images, rows;
-    size_t tokens;        /* of the first image */
-    void **floats;        /* [images]: the float run's output, in the backend's memory */
-    size_t *image_tokens; /* [images] */
+    vs_half_rows *graph_rows; /* of the model */
+    size_t images, rows;      /* rows: how many */
+    size_t patches;           /* of the first image */
+    void **floats;            /* [images]: the float run's output, in the backend's memory */
+    size_t *image_tokens;     /* [images] */
     vs_half_kept kept;
     vs_float_maps *maps; /* the float run's, of the images; NULL until a task is asked for */
     size_t runs;         /* so far, the float run not among them */

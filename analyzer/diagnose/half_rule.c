@@ -8,19 +8,19 @@
 
 static const double GOOD = 40, WORSE = 6, OVERFLOWS = 65520; /* dB; dB; what rounds to infinity */
 
-/* Below 40 dB, and more than 6 dB under the worst of what it reads. EoMT's class scores are made outside, in float32. */
-static bool is_bad(const vs_arch *a, const vs_half_probe *probe, const bool *present, size_t row) {
-    if (row == vs_half_row_index(a, VS_ROW_CLASS_SCORES, 0)) return false;
+/* Below 40 dB, and more than 6 dB under the worst of what it reads. */
+static bool is_bad(const vs_half_rows *rows, const vs_half_probe *probe, const bool *present, size_t row) {
+    if (vs_half_is_outside(rows, row)) return false;
     if (!present[row] || !(probe->rows[row].sqnr < GOOD)) return false;
     size_t from[VS_HALF_READS];
-    const size_t count = vs_half_reads(a, present, row, from);
+    const size_t count = vs_half_reads(rows, present, row, from);
     double worst = HUGE_VAL;
     for (size_t i = 0; i < count; i++) worst = fmin(worst, probe->rows[from[i]].sqnr);
     return !(probe->rows[row].sqnr >= worst - WORSE);
 }
 
-vs_status vs_diag_first_bad(vs_diag_bad *bad, const vs_arch *a, const vs_half_probe *probe, vs_error *err) {
-    const size_t n = vs_half_row_count(a);
+vs_status vs_diag_first_bad(vs_diag_bad *bad, const vs_half_rows *rows, const vs_half_probe *probe, vs_error *err) {
+    const size_t n = vs_half_row_count(rows);
     *bad = (vs_diag_bad){ .row = SIZE_MAX };
     for (size_t i = 0; i < n && bad->row == SIZE_MAX; i++) {
         const vs_half_probe_row *r = &probe->rows[i];
@@ -33,7 +33,7 @@ vs_status vs_diag_first_bad(vs_diag_bad *bad, const vs_arch *a, const vs_half_pr
     if (!present) return vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
     for (size_t i = 0; i < n; i++) present[i] = probe->rows[i].seen;
     for (size_t i = 0; i < n && bad->row == SIZE_MAX; i++)
-        if (is_bad(a, probe, present, i)) *bad = (vs_diag_bad){ i, "sqnr", probe->rows[i].sqnr };
+        if (is_bad(rows, probe, present, i)) *bad = (vs_diag_bad){ i, "sqnr", probe->rows[i].sqnr };
     free(present);
     return VS_OK;
 }
@@ -56,7 +56,7 @@ vs_status vs_diag_chain(vs_diag *d, vs_diag_bad bad, vs_error *err) {
         for (size_t i = 0; i < d->rows; i++) d->mask[i] = wide >> d->classes[i] & 1u;
         status = vs_diag_run(&probe, d, true, largest, err);
         if (status == VS_OK && probe.output.present) d->sets[wide & vs_diag_classes(d)] = vs_diag_sqnr(&probe);
-        if (status == VS_OK) status = vs_diag_first_bad(&bad, d->arch, &probe, err);
+        if (status == VS_OK) status = vs_diag_first_bad(&bad, d->graph_rows, &probe, err);
         vs_half_probe_release(&probe);
     }
     return status;

@@ -4,7 +4,8 @@
 
 #include "util/util.h"
 
-enum { ALIGN_REALS = 16 }; /* vectors of the processor begin at whole lines */
+/* Vectors of the processor begin at whole lines; a plain pass may be one in halves on a GPU, whose products ask for more. */
+enum { ALIGN_REALS = 16, ALIGN_PLAIN = 64 };
 
 /* Memory of one root for as long as it is needed: nodes [from, to]. */
 typedef struct piece {
@@ -48,11 +49,12 @@ static bool count_reals(const planner *p, size_t value, size_t *reals) {
 /* False: all of them together cannot be counted. Else sums of some can. */
 static bool measure(const planner *p) {
     const vs_graph *g = p->g;
+    const size_t align = p->o->plain ? ALIGN_PLAIN : ALIGN_REALS;
     size_t total = 0;
     for (size_t v = 0; v < g->value_count; v++) {
         size_t count = 0, *most = &p->reals[g->values[v].root];
-        if (!count_reals(p, v, &count) || !vs_size_add(&count, count, ALIGN_REALS - 1)) return false;
-        count -= count % ALIGN_REALS;
+        if (!count_reals(p, v, &count) || !vs_size_add(&count, count, align - 1)) return false;
+        count -= count % align;
         if (count > *most) *most = count;
     }
     for (size_t v = 0; v < g->value_count; v++)
@@ -65,7 +67,8 @@ static bool is_root(const vs_graph *g, size_t v) { return g->values[v].alias == 
 static vs_region region_of(const planner *p, size_t root) {
     const vs_graph *g = p->g;
     const vs_value *v = &g->values[root];
-    if (p->o->plain || v->given != VS_GIVEN_NOT) return VS_REGION_SESSION;
+    if (v->given != VS_GIVEN_NOT) return VS_REGION_SESSION;
+    if (p->o->plain) return VS_REGION_PASSING;
     const size_t from = g->nodes[v->producer].segment, to = g->nodes[v->last].segment;
     if (from != to) return VS_REGION_STREAM;
     if (v->passing) return VS_REGION_PASSING;
@@ -85,8 +88,8 @@ static void fit(piece *pieces, size_t count) {
     }
 }
 
-/* Values that share memory: passing ones of a segment, or of a plain pass all that no one gave. */
-static vs_status pack(const planner *p, vs_region region, size_t base, vs_error *err) {
+/* Values that share memory. */
+static vs_status pack(const planner *p, vs_error *err) {
     const vs_graph *g = p->g;
     piece *pieces = vs_calloc(g->value_count, sizeof *pieces);
     if (!pieces) return no_memory(err);
@@ -94,14 +97,14 @@ static vs_status pack(const planner *p, vs_region region, size_t base, vs_error 
     for (size_t v = 0; v < g->value_count; v++) {
         const vs_value *x = &g->values[v];
         const vs_arena_slot *slot = &p->arena->slots[v];
-        if (!is_root(g, v) || !slot->there || slot->region != region || x->given != VS_GIVEN_NOT) continue;
+        if (!is_root(g, v) || !slot->there || slot->region != VS_REGION_PASSING) continue;
         pieces[count] = (piece){ x->producer, x->last, p->reals[v], 0 };
         fit(pieces, count);
-        p->arena->slots[v].offset = base + pieces[count].offset;
+        p->arena->slots[v].offset = pieces[count].offset;
         if (pieces[count].offset + pieces[count].reals > end) end = pieces[count].offset + pieces[count].reals;
         count++;
     }
-    p->arena->sizes[region] = base + end;
+    p->arena->sizes[VS_REGION_PASSING] = end;
     free(pieces);
     return VS_OK;
 }
@@ -113,7 +116,6 @@ static void line_up(const planner *p) {
     for (size_t v = 0; v < g->value_count; v++) {
         vs_arena_slot *slot = &p->arena->slots[v];
         if (!is_root(g, v) || !slot->there || slot->region == VS_REGION_PASSING) continue;
-        if (slot->region == VS_REGION_SESSION && p->o->plain && g->values[v].given == VS_GIVEN_NOT) continue; /* packed */
         size_t *size = &p->arena->sizes[slot->region];
         if (slot->region != VS_REGION_WORKSPACE) {
             slot->offset = *size;
@@ -136,8 +138,7 @@ static vs_status place(const planner *p, vs_error *err) {
     for (size_t v = 0; v < g->value_count; v++)
         arena->slots[v] = (vs_arena_slot){ region_of(p, g->values[v].root), 0, !g->values[v].optional || p->o->probabilities };
     line_up(p);
-    vs_status status = pack(p, VS_REGION_PASSING, 0, err);
-    if (status == VS_OK && p->o->plain) status = pack(p, VS_REGION_SESSION, arena->sizes[VS_REGION_SESSION], err);
+    const vs_status status = pack(p, err);
     for (size_t v = 0; v < g->value_count; v++) arena->slots[v].offset = arena->slots[g->values[v].root].offset;
     return status;
 }

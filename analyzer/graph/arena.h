@@ -9,7 +9,7 @@ typedef enum vs_region {
     VS_REGION_SESSION,   /* once: what is given, the embedding's and the head's values */
     VS_REGION_STREAM,    /* once a stream: what segments hand to later ones */
     VS_REGION_WORKSPACE, /* once a workspace: a block's values, which stay until the next block runs there */
-    VS_REGION_PASSING,   /* once: passing values of the segment at work */
+    VS_REGION_PASSING,   /* once: passing values of the segment at work, or all of a plain pass */
     VS_REGION_COUNT
 } vs_region;
 
@@ -27,8 +27,8 @@ typedef struct vs_arena {
 typedef struct vs_arena_options {
     size_t images, patches;
     bool probabilities; /* optional values are kept */
-    bool plain;         /* one forward pass that keeps nothing: all in VS_REGION_SESSION, and a value's memory is another's behind
-                           its last reader */
+    bool plain;         /* one forward pass that keeps nothing: all that is computed in VS_REGION_PASSING, where a value's memory
+                           is another's behind its last reader */
 } vs_arena_options;
 
 /* VS_ERR_NOMEM: the sizes overflow, or there is no memory for the table. Release in any case. */

@@ -1,5 +1,4 @@
-/* What the diagnosis knows of rows besides their arithmetic (docs/fp16-reference.md 4): their class, which of them move together,
- * and what they read. */
+/* What the diagnosis knows of rows by their names (docs/fp16-reference.md 4): their class, and which of them move together. */
 #ifndef VS_HALF_CLASSES_H
 #define VS_HALF_CLASSES_H
 
@@ -22,13 +21,5 @@ vs_half_class vs_half_class_of(const char *row);
 /* The name of the unit that the row moves with: a whole norm ("blocks.3.norm1"), a whole GELU or SiLU with its gate, a block's
  * scores; any other row is a unit of its own. */
 void vs_half_unit_of(const char *row, char *text, size_t size);
-
-enum { VS_HALF_READS = 5 }; /* a head on four blocks and the mean of the last one's patches */
-/* Rows that the row at an index reads, of those that are present [vs_half_row_count]: where a row is missing, what it would have
- * read. Returns how many. */
-size_t vs_half_reads(const vs_arch *arch, const bool *present, size_t index, size_t out[VS_HALF_READS]);
-
-/* Multiply-accumulates of a row for an image of so many tokens; 0 for what is no product. */
-double vs_half_macs(const vs_arch *arch, size_t index, size_t tokens);
 
 #endif

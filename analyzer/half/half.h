@@ -8,124 +8,46 @@
 #include "config/config.h"
 #include "vitscope/vit.h"
 
-/* Rows of one norm, in execution order; fused: OUT alone. */
-enum {
-    VS_NORM_MEAN,
-    VS_NORM_CENTER,
-    VS_NORM_SQUARE,
-    VS_NORM_VAR,
-    VS_NORM_EPS,
-    VS_NORM_STD,
-    VS_NORM_DIV,
-    VS_NORM_MUL,
-    VS_NORM_OUT,
-    VS_NORM_ROWS
-};
+/* ---- rows ---- */
 
-/* Rows of one GELU; fused: OUT alone. */
-enum { VS_GELU_DIV, VS_GELU_ERF, VS_GELU_ONE, VS_GELU_MUL, VS_GELU_OUT, VS_GELU_ROWS };
+/* Every row that any policy may have of a graph's operations, in execution order; their number is an index everywhere. */
+typedef struct vs_half_rows vs_half_rows;
 
-/* Rows of one of EoMT's upscale blocks. */
-enum { VS_UP_CONV1, VS_UP_ACT, VS_UP_CONV2 = VS_UP_ACT + VS_GELU_ROWS, VS_UP_NORM, VS_UP_ROWS = VS_UP_NORM + VS_NORM_ROWS };
-
-/* Every row of every model in execution order: before the blocks, of a block, behind them. A model has those of its parts. */
-typedef enum vs_half_row {
-    VS_ROW_PATCH_EMBED,
-    VS_ROW_TOKENS,
-    VS_ROW_POS_ADD,
-    VS_ROW_QUERIES, /* EoMT: they join in front of the tokens; of one block */
-    VS_ROW_NORM1,
-    VS_ROW_QKV = VS_ROW_NORM1 + VS_NORM_ROWS,
-    VS_ROW_ROPE_Q,
-    VS_ROW_ROPE_K,
-    VS_ROW_QSCALE,
-    VS_ROW_KSCALE,
-    VS_ROW_SCORES,
-    VS_ROW_SCALE,
-    VS_ROW_SOFTMAX_SUB,
-    VS_ROW_SOFTMAX_EXP,
-    VS_ROW_SOFTMAX,
-    VS_ROW_PV,
-    VS_ROW_PROJ,
-    VS_ROW_LS1,
-    VS_ROW_ADD1,
-    VS_ROW_NORM2,
-    VS_ROW_FC1 = VS_ROW_NORM2 + VS_NORM_ROWS, /* SwiGLU: w12, or w1 */
-    VS_ROW_W2,                                /* where it is a module of its own */
-    VS_ROW_GELU_DIV,
-    VS_ROW_GELU_ERF,
-    VS_ROW_GELU_ONE,
-    VS_ROW_GELU_MUL,
-    VS_ROW_GELU_OUT,
-    VS_ROW_SIGMOID,
-    VS_ROW_SILU,
-    VS_ROW_GATE,
-    VS_ROW_FC2, /* SwiGLU: w3 */
-    VS_ROW_LS2,
-    VS_ROW_ADD2,
-    VS_ROW_MAP_PREFIX_NORM, /* of a block that the head reads, other than the last: the final norms */
-    VS_ROW_MAP_NORM = VS_ROW_MAP_PREFIX_NORM + VS_NORM_ROWS,
-    VS_ROW_PREFIX_NORM = VS_ROW_MAP_NORM + VS_NORM_ROWS, /* of class and register tokens, where it is their own */
-    VS_ROW_NORM = VS_ROW_PREFIX_NORM + VS_NORM_ROWS,
-    VS_ROW_NORM_CAT = VS_ROW_NORM + VS_NORM_ROWS, /* both, where they are the model's output */
-    VS_ROW_HEAD_MEAN,
-    VS_ROW_HEAD_BN,
-    VS_ROW_HEAD_CONV, /* the head's linear: conv_seg, a classifier's, EoMT's class head */
-    VS_ROW_MASK1,
-    VS_ROW_MASK_GELU1,
-    VS_ROW_MASK2 = VS_ROW_MASK_GELU1 + VS_GELU_ROWS,
-    VS_ROW_MASK_GELU2,
-    VS_ROW_MASK3 = VS_ROW_MASK_GELU2 + VS_GELU_ROWS,
-    VS_ROW_UP,                                                /* VS_UP_ROWS of each upscale block */
-    VS_ROW_EINSUM = VS_ROW_UP + VS_MAX_UPSCALES * VS_UP_ROWS, /* mask logits */
-    VS_ROW_CLASS_SCORES, /* what is compared at EoMT's output: of stored masks and classes, in float32 always */
-    VS_ROW_COUNT,
-    VS_ROW_BLOCK_FIRST = VS_ROW_QUERIES,
-    VS_ROW_BLOCK_LAST = VS_ROW_PREFIX_NORM - 1
-} vs_half_row;
-
-/* Rows that the arrays of a model have room for, and where one of them stands among these; `block` matters to rows of a block. */
-size_t vs_half_row_count(const vs_arch *arch);
-size_t vs_half_row_index(const vs_arch *arch, vs_half_row row, size_t block);
-/* Queries in front of the tokens of a block. */
-size_t vs_half_queries_at(const vs_arch *arch, size_t block);
-/* The row at an index; *block is -1 outside blocks. */
-vs_half_row vs_half_row_at(const vs_arch *arch, size_t index, int *block);
-/* The index of the row that gives the model's output (what a study compares there), the last of a pass. */
-size_t vs_half_output_index(const vs_arch *arch);
-/* Row `part` (VS_UP_CONV1, ...) of an upscale block. */
-vs_half_row vs_half_up_row(size_t upscale, size_t part);
-/* The first row of the norm, or of the GELU, that a row belongs to; VS_ROW_COUNT: of none. */
-vs_half_row vs_half_norm_of(vs_half_row row);
-vs_half_row vs_half_gelu_of(vs_half_row row);
+VS_NODISCARD vs_status vs_half_rows_create(vs_half_rows **out, const vs_graph *graph, vs_error *err);
+void vs_half_rows_free(vs_half_rows *rows);
+size_t vs_half_row_count(const vs_half_rows *rows);
+/* The first row of a node or, where that has none, of those behind it; `node` may be the number of nodes. */
+size_t vs_half_first_row(const vs_half_rows *rows, size_t node);
+/* The row that gives the model's output (what a study compares there), the last of a pass. */
+size_t vs_half_output_row(const vs_half_rows *rows);
+/* Made outside, in float32 always: what is compared at an output that the model has behind a resize. */
+bool vs_half_is_outside(const vs_half_rows *rows, size_t row);
 /* "blocks.3.norm1.square". A fused GELU's only row is "mlp.gelu", a fused SiLU's "mlp.silu", a softmax's with float32 inside
  * "attn.softmax". */
-void vs_half_row_name(const vs_arch *arch, const vs_policy_config *policy, size_t index, char *text, size_t size);
-/* Row `row` of an image's matrix at `index` in words: "cls", "patch(3,7)", "query2", "pixel(1,1)". tokens: vs_session_tokens. */
-void vs_half_place_name(const vs_arch *arch, size_t index, size_t row, size_t grid_w, size_t tokens, char *text, size_t size);
+void vs_half_row_name(const vs_half_rows *rows, const vs_policy_config *policy, size_t row, char *text, size_t size);
+/* Row `place` of an image's matrix in words: "cls", "patch(3,7)", "query2", "pixel(1,1)". */
+void vs_half_place_name(const vs_half_rows *rows, size_t row, size_t place, size_t grid_h, size_t grid_w, char *text,
+                        size_t size);
+
+enum { VS_HALF_READS = 2 * VS_NODE_INPUTS };
+/* Rows that a row reads, of those that are present [vs_half_row_count]: where a row is missing, what it would have read. Returns
+ * how many. */
+size_t vs_half_reads(const vs_half_rows *rows, const bool *present, size_t row, size_t out[VS_HALF_READS]);
+/* Multiply-accumulates of a row for an image of N patches; 0 for what is no product. */
+double vs_half_macs(const vs_half_rows *rows, size_t row, size_t patches);
 
 /* ---- weights ---- */
 
 /* Of rows of one kind: the model's own for float32 rows, or stored in half. */
 typedef struct vs_half_set {
     vs_weights w;
-    vs_mat constants; /* [1, VS_CONSTANTS] */
+    vs_mat constants; /* [1, constants of the rows] */
 } vs_half_set;
-
-enum {
-    VS_CONSTANT_EPS,
-    VS_CONSTANT_HEAD_EPS, /* of EoMT's upscale blocks */
-    VS_CONSTANT_SQRT2,
-    VS_CONSTANT_ONE,
-    VS_CONSTANT_HALF,
-    VS_CONSTANT_SCALE,
-    VS_CONSTANT_ROOT,
-    VS_CONSTANTS
-};
 
 typedef struct vs_half_weights {
     const vs_backend *backend;
     vs_half_format format;
+    vs_half_rows *rows; /* of the model's graph */
     vs_half_set f32, half;
     const void **params; /* of `half` */
     void **owned;        /* backend memory */
@@ -175,7 +97,7 @@ typedef struct vs_half_real vs_half_real; /* real.h */
 
 /* The stream in front of blocks, as a pass keeps it and others begin with it. */
 typedef struct vs_half_streams {
-    void *const *at; /* [images * depth]: backend memory, [T, C] each; NULL: that one is not kept */
+    void *const *at; /* [images * blocks]: backend memory, [T, C] each; NULL: that one is not kept */
     bool keep;       /* the pass writes them */
     size_t first; /* the block that the pass begins with, all rows in front of it being those of the pass that kept; 0: pixels */
 } vs_half_streams;
@@ -193,12 +115,14 @@ typedef struct vs_half_model {
     void *tap_context;
 } vs_half_model;
 
-/* Blocks hand over their stream and nothing else: no queries that join on the way, a head on the last block alone. */
-bool vs_half_can_resume(const vs_arch *arch);
+/* How many blocks a stream stands in front of: segments between the embedding and the head. */
+size_t vs_half_blocks(const vs_graph *graph);
+/* Segments hand on their stream, which has the same rows everywhere, and nothing else. */
+bool vs_half_can_resume(const vs_graph *graph);
 /* Reals of session scratch that a forward pass takes (the float run's rows included). */
 size_t vs_half_scratch(const vs_graph *graph, size_t patches, size_t images);
-/* pixels as of vs_forward. The output (in float32 what half stores) goes to where vs_session_output and, for EoMT,
- * vs_session_masks and vs_session_class_probs have it; what session streams held is lost. seen: NULL, or for each image an array
+/* pixels as of vs_forward. The output (in float32 what half stores) goes to where the session has it and, where it is scored from
+ * others, these too; what session streams held is lost. seen: NULL, or for each image an array
  * [vs_half_row_count] that the float run's comparison and counts are written to and that must stay until the backend's sync. */
 VS_NODISCARD vs_status vs_half_forward(vs_session *session, const vs_half_model *model, const float *pixels,
                                        vs_half_seen *const *seen, vs_error *err);

@@ -6,25 +6,12 @@
 #include "half/half.h"
 #include "vitscope/half_ops.h"
 
-typedef struct vs_real_linear {
-    vs_half_mat w;
-    const void *b; /* halves [rows of w], or NULL */
-} vs_real_linear;
-
-typedef struct vs_real_block {
-    const void *norm1_g, *norm1_b, *ls1, *norm2_g, *norm2_b, *ls2; /* halves [C]; ls1, ls2 may be NULL */
-    vs_real_linear qkv, proj, fc1, fc2;
-} vs_real_block;
-
 /* Weights, stored once. */
 struct vs_half_real {
     const vs_half_weights *from;
-    vs_real_linear patch, head;
-    vs_half_mat prefix, positions; /* class token and registers, and what is added to them: [P, C] */
-    vs_half_mat constants;         /* [1, VS_CONSTANTS] */
-    vs_real_block *blocks;
-    const void *norm_g, *norm_b;
-    void *memory; /* of all of them, on the backend */
+    const void **params;   /* [graph->param_count]: halves; NULL: absent, or of no kernel */
+    vs_half_mat constants; /* [1, constants of the rows] */
+    void *memory;          /* of all of them, on the backend */
 };
 
 /* VS_ERR_BACKEND for a backend without half kernels, VS_ERR_CONFIG for a format other than fp16 and for a model that this
@@ -40,7 +27,7 @@ void vs_half_real_free(vs_half_real *real);
 /* Reals of session scratch that a pass takes. */
 size_t vs_half_real_scratch(const vs_graph *graph, size_t patches, size_t images);
 /* How many results `seen` gets of an image: the stream after each block, then the output. */
-size_t vs_half_real_seen(const vs_arch *arch);
+size_t vs_half_real_seen(const vs_graph *graph);
 /* model->real and model->policy at work on pixels as of vs_forward. With `seen` [images][vs_half_real_seen] the float model
  * `floats` runs beside it block by block in stream 0 and workspace 0; error sums against it are there after sync, and the
  * session's output is the float model's. With NULL for both the session's output is that of the half kernels, in float32. */

@@ -1,6 +1,5 @@
 #include <stdlib.h>
 
-#include "half/machine.h"
 #include "half/real.h"
 #include "util/util.h"
 
@@ -24,44 +23,22 @@ static vs_half_mat put(maker *m, vs_mat x) {
     return y;
 }
 
-static const void *put_vector(maker *m, const void *p, size_t cols) { return p ? put(m, vs_mat_of(p, 1, cols)).p : NULL; }
-
-static vs_real_linear put_linear(maker *m, vs_linear_weights l) {
-    return (vs_real_linear){ put(m, l.w), put_vector(m, l.b, l.w.rows) };
-}
-
-static const void *put_named(maker *m, const vs_half_set *half, const char *name, size_t block, size_t cols) {
-    return put_vector(m, vs_half_param(half, name, block), cols);
-}
-
-static vs_real_linear put_kind(maker *m, const vs_weights *w, vs_kind kind, int block) {
-    return put_linear(m, vs_weights_linear(w, vs_graph_find(w->model->graph, kind, block)));
-}
-
-static vs_real_block put_block(maker *m, const vs_half_set *half, size_t b, size_t c) {
-    return (vs_real_block){ .norm1_g = put_named(m, half, "blocks.#.norm1.weight", b, c),
-                            .norm1_b = put_named(m, half, "blocks.#.norm1.bias", b, c),
-                            .ls1 = put_named(m, half, "blocks.#.ls1", b, c),
-                            .norm2_g = put_named(m, half, "blocks.#.norm2.weight", b, c),
-                            .norm2_b = put_named(m, half, "blocks.#.norm2.bias", b, c),
-                            .ls2 = put_named(m, half, "blocks.#.ls2", b, c),
-                            .qkv = put_kind(m, &half->w, VS_KIND_QKV, (int)b),
-                            .proj = put_kind(m, &half->w, VS_KIND_PROJ, (int)b),
-                            .fc1 = put_kind(m, &half->w, VS_KIND_FC1, (int)b),
-                            .fc2 = put_kind(m, &half->w, VS_KIND_FC2, (int)b) };
+/* What kernels read as halves: folds of a norm's statistics they take as reals. */
+static bool is_read(const vs_graph *g, size_t param) {
+    if (g->params[param].fold > VS_FOLD_POSITIONS) return false;
+    for (size_t n = 0; n < g->node_count; n++)
+        for (size_t i = 0; i < VS_NODE_PARAMS; i++)
+            if (g->nodes[n].param[i] == param) return true;
+    return false;
 }
 
 static void put_all(maker *m, vs_half_real *r) {
     const vs_half_set *half = &r->from->half;
-    const vs_arch *a = &half->w.model->arch;
-    r->patch = put_kind(m, &half->w, VS_KIND_PATCH_EMBED, -1);
-    r->prefix = put(m, vs_half_param_mat(half, "prefix.tokens"));
-    r->positions = put(m, vs_half_param_mat(half, "prefix.positions"));
-    r->constants = put(m, half->constants);
-    for (size_t i = 0; i < a->depth; i++) r->blocks[i] = put_block(m, half, i, a->width);
-    r->norm_g = put_named(m, half, "norm.weight", 0, a->width);
-    r->norm_b = put_named(m, half, "norm.bias", 0, a->width);
-    if (vs_graph_find(half->w.model->graph, VS_KIND_HEAD, -1) != VS_NONE) r->head = put_kind(m, &half->w, VS_KIND_HEAD, -1);
+    const vs_graph *g = half->w.model->graph;
+    if (half->constants.p) r->constants = put(m, half->constants);
+    for (size_t i = 0; i < g->param_count; i++)
+        if (half->w.params[i] && is_read(g, i))
+            r->params[i] = put(m, vs_mat_of(half->w.params[i], g->params[i].rows, g->params[i].cols)).p;
 }
 
 vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights, vs_error *err) {
@@ -70,9 +47,9 @@ vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights
     *out = NULL;
     if (!r) return vs_fail(err, VS_ERR_NOMEM, "no memory for weights in half");
     r->from = weights;
-    r->blocks = vs_calloc(weights->half.w.model->arch.depth, sizeof *r->blocks);
+    r->params = vs_calloc(weights->half.w.model->graph->param_count, sizeof *r->params);
     maker m = { be, NULL, 0, false };
-    vs_status status = r->blocks ? VS_OK : VS_ERR_NOMEM;
+    vs_status status = r->params ? VS_OK : VS_ERR_NOMEM;
     if (status == VS_OK) {
         put_all(&m, r);
         if (!m.overflow) r->memory = be->ops->alloc(be, m.used / (size_t)be->scalar + 1);
@@ -96,6 +73,6 @@ vs_status vs_half_real_create(vs_half_real **out, const vs_half_weights *weights
 void vs_half_real_free(vs_half_real *r) {
     if (!r) return;
     if (r->memory) r->from->backend->ops->free(r->from->backend, r->memory);
-    free(r->blocks);
+    free(r->params);
     free(r);
 }

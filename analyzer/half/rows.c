@@ -1,204 +1,278 @@
+/* The rows of a graph: one walk over its nodes with the table beside it. What rows are called and what they read follows. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "half/half.h"
+#include "half/machine.h"
+#include "util/util.h"
 
-static const size_t FIRST = VS_ROW_BLOCK_FIRST, LAST = VS_ROW_BLOCK_LAST, IN_BLOCK = VS_ROW_BLOCK_LAST - VS_ROW_BLOCK_FIRST + 1;
+/* ---- making them */
 
-size_t vs_half_row_count(const vs_arch *a) { return VS_ROW_COUNT - IN_BLOCK + a->depth * IN_BLOCK; }
+static bool is_view_of(const vs_value *v, size_t value) { return v->view == value; }
 
-size_t vs_half_row_index(const vs_arch *a, vs_half_row row, size_t block) {
-    const size_t at = (size_t)row;
-    if (at < FIRST) return at;
-    return at > LAST ? at + (a->depth - 1) * IN_BLOCK : at + block * IN_BLOCK;
-}
-
-vs_half_row vs_half_row_at(const vs_arch *a, size_t index, int *block) {
-    *block = -1;
-    if (index < FIRST) return (vs_half_row)index;
-    if (index >= FIRST + a->depth * IN_BLOCK) return (vs_half_row)(index - (a->depth - 1) * IN_BLOCK);
-    *block = (int)((index - FIRST) / IN_BLOCK);
-    return (vs_half_row)(FIRST + (index - FIRST) % IN_BLOCK);
-}
-
-size_t vs_half_output_index(const vs_arch *a) {
-    switch (a->head) {
-    case VS_HEAD_NONE: return vs_half_row_index(a, a->prefix_norm ? VS_ROW_NORM_CAT : VS_ROW_NORM + VS_NORM_OUT, 0);
-    case VS_HEAD_EOMT: return vs_half_row_index(a, VS_ROW_CLASS_SCORES, 0);
-    default: return vs_half_row_index(a, VS_ROW_HEAD_CONV, 0);
+/* Columns of the value, where it is read in parts. */
+static void list_parts(const vs_graph *g, vs_half_row *row) {
+    for (size_t v = 0; v < g->value_count; v++) {
+        if (!is_view_of(&g->values[v], row->out)) continue;
+        if (row->part_count == VS_HALF_PARTS) { /* more than there is room for: as a whole */
+            row->part_count = 0;
+            return;
+        }
+        row->parts[row->part_count++] = v;
     }
 }
 
-vs_half_row vs_half_up_row(size_t upscale, size_t part) { return (vs_half_row)(VS_ROW_UP + upscale * VS_UP_ROWS + part); }
+bool vs_half_is_placed(const vs_half_rows *rows, size_t node) {
+    const vs_graph *g = rows->graph;
+    const vs_node *n = &g->nodes[node];
+    return n->op == VS_OP_LINEAR && node + 1 < g->node_count && g->nodes[node + 1].op == VS_OP_UNFOLD &&
+           g->nodes[node + 1].in[0] == n->out && g->values[n->out].last == node + 1;
+}
 
-/* ---- names ---- */
+static vs_half_row make_row(const vs_half_rows *rows, size_t node, const vs_half_form *form, size_t number) {
+    const vs_graph *g = rows->graph;
+    const vs_node *n = &g->nodes[node];
+    vs_half_row row = { .node = node, .forms = form, .form_count = 1, .out = n->out };
+    if (vs_half_is_placed(rows, node)) row.out = g->nodes[node + 1].out;
+    if (n->op != VS_OP_LINEAR) return row;
+    list_parts(g, &row);
+    if (!n->halves) return row;
+    row.cols = g->values[n->out].cols.fixed / 2;
+    row.column = number * row.cols;
+    return row;
+}
 
-/* Rows that belong to one operation and begin with `first`. */
-typedef struct group {
-    vs_half_row first;
-    const char *name;
-} group;
+static bool add_constant(vs_half_rows *rows, const vs_node *n, vs_half_operand operand) {
+    if (operand.from != VS_FROM_CONSTANT) return true;
+    const double value = vs_half_constant_of(rows->graph, n, (vs_half_constant)operand.index);
+    if (vs_half_constant_at(rows, value) < rows->constant_count) return true;
+    if (!vs_grow((void **)&rows->constants, &rows->constant_capacity, rows->constant_count + 1, sizeof *rows->constants))
+        return false;
+    rows->constants[rows->constant_count++] = value;
+    return true;
+}
 
-#define UP_ROW(u, part) ((vs_half_row)(VS_ROW_UP + (u)*VS_UP_ROWS + (part)))
+/* Those of one node. */
+static bool add_rows(vs_half_rows *rows, size_t node) {
+    const vs_graph *g = rows->graph;
+    const vs_node *n = &g->nodes[node];
+    const vs_half_op *op = vs_half_op_of(n->op);
+    for (size_t i = 0; i < op->count; i++) {
+        const vs_half_form *form = &op->forms[i];
+        if (form->of && !form->of(g, n)) continue;
+        if (!add_constant(rows, n, form->u)) return false;
+        if (form->again) {
+            rows->at[rows->count - 1].form_count++;
+            continue;
+        }
+        if (!vs_grow((void **)&rows->at, &rows->capacity, rows->count + 1, sizeof *rows->at)) return false;
+        rows->at[rows->count] = make_row(rows, node, form, rows->count - rows->first[node]);
+        rows->count++;
+    }
+    return true;
+}
 
-static const group norms[] = { { VS_ROW_NORM1, "norm1" },
-                               { VS_ROW_NORM2, "norm2" },
-                               { VS_ROW_MAP_PREFIX_NORM, "cls_norm" },
-                               { VS_ROW_MAP_NORM, "norm" },
-                               { VS_ROW_PREFIX_NORM, "cls_norm" },
-                               { VS_ROW_NORM, "norm" },
-                               { UP_ROW(0, VS_UP_NORM), "head.upscale.0.norm" },
-                               { UP_ROW(1, VS_UP_NORM), "head.upscale.1.norm" },
-                               { UP_ROW(2, VS_UP_NORM), "head.upscale.2.norm" } };
-static const group gelus[] = { { VS_ROW_GELU_DIV, "mlp.gelu" },
-                               { VS_ROW_MASK_GELU1, "head.mask_head.1.gelu" },
-                               { VS_ROW_MASK_GELU2, "head.mask_head.3.gelu" },
-                               { UP_ROW(0, VS_UP_ACT), "head.upscale.0.act" },
-                               { UP_ROW(1, VS_UP_ACT), "head.upscale.1.act" },
-                               { UP_ROW(2, VS_UP_ACT), "head.upscale.2.act" } };
-static const char *const norm_parts[VS_NORM_ROWS] = { "mean", "center", "square", "var", "eps", "std", "div", "mul", "out" };
-static const char *const gelu_parts[VS_GELU_ROWS] = { "div", "erf", "one", "mul", "out" };
+static void mark_keys(vs_half_rows *rows, size_t node) {
+    size_t part = 0;
+    const size_t row = rows->graph->nodes[node].op == VS_OP_ATTENTION ? vs_half_keys(rows, node, &part) : VS_NONE;
+    if (row != VS_NONE) rows->at[row].keys[part] = true;
+}
 
-static const group *find(const group *groups, size_t count, size_t length, vs_half_row row) {
-    for (size_t i = 0; i < count; i++)
-        if (row >= groups[i].first && (size_t)(row - groups[i].first) < length) return &groups[i];
+vs_status vs_half_rows_create(vs_half_rows **out, const vs_graph *g, vs_error *err) {
+    vs_half_rows *rows = vs_calloc(1, sizeof *rows);
+    *out = NULL;
+    bool whole = rows && (rows->first = vs_calloc(g->node_count + 1, sizeof *rows->first));
+    if (whole) rows->graph = g;
+    for (size_t n = 0; n < g->node_count && whole; n++) {
+        rows->first[n] = rows->count;
+        whole = add_rows(rows, n);
+    }
+    if (!whole) {
+        vs_half_rows_free(rows);
+        return vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision rows");
+    }
+    rows->first[g->node_count] = rows->count;
+    for (size_t n = 0; n < g->node_count; n++) mark_keys(rows, n);
+    *out = rows;
+    return VS_OK;
+}
+
+void vs_half_rows_free(vs_half_rows *rows) {
+    if (!rows) return;
+    free(rows->at);
+    free(rows->first);
+    free(rows->constants);
+    free(rows);
+}
+
+/* ---- which is which */
+
+size_t vs_half_row_count(const vs_half_rows *rows) { return rows->count; }
+size_t vs_half_first_row(const vs_half_rows *rows, size_t node) { return rows->first[node]; }
+
+static const vs_node *node_of(const vs_half_rows *rows, size_t row) { return &rows->graph->nodes[rows->at[row].node]; }
+
+bool vs_half_is_outside(const vs_half_rows *rows, size_t row) { return vs_half_op_of(node_of(rows, row)->op)->outside; }
+
+size_t vs_half_output_row(const vs_half_rows *rows) {
+    const vs_graph *g = rows->graph;
+    size_t node = g->values[g->output].producer;
+    while (rows->first[node] == rows->first[node + 1]) node = g->values[g->nodes[node].in[0]].producer;
+    return rows->first[node + 1] - 1;
+}
+
+size_t vs_half_constant_at(const vs_half_rows *rows, double value) {
+    size_t at = 0;
+    while (at < rows->constant_count && !(rows->constants[at] == value)) at++;
+    return at;
+}
+
+const vs_half_form *vs_half_form_of(const vs_half_row *row, const vs_half_case *of) {
+    for (size_t i = 0; i < row->form_count; i++)
+        if (!row->forms[i].when || row->forms[i].when(of)) return &row->forms[i];
     return NULL;
 }
 
-static const group *norm_with(vs_half_row row) { return find(norms, sizeof norms / sizeof *norms, VS_NORM_ROWS, row); }
-static const group *gelu_with(vs_half_row row) { return find(gelus, sizeof gelus / sizeof *gelus, VS_GELU_ROWS, row); }
-
-vs_half_row vs_half_norm_of(vs_half_row row) {
-    const group *norm = norm_with(row);
-    return norm ? norm->first : VS_ROW_COUNT;
+static bool is_there(const vs_half_rows *rows, const bool *present, const vs_half_case *of, size_t row) {
+    return present ? present[row] : vs_half_form_of(&rows->at[row], of) != NULL;
 }
 
-vs_half_row vs_half_gelu_of(vs_half_row row) {
-    const group *gelu = gelu_with(row);
-    return gelu ? gelu->first : VS_ROW_COUNT;
+static bool gives(const vs_half_row *row, size_t column) {
+    return row->cols == 0 || (column >= row->column && column < row->column + row->cols);
 }
 
-static const char *swiglu_name(const vs_arch *a, vs_half_row row) {
-    if (row == VS_ROW_FC2) return "mlp.w3";
-    return a->gate_apart ? "mlp.w1" : "mlp.w12";
+size_t vs_half_giver(const vs_half_rows *rows, const bool *present, const vs_half_case *of, size_t value, size_t column) {
+    const size_t node = rows->graph->values[value].producer;
+    vs_half_case own = of ? *of : (vs_half_case){ 0 };
+    own.node = &rows->graph->nodes[node];
+    for (size_t row = rows->first[node + 1]; row-- > rows->first[node];)
+        if (gives(&rows->at[row], column) && is_there(rows, present, &own, row)) return row;
+    return VS_NONE;
 }
 
-static const char *head_name(const vs_arch *a) {
-    return a->head == VS_HEAD_EOMT ? "head.class_head" : a->head == VS_HEAD_CLASSIFIER ? "head.fc" : "head.conv_seg";
+size_t vs_half_keys(const vs_half_rows *rows, size_t attention, size_t *part) {
+    const vs_graph *g = rows->graph;
+    size_t value = g->nodes[attention].in[1];
+    while (g->values[value].producer != VS_NONE && g->nodes[g->values[value].producer].op == VS_OP_OPERAND)
+        value = g->nodes[g->values[value].producer].in[0];
+    const size_t whole = g->values[value].view != VS_NONE ? g->values[value].view : value, node = g->values[whole].producer;
+    *part = 0;
+    if (node == VS_NONE || g->nodes[node].op != VS_OP_LINEAR || g->nodes[node].halves) return VS_NONE;
+    const vs_half_row *row = &rows->at[rows->first[node]];
+    while (*part < row->part_count && row->parts[*part] != value) ++*part;
+    return *part < row->part_count || whole == value ? rows->first[node] : VS_NONE;
 }
 
-static const char *plain_name(const vs_arch *a, const vs_policy_config *policy, vs_half_row row) {
-    switch (row) {
-    case VS_ROW_PATCH_EMBED: return "patch_embed.proj";
-    case VS_ROW_TOKENS: return "tokens";
-    case VS_ROW_POS_ADD: return "pos_add";
-    case VS_ROW_QUERIES: return "head.queries";
-    case VS_ROW_QKV: return "attn.qkv";
-    case VS_ROW_ROPE_Q: return "rope.q";
-    case VS_ROW_ROPE_K: return "rope.k";
-    case VS_ROW_QSCALE: return "attn.qscale";
-    case VS_ROW_KSCALE: return "attn.kscale";
-    case VS_ROW_SCORES: return "attn.scores";
-    case VS_ROW_SCALE: return "attn.scale";
-    case VS_ROW_SOFTMAX_SUB: return "attn.softmax.sub";
-    case VS_ROW_SOFTMAX_EXP: return "attn.softmax.exp";
-    case VS_ROW_SOFTMAX: return policy->softmax == VS_SOFTMAX_HALF ? "attn.softmax.out" : "attn.softmax";
-    case VS_ROW_PV: return "attn.pv";
-    case VS_ROW_PROJ: return "attn.proj";
-    case VS_ROW_LS1: return "ls1";
-    case VS_ROW_ADD1: return "add1";
-    case VS_ROW_FC1: return a->ffn == VS_FFN_SWIGLU ? swiglu_name(a, row) : "mlp.fc1";
-    case VS_ROW_W2: return "mlp.w2";
-    case VS_ROW_SIGMOID: return "mlp.silu.sigmoid";
-    case VS_ROW_SILU: return policy->gelu == VS_OPERATION_DECOMPOSED ? "mlp.silu.mul" : "mlp.silu";
-    case VS_ROW_GATE: return "mlp.gate";
-    case VS_ROW_FC2: return a->ffn == VS_FFN_SWIGLU ? swiglu_name(a, row) : "mlp.fc2";
-    case VS_ROW_LS2: return "ls2";
-    case VS_ROW_ADD2: return "add2";
-    case VS_ROW_NORM_CAT: return "norm.cat";
-    case VS_ROW_HEAD_MEAN: return "head.mean";
-    case VS_ROW_HEAD_BN: return "head.bn";
-    case VS_ROW_HEAD_CONV: return head_name(a);
-    case VS_ROW_MASK1: return "head.mask_head.0";
-    case VS_ROW_MASK2: return "head.mask_head.2";
-    case VS_ROW_MASK3: return "head.mask_head.4";
-    case VS_ROW_EINSUM: return "head.einsum";
-    default: return "head.scores";
+/* ---- names */
+
+static void name_row(const vs_half_rows *rows, size_t row, const vs_half_form *form, char *text, size_t size) {
+    const vs_node *n = node_of(rows, row);
+    const char *name = form->name, *dot = strrchr(n->name, '.');
+    if (!name && n->param[0] != VS_NONE)
+        (void)snprintf(text, size, "%s", rows->graph->params[n->param[0]].name);
+    else if (!name || *name == 0 || *name == '.')
+        (void)snprintf(text, size, "%s%s", n->name, name ? name : ".scale");
+    else
+        (void)snprintf(text, size, "%.*s%s", dot ? (int)(dot + 1 - n->name) : 0, n->name, name);
+}
+
+void vs_half_row_name(const vs_half_rows *rows, const vs_policy_config *policy, size_t row, char *text, size_t size) {
+    const vs_half_case of = { policy, NULL, node_of(rows, row) };
+    const vs_half_form *form = vs_half_form_of(&rows->at[row], &of);
+    name_row(rows, row, form ? form : rows->at[row].forms, text, size);
+}
+
+void vs_half_place_name(const vs_half_rows *rows, size_t row, size_t place, size_t grid_h, size_t grid_w, char *text,
+                        size_t size) {
+    const vs_row_rule *rule = vs_value_rule(rows->graph, rows->at[row].out);
+    const size_t each = vs_rule_rows(rule, grid_h * grid_w);
+    vs_rule_name(rule, place % each, grid_w, text, size); /* scores: head by head */
+}
+
+double vs_half_macs(const vs_half_rows *rows, size_t row, size_t patches) {
+    const vs_half_form *form = rows->at[row].forms;
+    return form->macs ? form->macs(rows->graph, node_of(rows, row), patches) : 0;
+}
+
+/* ---- what rows read */
+
+typedef struct reader {
+    const vs_half_rows *rows;
+    const bool *present;
+    size_t *out, count;
+} reader;
+
+static void read_operand(reader *r, size_t row, vs_half_operand operand);
+
+static void read_row(reader *r, size_t row) { // NOLINT(misc-no-recursion): to earlier rows and nodes
+    if (!r->present[row])
+        read_operand(r, row, r->rows->at[row].forms[0].x);
+    else if (r->count < VS_HALF_READS)
+        r->out[r->count++] = row;
+}
+
+/* Whether one input of a stack has all that is wanted. */
+static bool holds(const vs_graph *g, size_t value, const vs_row_rule *wanted) {
+    return vs_rule_find(vs_value_rule(g, value), wanted) != VS_NONE;
+}
+
+static void read_value(reader *r, size_t value, size_t column, const vs_row_rule *wanted);
+
+/* Through a node without rows. */
+static void read_through(reader *r, const vs_node *n, size_t column, const vs_row_rule *wanted) { // NOLINT(misc-no-recursion)
+    const vs_graph *g = r->rows->graph;
+    bool one = false;
+    for (size_t i = 0; n->op == VS_OP_STACK && i < n->in_count; i++) one |= holds(g, n->in[i], wanted);
+    for (size_t i = 0; i < n->in_count; i++)
+        if (!one || holds(g, n->in[i], wanted)) read_value(r, n->in[i], n->in_count > 1 ? 0 : column, wanted);
+}
+
+/* What gives the wanted rows of a value. */
+static void read_value(reader *r, size_t value, size_t column, const vs_row_rule *wanted) { // NOLINT(misc-no-recursion)
+    const vs_graph *g = r->rows->graph;
+    const vs_value *v = &g->values[value];
+    if (v->view != VS_NONE) {
+        read_value(r, v->view, column + v->column, wanted);
+        return;
+    }
+    if (v->producer == VS_NONE) return;
+    const vs_node *n = &g->nodes[v->producer];
+    const size_t first = r->rows->first[v->producer], end = r->rows->first[v->producer + 1];
+    const size_t giver = vs_half_giver(r->rows, r->present, NULL, value, column);
+    if (giver != VS_NONE || end > first)
+        read_row(r, giver != VS_NONE ? giver : end - 1);
+    else if (n->op == VS_OP_ROWS)
+        read_through(r, n, column, vs_value_rule(g, n->out));
+    else
+        read_through(r, n, column, wanted);
+}
+
+static void read_input(reader *r, const vs_node *n, vs_half_operand operand) { // NOLINT(misc-no-recursion)
+    const vs_graph *g = r->rows->graph;
+    const size_t value = n->in[operand.index], half = g->values[value].cols.fixed / 2;
+    const vs_row_rule wanted = operand.from == VS_FROM_TAKEN ? vs_half_taken(g, n) : *vs_value_rule(g, value);
+    read_value(r, value, operand.from == VS_FROM_RIGHT ? half : 0, &wanted);
+}
+
+static void read_operand(reader *r, size_t row, vs_half_operand operand) { // NOLINT(misc-no-recursion)
+    const vs_node *n = node_of(r->rows, row);
+    switch (operand.from) {
+    case VS_FROM_ROW: read_row(r, r->rows->first[r->rows->at[row].node] + operand.index); break;
+    case VS_FROM_INPUT:
+    case VS_FROM_LEFT:
+    case VS_FROM_RIGHT:
+    case VS_FROM_TAKEN: read_input(r, n, operand); break;
+    case VS_FROM_WHOLE:
+        for (size_t i = 0; i < n->in_count; i++) read_input(r, n, (vs_half_operand){ VS_FROM_INPUT, i });
+        break;
+    default: break;
     }
 }
 
-/* Convolutions of upscale blocks, whose norms and activations are groups. */
-static bool name_convolution(vs_half_row row, char *text, size_t size) {
-    if (row < VS_ROW_UP || row >= VS_ROW_EINSUM) return false;
-    const size_t u = (size_t)(row - VS_ROW_UP) / VS_UP_ROWS, part = (size_t)(row - VS_ROW_UP) % VS_UP_ROWS;
-    snprintf(text, size, "head.upscale.%zu.%s", u, part == VS_UP_CONV1 ? "conv1" : "conv2");
-    return true;
-}
-
-void vs_half_row_name(const vs_arch *a, const vs_policy_config *policy, size_t index, char *text, size_t size) {
-    int block = -1;
-    const vs_half_row row = vs_half_row_at(a, index, &block);
-    const group *norm = norm_with(row), *gelu = gelu_with(row);
-    char where[32] = "";
-    if (block >= 0 && row != VS_ROW_QUERIES) snprintf(where, sizeof where, "blocks.%d.", block);
-    if (norm)
-        snprintf(text, size, "%s%s.%s", where, norm->name, norm_parts[row - norm->first]);
-    else if (gelu && policy->gelu != VS_OPERATION_DECOMPOSED && row - gelu->first == VS_GELU_OUT)
-        snprintf(text, size, "%s%s", where, gelu->name);
-    else if (gelu)
-        snprintf(text, size, "%s%s.%s", where, gelu->name, gelu_parts[row - gelu->first]);
-    else if (!name_convolution(row, text, size))
-        snprintf(text, size, "%s%s", where, plain_name(a, policy, row));
-}
-
-/* ---- places ---- */
-
-static void name_pixel(size_t row, size_t width, char *text, size_t size) {
-    snprintf(text, size, "pixel(%zu,%zu)", row / width, row % width);
-}
-
-/* Of EoMT's head; false elsewhere. */
-static bool name_head_place(const vs_arch *a, vs_half_row r, size_t row, size_t grid_w, char *text, size_t size) {
-    if (r < VS_ROW_HEAD_CONV || a->head != VS_HEAD_EOMT) return false;
-    if (r >= VS_ROW_EINSUM)
-        name_pixel(row, grid_w << a->upscales, text, size);
-    else if (r >= VS_ROW_UP) /* conv1's result counts where its pixels stand */
-        name_pixel(row, grid_w << ((size_t)(r - VS_ROW_UP) / VS_UP_ROWS + 1), text, size);
-    else
-        snprintf(text, size, "query%zu", row);
-    return true;
-}
-
-size_t vs_half_queries_at(const vs_arch *a, size_t block) { return block + a->joint_blocks >= a->depth ? a->queries : 0; }
-
-static void name_token(const vs_arch *a, size_t row, size_t grid_w, char *text, size_t size) {
-    const size_t prefix = 1 + a->registers;
-    if (row == 0)
-        (void)snprintf(text, size, "cls");
-    else if (row < prefix && a->distilled)
-        (void)snprintf(text, size, "dist");
-    else if (row < prefix)
-        (void)snprintf(text, size, "reg%zu", row - 1);
-    else
-        (void)snprintf(text, size, "patch(%zu,%zu)", (row - prefix) / grid_w, (row - prefix) % grid_w);
-}
-
-static bool is_of_patches(const vs_arch *a, vs_half_row r, vs_half_row norm) {
-    const bool split = a->prefix_norm && !a->queries; /* patches have a norm of their own */
-    if (a->head == VS_HEAD_SEGMENTATION && (r == VS_ROW_HEAD_BN || r == VS_ROW_HEAD_CONV)) return true;
-    return r == VS_ROW_PATCH_EMBED || (split && (norm == VS_ROW_NORM || norm == VS_ROW_MAP_NORM));
-}
-
-void vs_half_place_name(const vs_arch *a, size_t index, size_t row, size_t grid_w, size_t tokens, char *text, size_t size) {
-    int block = -1;
-    const vs_half_row r = vs_half_row_at(a, index, &block), norm = vs_half_norm_of(r);
-    const size_t queries = block >= 0 ? vs_half_queries_at(a, (size_t)block) : norm == VS_ROW_NORM ? a->queries : 0;
-    if (name_head_place(a, r, row, grid_w, text, size)) return;
-    if (r >= VS_ROW_SCORES && r <= VS_ROW_SOFTMAX) row %= tokens - a->queries + queries; /* head by head */
-    if (is_of_patches(a, r, norm)) row += 1 + a->registers;
-    if (r == VS_ROW_HEAD_MEAN)
-        snprintf(text, size, "mean of patches");
-    else if (row < queries)
-        snprintf(text, size, "query%zu", row);
-    else
-        name_token(a, row - queries, grid_w, text, size);
+size_t vs_half_reads(const vs_half_rows *rows, const bool *present, size_t row, size_t out[VS_HALF_READS]) {
+    const vs_half_operand x = rows->at[row].forms[0].x, u = rows->at[row].forms[0].u;
+    reader r = { rows, present, out, 0 };
+    read_operand(&r, row, x);
+    if (u.from != x.from || u.index != x.index) read_operand(&r, row, u); /* a square reads one */
+    return r.count;
 }

@@ -1,7 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "half/half.h"
+#include "half/machine.h"
 #include "util/util.h"
 
 double vs_half_largest(vs_half_format format) { return format == VS_HALF_FP16 ? 65504 : 0x1.fep127; }
@@ -43,18 +43,13 @@ static void *upload(maker *m, const double *values, size_t count) {
     return p;
 }
 
-static void make_constants(maker *m, vs_half_set *set) {
-    const vs_arch *a = &set->w.model->arch;
-    const size_t channels = a->width / a->heads;
-    const double head = (double)channels;
-    const double values[VS_CONSTANTS] = { [VS_CONSTANT_EPS] = a->eps,
-                                          [VS_CONSTANT_HEAD_EPS] = 1e-5,
-                                          [VS_CONSTANT_SQRT2] = sqrt(2),
-                                          [VS_CONSTANT_ONE] = 1,
-                                          [VS_CONSTANT_HALF] = 0.5,
-                                          [VS_CONSTANT_SCALE] = 1 / sqrt(head),
-                                          [VS_CONSTANT_ROOT] = 1 / sqrt(sqrt(head)) };
-    set->constants = (vs_mat){ upload(m, values, VS_CONSTANTS), 1, VS_CONSTANTS, VS_CONSTANTS };
+static void make_constants(maker *m) {
+    const vs_half_rows *rows = m->weights->rows;
+    const size_t count = rows->constant_count;
+    vs_half_set *f32 = &m->weights->f32, *half = &m->weights->half;
+    if (count == 0) return;
+    f32->constants = vs_mat_of(upload(m, rows->constants, count), 1, count);
+    half->constants = vs_mat_of(store(m, f32->constants.p, 1, count), 1, count);
 }
 
 static double scalar_at(const vs_backend *be, const void *host, size_t i) {
@@ -96,8 +91,6 @@ static void store_all(maker *m) {
         const bool folded = p->fold == VS_FOLD_SCALE || p->fold == VS_FOLD_SHIFT;
         w->params[i] = folded ? fold_batchnorm(m, p) : store(m, w->f32.w.params[i], p->rows, p->cols);
     }
-    w->half.constants = w->f32.constants;
-    w->half.constants.p = store(m, w->f32.constants.p, 1, VS_CONSTANTS);
 }
 
 vs_status vs_half_weights_create(vs_half_weights **out, const vs_weights *base, vs_half_format format, vs_error *err) {
@@ -107,11 +100,11 @@ vs_status vs_half_weights_create(vs_half_weights **out, const vs_weights *base, 
     maker m = { w, VS_OK, err };
     w->backend = base->backend;
     w->format = format;
-    w->f32.w = *base;
-    make_constants(&m, &w->f32);
-    w->half.w = w->f32.w;
+    w->f32.w = w->half.w = *base;
     w->half.w.params = w->params = vs_calloc(base->model->graph->param_count, sizeof *w->params);
     if (!w->params) m.status = vs_fail(err, VS_ERR_NOMEM, "no memory for half-precision weights");
+    if (m.status == VS_OK) m.status = vs_half_rows_create(&w->rows, base->model->graph, err);
+    if (m.status == VS_OK) make_constants(&m);
     if (m.status == VS_OK) store_all(&m);
     if (m.status == VS_OK) m.status = base->backend->ops->sync(base->backend, err);
     if (m.status != VS_OK) {
@@ -125,6 +118,7 @@ vs_status vs_half_weights_create(vs_half_weights **out, const vs_weights *base, 
 void vs_half_weights_free(vs_half_weights *w) {
     if (!w) return;
     for (size_t i = 0; i < w->owned_count; i++) w->backend->ops->free(w->backend, w->owned[i]);
+    vs_half_rows_free(w->rows);
     free(w->params);
     free(w->owned);
     free(w);

@@ -47,6 +47,11 @@ static void plan(vs_session *s, planner *p) {
     s->scratch = take(p, 1, s->options.scratch);
 }
 
+static vs_status plan_pass(vs_arena *pass, const vs_graph *g, size_t patches, size_t images, vs_error *err) {
+    const vs_arena_options options = { .images = images, .patches = patches, .plain = true };
+    return vs_arena_plan(pass, g, &options, err);
+}
+
 /* A session without memory, and how many reals it will take. */
 static vs_status outline(vs_session **out, const vs_weights *weights, const vs_session_options *options, size_t *reals,
                          vs_error *err) {
@@ -64,10 +69,12 @@ static vs_status outline(vs_session **out, const vs_weights *weights, const vs_s
     s->h = options->height / patch;
     s->w = options->width / patch;
     s->ran = vs_calloc(options->streams + 1, sizeof *s->ran);
+    s->values = vs_calloc(s->graph->value_count, sizeof *s->values);
     size_t patches = 0;
     vs_status status = s->ran && vs_size_mul(&patches, s->h, s->w) ? VS_OK : VS_ERR_NOMEM;
     const vs_arena_options arena = { options->images, patches, options->probabilities, false };
     if (status == VS_OK) status = vs_arena_plan(&s->arena, s->graph, &arena, err);
+    if (status == VS_OK && options->scratch) status = plan_pass(&s->pass, s->graph, patches, options->images, err);
     planner p = { NULL, (size_t)s->backend->scalar, 0, false };
     if (status == VS_OK) plan(s, &p);
     size_t bytes = 0;
@@ -128,6 +135,17 @@ static vs_status give_all(const vs_session *s, vs_error *err) {
 
 /* ---- making one */
 
+/* In the first stream and workspace. */
+static vs_mat first_of(const vs_session *s, size_t value) {
+    const vs_graph *g = s->graph;
+    const vs_arena_slot *slot = &s->arena.slots[value];
+    const size_t root = g->values[value].root, at = slot->offset + g->values[value].at;
+    if (!slot->there) return (vs_mat){ NULL, 0, 0, 0 };
+    return (vs_mat){ (char *)s->regions[slot->region] + at * (size_t)s->backend->scalar,
+                     vs_arena_rows(g, value, s->options.images, patches_of(s)), vs_value_cols(g, value, patches_of(s)),
+                     vs_value_cols(g, root, patches_of(s)) };
+}
+
 /* The old session's memory where it is enough; else that is given back before more is taken. */
 static vs_status take_reals(vs_session *s, vs_session *old, size_t reals, bool *fresh, vs_error *err) {
     *fresh = !old || old->capacity < reals;
@@ -177,6 +195,7 @@ vs_status vs_session_fit(vs_session **session, const vs_weights *weights, const 
     planner p = { s->reals, (size_t)s->backend->scalar, 0, false };
     if (status == VS_OK) {
         plan(s, &p);
+        for (size_t v = 0; v < s->graph->value_count; v++) s->values[v] = first_of(s, v);
         status = give_all(s, err);
         if (status == VS_OK && fresh) status = reserve_products(s, weights, err);
     }
@@ -197,22 +216,40 @@ void vs_session_free(vs_session *s) {
     if (!s) return;
     if (s->reals) s->backend->ops->free(s->backend, s->reals);
     vs_arena_release(&s->arena);
+    vs_arena_release(&s->pass);
     free(s->ran);
+    free(s->values);
     free(s);
 }
 
 /* ---- what stands where */
 
 vs_mat vs_session_value(const vs_session *s, size_t value, size_t workspace, size_t stream) {
+    const vs_region region = s->arena.slots[value].region;
+    const size_t copy = region == VS_REGION_STREAM ? stream : region == VS_REGION_WORKSPACE ? workspace : 0;
+    vs_mat x = s->values[value];
+    if (copy && x.p) x.p = (char *)x.p + copy * s->arena.sizes[region] * (size_t)s->backend->scalar;
+    return x;
+}
+
+size_t vs_pass_elements(const vs_graph *g, size_t patches, size_t images) {
+    vs_arena pass;
+    vs_error err;
+    const vs_status status = plan_pass(&pass, g, patches, images, &err);
+    const size_t elements = status == VS_OK ? pass.sizes[VS_REGION_PASSING] : SIZE_MAX;
+    vs_arena_release(&pass);
+    return elements;
+}
+
+size_t vs_session_pass_elements(const vs_session *s) { return s->pass.sizes[VS_REGION_PASSING]; }
+
+bool vs_session_pass_slot(const vs_session *s, size_t value, vs_slot *slot) {
     const vs_graph *g = s->graph;
-    const vs_arena_slot *slot = &s->arena.slots[value];
-    if (!slot->there) return (vs_mat){ NULL, 0, 0, 0 };
-    const size_t root = g->values[value].root;
-    const size_t copy = slot->region == VS_REGION_STREAM ? stream : slot->region == VS_REGION_WORKSPACE ? workspace : 0;
-    const size_t cols = vs_value_cols(g, value, patches_of(s)), ld = vs_value_cols(g, root, patches_of(s));
-    const size_t at = copy * s->arena.sizes[slot->region] + slot->offset + g->values[value].at;
-    return (vs_mat){ (char *)s->regions[slot->region] + at * (size_t)s->backend->scalar,
-                     vs_arena_rows(g, value, s->options.images, patches_of(s)), cols, ld };
+    const vs_arena_slot *at = &s->pass.slots[value];
+    const size_t root = g->values[value].root, patches = patches_of(s);
+    *slot = (vs_slot){ at->offset + g->values[value].at, vs_arena_rows(g, value, s->options.images, patches),
+                       vs_value_cols(g, value, patches), vs_value_cols(g, root, patches) };
+    return at->there && at->region == VS_REGION_PASSING;
 }
 
 vs_mat vs_session_given(const vs_session *s, vs_given given) {

@@ -14,7 +14,9 @@ struct vs_session {
     void *reals;                    /* all of the session, */
     size_t capacity;                /* so many */
     vs_arena arena;                 /* where values stand in a region */
+    vs_arena pass;                  /* and in a pass of the caller's, where there is scratch */
     void *regions[VS_REGION_COUNT]; /* the first of each; streams and workspaces follow one another */
+    vs_mat *values;                 /* [graph->value_count]: in the first of its region; p NULL: not kept */
     size_t *ran;                    /* [streams]: the last segment that ran on each */
     void *operation;                /* scratch of the operation at work */
     void *scratch;                  /* the caller's */

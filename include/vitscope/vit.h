@@ -261,6 +261,16 @@ size_t vs_session_grid_w(const vs_session *session);
 vs_mat vs_session_value(const vs_session *session, size_t value, size_t workspace, size_t stream);
 /* A value that the session was given, for tables; p NULL: the model has none. */
 vs_mat vs_session_given(const vs_session *session, vs_given given);
+/* A pass of the caller's that keeps nothing, in memory of its own: elements of that memory, where a value stands where others
+ * stood that are no longer read. What a session is given is not among them. */
+typedef struct vs_slot {
+    size_t at, rows, cols, ld;
+} vs_slot;
+/* SIZE_MAX: no memory to plan with, or more than there can be. */
+size_t vs_pass_elements(const vs_graph *graph, size_t patches, size_t images);
+/* Of a session with scratch. False: the pass does not have this value (a given one, probabilities). */
+size_t vs_session_pass_elements(const vs_session *session);
+bool vs_session_pass_slot(const vs_session *session, size_t value, vs_slot *slot);
 /* The residual stream behind the last segment that ran on it. */
 vs_mat vs_session_stream(const vs_session *session, size_t index);
 /* Gives stream `to` the rows of `from`, its contents undefined. */

@@ -6,6 +6,7 @@
 
 #include "support/check.h"
 #include "support/eomt_file.h"
+#include "support/random_model.h"
 #include "support/small_study.h"
 
 enum { CLASSES = 7, SIZE = 112 };
@@ -19,46 +20,31 @@ typedef struct variant {
     bool mean;
 } variant;
 
-static float *random_values(vs_rng *rng, size_t count, double scale) {
-    float *v = vs_calloc(count, sizeof *v);
-    assert_non_null(v);
-    for (size_t i = 0; i < count; i++) v[i] = (float)(scale * vs_rng_normal(rng));
-    return v;
-}
-
-static void scale_values(float *v, size_t count, float factor) {
-    for (size_t i = 0; v && i < count; i++) v[i] *= factor;
+static void scale_values(const vs_model *m, size_t param, float factor) {
+    const vs_param *p = &m->graph->params[param];
+    for (size_t i = 0; m->params[param] && i < p->rows * p->cols; i++) m->params[param][i] *= factor;
 }
 
 /* What a block adds, from the middle of the model on: weights stay within half's range, their products do not. */
-static void scale_stream(vs_model *m) {
+static void scale_stream(const vs_model *m) {
     for (size_t b = m->arch.depth / 2; b < m->arch.depth; b++) {
-        vs_block *block = &m->blocks[b];
-        const float factor = block->ls2 ? 64 : 1 << 20;
-        scale_values(block->fc2.w, block->fc2.out * block->fc2.in, factor);
-        scale_values(block->fc2.b, block->fc2.out, factor);
-        for (size_t i = 0; block->ls2 && i < m->arch.width; i++) block->ls2[i] = 1 << 15;
+        const vs_node *fc2 = &m->graph->nodes[vs_graph_find(m->graph, VS_KIND_FC2, (int)b)];
+        const vs_node *add = &m->graph->nodes[vs_graph_find(m->graph, VS_KIND_BLOCK, (int)b)];
+        const bool scaled = add->param[0] != VS_NONE;
+        for (size_t i = 0; i < 2; i++) scale_values(m, fc2->param[i], scaled ? 64 : 1 << 20);
+        for (size_t i = 0; scaled && i < m->arch.width; i++) m->params[add->param[0]][i] = 1 << 15;
     }
 }
 
 static vs_model *make_model(const variant *v) {
-    vs_error err = { 0 };
-    vs_model *m = NULL;
-    vs_rng rng = { 4 };
     if (!v->geometry) return load_small_eomt(folder);
-    assert_int_equal(vs_model_random(&m, v->geometry, SIZE, 5, &err), VS_OK);
-    vs_arch *a = &m->arch;
-    a->head = v->head;
-    a->head_maps = v->maps;
-    a->head_mean = v->mean;
-    a->head_width = (v->maps + v->mean) * a->width;
-    if (v->head == VS_HEAD_NONE) return m;
-    a->classes = CLASSES;
-    m->head = (vs_linear){ .w = random_values(&rng, CLASSES * a->head_width, 0.1),
-                           .b = random_values(&rng, CLASSES, 0.1),
-                           .out = CLASSES,
-                           .in = a->head_width };
-    return m;
+    vs_arch a = arch_of_geometry(v->geometry, strstr(v->geometry, "14") ? SIZE / 14 : SIZE / 16);
+    a.head = v->head;
+    a.head_maps = v->maps;
+    a.head_mean = v->mean;
+    a.head_width = (v->maps + v->mean) * a.width;
+    a.classes = v->head == VS_HEAD_NONE ? 0 : CLASSES;
+    return random_model(&a, 4);
 }
 
 static void check_model(const variant *v) {

@@ -110,14 +110,13 @@ static bool is_kept(const vs_fp16_diagnosis *g, const char *row, size_t without)
 /* A run to its end with the list in float32 but for one entry; *margin: every half row keeps its bit of headroom. */
 static double run_without(vs_half_prober *prober, const vs_half_weights *weights, const vs_policy_config *policy,
                           const vs_fp16_diagnosis *g, size_t without, bool *margin) {
-    const vs_arch *a = &prober->runner->weights->model->arch;
     bool *float32 = vs_calloc(prober->rows, sizeof *float32);
     vs_half_probe probe = { 0 };
     vs_error err = { 0 };
     char name[64];
     assert_non_null(float32);
     for (size_t i = 0; i < prober->rows; i++) {
-        vs_half_row_name(a, policy, i, name, sizeof name);
+        vs_half_row_name(prober->graph_rows, policy, i, name, sizeof name);
         float32[i] = is_kept(g, name, without);
     }
     const vs_half_model model = { .weights = weights, .policy = policy, .float32 = float32, .counts_only = true };

@@ -4,8 +4,10 @@
 
 #include "half/classes.h"
 #include "half/half.h"
+#include "support/archs.h"
 #include "support/check.h"
 #include "support/eomt_file.h"
+#include "support/random_model.h"
 #include "util/util.h"
 
 enum { DEPTH = 4, IMAGES = 2, SIDE = 2, CLASSES = 7, NAME = 64 };
@@ -54,67 +56,29 @@ static char folder[256];
 
 /* ---- models ---- */
 
-static float *random_values(vs_rng *rng, size_t count, double center, double scale) {
-    float *v = vs_calloc(count, sizeof *v);
-    assert_non_null(v);
-    for (size_t i = 0; i < count; i++) v[i] = (float)(center + scale * vs_rng_normal(rng));
-    return v;
-}
-
-static void add_head(vs_model *m, const variant *v, vs_rng *rng) {
-    vs_arch *a = &m->arch;
-    a->head = v->head;
-    a->head_maps = v->maps;
-    a->head_norm = v->norm;
-    a->head_mean = v->mean;
-    a->head_width = (v->maps + v->mean) * a->width;
-    if (v->head == VS_HEAD_NONE) return;
-    a->classes = CLASSES;
-    m->head = (vs_linear){ .w = random_values(rng, CLASSES * a->head_width, 0, 0.1),
-                           .b = random_values(rng, CLASSES, 0, 0.1),
-                           .out = CLASSES,
-                           .in = a->head_width };
-    if (!v->norm) return;
-    m->bn_eps = 1e-5;
-    m->bn_g = random_values(rng, a->head_width, 1, 0.1);
-    m->bn_b = random_values(rng, a->head_width, 0, 0.1);
-    m->bn_mean = random_values(rng, a->head_width, 0, 0.1);
-    m->bn_var = random_values(rng, a->head_width, 1, 0.1);
-}
-
-/* A named geometry with its first blocks alone; those behind stay for vs_model_free. */
+/* A named geometry with its first blocks alone, and what the variant says. */
 static vs_model *make_model(const variant *v) {
-    vs_error err = { 0 };
-    vs_model *m = NULL;
-    vs_rng rng = { 4 };
     if (!v->geometry) return load_small_eomt(folder);
-    assert_int_equal(vs_model_random(&m, v->geometry, strstr(v->geometry, "14") ? 14 * SIDE : 16 * SIDE, 5, &err), VS_OK);
-    vs_arch *a = &m->arch;
-    a->depth = DEPTH;
+    vs_arch a = arch_of_geometry(v->geometry, SIDE);
+    a.depth = DEPTH;
     if (v->ffn != GELU) { /* half of what the first layer gives is the gate */
-        a->ffn = VS_FFN_SWIGLU;
-        a->gate_apart = v->ffn == APART;
-        a->hidden /= 2;
-        for (size_t b = 0; b < DEPTH; b++) m->blocks[b].fc2.in = a->hidden;
+        a.ffn = VS_FFN_SWIGLU;
+        a.gate_apart = v->ffn == APART;
+        a.hidden /= 2;
     }
-    a->prefix_norm = v->prefix_norm;
-    if (v->prefix_norm) {
-        m->prefix_norm_g = random_values(&rng, a->width, 1, 0.1);
-        m->prefix_norm_b = random_values(&rng, a->width, 0, 0.1);
-    }
-    add_head(m, v, &rng);
-    return m;
-}
-
-static void free_model(vs_model *m, const variant *v) {
-    if (v->geometry) m->arch.depth = 12; /* of both geometries */
-    vs_model_free(m);
+    a.prefix_norm = v->prefix_norm;
+    a.head = v->head;
+    a.head_maps = v->maps;
+    a.head_norm = v->norm;
+    a.head_mean = v->mean;
+    a.head_width = (v->maps + v->mean) * a.width;
+    a.classes = v->head == VS_HEAD_NONE ? 0 : CLASSES;
+    return random_model(&a, 4);
 }
 
 /* ---- runs ---- */
 
 typedef struct bench {
-    const variant *v;
     vs_model *model;
     vs_backend *backend;
     vs_weights *weights;
@@ -128,22 +92,21 @@ typedef struct bench {
 static void open_bench(bench *b, const variant *v, const char *backend, size_t images, size_t first_image) {
     vs_error err = { 0 };
     vs_rng rng = { 9 };
-    *b = (bench){ .v = v, .model = make_model(v), .images = images };
+    *b = (bench){ .model = make_model(v), .images = images };
     const vs_arch *a = &b->model->arch;
     const size_t side = SIDE * a->patch, each = 3 * side * side;
     assert_int_equal(vs_backend_open(&b->backend, backend, &err), VS_OK);
     assert_int_equal(vs_weights_bind(&b->weights, b->backend, b->model, &err), VS_OK);
     assert_int_equal(vs_half_weights_create(&b->half, b->weights, VS_HALF_FP16, &err), VS_OK);
-    const size_t tokens = vs_arch_tokens(a, SIDE, SIDE) + a->queries;
     const vs_session_options o = { .images = images,
                                    .height = side,
                                    .width = side,
                                    .workspaces = 1,
                                    .streams = 1,
-                                   .scratch = vs_half_scratch(a, tokens, images) };
+                                   .scratch = vs_half_scratch(b->model->graph, SIDE * SIDE, images) };
     assert_int_equal(vs_session_create(&b->session, b->weights, &o, &err), VS_OK);
     b->pixels = vs_calloc(images * each, sizeof *b->pixels);
-    b->rows = vs_half_row_count(a);
+    b->rows = vs_half_row_count(b->half->rows);
     b->seen = vs_calloc(images * b->rows, sizeof *b->seen);
     assert_true(b->pixels && b->seen);
     for (size_t i = 0; i < (first_image + images) * each; i++) {
@@ -158,7 +121,7 @@ static void close_bench(bench *b) {
     vs_half_weights_free(b->half);
     vs_weights_free(b->weights);
     vs_backend_close(b->backend);
-    free_model(b->model, b->v);
+    vs_model_free(b->model);
     free(b->pixels);
     free(b->seen);
 }
@@ -222,7 +185,7 @@ static void in_float32_it_is_the_float_model(void **state) {
 }
 
 static void check_rows(const bench *b, const vs_policy_config *policy) {
-    const vs_arch *a = &b->model->arch;
+    const vs_half_rows *rows = b->half->rows;
     bool *present = vs_calloc(b->rows, sizeof *present);
     size_t last = 0;
     char name[NAME], previous[NAME] = "", unit[NAME], place[32];
@@ -232,21 +195,21 @@ static void check_rows(const bench *b, const vs_policy_config *policy) {
         size_t from[VS_HALF_READS];
         if (!present[i]) continue;
         last = i;
-        vs_half_row_name(a, policy, i, name, sizeof name);
+        vs_half_row_name(rows, policy, i, name, sizeof name);
         vs_half_unit_of(name, unit, sizeof unit);
         const bool shared = strstr(name, "rope.") || strstr(name, "attn.") || strstr(name, "mlp.gate"); /* scores; SiLU's gate */
         if (!shared && strncmp(name, unit, strlen(unit)) != 0) fail_msg("%s is of unit %s", name, unit);
         assert_string_not_equal(name, previous);
-        const size_t count = vs_half_reads(a, present, i, from);
-        if ((count == 0) != (i == VS_ROW_PATCH_EMBED)) fail_msg("%s reads %zu rows", name, count);
+        const size_t count = vs_half_reads(rows, present, i, from);
+        if ((count == 0) != (strcmp(name, "patch_embed.proj") == 0)) fail_msg("%s reads %zu rows", name, count);
         for (size_t k = 0; k < count; k++)
             if (!present[from[k]] || from[k] >= i) fail_msg("%s reads row %zu, it is row %zu", name, from[k], i);
         if (!(b->seen[i].error[0].signal > 0) || b->seen[i].error[0].nonfinite) fail_msg("%s is not compared", name);
-        vs_half_place_name(a, i, b->seen[i].stored.max_row, SIDE, vs_session_tokens(b->session), place, sizeof place);
+        vs_half_place_name(rows, i, b->seen[i].stored.max_row, SIDE, SIDE, place, sizeof place);
         assert_true(*place);
         snprintf(previous, sizeof previous, "%s", name);
     }
-    assert_int_equal(last, vs_half_output_index(a));
+    assert_int_equal(last, vs_half_output_row(rows));
     free(present);
 }
 
@@ -273,7 +236,7 @@ static void images_do_not_mix(void **state) {
         for (size_t i = 0; i < one.rows; i++) {
             const vs_half_seen *x = &both.seen[both.rows + i], *y = &one.seen[i];
             char name[NAME];
-            vs_half_row_name(&one.model->arch, &policies[1], i, name, sizeof name);
+            vs_half_row_name(one.half->rows, &policies[1], i, name, sizeof name);
             if (x->seen != y->seen || memcmp(&x->stored, &y->stored, sizeof x->stored) != 0 ||
                 memcmp(x->error, y->error, sizeof x->error) != 0)
                 fail_msg("variant %zu: %s of a second image is not that image's", v, name);
@@ -292,20 +255,21 @@ static void products_are_the_float_models(void **state) {
     (void)state;
     for (size_t v = 0; v < VARIANTS; v++) {
         vs_model *m = make_model(&variants[v]);
-        const vs_arch *a = &m->arch;
-        const size_t tokens = vs_arch_tokens(a, SIDE, SIDE);
+        vs_half_rows *rows = NULL;
         vs_error err = { 0 };
         vs_point *points = NULL;
         size_t count = 0;
         double want = 0, got = 0;
-        assert_int_equal(vs_points_make(m, tokens, false, &points, &count, &err), VS_OK);
+        assert_int_equal(vs_points_make(m, SIDE * SIDE, false, &points, &count, &err), VS_OK);
+        assert_int_equal(vs_half_rows_create(&rows, m->graph, &err), VS_OK);
         for (size_t i = 0; i < count; i++) want += points[i].macs;
-        for (size_t i = 0; i < vs_half_row_count(a); i++) got += vs_half_macs(a, i, tokens + a->queries);
-        if (a->head == VS_HEAD_EOMT)
+        for (size_t i = 0; i < vs_half_row_count(rows); i++) got += vs_half_macs(rows, i, SIDE * SIDE);
+        if (m->arch.head == VS_HEAD_EOMT)
             want += SIDE * SIDE * (16.0 * EOMT_QUERIES * EOMT_C + (4.0 + 16.0) * 9 * EOMT_C); /* two upscale blocks */
         check_close(got, want, 0);
         free(points);
-        free_model(m, &variants[v]);
+        vs_half_rows_free(rows);
+        vs_model_free(m);
     }
 }
 
@@ -323,9 +287,9 @@ static void cpu_is_ref(void **state) {
         run_half(&y, &policies[1], NULL);
         for (size_t i = 0; i < x.rows; i++) {
             char name[NAME];
-            vs_half_row_name(&x.model->arch, &policies[1], i, name, sizeof name);
+            vs_half_row_name(x.half->rows, &policies[1], i, name, sizeof name);
             assert_int_equal(x.seen[i].seen, y.seen[i].seen);
-            const bool output = i == vs_half_output_index(&x.model->arch);
+            const bool output = i == vs_half_output_row(x.half->rows);
             if (!x.seen[i].seen || (!output && !strstr(name, "add2"))) continue;
             const double a = level(&x.seen[i].error[0]), b = level(&y.seen[i].error[0]);
             if (!(fabs(a - b) <= (output ? 6 : 1.5))) fail_msg("variant %zu, %s: %g dB, ref %g", v, name, a, b);
@@ -335,54 +299,73 @@ static void cpu_is_ref(void **state) {
     }
 }
 
-static void names_and_places(void **state) {
-    (void)state;
-    static const vs_arch eomt = { .depth = 4,
-                                  .head = VS_HEAD_EOMT,
-                                  .head_maps = 1,
-                                  .queries = 3,
-                                  .joint_blocks = 2,
-                                  .upscales = 2,
-                                  .registers = 1,
-                                  .prefix_norm = true };
-    static const vs_arch split = { .depth = 4, .ffn = VS_FFN_SWIGLU, .gate_apart = true, .registers = 1, .prefix_norm = true };
-    static const struct {
-        const vs_arch *arch;
-        vs_half_row row;
-        size_t block, at; /* row of the matrix; 11 tokens of 3 x 3 patches, 3 queries more in front */
-        const char *fused, *strict, *place;
-    } cases[] = {
-        { &eomt, VS_ROW_QUERIES, 2, 1, "head.queries", "head.queries", "query1" },
-        { &eomt, VS_ROW_ADD2, 1, 1, "blocks.1.add2", "blocks.1.add2", "reg0" },
-        { &eomt, VS_ROW_SCORES, 2, 14 + 3, "blocks.2.attn.scores", "blocks.2.attn.scores", "cls" },
-        { &eomt, VS_ROW_SCORES, 1, 11 + 2, "blocks.1.attn.scores", "blocks.1.attn.scores", "patch(0,0)" },
-        { &eomt, VS_ROW_NORM + VS_NORM_OUT, 0, 3, "norm.out", "norm.out", "cls" },
-        { &eomt, VS_ROW_HEAD_CONV, 0, 2, "head.class_head", "head.class_head", "query2" },
-        { &eomt, VS_ROW_MASK_GELU1 + VS_GELU_OUT, 0, 0, "head.mask_head.1.gelu", "head.mask_head.1.gelu.out", "query0" },
-        { &eomt, VS_ROW_UP + VS_UP_CONV1, 0, 7, "head.upscale.0.conv1", "head.upscale.0.conv1", "pixel(1,1)" },
-        { &eomt, VS_ROW_UP + VS_UP_ROWS + VS_UP_ACT + VS_GELU_OUT, 0, 13, "head.upscale.1.act", "head.upscale.1.act.out",
-          "pixel(1,1)" },
-        { &eomt, VS_ROW_UP + VS_UP_NORM, 0, 7, "head.upscale.0.norm.mean", "head.upscale.0.norm.mean", "pixel(1,1)" },
-        { &eomt, VS_ROW_EINSUM, 0, 13, "head.einsum", "head.einsum", "pixel(1,1)" },
-        { &split, VS_ROW_FC1, 3, 0, "blocks.3.mlp.w1", "blocks.3.mlp.w1", "cls" },
-        { &split, VS_ROW_W2, 3, 1, "blocks.3.mlp.w2", "blocks.3.mlp.w2", "reg0" },
-        { &split, VS_ROW_SILU, 3, 2, "blocks.3.mlp.silu", "blocks.3.mlp.silu.mul", "patch(0,0)" },
-        { &split, VS_ROW_FC2, 3, 2, "blocks.3.mlp.w3", "blocks.3.mlp.w3", "patch(0,0)" },
-        { &split, VS_ROW_MAP_NORM + VS_NORM_VAR, 2, 4, "blocks.2.norm.var", "blocks.2.norm.var", "patch(1,1)" },
-        { &split, VS_ROW_MAP_PREFIX_NORM, 2, 1, "blocks.2.cls_norm.mean", "blocks.2.cls_norm.mean", "reg0" },
-        { &split, VS_ROW_PREFIX_NORM + VS_NORM_OUT, 0, 0, "cls_norm.out", "cls_norm.out", "cls" },
-        { &split, VS_ROW_NORM_CAT, 0, 2, "norm.cat", "norm.cat", "patch(0,0)" },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+static size_t row_named(const vs_half_rows *rows, const vs_policy_config *policy, const char *name) {
+    char text[NAME];
+    for (size_t i = 0; i < vs_half_row_count(rows); i++) {
+        vs_half_row_name(rows, policy, i, text, sizeof text);
+        if (strcmp(text, name) == 0) return i;
+    }
+    fail_msg("there is no row %s", name);
+    return 0;
+}
+
+typedef struct name_case {
+    const char *strict, *fused; /* fused: NULL, the same */
+    size_t at;                  /* row of the matrix; 11 tokens of 3 x 3 patches, 3 queries more in front */
+    const char *place;
+} name_case;
+
+static void check_names(const vs_arch *arch, const name_case *cases, size_t count) {
+    vs_graph *g = graph_of(arch);
+    vs_half_rows *rows = NULL;
+    vs_error err = { 0 };
+    assert_int_equal(vs_half_rows_create(&rows, g, &err), VS_OK);
+    for (size_t i = 0; i < count; i++) {
         char text[NAME];
-        const size_t index = vs_half_row_index(cases[i].arch, cases[i].row, cases[i].block);
-        vs_half_row_name(cases[i].arch, &policies[0], index, text, sizeof text);
-        assert_string_equal(text, cases[i].fused);
-        vs_half_row_name(cases[i].arch, &policies[1], index, text, sizeof text);
-        assert_string_equal(text, cases[i].strict);
-        vs_half_place_name(cases[i].arch, index, cases[i].at, 3, 11 + cases[i].arch->queries, text, sizeof text);
+        const size_t row = row_named(rows, &policies[1], cases[i].strict);
+        vs_half_row_name(rows, &policies[0], row, text, sizeof text);
+        assert_string_equal(text, cases[i].fused ? cases[i].fused : cases[i].strict);
+        vs_half_place_name(rows, row, cases[i].at, 3, 3, text, sizeof text);
         assert_string_equal(text, cases[i].place);
     }
+    vs_half_rows_free(rows);
+    vs_graph_free(g);
+}
+
+static void names_and_places(void **state) {
+    (void)state;
+    static const name_case eomt[] = { { "head.queries", NULL, 1, "query1" },
+                                      { "blocks.1.add2", NULL, 1, "reg0" },
+                                      { "blocks.1.ls2", NULL, 0, "cls" },
+                                      { "blocks.2.attn.scores", NULL, 14 + 3, "cls" },
+                                      { "blocks.1.attn.scores", NULL, 11 + 2, "patch(0,0)" },
+                                      { "norm.out", NULL, 3, "cls" },
+                                      { "head.class_head", NULL, 2, "query2" },
+                                      { "head.mask_head.1.gelu.out", "head.mask_head.1.gelu", 0, "query0" },
+                                      { "head.upscale.0.conv1", NULL, 7, "pixel(1,1)" },
+                                      { "head.upscale.1.act.out", "head.upscale.1.act", 13, "pixel(1,1)" },
+                                      { "head.upscale.0.norm.mean", NULL, 7, "pixel(1,1)" },
+                                      { "head.einsum", NULL, 13, "pixel(1,1)" },
+                                      { "head.scores", NULL, 13, "pixel(1,1)" } };
+    static const name_case maps[] = { { "blocks.3.mlp.w1", NULL, 0, "cls" },
+                                      { "blocks.3.mlp.w2", NULL, 1, "reg0" },
+                                      { "blocks.3.mlp.silu.mul", "blocks.3.mlp.silu", 5, "patch(0,0)" },
+                                      { "blocks.3.mlp.gate", NULL, 0, "cls" },
+                                      { "blocks.3.mlp.w3", NULL, 5, "patch(0,0)" },
+                                      { "blocks.3.rope.k", NULL, 5, "patch(0,0)" },
+                                      { "blocks.2.norm.var", NULL, 4, "patch(1,1)" },
+                                      { "blocks.2.cls_norm.mean", NULL, 1, "reg0" },
+                                      { "head.bn", NULL, 4, "patch(1,1)" } };
+    static const name_case split[] = { { "cls_norm.out", NULL, 0, "cls" }, { "norm.cat", NULL, 5, "patch(0,0)" } };
+    static const name_case classifier[] = { { "pos_add", NULL, 1, "dist" },
+                                            { "head.mean", NULL, 0, "mean of patches" },
+                                            { "head.fc", NULL, 0, "cls" } };
+    vs_arch none = arch_dinov3;
+    none.head = VS_HEAD_NONE;
+    check_names(&arch_eomt, eomt, sizeof eomt / sizeof *eomt);
+    check_names(&arch_dinov3, maps, sizeof maps / sizeof *maps);
+    check_names(&none, split, sizeof split / sizeof *split);
+    check_names(&arch_classifier, classifier, sizeof classifier / sizeof *classifier);
 }
 
 int main(void) {

@@ -1,9 +1,11 @@
-/* The diagnosis's parts that need no model: lists that shrink, classes and units by name, what rows read. */
+/* The diagnosis's parts that need no model: lists that shrink, classes and units by name, what rows
+ * read, where a pass may begin. */
 #include <string.h>
 
 #include "diagnose/half_diag_inside.h"
 #include "diagnose/half_shrink.h"
 #include "half/classes.h"
+#include "support/archs.h"
 #include "support/check.h"
 #include "util/util.h"
 
@@ -166,81 +168,146 @@ static const vs_arch arch = { .width = 8,
                               .hidden = 32,
                               .patch = 4,
                               .registers = 1,
+                              .grid = 4,
+                              .prefix_positions = 1,
+                              .layer_scale = true,
                               .classes = 3,
                               .head = VS_HEAD_SEGMENTATION,
                               .head_maps = 1,
                               .head_width = 8,
                               .head_norm = true };
 
-static void expect_reads(const bool *present, size_t row, size_t a, size_t b) {
-    size_t from[VS_HALF_READS];
-    const size_t count = vs_half_reads(&arch, present, row, from);
-    assert_int_equal(count, b != SIZE_MAX ? 2 : a != SIZE_MAX ? 1 : 0);
-    if (count > 0) assert_int_equal(from[0], a);
-    if (count > 1) assert_int_equal(from[1], b);
+static const vs_policy_config strict = {
+    .norm = VS_OPERATION_DECOMPOSED, .attention = VS_OPERATION_DECOMPOSED, .gelu = VS_OPERATION_DECOMPOSED, .scale = VS_SCALE_BOTH
+};
+
+typedef struct listed {
+    vs_graph *graph;
+    vs_half_rows *rows;
+    size_t count;
+} listed;
+
+static listed list_rows(const vs_arch *a) {
+    listed l = { .graph = graph_of(a) };
+    vs_error err = { 0 };
+    assert_int_equal(vs_half_rows_create(&l.rows, l.graph, &err), VS_OK);
+    l.count = vs_half_row_count(l.rows);
+    return l;
 }
 
-static size_t at(vs_half_row row, size_t block) { return vs_half_row_index(&arch, row, block); }
+static void free_list(listed *l) {
+    vs_half_rows_free(l->rows);
+    vs_graph_free(l->graph);
+}
+
+static size_t at(const listed *l, const char *name) {
+    char text[64];
+    for (size_t i = 0; i < l->count; i++) {
+        vs_half_row_name(l->rows, &strict, i, text, sizeof text);
+        if (strcmp(text, name) == 0) return i;
+    }
+    fail_msg("there is no row %s", name);
+    return 0;
+}
+
+/* a, b: NULL where it reads less. */
+static void expect_reads(const listed *l, const bool *present, const char *row, const char *a, const char *b) {
+    size_t from[VS_HALF_READS];
+    const size_t count = vs_half_reads(l->rows, present, at(l, row), from);
+    assert_int_equal(count, b ? 2 : a ? 1 : 0);
+    if (a) assert_int_equal(from[0], at(l, a));
+    if (b) assert_int_equal(from[1], at(l, b));
+}
+
+static bool is_of(const char *name, const char *const *parts, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (strstr(name, parts[i])) return true;
+    return false;
+}
 
 /* Through rows that a policy does not have to those that give what they would. */
 static void rows_read_what_is_there(void **state) {
     (void)state;
-    enum { MOST = 4 * VS_ROW_COUNT };
-    bool all[MOST], some[MOST];
-    const size_t n = vs_half_row_count(&arch);
-    assert_true(n <= MOST);
-    for (size_t i = 0; i < n; i++) all[i] = some[i] = true;
-    expect_reads(all, at(VS_ROW_PATCH_EMBED, 0), SIZE_MAX, SIZE_MAX);
-    expect_reads(all, at(VS_ROW_NORM1 + VS_NORM_CENTER, 0), at(VS_ROW_POS_ADD, 0), at(VS_ROW_NORM1 + VS_NORM_MEAN, 0));
-    expect_reads(all, at(VS_ROW_NORM1 + VS_NORM_DIV, 1), at(VS_ROW_NORM1 + VS_NORM_CENTER, 1), at(VS_ROW_NORM1 + VS_NORM_STD, 1));
-    expect_reads(all, at(VS_ROW_ADD1, 1), at(VS_ROW_ADD2, 0), at(VS_ROW_LS1, 1));
-    expect_reads(all, at(VS_ROW_NORM + VS_NORM_MEAN, 0), at(VS_ROW_ADD2, 1), SIZE_MAX);
-    expect_reads(all, at(VS_ROW_HEAD_CONV, 0), at(VS_ROW_HEAD_BN, 0), SIZE_MAX);
-    /* fused, without positions, rotation and LayerScale */
-    for (size_t block = 0; block < 2; block++) {
-        for (unsigned k = 0; k < VS_NORM_OUT; k++) some[at(VS_ROW_NORM1 + k, block)] = some[at(VS_ROW_NORM2 + k, block)] = false;
-        for (vs_half_row r = VS_ROW_ROPE_Q; r <= VS_ROW_SOFTMAX; r++) some[at(r, block)] = false;
-        for (vs_half_row r = VS_ROW_GELU_DIV; r < VS_ROW_GELU_OUT; r++) some[at(r, block)] = false;
-        some[at(VS_ROW_LS1, block)] = some[at(VS_ROW_LS2, block)] = false;
+    static const char *const gone[] = { "norm",     "attn.qscale", "attn.kscale", "attn.sc", "attn.softmax",
+                                        "mlp.gelu", ".ls1",        ".ls2",        "pos_add", "head.bn" };
+    listed l = list_rows(&arch);
+    bool *all = vs_calloc(l.count, sizeof *all), *some = vs_calloc(l.count, sizeof *some);
+    char name[64];
+    assert_true(all && some);
+    for (size_t i = 0; i < l.count; i++) {
+        vs_half_row_name(l.rows, &strict, i, name, sizeof name);
+        all[i] = true;
+        some[i] = strstr(name, ".out") || !is_of(name, gone, sizeof gone / sizeof *gone);
+        if (strstr(name, "softmax")) some[i] = false;
     }
-    for (unsigned k = 0; k < VS_NORM_OUT; k++) some[at(VS_ROW_NORM + k, 0)] = false;
-    some[at(VS_ROW_POS_ADD, 0)] = some[at(VS_ROW_HEAD_BN, 0)] = false;
-    expect_reads(some, at(VS_ROW_NORM1 + VS_NORM_OUT, 0), at(VS_ROW_TOKENS, 0), SIZE_MAX);
-    expect_reads(some, at(VS_ROW_NORM2 + VS_NORM_OUT, 1), at(VS_ROW_ADD1, 1), SIZE_MAX);
-    expect_reads(some, at(VS_ROW_PV, 1), at(VS_ROW_QKV, 1), at(VS_ROW_QKV, 1));
-    expect_reads(some, at(VS_ROW_ADD2, 1), at(VS_ROW_ADD1, 1), at(VS_ROW_FC2, 1));
-    expect_reads(some, at(VS_ROW_GELU_OUT, 0), at(VS_ROW_FC1, 0), SIZE_MAX);
-    expect_reads(some, at(VS_ROW_HEAD_CONV, 0), at(VS_ROW_NORM + VS_NORM_OUT, 0), SIZE_MAX);
+    expect_reads(&l, all, "patch_embed.proj", NULL, NULL);
+    expect_reads(&l, all, "blocks.0.norm1.center", "pos_add", "blocks.0.norm1.mean");
+    expect_reads(&l, all, "blocks.1.norm1.div", "blocks.1.norm1.center", "blocks.1.norm1.std");
+    expect_reads(&l, all, "blocks.1.norm1.square", "blocks.1.norm1.center", NULL);
+    expect_reads(&l, all, "blocks.1.add1", "blocks.0.add2", "blocks.1.ls1");
+    expect_reads(&l, all, "blocks.1.mlp.gelu.mul", "blocks.1.mlp.fc1", "blocks.1.mlp.gelu.one");
+    expect_reads(&l, all, "norm.mean", "blocks.1.add2", NULL);
+    expect_reads(&l, all, "head.conv_seg", "head.bn", NULL);
+    /* fused, without positions and LayerScale */
+    expect_reads(&l, some, "blocks.0.norm1.out", "tokens", NULL);
+    expect_reads(&l, some, "blocks.1.norm2.out", "blocks.1.add1", NULL);
+    expect_reads(&l, some, "blocks.1.attn.pv", "blocks.1.attn.qkv", "blocks.1.attn.qkv");
+    expect_reads(&l, some, "blocks.1.add2", "blocks.1.add1", "blocks.1.mlp.fc2");
+    expect_reads(&l, some, "blocks.0.mlp.gelu.out", "blocks.0.mlp.fc1", NULL);
+    expect_reads(&l, some, "head.conv_seg", "norm.out", NULL);
+    free(all);
+    free(some);
+    free_list(&l);
 }
 
 /* By SQNR alone: mask logits that lose 20 dB are to blame, scores that are made of them outside are not. */
 static void scores_outside_are_not_to_blame(void **state) {
     (void)state;
-    static const vs_arch eomt = {
-        .depth = 1, .head = VS_HEAD_EOMT, .head_maps = 1, .queries = 2, .joint_blocks = 1, .upscales = 1
-    };
-    const size_t n = vs_half_row_count(&eomt), scores = vs_half_output_index(&eomt), masks = scores - 1;
-    vs_half_probe probe = { .rows = vs_calloc(n, sizeof *probe.rows), .output = { .present = true, .pooled = 20 } };
+    listed l = list_rows(&arch_eomt);
+    const size_t scores = vs_half_output_row(l.rows), masks = at(&l, "head.einsum");
+    vs_half_probe probe = { .rows = vs_calloc(l.count, sizeof *probe.rows), .output = { .present = true, .pooled = 20 } };
     vs_error err = { 0 };
     vs_diag_bad bad;
     assert_non_null(probe.rows);
-    for (size_t i = 0; i < n; i++) probe.rows[i] = (vs_half_probe_row){ .seen = true, .max = 1, .sqnr = 50 };
+    for (size_t i = 0; i < l.count; i++) probe.rows[i] = (vs_half_probe_row){ .seen = true, .max = 1, .sqnr = 50 };
     probe.rows[scores].sqnr = 20;
-    assert_int_equal(vs_diag_first_bad(&bad, &eomt, &probe, &err), VS_OK);
+    assert_int_equal(vs_diag_first_bad(&bad, l.rows, &probe, &err), VS_OK);
     assert_true(bad.row == SIZE_MAX);
     probe.rows[masks].sqnr = 30;
-    assert_int_equal(vs_diag_first_bad(&bad, &eomt, &probe, &err), VS_OK);
+    assert_int_equal(vs_diag_first_bad(&bad, l.rows, &probe, &err), VS_OK);
     assert_true(bad.row == masks);
     assert_string_equal(bad.why, "sqnr");
     free(probe.rows);
+    free_list(&l);
 }
 
 /* A model of 2 blocks and 18 tokens, counted by hand. */
 static void products_are_counted(void **state) {
     (void)state;
+    listed l = list_rows(&arch);
     double sum = 0;
-    for (size_t i = 0; i < vs_half_row_count(&arch); i++) sum += vs_half_macs(&arch, i, 18);
+    for (size_t i = 0; i < l.count; i++) sum += vs_half_macs(l.rows, i, 16);
     check_close(sum, 16 * 8 * 48 + 2 * (18 * 8 * 8 * 4 + 2 * 18 * 18 * 8 + 2 * 18 * 8 * 32) + 16 * 8 * 3, 0);
+    free_list(&l);
+}
+
+/* Kept streams begin a pass where segments hand on nothing else. */
+static void streams_are_all_that_is_handed_on(void **state) {
+    (void)state;
+    static const struct {
+        const vs_arch *arch;
+        bool can;
+    } cases[] = { { &arch_plain, true },
+                  { &arch_classifier, true },
+                  { &arch_vit_s, true },
+                  { &arch_dinov3, false }, /* maps of four blocks */
+                  { &arch_eomt, false } }; /* queries on the way */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_graph *g = graph_of(cases[i].arch);
+        assert_int_equal(vs_half_can_resume(g), cases[i].can);
+        assert_int_equal(vs_half_blocks(g), cases[i].arch->depth);
+        vs_graph_free(g);
+    }
 }
 
 int main(void) {
@@ -253,6 +320,7 @@ int main(void) {
         cmocka_unit_test(rows_read_what_is_there),
         cmocka_unit_test(scores_outside_are_not_to_blame),
         cmocka_unit_test(products_are_counted),
+        cmocka_unit_test(streams_are_all_that_is_handed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
