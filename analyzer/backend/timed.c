@@ -20,6 +20,7 @@
     X(attention_apply)                                                                                                           \
     X(rope)                                                                                                                      \
     X(gelu)                                                                                                                      \
+    X(gelu_tanh)                                                                                                                 \
     X(silu_mul)                                                                                                                  \
     X(scale_add)                                                                                                                 \
     X(unfold2x2)                                                                                                                 \
@@ -113,6 +114,7 @@ TIMED(attention_apply, attention_flops((double)v.rows, (double)images, (double)v
       vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out)
 TIMED(rope, 0, (to, x, cos, sin, images, heads, y), vs_mat x, vs_mat cos, vs_mat sin, size_t images, size_t heads, vs_mat y)
 TIMED(gelu, 0, (to, x, y), vs_mat x, vs_mat y)
+TIMED(gelu_tanh, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(silu_mul, 0, (to, x, y), vs_mat x, vs_mat y)
 TIMED(scale_add, 0, (to, x, u, gamma, y), vs_mat x, vs_mat u, const void *gamma, vs_mat y)
 TIMED(unfold2x2, 0, (to, x, images, h, w, y), vs_mat x, size_t images, size_t h, size_t w, vs_mat y)

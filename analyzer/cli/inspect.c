@@ -25,7 +25,9 @@ static const char *position_name(const vs_arch *a) {
     }
 }
 
-static const char *ffn_name(const vs_arch *a) { return a->ffn == VS_FFN_SWIGLU ? "SwiGLU" : "MLP, GELU erf"; }
+static const char *ffn_name(const vs_arch *a) {
+    return a->ffn == VS_FFN_SWIGLU ? "SwiGLU" : a->ffn == VS_FFN_GELU_TANH ? "MLP, GELU tanh" : "MLP, GELU erf";
+}
 
 static size_t count_ignored(const vs_model *m) {
     size_t n = 0;
@@ -90,8 +92,11 @@ static json_t *make_json(const vs_model *m) {
                      "file", m->path, "layout", a->layout, "arch", a->name, "width", (json_int_t)a->width, "depth",
                      (json_int_t)a->depth, "heads", (json_int_t)a->heads, "hidden", (json_int_t)a->hidden, "patch",
                      (json_int_t)a->patch, "registers", (json_int_t)a->registers, "distilled", (int)a->distilled, "ffn",
-                     a->ffn == VS_FFN_SWIGLU ? "swiglu" : "gelu", "grid", (json_int_t)a->grid, "positions", position_name(a),
-                     "layer_scale", (int)a->layer_scale, "eps", a->eps, "head",
+                     a->ffn == VS_FFN_SWIGLU      ? "swiglu"
+                     : a->ffn == VS_FFN_GELU_TANH ? "gelu_tanh"
+                                                  : "gelu",
+                     "grid", (json_int_t)a->grid, "positions", position_name(a), "layer_scale", (int)a->layer_scale, "eps",
+                     a->eps, "head",
                      a->head == VS_HEAD_SEGMENTATION ? a->head_maps > 1 ? "segmentation_ms" : "segmentation"
                      : a->head == VS_HEAD_CLASSIFIER ? "classifier"
                      : a->head == VS_HEAD_EOMT       ? "eomt"

@@ -59,6 +59,7 @@ static const vs_op_row rows[] = {
     [VS_OP_PROBS] = { "probs", 2, 2, 0, 0, NONE, false, vs_shape_probs, vs_run_probs, NULL, NULL },
     [VS_OP_ATTENTION] = { "attention", 4, 4, 0, 0, NONE, false, vs_shape_attention, vs_run_attention, NULL, scratch_attention },
     [VS_OP_GELU] = { "gelu", 1, 1, 0, 0, NONE, true, vs_shape_same, vs_run_gelu, NULL, NULL },
+    [VS_OP_GELU_TANH] = { "gelu_tanh", 1, 1, 0, 0, NONE, true, vs_shape_same, vs_run_gelu_tanh, NULL, NULL },
     [VS_OP_SILU_MUL] = { "silu_mul", 1, 1, 0, 0, NONE, false, vs_shape_silu_mul, vs_run_silu_mul, NULL, NULL },
     [VS_OP_SCALE_ADD] = { "scale_add", 2, 2, 1, 1, NONE, true, vs_shape_scale_add, vs_run_scale_add, NULL, NULL },
     [VS_OP_ROWS] = { "rows", 1, 1, 0, 0, NONE, false, vs_shape_rows, vs_run_rows, NULL, NULL },

@@ -56,6 +56,7 @@ void vs_run_attention(const vs_node_work *o);
 void vs_run_linear(const vs_node_work *o);
 void vs_run_layernorm(const vs_node_work *o);
 void vs_run_gelu(const vs_node_work *o);
+void vs_run_gelu_tanh(const vs_node_work *o);
 void vs_run_silu_mul(const vs_node_work *o);
 void vs_run_scale_add(const vs_node_work *o);
 void vs_run_affine(const vs_node_work *o);

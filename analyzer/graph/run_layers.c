@@ -14,6 +14,7 @@ void vs_run_linear(const vs_node_work *o) {
 }
 
 void vs_run_gelu(const vs_node_work *o) { o->backend->ops->gelu(o->backend, o->in[0], o->out); }
+void vs_run_gelu_tanh(const vs_node_work *o) { o->backend->ops->gelu_tanh(o->backend, o->in[0], o->out); }
 void vs_run_silu_mul(const vs_node_work *o) { o->backend->ops->silu_mul(o->backend, o->in[0], o->out); }
 void vs_run_softmax(const vs_node_work *o) { o->backend->ops->softmax_rows(o->backend, o->in[0], o->out); }
 

@@ -187,6 +187,20 @@ static const vs_half_form gelu[] = {
     { "", .again = true, .x = INPUT(0), .compute = vs_step_whole, .when = gelu_one },
 };
 
+/* As PyTorch's ONNX exporter writes it: h(x x), h(x x^2), h(* kappa), h(x +), h(* beta), h(tanh), h(1 +), h(x *), h(* 1/2). */
+static const vs_half_form gelu_tanh[] = {
+    { ".square", .x = INPUT(0), .u = INPUT(0), .to = VS_ROOM_WORK, ELEMENT(MUL), .when = gelu_apart },
+    { ".cube", .x = INPUT(0), .u = ROW(0), .to = VS_ROOM_WORK, ELEMENT(MUL), .when = gelu_apart },
+    { ".kappa", .x = ROW(1), .u = NUMBER(KAPPA), .to = VS_ROOM_WORK, ELEMENT(MUL), .when = gelu_apart },
+    { ".sum", .x = INPUT(0), .u = ROW(2), .to = VS_ROOM_WORK, ELEMENT(ADD), .when = gelu_apart },
+    { ".inner", .x = ROW(3), .u = NUMBER(BETA), .to = VS_ROOM_WORK, ELEMENT(MUL), .when = gelu_apart },
+    { ".tanh", .x = ROW(4), .to = VS_ROOM_WORK, ELEMENT(TANH), .when = gelu_apart },
+    { ".one", .x = ROW(5), .u = NUMBER(ONE), .to = VS_ROOM_WORK, ELEMENT(ADD), .when = gelu_apart },
+    { ".mul", .x = INPUT(0), .u = ROW(6), ELEMENT(MUL), .when = gelu_apart },
+    { ".out", .x = ROW(7), .u = NUMBER(HALF), ELEMENT(MUL), .when = gelu_apart },
+    { "", .again = true, .x = INPUT(0), .compute = vs_step_whole, .when = gelu_one },
+};
+
 static const vs_half_form silu_mul[] = {
     { ".sigmoid", .x = LEFT, ELEMENT(SIGMOID), .when = gelu_apart },
     { ".mul", .x = LEFT, .u = ROW(0), ELEMENT(MUL), .when = gelu_apart },
@@ -218,6 +232,7 @@ static const vs_half_op ops[VS_OP_COUNT] = {
     [VS_OP_PROBS] = { NULL }, /* VS_OP_ATTENTION's own */
     [VS_OP_ATTENTION] = { FORMS(attention), .under = under_attention, .rooms = rooms_attention },
     [VS_OP_GELU] = { FORMS(gelu), .under = under_gelu, .rooms = rooms_same },
+    [VS_OP_GELU_TANH] = { FORMS(gelu_tanh), .under = under_gelu, .rooms = rooms_same },
     [VS_OP_SILU_MUL] = { FORMS(silu_mul), .under = under_gelu },
     [VS_OP_SCALE_ADD] = { FORMS(scale_add), .rooms = rooms_same },
     [VS_OP_ROWS] = { NULL },
@@ -241,6 +256,8 @@ double vs_half_constant_of(const vs_graph *g, const vs_node *n, vs_half_constant
                                           [VS_CONSTANT_SQRT2] = sqrt(2),
                                           [VS_CONSTANT_ONE] = 1,
                                           [VS_CONSTANT_HALF] = 0.5,
+                                          [VS_CONSTANT_KAPPA] = 0.044715,
+                                          [VS_CONSTANT_BETA] = sqrt(2 / 3.14159265358979323846),
                                           [VS_CONSTANT_SCALE] = 1 / sqrt(channels),
                                           [VS_CONSTANT_ROOT] = 1 / sqrt(sqrt(channels)) };
     return values[constant];

@@ -23,6 +23,8 @@ typedef enum vs_half_constant {
     VS_CONSTANT_SQRT2,
     VS_CONSTANT_ONE,
     VS_CONSTANT_HALF,
+    VS_CONSTANT_KAPPA, /* of GELU's tanh form */
+    VS_CONSTANT_BETA,
     VS_CONSTANT_SCALE, /* D^-0.5 of its heads */
     VS_CONSTANT_ROOT,  /* D^-0.25 */
     VS_CONSTANTS

@@ -112,9 +112,9 @@ static size_t attention(vs_vit *v, size_t x) {
 static size_t feed_forward(vs_vit *v, size_t x) {
     const vs_arch *a = v->arch;
     if (a->ffn != VS_FFN_SWIGLU) {
+        const vs_op gelu = a->ffn == VS_FFN_GELU_TANH ? VS_OP_GELU_TANH : VS_OP_GELU;
         const size_t hidden = vs_build_linear(&v->b, "mlp.fc1", VS_KIND_FC1, x, a->hidden);
-        return vs_build_linear(&v->b, "mlp.fc2", VS_KIND_FC2, vs_build_same(&v->b, VS_OP_GELU, "mlp.gelu", hidden, false),
-                               a->width);
+        return vs_build_linear(&v->b, "mlp.fc2", VS_KIND_FC2, vs_build_same(&v->b, gelu, "mlp.gelu", hidden, false), a->width);
     }
     const size_t both = vs_build_linear(&v->b, "mlp.w12", VS_KIND_FC1, x, 2 * a->hidden);
     if (vs_build_last(&v->b)) vs_build_last(&v->b)->halves = a->gate_apart;

@@ -315,14 +315,24 @@ static vs_status disagree(const vs_ledger *file, const char *what, size_t said, 
                    said, found);
 }
 
+/* GELU's tanh form, as transformers (all of one formula) and timm call it. */
+static bool is_tanh_gelu(const char *said) {
+    return vs_glob_match("{gelu_pytorch_tanh,gelu_new,gelu_fast,gelu_accurate,gelu_python_tanh,gelu_tanh}", said);
+}
+
 /* transformers has SiLU in DINOv2's gated MLP whatever hidden_act says, and GELU in DINOv3's where nothing is said. */
-static vs_status check_activation(const vs_arch *a, const vs_ledger *file, const vs_layout_config *c, vs_error *err) {
+static vs_status decide_activation(vs_arch *a, const vs_ledger *file, const vs_layout_config *c, vs_error *err) {
     const bool timm = c->architecture[0] != '\0', gated = a->ffn == VS_FFN_SWIGLU, rotary = a->position == VS_POSITION_ROPE;
     const char *said = c->activation, *built = gated ? "silu" : "gelu";
     if (!*said && gated && strcmp(c->model_type, "dinov3_vit") == 0) said = "gelu";
     if (!*said || strcmp(said, built) == 0 || (gated && !rotary && !timm)) return VS_OK;
-    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s '%s'; only '%s'%s is built%s", vs_tensorfile_path(file->file),
-                   timm ? "act_layer" : "hidden_act", said, built, gated ? "" : " (erf)", gated ? " for a gated MLP" : "");
+    if (!gated && is_tanh_gelu(said)) {
+        a->ffn = VS_FFN_GELU_TANH;
+        return VS_OK;
+    }
+    return vs_fail(err, VS_ERR_FORMAT, "%s: config.json says %s '%s'; only %s built%s", vs_tensorfile_path(file->file),
+                   timm ? "act_layer" : "hidden_act", said, gated ? "'silu' is" : "'gelu' (erf) and its tanh form are",
+                   gated ? " for a gated MLP" : "");
 }
 
 static vs_status check_bias(const vs_layout *l, const vs_ledger *file, vs_error *err) {
@@ -339,7 +349,7 @@ static vs_status apply_config(vs_layout *l, const vs_ledger *file, const vs_layo
     if (c->width && c->width != a->width) return disagree(file, timm ? "embed_dim" : "hidden_size", c->width, a->width, err);
     if (c->depth && c->depth != a->depth) return disagree(file, timm ? "depth" : "num_hidden_layers", c->depth, a->depth, err);
     if (c->patch && c->patch != a->patch) return disagree(file, "patch_size", c->patch, a->patch, err);
-    vs_status status = check_activation(a, file, c, err);
+    vs_status status = decide_activation(a, file, c, err);
     if (status == VS_OK) status = check_bias(l, file, err);
     if (status != VS_OK) return status;
     if (c->heads) a->heads = c->heads;

@@ -87,7 +87,7 @@ typedef struct vs_half_counts {
     size_t max_row, max_col, first_row, first_col; /* first: the first overflow, where inf is not 0 */
 } vs_half_counts;
 
-/* What `elementwise` does; u is absent from SQRT on. SIGMOID: 1 / (1 + e^-x), EXP: e^x. */
+/* What `elementwise` does; u is absent from SQRT on. SIGMOID: 1 / (1 + e^-x), EXP: e^x, TANH: the hyperbolic tangent. */
 typedef enum vs_element {
     VS_ELEMENT_ADD,
     VS_ELEMENT_SUB,
@@ -96,7 +96,8 @@ typedef enum vs_element {
     VS_ELEMENT_SQRT,
     VS_ELEMENT_ERF,
     VS_ELEMENT_SIGMOID,
-    VS_ELEMENT_EXP
+    VS_ELEMENT_EXP,
+    VS_ELEMENT_TANH
 } vs_element;
 
 /* Bytes of device memory that `alloc` and `alloc_counts` have given: held now, and the most so far. Zero where reals live in host
@@ -112,7 +113,7 @@ typedef struct vs_half_ops vs_half_ops;
 
 /* Slots hold arithmetic only: shapes are checked once by the caller that plans the run. `self` is the backend.
  * Unless said otherwise outputs must not overlap inputs, except that out == in (same p and ld) is allowed for
- * elementwise operations: layernorm, gelu, scale_add, affine, div_channels, fake_quant, fake_quant_rows,
+ * elementwise operations: layernorm, gelu, gelu_tanh, scale_add, affine, div_channels, fake_quant, fake_quant_rows,
  * fake_quant_tokens, and where an operation says so. */
 typedef struct vs_backend_ops {
     void (*close)(vs_backend *self);
@@ -158,6 +159,8 @@ typedef struct vs_backend_ops {
     void (*attention_apply)(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out);
     /* y = 0.5 x (1 + erf(x / sqrt 2)). */
     void (*gelu)(const vs_backend *self, vs_mat x, vs_mat y);
+    /* y = 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): GELU's tanh form (Hendrycks and Gimpel, arXiv 1606.08415). */
+    void (*gelu_tanh)(const vs_backend *self, vs_mat x, vs_mat y);
     /* Rotary positions (docs/vit-models.md 2.5): of every image the last N rows are rotated, those before are copied. In each
      * head of D columns y[d] = x[d] cos[n,d] - x[d+D/2] sin[n,d], y[d+D/2] = x[d+D/2] cos[n,d] + x[d] sin[n,d], d < D/2. x, y
      * [images*tokens, heads*D]; cos, sin [N, D/2]. */

@@ -148,6 +148,7 @@ typedef enum vs_op {
     VS_OP_PROBS,     /* p = softmax(q k^T / sqrt(D)), head by head */
     VS_OP_ATTENTION, /* y = p v; of q, k, v where p is not kept */
     VS_OP_GELU,      /* x (1 + erf(x / sqrt 2)) / 2 */
+    VS_OP_GELU_TANH, /* its tanh form */
     VS_OP_SILU_MUL,  /* silu(x1) x2 of [x1 | x2] */
     VS_OP_SCALE_ADD, /* y = x + gamma u, over x; gamma may be absent */
     VS_OP_ROWS,      /* some of x's rows */

@@ -38,8 +38,9 @@ typedef enum vs_bias_mask {
 
 /* What stands between a block's two feed-forward layers (docs/vit-models.md 2.4). */
 typedef enum vs_ffn {
-    VS_FFN_GELU,  /* fc2(gelu(fc1 x)), erf */
-    VS_FFN_SWIGLU /* w3(silu(x1) * x2), [x1 | x2] = w12 x: packed, the gate first */
+    VS_FFN_GELU,      /* fc2(gelu(fc1 x)), erf */
+    VS_FFN_GELU_TANH, /* the same with GELU's tanh form */
+    VS_FFN_SWIGLU     /* w3(silu(x1) * x2), [x1 | x2] = w12 x: packed, the gate first */
 } vs_ffn;
 
 /* EOMT: mask classification by queries that pass through the last blocks with the tokens (docs/vit-models.md 5.6). */

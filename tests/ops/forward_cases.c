@@ -186,21 +186,32 @@ void test_attention_steps(void **state) {
         }
 }
 
-void test_gelu(void **state) {
-    ops_context *c = *state;
+typedef void (*activation)(const vs_backend *self, vs_mat x, vs_mat y);
+
+static void activation_cases(ops_context *c, ops_name operation, activation ref, activation dut) {
     for (size_t i = 0; i < SHAPE_COUNT; i += stride())
         for (ops_values v = 0; v < VALUES_CLASSES; v += (ops_values)stride()) {
             const size_t rows = SHAPES[i].rows, cols = SHAPES[i].cols;
-            begin(c, OP_GELU, v, "[%zu,%zu]", rows, cols);
+            begin(c, operation, v, "[%zu,%zu]", rows, cols);
             tensor *x = input(c, rows, cols, v), *y = output(c, rows, cols);
-            c->ref->ops->gelu(c->ref, x->ref, y->ref);
-            c->dut->ops->gelu(c->dut, x->dut, y->dut);
+            ref(c->ref, x->ref, y->ref);
+            dut(c->dut, x->dut, y->dut);
             double *bound = doubles(rows * cols);
             for (size_t j = 0; j < rows * cols; j++) bound[j] = magnitude(x, j / cols, j % cols);
             compare(c, y, bound);
             free(bound);
             finish(c);
         }
+}
+
+void test_gelu(void **state) {
+    ops_context *c = *state;
+    activation_cases(c, OP_GELU, c->ref->ops->gelu, c->dut->ops->gelu);
+}
+
+void test_gelu_tanh(void **state) {
+    ops_context *c = *state;
+    activation_cases(c, OP_GELU_TANH, c->ref->ops->gelu_tanh, c->dut->ops->gelu_tanh);
 }
 
 /* `half` columns are turned with as many others; angles from a table of the case. */

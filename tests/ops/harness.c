@@ -18,6 +18,8 @@ static const struct {
     [OP_SOFTMAX] = { "exp", 4, "e^r by polynomial 2, sum and division 2; arguments are exact" },
     [OP_ROPE] = { "rope", 2, "of |a cos| + |b sin|: two products and a sum" },
     [OP_GELU] = { "gelu", 4, "erf, 1 + erf, * x / 2" },
+    [OP_GELU_TANH] = { "gelu_tanh", 5,
+                       "the argument's four roundings count at most 0.23 |z| each near z = 1.5; e^-|z|, a division, a product" },
     [OP_SILU_MUL] = { "silu_mul", 4, "of |z x|: 1 + e^-|z|, a division and two products; e's own error counts half" },
     [OP_DEPTHWISE] = { "depthwise3x3", 9, "nine products and their sum" },
     [OP_MASK_SCORES] = { "mask_scores", 5, "of the terms' sum: a sigmoid 3, a product, and sums" },

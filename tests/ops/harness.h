@@ -30,6 +30,7 @@ typedef enum ops_name {
     OP_SOFTMAX,
     OP_ROPE,
     OP_GELU,
+    OP_GELU_TANH,
     OP_SILU_MUL,
     OP_DEPTHWISE,
     OP_MASK_SCORES,
@@ -107,6 +108,7 @@ void test_attention(void **state);
 void test_attention_steps(void **state);
 void test_rope(void **state);
 void test_gelu(void **state);
+void test_gelu_tanh(void **state);
 void test_silu_mul(void **state);
 void test_silu_mul_tails(void **state);
 void test_unfold_depthwise(void **state);
@@ -145,6 +147,7 @@ void test_histogram_bins(void **state);
 
 void test_exp_full_range(void **state);
 void test_gelu_full_range(void **state);
+void test_gelu_tanh_full_range(void **state);
 void test_softmax_properties(void **state);
 void test_layernorm_shift(void **state);
 void test_in_place(void **state);

@@ -40,9 +40,10 @@ void test_exp_full_range(void **state) {
     finish(c);
 }
 
+typedef void (*activation)(const vs_backend *self, vs_mat x, vs_mat y);
+
 /* Every magnitude from 2^-149 up, both signs: |y - gelu(x)| within k 2^-24 |x|; sign and limits right. */
-void test_gelu_full_range(void **state) {
-    ops_context *c = *state;
+static void sweep_activation(ops_context *c, ops_name operation, activation ref, activation dut) {
     for (int negative = 0; negative < 2; negative++)
         for (uint32_t first = 0; first < 0x7f800000u; first += 257u * SWEEP * (stride() == 1 ? 1 : 200)) {
             float values[SWEEP];
@@ -52,10 +53,10 @@ void test_gelu_full_range(void **state) {
                 values[i] = from_bits((bits < 0x7f800000u ? bits : 0x7f7fffffu) | (negative ? 0x80000000u : 0));
                 bound[i] = fabs((double)values[i]);
             }
-            begin(c, OP_GELU, VALUES_NORMAL, "from %g", (double)values[0]);
+            begin(c, operation, VALUES_NORMAL, "from %g", (double)values[0]);
             tensor *x = input_from(c, 1, SWEEP, values), *y = output(c, 1, SWEEP);
-            c->ref->ops->gelu(c->ref, x->ref, y->ref);
-            c->dut->ops->gelu(c->dut, x->dut, y->dut);
+            ref(c->ref, x->ref, y->ref);
+            dut(c->dut, x->dut, y->dut);
             compare(c, y, bound);
             for (size_t i = 0; i < SWEEP; i++) {
                 if (values[i] > 6) require(c, y->got[i] == (double)values[i], "gelu(%g) is %g", (double)values[i], y->got[i]);
@@ -63,6 +64,16 @@ void test_gelu_full_range(void **state) {
             }
             finish(c);
         }
+}
+
+void test_gelu_full_range(void **state) {
+    ops_context *c = *state;
+    sweep_activation(c, OP_GELU, c->ref->ops->gelu, c->dut->ops->gelu);
+}
+
+void test_gelu_tanh_full_range(void **state) {
+    ops_context *c = *state;
+    sweep_activation(c, OP_GELU_TANH, c->ref->ops->gelu_tanh, c->dut->ops->gelu_tanh);
 }
 
 /* Rows of probabilities sum to 1 (v = 1), and a constant added to a row of scores changes nothing much. */

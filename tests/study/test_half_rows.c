@@ -12,7 +12,7 @@
 
 enum { DEPTH = 4, IMAGES = 2, SIDE = 2, CLASSES = 7, NAME = 64 };
 
-typedef enum ffn { GELU, PACKED, APART } ffn;
+typedef enum ffn { GELU, PACKED, APART, TANH } ffn;
 
 typedef struct variant {
     const char *geometry; /* NULL: EoMT, from a file */
@@ -31,6 +31,7 @@ static const variant variants[] = {
     { "dinov3_vits16", APART, true, VS_HEAD_NONE, 0, false, false },
     { "dinov3_vits16", GELU, true, VS_HEAD_SEGMENTATION, 4, false, false },
     { "dinov3_vits16", GELU, true, VS_HEAD_CLASSIFIER, 4, false, true },
+    { "vitti14", TANH, false, VS_HEAD_NONE, 0, false, false },
     { NULL, GELU, false, VS_HEAD_EOMT, 1, false, false },
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
@@ -61,7 +62,8 @@ static vs_model *make_model(const variant *v) {
     if (!v->geometry) return load_small_eomt(folder);
     vs_arch a = arch_of_geometry(v->geometry, SIDE);
     a.depth = DEPTH;
-    if (v->ffn != GELU) { /* half of what the first layer gives is the gate */
+    if (v->ffn == TANH) a.ffn = VS_FFN_GELU_TANH;
+    if (v->ffn == PACKED || v->ffn == APART) { /* half of what the first layer gives is the gate */
         a.ffn = VS_FFN_SWIGLU;
         a.gate_apart = v->ffn == APART;
         a.hidden /= 2;

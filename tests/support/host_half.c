@@ -177,6 +177,7 @@ static float single(vs_element op, float a, float b) {
     case VS_ELEMENT_SQRT: return sqrtf(a);
     case VS_ELEMENT_ERF: return erff(a);
     case VS_ELEMENT_EXP: return expf(a);
+    case VS_ELEMENT_TANH: return tanhf(a);
     case VS_ELEMENT_SIGMOID: break;
     }
     return 1 / (1 + expf(-a));

@@ -272,7 +272,7 @@ static void other_families(void **state) {
         /* transformers' default */
         { true, true, NULL, NULL, "{\"model_type\": \"dinov3_vit\"}", VS_ERR_FORMAT, "hidden_act 'gelu'; only 'silu'", 0 },
         { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"hidden_act\": \"silu\"}", VS_ERR_FORMAT,
-          "only 'gelu' (erf) is built", 0 },
+          "only 'gelu' (erf) and its tanh form are built", 0 },
         { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"rope_theta\": -1}", VS_ERR_FORMAT,
           "rope_theta must be a number above 1", 0 },
         { true, false, NULL, NULL, "{\"model_type\": \"dinov3_vit\", \"rope_parameters\": {\"rope_theta\": \"x\"}}",

@@ -553,7 +553,7 @@ static void config_json_wins(void **state) {
         { "{\"model_type\": \"dinov2\", \"hidden_size\": 128}", VS_ERR_FORMAT,
           "config.json says hidden_size 128, the tensors have 64" },
         { "{\"model_type\": \"dinov2\", \"num_hidden_layers\": 3}", VS_ERR_FORMAT, "num_hidden_layers 3, the tensors have 2" },
-        { "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu_new\"}", VS_ERR_FORMAT, "hidden_act 'gelu_new'" },
+        { "{\"model_type\": \"dinov2\", \"hidden_act\": \"gelu_10\"}", VS_ERR_FORMAT, "hidden_act 'gelu_10'" },
         { "{\"model_type\": \"dinov2\", \"num_attention_heads\": 7}", VS_ERR_CONFIG,
           "7 heads do not divide width 64: set model.heads" },
     };
@@ -645,8 +645,9 @@ static void unbuilt_kinds_are_refused(void **state) {
         { "{\"architecture\": \"eva02_enormous_patch14_clip_224\"}", "norms behind attention and MLP" },
         { "{\"architecture\": \"vit_base_patch16_clip_quickgelu_224\"}", "another activation" },
         { "{\"architecture\": \"my_own_vit\"}", "architecture 'my_own_vit', which is not built; 'model.layout'" },
-        { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"act_layer\": \"gelu_tanh\"}}",
-          "'gelu_tanh'; only 'gelu'" },
+        { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"act_layer\": \"gelu_tanh\"}}", NULL },
+        { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"act_layer\": \"relu\"}}",
+          "act_layer 'relu'; only 'gelu' (erf) and its tanh form" },
         { "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"embed_dim\": 65}}",
           "embed_dim 65, the tensors have 64" },
         { "{\"model_type\": \"yolos\"}", "model_type 'yolos', which is not built" },
@@ -667,6 +668,60 @@ static void unbuilt_kinds_are_refused(void **state) {
         vs_model_free(m);
         if (!cases[i].message || !strstr(cases[i].message, "which is not built")) continue;
         assert_int_equal(load(&r, &(vs_model_options){ .layout = "timm_vit" }, &m, &err), VS_OK);
+        vs_model_free(m);
+    }
+    unlink(config);
+}
+
+/* What fc2 reads is the tanh form of what fc1 gave. */
+typedef struct activations {
+    double hidden[256];
+    size_t count, seen;
+} activations;
+
+static vs_status see_activation(void *context, const vs_tap *tap, vs_error *err) {
+    activations *a = context;
+    (void)err;
+    const double *x = tap->x.p;
+    if (tap->kind == VS_KIND_FC1 && !tap->input)
+        for (a->count = 0; a->count < tap->x.cols && a->count < 256; a->count++) a->hidden[a->count] = x[a->count];
+    for (size_t i = 0; tap->kind == VS_KIND_FC2 && tap->input && i < a->count; i++, a->seen++) {
+        const double v = a->hidden[i], pi = 3.14159265358979323846;
+        check_close(x[i], 0.5 * v * (1 + tanh(sqrt(2 / pi) * (v + 0.044715 * v * v * v))), 1e-15);
+    }
+    return VS_OK;
+}
+
+static void tanh_gelu_is_computed(void **state) {
+    (void)state;
+    static const char *const names[] = { "gelu_pytorch_tanh", "gelu_new", "gelu_fast" };
+    char config[300], text[120];
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    const recipe r = { .family = HF_DINOV2, .prefix_rows = 1, .scale = true };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        vs_error err = { 0 };
+        vs_model *m = NULL;
+        vs_backend *be = NULL;
+        vs_weights *w = NULL;
+        vs_session *s = NULL;
+        activations seen = { .seen = 0 };
+        snprintf(text, sizeof text, "{\"model_type\": \"dinov2\", \"hidden_act\": \"%s\"}", names[i]);
+        assert_int_equal(vs_write_file(config, text, strlen(text), &err), VS_OK);
+        assert_int_equal(load(&r, &(vs_model_options){ 0 }, &m, &err), VS_OK);
+        assert_int_equal(m->arch.ffn, VS_FFN_GELU_TANH);
+        assert_int_equal(vs_backend_open(&be, "ref", &err), VS_OK);
+        assert_int_equal(vs_weights_bind(&w, be, m, &err), VS_OK);
+        const size_t side = 3 * m->arch.patch;
+        const vs_session_options options = { .images = 1, .height = side, .width = side, .workspaces = 1, .streams = 1 };
+        assert_int_equal(vs_session_create(&s, w, &options, &err), VS_OK);
+        float *pixels = vs_calloc(3 * side * side, sizeof *pixels);
+        for (size_t k = 0; k < 3 * side * side; k++) pixels[k] = (float)(k % 17) / 8 - 1;
+        assert_int_equal(vs_forward(s, w, pixels, (vs_tapper){ see_activation, &seen }, &err), VS_OK);
+        assert_true(seen.seen >= 2 * 64);
+        free(pixels);
+        vs_session_free(s);
+        vs_weights_free(w);
+        vs_backend_close(be);
         vs_model_free(m);
     }
     unlink(config);
@@ -854,6 +909,7 @@ int main(void) {
         cmocka_unit_test(heads_never_block_a_backbone),
         cmocka_unit_test(configs_of_all_kinds),
         cmocka_unit_test(unbuilt_kinds_are_refused),
+        cmocka_unit_test(tanh_gelu_is_computed),
         cmocka_unit_test(configs_tell_what_shapes_do_not),
         cmocka_unit_test(inputs_of_all_kinds),
     };

@@ -86,6 +86,9 @@ static void element_row(vs_element op, const float *x, const float *u, size_t st
     case VS_ELEMENT_EXP:
         for (size_t c = 0; c < n; c++) y[c] = expf(x[c]);
         break;
+    case VS_ELEMENT_TANH:
+        for (size_t c = 0; c < n; c++) y[c] = tanhf(x[c]);
+        break;
     }
 }
 

@@ -112,6 +112,14 @@ static void gelu(const float *x, float *y, size_t n) {
     }
 }
 
+/* (1 + tanh(z / 2)) / 2 is the sigmoid of z = 2 sqrt(2/pi) (x + 0.044715 x^3). */
+static void gelu_tanh(const float *x, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float v = x[i], z = 1.59576912f * v * mul_add(0.044715f * v, v, 1.0f), e = exp_f32(-fabsf(z));
+        y[i] = v * ((v < 0.0f ? e : 1.0f) / (1.0f + e));
+    }
+}
+
 /* e^-|z| never overflows; both signs share it. */
 static void silu_mul(const float *gate, const float *x, float *y, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -318,6 +326,7 @@ const vs_kernels VS_KERNEL_TABLE = {
     .scale = scale,
     .rotate = rotate,
     .gelu = gelu,
+    .gelu_tanh = gelu_tanh,
     .silu_mul = silu_mul,
     .scale_add = scale_add,
     .affine = affine,

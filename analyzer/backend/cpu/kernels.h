@@ -21,6 +21,7 @@ typedef struct vs_kernels {
     /* lo = a cos - b sin, hi = b cos + a sin */
     void (*rotate)(const float *a, const float *b, const float *cosines, const float *sines, float *lo, float *hi, size_t n);
     void (*gelu)(const float *x, float *y, size_t n);
+    void (*gelu_tanh)(const float *x, float *y, size_t n);
     /* y = silu(gate) * x */
     void (*silu_mul)(const float *gate, const float *x, float *y, size_t n);
     void (*scale_add)(const float *x, const float *u, const float *gamma, float *y, size_t n);

@@ -136,6 +136,10 @@ static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
     for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->gelu(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols);
 }
 
+static void gelu_tanh(const vs_backend *self, vs_mat x, vs_mat y) {
+    for (size_t r = 0; r < x.rows; r++) vs_cpu_kernels(self)->gelu_tanh(vs_cpu_row(x, r), vs_cpu_row(y, r), x.cols);
+}
+
 static void silu_mul(const vs_backend *self, vs_mat x, vs_mat y) {
     for (size_t r = 0; r < y.rows; r++)
         vs_cpu_kernels(self)->silu_mul(vs_cpu_row(x, r), vs_cpu_row(x, r) + y.cols, vs_cpu_row(y, r), y.cols);
@@ -344,6 +348,7 @@ void vs_cpu_fill_operations(vs_backend_ops *o) {
     o->attention_apply = attention_apply;
     o->rope = rope;
     o->gelu = gelu;
+    o->gelu_tanh = gelu_tanh;
     o->silu_mul = silu_mul;
     o->scale_add = scale_add;
     o->affine = affine;

@@ -133,6 +133,24 @@ static void gelu(const vs_backend *self, vs_mat x, vs_mat y) {
     if (t) vs_elementwise(t, y, gelu_of{ x });
 }
 
+/* (1 + tanh(z / 2)) / 2 is the sigmoid of z = 2 sqrt(2/pi) (x + 0.044715 x^3). */
+struct gelu_tanh_of {
+    vs_mat x;
+    bool aligned() const { return vs_aligned(x); }
+    template <bool VEC> __device__ void apply(size_t r, size_t c, unsigned n, float v[4]) const {
+        load4<VEC>(vs_row(x, r) + c, n, v);
+        for (unsigned i = 0; i < 4; i++) {
+            const float z = 1.59576912f * v[i] * (0.044715f * v[i] * v[i] + 1.0f), e = expf(-fabsf(z));
+            v[i] = v[i] * ((v[i] < 0.0f ? e : 1.0f) / (1.0f + e));
+        }
+    }
+};
+
+static void gelu_tanh(const vs_backend *self, vs_mat x, vs_mat y) {
+    vs_cuda_thread *t = vs_cuda_begin(self, "gelu_tanh");
+    if (t) vs_elementwise(t, y, gelu_tanh_of{ x });
+}
+
 struct silu_mul_of {
     vs_mat gate, x; /* the halves of one matrix */
     bool aligned() const { return vs_aligned(gate) && vs_aligned(x); }
@@ -278,6 +296,7 @@ void vs_cuda_fill_forward(vs_backend_ops *o) {
     o->layernorm = layernorm;
     o->rope = rope;
     o->gelu = gelu;
+    o->gelu_tanh = gelu_tanh;
     o->silu_mul = silu_mul;
     o->scale_add = scale_add;
     o->affine = affine;

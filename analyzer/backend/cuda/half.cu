@@ -131,6 +131,7 @@ struct element_of {
         case VS_ELEMENT_SQRT: return sqrtf(x_);
         case VS_ELEMENT_ERF: return erff(x_);
         case VS_ELEMENT_EXP: return expf(x_);
+        case VS_ELEMENT_TANH: return tanhf(x_);
         case VS_ELEMENT_SIGMOID: break;
         }
         const float e = expf(-fabsf(x_)); /* never overflows; both signs share it */

@@ -47,6 +47,7 @@ struct single {
         if (op == VS_ELEMENT_SQRT) return hsqrt(a);
         if (op == VS_ELEMENT_ERF) return __float2half_rn(erff(__half2float(a)));
         if (op == VS_ELEMENT_EXP) return hexp(a);
+        if (op == VS_ELEMENT_TANH) return __float2half_rn(tanhf(__half2float(a)));
         if (op == VS_ELEMENT_SIGMOID) return __float2half_rn(1 / (1 + expf(-__half2float(a))));
         const __half b = vs_row(u, u.rows == 1 ? 0 : r)[u.cols == 1 ? 0 : c];
         if (op == VS_ELEMENT_ADD) return __hadd_rn(a, b);

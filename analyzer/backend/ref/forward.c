@@ -155,6 +155,16 @@ void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y) {
         }
 }
 
+void vs_ref_gelu_tanh(const vs_backend *self, vs_mat x, vs_mat y) {
+    (void)self;
+    static const double PI = 3.14159265358979323846;
+    for (size_t r = 0; r < x.rows; r++)
+        for (size_t c = 0; c < x.cols; c++) {
+            const double v = vs_ref_row(x, r)[c];
+            vs_ref_row(y, r)[c] = 0.5 * v * (1 + tanh(sqrt(2 / PI) * (v + 0.044715 * v * v * v)));
+        }
+}
+
 void vs_ref_silu_mul(const vs_backend *self, vs_mat x, vs_mat y) {
     (void)self;
     for (size_t r = 0; r < y.rows; r++)

@@ -60,6 +60,7 @@ static double element(vs_element op, double x, double u) {
     case VS_ELEMENT_SQRT: return sqrt(x);
     case VS_ELEMENT_ERF: return erf(x);
     case VS_ELEMENT_SIGMOID: return 1 / (1 + exp(-x));
+    case VS_ELEMENT_TANH: return tanh(x);
     case VS_ELEMENT_EXP: break;
     }
     return exp(x);

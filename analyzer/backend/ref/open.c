@@ -56,6 +56,7 @@ static const vs_backend_ops ops = {
     .attention_apply = vs_ref_attention_apply,
     .rope = vs_ref_rope,
     .gelu = vs_ref_gelu,
+    .gelu_tanh = vs_ref_gelu_tanh,
     .silu_mul = vs_ref_silu_mul,
     .scale_add = vs_ref_scale_add,
     .affine = vs_ref_affine,

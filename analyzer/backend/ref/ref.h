@@ -20,6 +20,7 @@ void vs_ref_attention_probs(const vs_backend *self, vs_mat q, vs_mat k, size_t i
 void vs_ref_attention_apply(const vs_backend *self, vs_mat p, vs_mat v, size_t images, size_t heads, vs_mat out);
 void vs_ref_rope(const vs_backend *self, vs_mat x, vs_mat cosines, vs_mat sines, size_t images, size_t heads, vs_mat y);
 void vs_ref_gelu(const vs_backend *self, vs_mat x, vs_mat y);
+void vs_ref_gelu_tanh(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_silu_mul(const vs_backend *self, vs_mat x, vs_mat y);
 void vs_ref_scale_add(const vs_backend *self, vs_mat x, vs_mat u, const void *gamma, vs_mat y);
 void vs_ref_affine(const vs_backend *self, vs_mat x, const void *scale, const void *shift, vs_mat y);
