@@ -300,7 +300,7 @@ vs_status vs_fp16_diagnose(vs_fp16_results *out, vs_evaluation *maps, const vs_r
             out->policy_count +=
                 expand(&config->policies[i], config->scale, &variants[out->policy_count], &out->policies[out->policy_count]);
     }
-    for (size_t i = 0; i < out->policy_count && status == VS_OK; i++) {
+    for (size_t i = 0; weights && i < out->policy_count && status == VS_OK; i++) {
         variants[i].model = (vs_half_model){ .weights = weights, .policy = &variants[i].policy };
         if (options->analysis) status = analyze(&out->policies[i], runner, &variants[i], options, err);
     }

@@ -88,14 +88,15 @@ void vs_half_begin(vs_half_run *r, vs_session *s, const vs_half_model *model, vs
     r->patches = vs_session_grid_h(s) * vs_session_grid_w(s);
     r->images = vs_session_images(s);
     r->lane_count = (seen || model->tap) && !model->counts_only ? VS_HALF_LANES : 1;
+    const size_t rooms = room_reals(g, r->images, r->patches), cast = largest_read(g, r->images, r->patches);
     char *at = vs_session_scratch(s);
     for (size_t l = 0; l < r->lane_count; l++) {
         vs_half_lane *lane = &r->lanes[l];
         lane->reference = l > 0;
         lane->values = take(&at, be, vs_session_pass_elements(s));
-        lane->rooms = take(&at, be, room_reals(g, r->images, r->patches));
+        lane->rooms = take(&at, be, rooms);
     }
-    for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, largest_read(g, r->images, r->patches));
+    for (size_t i = 0; i < VS_HALF_INPUTS; i++) r->casts[i] = take(&at, be, cast);
     round_tables(r, &at);
     for (size_t i = 0; seen && i < r->images; i++)
         for (size_t k = 0; k < rows->count; k++) seen[i][k] = (vs_half_seen){ 0 };

@@ -20,10 +20,19 @@ typedef struct real_run {
 
 enum { ALIGNED = 128, SCORES_STEP = 8 }; /* bytes; halves: rows of scores begin where products of halves are fast */
 
-/* Softmax is in place. */
+static size_t ld_of(const vs_half_shape shapes[VS_ROOMS], size_t room) {
+    const size_t step = room == VS_ROOM_SCORES ? SCORES_STEP : 1;
+    return (shapes[room].cols + step - 1) / step * step;
+}
+
+/* Softmax is in place. SIZE_MAX: more than there can be. */
 static size_t room_bytes(const vs_half_shape shapes[VS_ROOMS], size_t room) {
-    const size_t step = room == VS_ROOM_SCORES ? SCORES_STEP : 1, ld = (shapes[room].cols + step - 1) / step * step;
-    return room == VS_ROOM_PROBS ? 0 : (shapes[room].rows * ld * VS_HALF_BYTES + ALIGNED - 1) / ALIGNED * ALIGNED;
+    size_t bytes = 0;
+    if (room == VS_ROOM_PROBS) return 0;
+    if (!vs_size_mul(&bytes, shapes[room].rows, ld_of(shapes, room)) || !vs_size_mul(&bytes, bytes, VS_HALF_BYTES) ||
+        !vs_size_add(&bytes, bytes, ALIGNED - 1))
+        return SIZE_MAX;
+    return bytes - bytes % ALIGNED;
 }
 
 static vs_half_mat room_of(const real_run *r, const vs_node *n, vs_half_room room) {
@@ -31,9 +40,7 @@ static vs_half_mat room_of(const real_run *r, const vs_node *n, vs_half_room roo
     char *at = r->rooms;
     vs_half_rooms_of(r->graph, n, r->images, r->patches, shapes);
     for (size_t i = 0; i < room; i++) at += room_bytes(shapes, i);
-    const size_t rows = shapes[room].rows, cols = shapes[room].cols;
-    const size_t ld = room == VS_ROOM_SCORES ? (cols + SCORES_STEP - 1) / SCORES_STEP * SCORES_STEP : cols;
-    return (vs_half_mat){ at, rows, cols, ld };
+    return (vs_half_mat){ at, shapes[room].rows, shapes[room].cols, ld_of(shapes, room) };
 }
 
 static vs_half_mat value_of(const real_run *r, size_t value) {
@@ -59,16 +66,19 @@ static size_t rooms_bytes(const vs_graph *g, size_t patches, size_t images) {
         vs_half_shape shapes[VS_ROOMS];
         size_t all = 0;
         vs_half_rooms_of(g, &g->nodes[n], images, patches, shapes);
-        for (size_t i = 0; i < VS_ROOMS; i++) all += room_bytes(shapes, i);
+        for (size_t i = 0; i < VS_ROOMS; i++)
+            if (!vs_size_add(&all, all, room_bytes(shapes, i))) return SIZE_MAX;
         if (all > most) most = all;
     }
     return most;
 }
 
 size_t vs_half_real_scratch(const vs_graph *g, size_t patches, size_t images) {
-    const size_t values = vs_pass_elements(g, patches, images);
-    if (values == SIZE_MAX) return SIZE_MAX;
-    return f32_reals(g, patches, images) + (values * VS_HALF_BYTES + rooms_bytes(g, patches, images)) / sizeof(float) + 1;
+    size_t bytes = 0;
+    if (!vs_size_mul(&bytes, vs_pass_elements(g, patches, images), VS_HALF_BYTES) ||
+        !vs_size_add(&bytes, bytes, rooms_bytes(g, patches, images)))
+        return SIZE_MAX;
+    return f32_reals(g, patches, images) + bytes / sizeof(float) + 1;
 }
 
 static void begin(real_run *r, vs_session *s, const vs_half_model *model) {

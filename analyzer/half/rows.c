@@ -8,12 +8,10 @@
 
 /* ---- making them */
 
-static bool is_view_of(const vs_value *v, size_t value) { return v->view == value; }
-
 /* Columns of the value, where it is read in parts. */
 static void list_parts(const vs_graph *g, vs_half_row *row) {
     for (size_t v = 0; v < g->value_count; v++) {
-        if (!is_view_of(&g->values[v], row->out)) continue;
+        if (g->values[v].view != row->out) continue;
         if (row->part_count == VS_HALF_PARTS) { /* more than there is room for: as a whole */
             row->part_count = 0;
             return;

@@ -35,8 +35,9 @@ void vs_step_whole(const vs_half_step *s) {
     const vs_mat operands[] = { s->x, s->u };
     vs_node_work work = vs_half_work(r, s->lane, r->rows->at[s->row].node);
     work.out = s->y;
+    for (size_t i = 0; i < 2 && i < n->in_count; i++) work.in[i] = operands[i];
     for (size_t i = 0; i < n->in_count; i++)
-        work.in[i] = r->graph->values[n->in[i]].given != VS_GIVEN_NOT ? given_of(s, i) : operands[i < 2 ? i : 1];
+        if (r->graph->values[n->in[i]].given != VS_GIVEN_NOT) work.in[i] = given_of(s, i);
     for (size_t i = 0; i < VS_NODE_PARAMS; i++) work.param[i] = n->param[i] == VS_NONE ? NULL : set_of(s)->w.params[n->param[i]];
     vs_node_compute(&work);
 }

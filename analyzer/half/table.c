@@ -251,7 +251,8 @@ static const vs_half_op ops[VS_OP_COUNT] = {
 const vs_half_op *vs_half_op_of(vs_op op) { return &ops[op]; }
 
 double vs_half_constant_of(const vs_graph *g, const vs_node *n, vs_half_constant constant) {
-    const double channels = n->heads ? (double)(g->values[n->in[0]].cols.fixed / n->heads) : 1;
+    const size_t of_head = n->heads ? g->values[n->in[0]].cols.fixed / n->heads : 1;
+    const double channels = (double)of_head;
     const double values[VS_CONSTANTS] = { [VS_CONSTANT_EPS] = n->eps,
                                           [VS_CONSTANT_SQRT2] = sqrt(2),
                                           [VS_CONSTANT_ONE] = 1,

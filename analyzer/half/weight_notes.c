@@ -58,9 +58,9 @@ vs_status vs_half_note_weights(vs_half_weight_note **out, size_t *count, const v
                                vs_error *err) {
     const vs_graph *g = m->graph;
     lister l = { .format = format };
-    for (size_t s = 0; s < g->segment_count; s++)
+    for (size_t head = 0; head < 2; head++)
         for (size_t i = 0; i < g->param_count; i++)
-            if (is_stored(g, i) && segment_of(g, i) == s)
+            if (is_stored(g, i) && (segment_of(g, i) + 1 == g->segment_count) == (head == 1))
                 check(&l, g->params[i].name, m->params[i], g->params[i].rows * g->params[i].cols);
     *out = l.notes;
     *count = l.count;
