@@ -40,7 +40,8 @@ static vs_status check_name(const vs_batch *b, const vs_config *run, vs_error *e
     return VS_OK;
 }
 
-static vs_status add_run(vs_batch *b, const vs_yaml_node *item, const vs_override *overrides, size_t override_count, vs_error *err) {
+static vs_status add_run(vs_batch *b, const vs_yaml_node *item, const vs_override *overrides, size_t override_count,
+                         vs_error *err) {
     const vs_yaml_node *file = b->file->root, *version = vs_yaml_get(file, "version"), *defaults = vs_yaml_get(file, "defaults");
     vs_yaml_node *tree = NULL, *copy = NULL;
     vs_config *run = NULL;
@@ -76,8 +77,8 @@ static vs_status read_batch(vs_batch *b, const vs_override *overrides, size_t ov
     return status;
 }
 
-static vs_status read_single(vs_batch *b, vs_yaml_node *root, const char *label, const vs_override *overrides, size_t override_count,
-                             vs_error *err) {
+static vs_status read_single(vs_batch *b, vs_yaml_node *root, const char *label, const vs_override *overrides,
+                             size_t override_count, vs_error *err) {
     b->runs = vs_calloc(1, sizeof(vs_config *));
     if (!b->runs) {
         vs_yaml_free(root);

@@ -186,9 +186,9 @@ typedef struct vs_published {
 typedef struct vs_yaml_node vs_yaml_node; /* the parsed YAML, config's own */
 
 typedef struct vs_config {
-    char *path;       /* of the file, for messages */
-    vs_yaml_node *root;    /* what was written, kept for places in messages */
-    char **overrides; /* their texts, for messages */
+    char *path;         /* of the file, for messages */
+    vs_yaml_node *root; /* what was written, kept for places in messages */
+    char **overrides;   /* their texts, for messages */
     size_t override_count;
     int64_t version;
     char *name;

@@ -44,7 +44,8 @@ vs_status vs_yaml_merge(vs_yaml_node **out, const vs_yaml_node *base, const vs_y
     return status;
 }
 
-static vs_status put(vs_yaml_node *to, const char *key, vs_mark key_mark, const vs_yaml_node *base, const vs_yaml_node *over, vs_error *err) {
+static vs_status put(vs_yaml_node *to, const char *key, vs_mark key_mark, const vs_yaml_node *base, const vs_yaml_node *over,
+                     vs_error *err) {
     vs_yaml_node *item = NULL;
     vs_status status = vs_yaml_merge(&item, base, over, err);
     if (status == VS_OK && (status = vs_yaml_set(to, key, key_mark, item, err)) != VS_OK) vs_yaml_free(item);

@@ -86,7 +86,8 @@ static vs_status read_name(const vs_reader *r, const vs_yaml_node *n, const char
     return read_text(r, n, where, out);
 }
 
-static vs_status read_choice(const vs_reader *r, const vs_yaml_node *n, const char *where, const char *const *names, size_t *out) {
+static vs_status read_choice(const vs_reader *r, const vs_yaml_node *n, const char *where, const char *const *names,
+                             size_t *out) {
     vs_status status = want(r, n, VS_NODE_SCALAR, where);
     if (status != VS_OK) return status;
     for (size_t i = 0; names[i]; i++)
@@ -348,7 +349,8 @@ static vs_status read_default(const vs_reader *r, const vs_field *f, const char 
     return status;
 }
 
-vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_yaml_node *map, vs_mark at, const char *where, void *base) {
+vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_yaml_node *map, vs_mark at, const char *where,
+                      void *base) {
     vs_status status = map ? want(r, map, VS_NODE_MAP, where) : VS_OK;
     const char *known[VS_MAX_FIELDS + 1];
     size_t count = 0;

@@ -71,8 +71,8 @@ VS_NODISCARD vs_status vs_config_read_file(const char *path, char **text, size_t
 bool vs_config_is_batch(const vs_yaml_node *root);
 
 /* read.c: reads `map` (NULL: nothing written) by `fields` into base, defaults included. */
-VS_NODISCARD vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_yaml_node *map, vs_mark at, const char *where,
-                                   void *base);
+VS_NODISCARD vs_status vs_read_map(const vs_reader *r, const vs_field *fields, const vs_yaml_node *map, vs_mark at,
+                                   const char *where, void *base);
 void vs_release_fields(const vs_field *fields, void *base);
 vs_status vs_read_fail(const vs_reader *r, vs_mark at, const char *format, ...) VS_PRINTF(3, 4);
 
