@@ -71,7 +71,7 @@ static vs_status outline(vs_session **out, const vs_weights *weights, const vs_s
     s->ran = vs_calloc(options->streams + 1, sizeof *s->ran);
     s->values = vs_calloc(s->graph->value_count, sizeof *s->values);
     size_t patches = 0;
-    vs_status status = s->ran && vs_size_mul(&patches, s->h, s->w) ? VS_OK : VS_ERR_NOMEM;
+    vs_status status = s->ran && s->values && vs_size_mul(&patches, s->h, s->w) ? VS_OK : VS_ERR_NOMEM;
     const vs_arena_options arena = { options->images, patches, options->probabilities, false };
     if (status == VS_OK) status = vs_arena_plan(&s->arena, s->graph, &arena, err);
     if (status == VS_OK && options->scratch) status = plan_pass(&s->pass, s->graph, patches, options->images, err);
