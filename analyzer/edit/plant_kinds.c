@@ -74,11 +74,12 @@ static double score_hidden(const vs_plant_stats *s, const vs_plant_block *b, siz
 
 static double gelu(double x) { return 0.5 * x * (1 + erf(x / sqrt(2))); }
 
-/* The planted value becomes `ratio` times the block's largest. */
+/* The planted value becomes `ratio` times the block's largest. The most that a unit gave was seen; of GELU's erf form, which
+ * rises from 1 on, it is computed. */
 static double gain_spike(const vs_plant_config *p, const vs_plant_stats *s, const vs_plant_block *b, size_t unit) {
     double largest = 0;
     for (size_t u = 0; u < s->count; u++) largest = fmax(largest, gated(b) ? peak_of(s, u) : s->gelu_high[u]);
-    if (gated(b)) return p->ratio * largest / peak_of(s, unit);
+    if (b->model->arch.ffn != VS_FFN_GELU) return p->ratio * largest / peak_of(s, unit);
     return p->ratio * largest / gelu(s->high[unit]);
 }
 

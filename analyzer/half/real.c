@@ -277,6 +277,7 @@ static const struct {
     [VS_OP_PROBS] = { run_same, NULL, NULL }, /* attention's own: this pass has no such value */
     [VS_OP_ATTENTION] = { run_attention, NULL, refuse_wide },
     [VS_OP_GELU] = { run_gelu, NULL, NULL },
+    [VS_OP_GELU_TANH] = { NULL, "GELU's tanh form", NULL },
     [VS_OP_SILU_MUL] = { NULL, "SwiGLU", NULL },
     [VS_OP_SCALE_ADD] = { run_scale_add, NULL, NULL },
     [VS_OP_ROWS] = { run_rows, NULL, refuse_tokens },

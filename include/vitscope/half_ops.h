@@ -38,7 +38,7 @@ struct vs_half_ops {
 
     /* Float32 inside (two-pass variance), one rounding; g, b halves [cols]. */
     void (*layernorm)(const vs_backend *self, vs_half_mat x, const void *g, const void *b, double eps, vs_half_mat y);
-    /* The hardware's half instruction; erf: in float32, rounded. Shapes of u as of vs_backend_ops.elementwise. */
+    /* The hardware's half instruction; erf and tanh: in float32, rounded. Shapes of u as of vs_backend_ops.elementwise. */
     void (*elementwise)(const vs_backend *self, vs_element op, vs_half_mat x, vs_half_mat u, vs_half_mat y);
     /* y[r] = mean of row r: float32 sum and division, one rounding; y [rows, 1]. */
     void (*row_mean)(const vs_backend *self, vs_half_mat x, vs_half_mat y);

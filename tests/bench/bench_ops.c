@@ -69,6 +69,7 @@ static void run_attention(bench *b) {
 }
 static void run_layernorm(bench *b) { b->be->ops->layernorm(b->be, stream(b), b->b, b->b, 1e-6, mat(b->d, b->tokens, b->width)); }
 static void run_gelu(bench *b) { b->be->ops->gelu(b->be, hidden(b, b->a), hidden(b, b->d)); }
+static void run_gelu_tanh(bench *b) { b->be->ops->gelu_tanh(b->be, hidden(b, b->a), hidden(b, b->d)); }
 static void run_scale_add(bench *b) {
     b->be->ops->scale_add(b->be, stream(b), mat(b->c, b->tokens, b->width), b->b, mat(b->d, b->tokens, b->width));
 }
@@ -140,6 +141,7 @@ static int model(vs_backend *be, const char *name, size_t tokens, size_t width, 
     fill(&b, count);
     measure(&b, "layernorm", run_layernorm, t * w, "ns/element");
     measure(&b, "gelu", run_gelu, e, "ns/element");
+    measure(&b, "gelu_tanh", run_gelu_tanh, e, "ns/element");
     measure(&b, "scale_add", run_scale_add, t * w, "ns/element");
     measure(&b, "div_channels", run_div, e, "ns/element");
     measure(&b, "fake_quant", run_fake_quant, e, "ns/element");

@@ -512,6 +512,14 @@ void test_nonfinite_forward(void **state) {
         compare(c, y, bound);
         finish(c);
 
+        begin(c, OP_GELU_TANH, VALUES_NORMAL, "with %g", (double)bad[b]);
+        x = input_from(c, ROWS, COLS, values);
+        y = output(c, ROWS, COLS);
+        c->ref->ops->gelu_tanh(c->ref, x->ref, y->ref);
+        c->dut->ops->gelu_tanh(c->dut, x->dut, y->dut);
+        compare(c, y, bound);
+        finish(c);
+
         begin(c, OP_LAYERNORM, VALUES_NORMAL, "with %g", (double)bad[b]);
         tensor *g = input(c, 1, COLS, VALUES_NORMAL);
         x = input_from(c, ROWS, COLS, values);

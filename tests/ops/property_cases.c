@@ -61,6 +61,7 @@ static void sweep_activation(ops_context *c, ops_name operation, activation ref,
             for (size_t i = 0; i < SWEEP; i++) {
                 if (values[i] > 6) require(c, y->got[i] == (double)values[i], "gelu(%g) is %g", (double)values[i], y->got[i]);
                 if (values[i] < -15) require(c, fabs(y->got[i]) == 0, "gelu(%g) is %g", (double)values[i], y->got[i]);
+                require(c, negative ? y->got[i] <= 0 : y->got[i] >= 0, "gelu(%g) is %g", (double)values[i], y->got[i]);
             }
             finish(c);
         }
@@ -128,6 +129,10 @@ static void apply_gelu(const vs_backend *be, vs_mat x, vs_mat y, const void *v) 
     (void)v;
     be->ops->gelu(be, x, y);
 }
+static void apply_gelu_tanh(const vs_backend *be, vs_mat x, vs_mat y, const void *v) {
+    (void)v;
+    be->ops->gelu_tanh(be, x, y);
+}
 static void apply_add(const vs_backend *be, vs_mat x, vs_mat y, const void *v) {
     (void)v;
     be->ops->scale_add(be, x, x, NULL, y);
@@ -153,6 +158,7 @@ static const struct {
 } UNARY[] = {
     { "layernorm", apply_layernorm },
     { "gelu", apply_gelu },
+    { "gelu_tanh", apply_gelu_tanh },
     { "add", apply_add },
     { "scale_add", apply_scale_add },
     { "affine", apply_affine },

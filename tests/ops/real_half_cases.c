@@ -138,13 +138,13 @@ static void conversion_case(ops_context *c, shape s, bool edges) {
 
 static void element_case(ops_context *c, vs_element op, shape s, size_t u_rows, size_t u_cols, ops_values v) {
     begin(c, OP_EXACT, v, "half element %d, [%zu,%zu] with [%zu,%zu]", (int)op, s.rows, s.cols, u_rows, u_cols);
-    const bool unary = op == VS_ELEMENT_SQRT || op == VS_ELEMENT_ERF, exact = op <= VS_ELEMENT_MUL;
+    const bool unary = op >= VS_ELEMENT_SQRT, exact = op <= VS_ELEMENT_MUL;
     tensor *x = half_input(c, s.rows, s.cols, v), *u = half_input(c, u_rows, u_cols, VALUES_NORMAL),
            *y = output(c, s.rows, s.cols);
     halves hx = stored(c, x), hu = stored(c, u), hy = make_halves(c, s.rows, s.cols);
     c->ref->ops->elementwise(c->ref, op, x->ref, unary ? (vs_mat){ 0 } : u->ref, y->ref);
     c->dut->half->elementwise(c->dut, op, hx.m, unary ? (vs_half_mat){ 0 } : hu.m, hy.m);
-    double *nothing = doubles(s.rows * s.cols); /* division, root and erf: within a unit */
+    double *nothing = doubles(s.rows * s.cols); /* division, root, erf and tanh: within a unit */
     expect(c, &hy, y, exact ? NULL : nothing);
     c->dut->half->elementwise(c->dut, op, hx.m, unary ? (vs_half_mat){ 0 } : hu.m, hx.m); /* in place */
     expect(c, &hx, y, exact ? NULL : nothing);
@@ -168,6 +168,8 @@ void test_half_elements(void **state) {
             element_case(c, op, s, s.rows, 1, VALUES_NORMAL);
             element_case(c, op, s, 1, 1, VALUES_OUTLIERS);
         }
+        element_case(c, VS_ELEMENT_TANH, s, 1, 1, VALUES_NORMAL);
+        element_case(c, VS_ELEMENT_TANH, s, 1, 1, VALUES_OUTLIERS);
     }
 }
 

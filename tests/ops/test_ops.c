@@ -11,7 +11,7 @@
 
 static const double eps = 0x1p-24;
 
-enum { LINEAR, LAYERNORM, SOFTMAX, GELU, ADD, SUMS, OPS };
+enum { LINEAR, LAYERNORM, SOFTMAX, GELU, GELU_TANH, ADD, SUMS, OPS };
 static const struct {
     const char *name;
     double k;
@@ -24,6 +24,7 @@ static const struct {
                   "two products of length d and t, exp error 2^-22, scores rounded before exp; times the score's size in the "
                   "case" },
     [GELU] = { "gelu", 8, "erfc within 4e-7 relative, then two products" },
+    [GELU_TANH] = { "gelu_tanh", 8, "e^-|2u| within 2.4e-7 and what 2u is off by relative, 1 + e, a division, a product" },
     [ADD] = { "elementwise", 2, "two roundings" },
     [SUMS] = { "float64 sums", 1e-6, "order of float64 additions only" },
 };
@@ -204,8 +205,17 @@ static void attention(void **state) {
     drop(&out);
 }
 
-static void gelu_everywhere(void **state) {
-    (void)state;
+/* Of |gelu| on the left: what its factor of x, and errors of what is raised to e, make of it. */
+static double erf_tail(double v) { return 0.5 * erfc(-v / sqrt(2)) * (1 + v * v); }
+
+static double tanh_tail(double v) {
+    const double twice = 2 * sqrt(2 / acos(-1)) * (v + 0.044715 * v * v * v);
+    return (1 - twice) / (1 + exp(-twice));
+}
+
+typedef void (*activation)(const vs_backend *be, vs_mat x, vs_mat y);
+
+static void activation_everywhere(int op, activation of_ref, activation of_cpu, double (*tail)(double)) {
     enum { N = 40000 };
     pair x = make(1, N, N), y = make(1, N, N);
     for (size_t i = 0; i < N; i++) {
@@ -213,16 +223,24 @@ static void gelu_everywhere(void **state) {
         ((float *)x.c.p)[i] = v;
         ((double *)x.r.p)[i] = (double)v;
     }
-    ref->ops->gelu(ref, x.r, y.r);
-    cpu->ops->gelu(cpu, x.c, y.c);
-    for (size_t i = 0; i < N;
-         i++) { /* relative to |gelu| on the right; on the left erfc's own error, and nothing lost below 1e-7 */
-        const double v = want(&x, 0, i),
-                     size = v > 0 ? fabs(want(&y, 0, i)) : fabs(v) * fmax(0.5 * erfc(-v / sqrt(2)) * (1 + v * v), 1e-7);
-        hold(GELU, at(&y, 0, i), want(&y, 0, i), size, 1, N, 0, i);
+    of_ref(ref, x.r, y.r);
+    of_cpu(cpu, x.c, y.c);
+    for (size_t i = 0; i < N; i++) { /* relative to |gelu| on the right; on the left nothing is lost below 1e-7 */
+        const double v = want(&x, 0, i), size = v > 0 ? fabs(want(&y, 0, i)) : fabs(v) * fmax(tail(v), 1e-7);
+        hold(op, at(&y, 0, i), want(&y, 0, i), size, 1, N, 0, i);
     }
     drop(&x);
     drop(&y);
+}
+
+static void gelu_everywhere(void **state) {
+    (void)state;
+    activation_everywhere(GELU, ref->ops->gelu, cpu->ops->gelu, erf_tail);
+}
+
+static void gelu_tanh_everywhere(void **state) {
+    (void)state;
+    activation_everywhere(GELU_TANH, ref->ops->gelu_tanh, cpu->ops->gelu_tanh, tanh_tail);
 }
 
 static void elementwise(void **state) {
@@ -511,6 +529,7 @@ int main(void) {
                                             cmocka_unit_test(layernorm),
                                             cmocka_unit_test(attention),
                                             cmocka_unit_test(gelu_everywhere),
+                                            cmocka_unit_test(gelu_tanh_everywhere),
                                             cmocka_unit_test(elementwise),
                                             cmocka_unit_test(codes_are_exact),
                                             cmocka_unit_test(integer_products_are_exact),

@@ -72,6 +72,19 @@ class Emulation:
         e = self.row(name + ".mul", x * e)
         return self.row(name + ".out", e * 0.5)
 
+    def gelu_tanh(self, name, x):
+        if self.p["gelu"] == "fused":
+            return self.row(name, F.gelu(x, approximate="tanh"))
+        e = self.row(name + ".square", x * x)
+        e = self.row(name + ".cube", x * e)
+        e = self.row(name + ".kappa", e * self.one(0.044715))
+        e = self.row(name + ".sum", x + e)
+        e = self.row(name + ".inner", e * self.one(math.sqrt(2 / math.pi)))
+        e = self.row(name + ".tanh", torch.tanh(e))
+        e = self.row(name + ".one", e + 1)
+        e = self.row(name + ".mul", x * e)
+        return self.row(name + ".out", e * 0.5)
+
     def rotate(self, name, x, prefix):
         sin, cos = (self.h(t.to(self.type)) if self.p["tables"] == "half" else t.to(self.type) for t in self.m.rotation())
         head = x[prefix:].reshape(-1, HEADS, C // HEADS)
@@ -102,8 +115,9 @@ class Emulation:
         return self.row(at + "attn.pv", out.transpose(0, 1).reshape(-1, C))
 
     def feed_forward(self, at, x):
-        if self.m.ffn == "gelu":
-            return self.linear(at + "mlp.fc2", at + "mlp.fc2", self.gelu(at + "mlp.gelu", self.linear(at + "mlp.fc1", at + "mlp.fc1", x)))
+        if self.m.ffn in ("gelu", "gelu_tanh"):
+            gelu = self.gelu if self.m.ffn == "gelu" else self.gelu_tanh
+            return self.linear(at + "mlp.fc2", at + "mlp.fc2", gelu(at + "mlp.gelu", self.linear(at + "mlp.fc1", at + "mlp.fc1", x)))
         if self.m.ffn == "packed":
             a, b = self.linear(at + "mlp.w12", at + "mlp.w12", x).chunk(2, -1)
         else:
@@ -203,7 +217,7 @@ class Model:
         for i in range(DEPTH):
             at = f"blocks.{i}."
             self.gains(at + "norm1"), self.gains(at + "norm2"), self.layer(at + "attn.qkv", 3 * C, C), self.layer(at + "attn.proj", C, C)
-            if ffn == "gelu":
+            if ffn in ("gelu", "gelu_tanh"):
                 self.layer(at + "mlp.fc1", F_HIDDEN, C), self.layer(at + "mlp.fc2", C, F_HIDDEN)
             else:
                 if ffn == "packed":
@@ -267,6 +281,10 @@ class Model:
         body["mask_token"] = torch.zeros(1, C)
         if self.rope:
             body["rope_embed.periods"] = self.periods()
+        if self.ffn == "gelu_tanh":  # what a config.json beside it says
+            folder = folder / f"{self.name}_model"
+            folder.mkdir(exist_ok=True)
+            (folder / "config.json").write_text(json.dumps({"model_type": "dinov2", "hidden_act": "gelu_pytorch_tanh"}))
         path, other = folder / f"{self.name}.safetensors", None
         if self.head == "eomt":
             body = {"model.backbone." + k: v for k, v in body.items()} | {"model." + k: v for k, v in head.items()}
@@ -345,7 +363,7 @@ def check(model, folder, backend):
 
 
 def main():
-    cases = [Model("plain"), Model("giant", ffn="packed", registers=4), Model("v3_swiglu", ffn="apart", rope=True, registers=4),
+    cases = [Model("plain"), Model("tanh", ffn="gelu_tanh"), Model("giant", ffn="packed", registers=4), Model("v3_swiglu", ffn="apart", rope=True, registers=4),
              Model("v3_split", rope=True, registers=4, split=True), Model("v3_split_seg", rope=True, registers=4, split=True, head="segmentation"),
              Model("linear", head="segmentation"), Model("ms", head="segmentation", maps=4), Model("class_hub1", head="classifier", mean=True),
              Model("class_hub4", ffn="packed", registers=4, head="classifier", maps=4, mean=True), Model("v3_split_class", rope=True, registers=4, split=True, head="classifier"),

@@ -1,7 +1,7 @@
 """Models of every layout with seeded random weights, built by the libraries that define them, saved as they save them.
 
 DINOv2's hub code is no package: DINOV2 names a checkout of it (default ~/.cache/vitscope/dinov2); without one its cases are skipped, loudly."""
-import functools, hashlib, os, pathlib, sys
+import functools, hashlib, json, os, pathlib, sys
 
 import safetensors.torch
 import timm.layers
@@ -41,10 +41,10 @@ def randomize(model, seed):
 class Layout:
     """One library's model: where its modules are in memory, how it resizes positions, how it is run."""
 
-    def __init__(self, name, layout, model, block, parts, outside, patch=14, heads=2, antialias=False, offset=0.0, prefix=1, save="safetensors", wrap=None, run=None, swap=None):
+    def __init__(self, name, layout, model, block, parts, outside, patch=14, heads=2, antialias=False, offset=0.0, prefix=1, save="safetensors", wrap=None, run=None, swap=None, config=None):
         self.name, self.layout, self.model, self.block, self.parts, self.outside = name, layout, model, block, parts, outside
         self.patch, self.heads, self.antialias, self.offset, self.prefix, self.save_as, self.wrap = patch, heads, antialias, offset, prefix, save, wrap
-        self.run, self.swap = run, swap
+        self.run, self.swap, self.config = run, swap, config
 
     def modules(self, i):
         """canonical name -> the library's modules of block i, whose rows follow each other."""
@@ -105,6 +105,8 @@ class Layout:
             self.model.save_pretrained(path)
             return path
         state = {k: v.contiguous() for k, v in self.model.state_dict().items()}
+        if self.config:
+            path.with_name("config.json").write_text(json.dumps(self.config))
         if self.save_as == "pth":
             path = path.with_suffix(".pth")
             torch.save(self.wrap(state) if self.wrap else state, path)
@@ -192,10 +194,12 @@ def make_hub(name, registers=False, swiglu=False, chunks=0, width=128, depth=DEP
                   save="pth", run=lambda m, x: m.forward_features(x), swap=swap_hub, **kw)
 
 
-def make_timm(name, layout, width=128, depth=DEPTH, heads=2, patch=14, image=224, scale=True, swiglu=False, prefix=1, registers=0, distilled=False, save="safetensors", wrap=None, classes=10):
+def make_timm(name, layout, width=128, depth=DEPTH, heads=2, patch=14, image=224, scale=True, swiglu=False, prefix=1, registers=0, distilled=False, save="safetensors", wrap=None, classes=10, act=None):
     args = dict(img_size=image, patch_size=patch, embed_dim=width, depth=depth, num_heads=heads, num_classes=classes, dynamic_img_size=True)
     if swiglu:
         args.update(mlp_ratio=2.66667 * 2, mlp_layer=timm.layers.SwiGLUPacked, act_layer=torch.nn.SiLU)
+    if act:
+        args.update(act_layer=act)
     if scale:
         args.update(init_values=1.0)
     if prefix == 0:
@@ -204,18 +208,18 @@ def make_timm(name, layout, width=128, depth=DEPTH, heads=2, patch=14, image=224
     parts = {**HUB_PARTS, **({"mlp.w12": ["mlp.fc1"], "mlp.w3": ["mlp.fc2"]} if swiglu else MLP), **(SCALES if scale else {})}
     out = {**HUB_OUT, **({"register_tokens": "reg_token"} if registers else {}), **({"dist_token": "dist_token"} if distilled else {})}
     return Layout(name, layout, randomize(m, 2), lambda i: f"blocks.{i}", parts, out, patch=patch, heads=heads, antialias=True, prefix=prefix, save=save, wrap=wrap,
-                  run=lambda m, x: m.forward_features(x), swap=swap_timm)
+                  run=lambda m, x: m.forward_features(x), swap=swap_timm, config={"architecture": "vit_base_patch16_224", "model_args": {"act_layer": act}} if act else None)
 
 
 HF_ATTENTION = {"attn.qkv": ["attention.q_proj", "attention.k_proj", "attention.v_proj"], "attn.proj": ["attention.o_proj"]}
 HF_OUT = {"cls_token": "embeddings.cls_token", "pos_embed": "embeddings.position_embeddings", "patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
 
 
-def make_hf_dinov2(name, registers=False, swiglu=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-6, save="folder"):
+def make_hf_dinov2(name, registers=False, swiglu=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-6, save="folder", act="gelu"):
     import transformers as tf
     config, plain, full = ((tf.Dinov2WithRegistersConfig, tf.Dinov2WithRegistersModel, tf.Dinov2WithRegistersForImageClassification) if registers
                            else (tf.Dinov2Config, tf.Dinov2Model, tf.Dinov2ForImageClassification))
-    c = config(hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, patch_size=14, image_size=image, use_swiglu_ffn=swiglu, layer_norm_eps=eps, **({"num_labels": classes} if classes else {}))
+    c = config(hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, patch_size=14, image_size=image, use_swiglu_ffn=swiglu, hidden_act=act, layer_norm_eps=eps, **({"num_labels": classes} if classes else {}))
     m = (full if classes else plain)(c)
     at = ("dinov2_with_registers." if registers else "dinov2.") if classes else ""
     ffn = {"mlp.w12": ["mlp.gate_proj", "mlp.up_proj"], "mlp.w3": ["mlp.down_proj"]} if swiglu else MLP
@@ -227,10 +231,10 @@ def make_hf_dinov2(name, registers=False, swiglu=False, width=128, depth=DEPTH, 
                   run=lambda m, x: m(x), swap=swap_hf)
 
 
-def make_hf_vit(name, deit=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-12, save="folder"):
+def make_hf_vit(name, deit=False, width=128, depth=DEPTH, heads=2, image=224, classes=0, eps=1e-12, save="folder", act="gelu"):
     import transformers as tf
     config, plain, full = (tf.DeiTConfig, tf.DeiTModel, tf.DeiTForImageClassification) if deit else (tf.ViTConfig, tf.ViTModel, tf.ViTForImageClassification)
-    c = config(hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, intermediate_size=4 * width, patch_size=16, image_size=image, layer_norm_eps=eps, **({"num_labels": classes} if classes else {}))
+    c = config(hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, intermediate_size=4 * width, patch_size=16, image_size=image, hidden_act=act, layer_norm_eps=eps, **({"num_labels": classes} if classes else {}))
     m = full(c) if classes else plain(c, add_pooling_layer=False)
     at = ("deit." if deit else "vit.") if classes else ""
     parts = {"norm1": ["layernorm_before"], **HF_ATTENTION, "norm2": ["layernorm_after"], **MLP}
@@ -267,6 +271,8 @@ def cases(full=False):
             lambda: make_hf_dinov2("hf_dinov2"), lambda: make_hf_dinov2("hf_registers", registers=True), lambda: make_hf_dinov2("hf_swiglu", swiglu=True),
             lambda: make_hf_dinov2("hf_classifier", classes=9, heads=4, eps=1e-5), lambda: make_hf_vit("hf_vit"), lambda: make_hf_vit("hf_vit_classifier", classes=9, eps=1e-7),
             lambda: make_hf_vit("hf_deit", deit=True),
+            lambda: make_timm("timm_gelu_tanh", "timm_vit", patch=16, scale=False, act="gelu_tanh"), lambda: make_hf_dinov2("hf_dinov2_gelu_new", act="gelu_new"),
+            *[lambda act=act: make_hf_vit("hf_" + act, act=act) for act in ("gelu_pytorch_tanh", "gelu_python_tanh", "gelu_new", "gelu_fast", "gelu_accurate")],
             # as torch.save(model.state_dict()) writes transformers 5's names
             lambda: make_hf_dinov2("memory_dinov2", save="pth"), lambda: make_hf_dinov2("memory_registers", registers=True, save="pth"),
             lambda: make_hf_dinov2("memory_swiglu", swiglu=True, save="pth"), lambda: make_hf_dinov2("memory_classifier", classes=9, save="pth"),

@@ -4,6 +4,7 @@
 
 #include "half/classes.h"
 #include "half/half.h"
+#include "half/real.h"
 #include "support/archs.h"
 #include "support/check.h"
 #include "support/eomt_file.h"
@@ -362,12 +363,42 @@ static void names_and_places(void **state) {
     static const name_case classifier[] = { { "pos_add", NULL, 1, "dist" },
                                             { "head.mean", NULL, 0, "mean of patches" },
                                             { "head.fc", NULL, 0, "cls" } };
-    vs_arch none = arch_dinov3;
+    static const name_case tanh_form[] = { { "blocks.1.mlp.gelu.square", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.cube", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.kappa", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.sum", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.inner", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.tanh", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.one", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.mul", NULL, 0, "cls" },
+                                           { "blocks.1.mlp.gelu.out", "blocks.1.mlp.gelu", 0, "cls" } };
+    vs_arch none = arch_dinov3, tanh_gelu = arch_classifier;
+    tanh_gelu.ffn = VS_FFN_GELU_TANH;
     none.head = VS_HEAD_NONE;
     check_names(&arch_eomt, eomt, sizeof eomt / sizeof *eomt);
     check_names(&arch_dinov3, maps, sizeof maps / sizeof *maps);
     check_names(&none, split, sizeof split / sizeof *split);
     check_names(&arch_classifier, classifier, sizeof classifier / sizeof *classifier);
+    check_names(&tanh_gelu, tanh_form, sizeof tanh_form / sizeof *tanh_form);
+}
+
+/* What half kernels are not built for, in words. */
+static void real_kernels_refuse_by_name(void **state) {
+    (void)state;
+    static const struct {
+        ffn ffn;
+        const char *message;
+    } cases[] = { { TANH, "half kernels are not built for GELU's tanh form" },
+                  { PACKED, "half kernels are not built for SwiGLU" } };
+    static const vs_half_ops kernels;
+    vs_backend be = { .name = "kernels", .half = &kernels };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const variant v = { "vitti14", cases[i].ffn, false, VS_HEAD_SEGMENTATION, 1, true, false };
+        vs_model *m = make_model(&v);
+        vs_error err = { 0 };
+        check_error(vs_half_real_check(m, &be, VS_HALF_FP16, &err), &err, VS_ERR_CONFIG, cases[i].message);
+        vs_model_free(m);
+    }
 }
 
 int main(void) {
@@ -377,7 +408,8 @@ int main(void) {
                                         cmocka_unit_test(images_do_not_mix),
                                         cmocka_unit_test(products_are_the_float_models),
                                         cmocka_unit_test(cpu_is_ref),
-                                        cmocka_unit_test(names_and_places) };
+                                        cmocka_unit_test(names_and_places),
+                                        cmocka_unit_test(real_kernels_refuse_by_name) };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)rmdir(folder);
     return failed;

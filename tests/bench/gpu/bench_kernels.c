@@ -84,6 +84,7 @@ static void layernorm(bench *b) {
     b->be->ops->layernorm(b->be, rows_of(b->a, b->width), b->small, b->small, 1e-6, rows_of(b->y, b->width));
 }
 static void gelu(bench *b) { b->be->ops->gelu(b->be, hidden(b, b->a), hidden(b, b->y)); }
+static void gelu_tanh(bench *b) { b->be->ops->gelu_tanh(b->be, hidden(b, b->a), hidden(b, b->y)); }
 static void scale_add(bench *b) {
     b->be->ops->scale_add(b->be, rows_of(b->a, b->width), rows_of(b->b, b->width), b->small, rows_of(b->y, b->width));
 }
@@ -161,6 +162,7 @@ static void model(bench *b, const char *name, size_t width) {
     product(b, "attention", attention, 4 * IMAGES * t * t * c);
     moved(b, "layernorm", layernorm, 2 * rows * c);
     moved(b, "gelu", gelu, 8 * rows * c);
+    moved(b, "gelu_tanh", gelu_tanh, 8 * rows * c);
     moved(b, "scale_add", scale_add, 3 * rows * c);
     moved(b, "fake_quant", fake_quant, 8 * rows * c);
     moved(b, "fake_quant, counts", fake_quant_counted, 8 * rows * c);
