@@ -222,30 +222,30 @@ static vs_operation under_gelu(const vs_policy_config *p) { return p->gelu; }
 #define FORMS(rows) .forms = (rows), .count = sizeof(rows) / sizeof *(rows)
 
 static const vs_half_op ops[VS_OP_COUNT] = {
-    [VS_OP_PATCHIFY] = { NULL }, /* the normalised image is rounded on entry */
+    [VS_OP_PATCHIFY] = { .forms = NULL }, /* the normalised image is rounded on entry */
     [VS_OP_LINEAR] = { FORMS(linear) },
     [VS_OP_TOKENS] = { FORMS(tokens), .rooms = rooms_tokens },
     [VS_OP_JOIN] = { FORMS(as_it_is), .rooms = rooms_join },
     [VS_OP_LAYERNORM] = { FORMS(norm), .under = under_norm, .rooms = rooms_norm },
     [VS_OP_ROPE] = { FORMS(as_it_is) },
-    [VS_OP_OPERAND] = { NULL },
-    [VS_OP_PROBS] = { NULL }, /* VS_OP_ATTENTION's own */
+    [VS_OP_OPERAND] = { .forms = NULL },
+    [VS_OP_PROBS] = { .forms = NULL }, /* VS_OP_ATTENTION's own */
     [VS_OP_ATTENTION] = { FORMS(attention), .under = under_attention, .rooms = rooms_attention },
     [VS_OP_GELU] = { FORMS(gelu), .under = under_gelu, .rooms = rooms_same },
     [VS_OP_GELU_TANH] = { FORMS(gelu_tanh), .under = under_gelu, .rooms = rooms_same },
     [VS_OP_SILU_MUL] = { FORMS(silu_mul), .under = under_gelu },
     [VS_OP_SCALE_ADD] = { FORMS(scale_add), .rooms = rooms_same },
-    [VS_OP_ROWS] = { NULL },
+    [VS_OP_ROWS] = { .forms = NULL },
     [VS_OP_STACK] = { FORMS(put_together), .under = under_norm },
-    [VS_OP_CONCAT] = { NULL },
+    [VS_OP_CONCAT] = { .forms = NULL },
     [VS_OP_MEAN] = { FORMS(mean), .rooms = rooms_mean },
     [VS_OP_AFFINE] = { FORMS(as_it_is) },
-    [VS_OP_UNFOLD] = { NULL }, /* the product in front of it is stored behind it */
+    [VS_OP_UNFOLD] = { .forms = NULL }, /* the product in front of it is stored behind it */
     [VS_OP_DEPTHWISE] = { FORMS(depthwise) },
     [VS_OP_PRODUCT] = { FORMS(product) },
     [VS_OP_SOFTMAX] = { .outside = true },
     [VS_OP_SCORES] = { FORMS(of_two), .outside = true },
-    [VS_OP_RESULT] = { NULL },
+    [VS_OP_RESULT] = { .forms = NULL },
 };
 
 const vs_half_op *vs_half_op_of(vs_op op) { return &ops[op]; }
