@@ -62,6 +62,11 @@ size_t vs_graph_norm_of(const vs_graph *g, size_t node) {
     return from;
 }
 
+size_t vs_graph_attention_of(const vs_graph *g, size_t node) {
+    while (node < g->node_count && g->nodes[node].op != VS_OP_ATTENTION) node++;
+    return node < g->node_count ? node : VS_NONE;
+}
+
 size_t vs_graph_block(const vs_graph *g, size_t block) {
     (void)g;
     return 1 + block; /* behind the embedding */

@@ -137,12 +137,6 @@ static const vs_node *reader_of(const vs_graph *g, size_t value) {
     return NULL;
 }
 
-/* The attention that an operand is of. */
-static size_t attention_of(const vs_graph *g, size_t node) {
-    while (g->nodes[node].op != VS_OP_ATTENTION) node++;
-    return node;
-}
-
 /* Attention from operands of which one is another than the session's: probabilities follow from q and k where they are kept. */
 static void attend(const vs_analysis_run *r, size_t attention, size_t changed, vs_mat operands[4], vs_mat room, vs_mat out) {
     const vs_graph *g = r->a->graph;
@@ -162,7 +156,7 @@ static void local_operand(const vs_analysis_run *r, size_t row, size_t node, siz
     const vs_graph *g = a->graph;
     const vs_backend *be = a->backend;
     const vs_site *site = vs_variant_site(a->states->recipes[recipe].variant, g->nodes[node].site);
-    const size_t sums = vs_local_index(a, row, recipe), attention = attention_of(g, node);
+    const size_t sums = vs_local_index(a, row, recipe), attention = vs_graph_attention_of(g, node);
     const vs_node *n = &g->nodes[attention], *proj = reader_of(g, n->out);
     vs_mat operands[4], all[4];
     size_t which = 0;

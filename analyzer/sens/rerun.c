@@ -119,12 +119,6 @@ static vs_mat put_input(const vs_rerun *r, size_t value) {
     return to;
 }
 
-/* The attention that an operand is of. */
-static const vs_node *attention_of(const vs_graph *g, size_t node) {
-    while (g->nodes[node].op != VS_OP_ATTENTION) node++;
-    return &g->nodes[node];
-}
-
 /* The node that a re-run begins with, its inputs those of the float model: a linear, whose input is changed at once, or the first
  * operand of an attention. */
 static size_t begin_at(const vs_rerun *r, const vs_only_tap *only) {
@@ -134,7 +128,7 @@ static size_t begin_at(const vs_rerun *r, const vs_only_tap *only) {
         change_input(r->backend, site_at(only->recipe, g, only->node), only->mode, x);
         return only->node;
     }
-    const vs_node *attention = attention_of(g, only->node);
+    const vs_node *attention = &g->nodes[vs_graph_attention_of(g, only->node)];
     for (size_t i = 0; i < 3; i++) (void)put_input(r, attention->in[i]);
     return g->values[attention->in[0]].producer;
 }

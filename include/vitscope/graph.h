@@ -232,6 +232,8 @@ size_t vs_graph_find(const vs_graph *graph, vs_kind kind, int block);
 size_t vs_graph_param(const vs_graph *graph, const char *name);
 /* The linear that gives what a node reads, behind views, rotations and operands; a linear itself. VS_NONE: there is none. */
 size_t vs_graph_linear_of(const vs_graph *graph, size_t node);
+/* The attention that an operand is of: the next behind it; VS_NONE: there is none. */
+size_t vs_graph_attention_of(const vs_graph *graph, size_t node);
 /* The norm whose output a node alone reads, and whose parameters are no other norm's; VS_NONE. */
 size_t vs_graph_norm_of(const vs_graph *graph, size_t node);
 /* The segment of a block. */
